@@ -1,0 +1,77 @@
+"""Gated recurrent networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import Tensor, nn
+
+from universality.nn import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
+from universality.plugin import Architecture, InputSpec, register
+
+
+class HiddenStates(nn.Module):
+    """`[rows, length, width]` -> the hidden state after every element, without the tuple of `nn.LSTM`."""
+
+    def __init__(self, width: int, cell: str) -> None:
+        super().__init__()
+        self.cell = (nn.LSTM if cell == "lstm" else nn.GRU)(width, width, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states: Tensor = self.cell(x)[0]
+        return states
+
+
+class RecurrentNetwork(nn.Module):
+    """Embed, run one recurrent layer, read out the last hidden state."""
+
+    def __init__(self, adapter: SequenceAdapter, outputs: int, *, cell: str) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.states = HiddenStates(adapter.dim, cell)
+        self.readout = nn.Linear(adapter.dim, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.readout(self.states(self.adapter(x))[:, -1])
+        return logits
+
+
+@register(
+    "lstm",
+    family="recurrent",
+    accepts={"vector", "image", "tokens"},
+    source="Hochreiter & Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LSTM(Architecture):
+    """One recurrent layer over tokens, the pixel rows of an image or the chunks of a vector.
+
+    On CUDA `nn.LSTM` and `nn.GRU` run in cuDNN, which has no second derivative (Hessian-vector
+    products need `torch.backends.cudnn.flags(enabled=False)`) and no gradient in eval mode.
+
+    Args:
+        cell: `lstm`, or `gru` with two gates.
+        width: numbers of the hidden state and of the embedding; the scaling axis.
+    """
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        require_at_least(1, where="lstm", width=self.width)
+
+    def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
+        adapter = sequence_adapter(inputs, self.width, images="rows")
+        return RecurrentNetwork(adapter, outputs, cell=self.cell)
+
+    def taps(self, net: nn.Module) -> dict[str, nn.Module]:
+        assert isinstance(net, RecurrentNetwork)
+        return {"states": net.states}
+
+    def readout(self, net: nn.Module) -> nn.Linear:
+        assert isinstance(net, RecurrentNetwork)
+        return net.readout
+
+    def scaled(self, factor: float) -> LSTM:
+        return replace(self, width=scaled_width(self.width, factor))

@@ -1,0 +1,220 @@
+"""Alignment and neighbours against explicit loops, closed forms, nulls and invariances."""
+
+import math
+from itertools import permutations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from universality.errors import MeasurementError
+from universality.measures import (
+    biased_cka,
+    calibrated,
+    cka_matrix,
+    debiased_cka,
+    gram,
+    isometric_compress,
+    mutual_knn,
+    nearest_neighbours,
+    permutation_null,
+    within_class,
+)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def orthogonal(d, seed=0):
+    return torch.linalg.qr(normal(d, d, seed=seed))[0]
+
+
+def hsic_u_statistic(X, Y):
+    """Song et al. 2012: mean over ordered quadruples (i, j, q, r) of distinct rows of
+    K_ij (L_ij + L_qr - 2 L_iq), the unbiased estimate, from uncentred Gram matrices."""
+    K, L = (X @ X.T).tolist(), (Y @ Y.T).tolist()
+    terms = [K[i][j] * (L[i][j] + L[q][r] - 2 * L[i][q]) for i, j, q, r in permutations(range(len(X)), 4)]
+    return sum(terms) / len(terms)
+
+
+def u_statistic_cka(X, Y):
+    return hsic_u_statistic(X, Y) / math.sqrt(hsic_u_statistic(X, X) * hsic_u_statistic(Y, Y))
+
+
+@pytest.mark.parametrize(("n", "d1", "d2"), [(4, 3, 2), (7, 2, 5), (9, 12, 3), (11, 1, 1)])
+def test_debiased_cka_equals_the_u_statistic_over_all_quadruples(n, d1, d2):
+    X = normal(n, d1)
+    Y = normal(n, d2, seed=1) + X[:, :1]
+    assert debiased_cka(X, Y) == pytest.approx(u_statistic_cka(X, Y), rel=1e-9)
+
+
+def test_biased_cka_equals_the_centred_gram_matrices_cosine():
+    X, Y, n = normal(20, 5), normal(20, 3, seed=1), 20
+    J = torch.eye(n, dtype=torch.float64) - 1 / n
+    K, L = J @ X @ X.T @ J, J @ Y @ Y.T @ J
+    assert biased_cka(X, Y) == pytest.approx(((K * L).sum() / (K.norm() * L.norm())).item())
+    torch.testing.assert_close(gram(X), K)
+
+
+@pytest.mark.parametrize(("d", "biased"), [(64, 0.116), (512, 0.505)])
+def test_independent_gaussians_are_unrelated_only_after_debiasing(d, biased):
+    pairs = [(normal(500, d, seed=s), normal(500, d, seed=100 + s)) for s in range(4)]
+    assert sum(biased_cka(X, Y) for X, Y in pairs) / 4 == pytest.approx(biased, abs=0.01)
+    for X, Y in pairs:
+        assert abs(debiased_cka(X, Y)) < 0.01
+
+
+def test_debiased_cka_is_never_clamped():
+    values = [debiased_cka(normal(20, 5, seed=s), normal(20, 5, seed=99 + s)) for s in range(30)]
+    assert min(values) < 0 < max(values)
+
+
+def test_debiasing_is_centred_on_zero_within_its_standard_error():
+    values = torch.tensor(
+        [debiased_cka(normal(40, 6, seed=s), normal(40, 6, seed=999 + s)) for s in range(200)]
+    )
+    assert abs(values.mean()) < 3 * values.std() / 200**0.5
+
+
+def test_an_offset_of_a_hundred_standard_deviations_changes_nothing():
+    X = normal(60, 10)
+    Y = normal(60, 8, seed=1) + X[:, :8]
+    for measure in (debiased_cka, biased_cka):
+        assert measure(X + 100, Y - 100) == pytest.approx(measure(X, Y), rel=1e-9)
+        assert measure((X + 100).float(), Y.float()) == pytest.approx(measure(X, Y), rel=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.01, 100), st.integers(1, 12), st.integers(4, 30))
+def test_rotation_and_scale_do_not_change_alignment(seed, scale, d, n):
+    X = normal(n, d, seed=seed)
+    Y = normal(n, 3, seed=seed + 1) + X[:, :1]
+    moved = scale * X @ orthogonal(d, seed)
+    assert biased_cka(moved, Y) == pytest.approx(biased_cka(X, Y), rel=1e-7)
+    assert debiased_cka(moved, X) == pytest.approx(1, rel=1e-7)
+
+
+@pytest.mark.parametrize("widths", [(3, 5), (600, 900)], ids=["by features", "by grams"])
+def test_a_matrix_of_all_pairs_equals_the_pairs(widths):
+    n = 300  # more than one block
+    Xs = [normal(n, d, seed=d) for d in widths]
+    Ys = [normal(n, d + 1, seed=d + 1) + Xs[i][:, :1] for i, d in enumerate(widths)]
+    matrix = cka_matrix(Xs, Ys)
+    for i, X in enumerate(Xs):
+        for j, Y in enumerate(Ys):
+            K, L = (g - g.diag().diag() for g in (X @ X.T, Y @ Y.T))
+            assert matrix[i, j].item() == pytest.approx(hsic_ratio(K, L), rel=1e-8, abs=1e-10)
+    torch.testing.assert_close(cka_matrix(Xs).diagonal(), torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(cka_matrix(Xs), cka_matrix(Xs, Xs))
+
+
+def hsic_ratio(K, L):
+    """Song et al. 2012, equation 5, with diagonals already zero."""
+    n = len(K)
+
+    def hsic(A, B):
+        correction = A.sum() * B.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * A.sum(0) @ B.sum(0)
+        return (A * B).sum() + correction
+
+    return (hsic(K, L) / (hsic(K, K) * hsic(L, L)).sqrt()).item()
+
+
+def brute_force_knn(X, Y, k):
+    def neighbours(Z, i):
+        cosine = {j: (Z[i] @ Z[j] / (Z[i].norm() * Z[j].norm())).item() for j in range(len(Z)) if j != i}
+        return set(sorted(cosine, key=cosine.__getitem__)[-k:])
+
+    n = len(X)
+    return sum(len(neighbours(X, i) & neighbours(Y, i)) for i in range(n)) / (n * k)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_mutual_knn_equals_sets_of_neighbours_by_cosine(k):
+    X = normal(40, 6) + 1
+    Y = X[:, :4] + normal(40, 4, seed=1)
+    assert mutual_knn(X, Y, k) == pytest.approx(brute_force_knn(X, Y, k))
+
+
+def test_neighbours_are_by_direction_exclude_the_row_itself_and_see_offsets():
+    X = normal(50, 5)
+    assert mutual_knn(X, X * torch.rand(50, 1, generator=seeded()).double().add(0.1)) == 1
+    assert not (nearest_neighbours(X, 7) == torch.arange(50)[:, None]).any()
+    assert mutual_knn(X, X + 3) < 1
+
+
+def test_calibrated_mutual_knn_of_unrelated_features_is_about_zero():
+    n, k = 200, 10
+    values = [mutual_knn(normal(n, 8, seed=s), normal(n, 8, seed=99 + s), k) for s in range(20)]
+    assert sum(values) / 20 == pytest.approx(k / (n - 1), abs=0.004)
+    assert calibrated(sum(values) / 20, k, n) == pytest.approx(0, abs=0.004)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.01, 100), st.integers(2, 12))
+def test_rotation_and_scale_do_not_change_neighbours(seed, scale, d):
+    X = normal(30, d, seed=seed)
+    assert mutual_knn(X, scale * X @ orthogonal(d, seed), 5) == 1
+
+
+@pytest.mark.parametrize(("n", "d"), [(20, 300), (20, 20), (300, 20)])
+def test_isometric_compression_keeps_the_gram_matrix_alignment_and_neighbours(n, d):
+    X = normal(n, d) + 2
+    Y, Z = normal(n, 6, seed=1) + X[:, :6], isometric_compress(X)
+    assert Z.shape == (n, min(n, d))
+    torch.testing.assert_close(Z @ Z.T, X @ X.T)
+    assert debiased_cka(Z, Y) == pytest.approx(debiased_cka(X, Y), rel=1e-8)
+    assert torch.equal(nearest_neighbours(Z, 5), nearest_neighbours(X, 5))
+    rows = torch.arange(0, n, 2)
+    assert biased_cka(Z[rows], Y[rows]) == pytest.approx(biased_cka(X[rows], Y[rows]), rel=1e-8)
+    assert isometric_compress(X.float()).dtype == torch.float32
+
+
+def test_within_class_residuals_forget_the_class_means_only():
+    y = torch.arange(60) % 3 * 4  # labels need not be consecutive
+    noise = normal(60, 5)
+    residual = within_class(noise + 100 * normal(3, 5, seed=1)[y // 4], y)
+    torch.testing.assert_close(residual, within_class(noise, y), rtol=0, atol=1e-11)
+    for c in (0, 4, 8):
+        torch.testing.assert_close(
+            noise[y == c] - noise[y == c].mean(0), residual[y == c], rtol=0, atol=1e-11
+        )
+
+
+def test_permuted_rows_give_the_null_of_each_measure():
+    X = normal(200, 6)
+    alignment = permutation_null(debiased_cka, X, X, 100, seeded())
+    assert abs(alignment.mean) < 4 * alignment.std / 10
+    assert 0 < alignment.std < 0.02
+    neighbours = permutation_null(mutual_knn, X, X, 50, seeded())
+    assert neighbours.mean == pytest.approx(10 / 199, abs=4 * neighbours.std / 50**0.5)
+    assert permutation_null(mutual_knn, X, X, 5, seeded(1)) == permutation_null(
+        mutual_knn, X, X, 5, seeded(1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: debiased_cka(normal(3, 2), normal(3, 2)), "too few rows(.|\n)*>= 4"),
+        (lambda: debiased_cka(normal(9, 2), normal(8, 2)), r"do not match(.|\n)*\[9, 2\], \[8, 2\]"),
+        (lambda: debiased_cka(normal(9, 2) * torch.nan, normal(9, 2)), "not finite"),
+        (lambda: debiased_cka(torch.ones(9, 2), normal(9, 2)), "without spread"),
+        (lambda: debiased_cka(torch.eye(9), normal(9, 2)), "without spread"),
+        (lambda: biased_cka(torch.ones(9, 2), normal(9, 2)), "without spread"),
+        (lambda: cka_matrix([]), "no representations"),
+        (lambda: mutual_knn(normal(12, 2), normal(12, 2), 11), "k=11 of n=12"),
+        (lambda: mutual_knn(normal(12, 2), normal(12, 2), 0), "k=0 of n=12"),
+        (lambda: mutual_knn(normal(12, 2), 0 * normal(12, 2), 3), "row of zeros(.|\n)*12 of 12"),
+        (lambda: within_class(normal(9, 2), torch.zeros(8).long()), r"\[9, 2\] features, \[8\] labels"),
+        (lambda: permutation_null(debiased_cka, normal(9, 2), normal(9, 2), 1, seeded()), ">= 2"),
+    ],
+)
+def test_input_without_a_meaningful_answer_is_refused(call, text):
+    with pytest.raises(MeasurementError, match=text):
+        call()

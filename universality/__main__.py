@@ -1,0 +1,5 @@
+import sys
+
+from universality.cli import main
+
+sys.exit(main())

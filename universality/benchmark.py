@@ -1,0 +1,151 @@
+"""`universality run`: plan, train what is missing, measure, report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from universality import registry
+from universality import suite as suites
+from universality.data import data_root
+from universality.environment import environment
+from universality.errors import BadSuite
+from universality.execute.local import default_slots, run_all
+from universality.files import encode_json
+from universality.measure import measure_cell
+from universality.plan import Job, Plan, Planner, total_seconds
+from universality.progress import Progress, clock
+from universality.records import CellRecord
+from universality.report import print_summary, rebuild_store
+from universality.store import Store
+from universality.suite import CrossSpec, Suite
+from universality.worker import configure, find_device
+
+DEFAULT_SEEDS = 5
+
+
+def run(options: argparse.Namespace) -> int:
+    """Returns 0, or 3 where some runs failed, crashed or timed out."""
+    started = time.monotonic()
+    configure(threads=1)
+    suite = chosen_suite(options)
+    registry.load_plugins(Path(p) for p in options.plugins)
+    device = find_device(options.device)
+    root = data_root(options.data_root)
+    plan = Planner(root).add_suite(suite)
+    slots = default_slots(device.type) if options.workers is None else options.workers
+    if options.dry_run:
+        describe(plan, slots)
+        return 0
+
+    store = Store.create(Path(options.results) / (options.name or suite.name))
+    store.write(store.layout.suite, suite.toml())
+    todo = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
+    print(
+        f"{suite.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
+        f"{len(plan.jobs) - len(todo)} stored, {len(todo)} to train on {slots} {device.type} worker(s), "
+        f"about {clock(total_seconds(todo) / max(1, slots))}",
+        file=sys.stderr,
+    )
+    train(store, todo, slots, str(device), options, root)
+    records = measure(store, plan)
+    _write_plan(store, suite, plan, records, str(device), time.monotonic() - started)
+    verdicts = rebuild_store(store)
+    print_summary(store, verdicts)
+    for damage in store.damaged:
+        print(f"damaged, not used: {damage}", file=sys.stderr)
+    broken = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
+    if broken:
+        print(
+            f"{len(broken)} runs failed; see {store.layout.failed}, the same command tries them again",
+            file=sys.stderr,
+        )
+    return 3 if broken else 0
+
+
+def chosen_suite(options: argparse.Namespace) -> Suite:
+    """The suite named, or a cross of the user's own. Raises `BadSuite` for a mixture of the two."""
+    lists = {k: getattr(options, k) for k in ("phenomena", "architectures", "tasks")}
+    given = [f"--{key}" for key, value in lists.items() if value]
+    if not given:
+        if options.seeds is not None:
+            raise BadSuite("--seeds belongs to a cross of your own", do="set seeds in the suite's file")
+        return suites.load(options.suite or "quick")
+    if options.suite or len(given) < 3:
+        raise BadSuite(
+            "a cross of your own needs all three axes, and no --suite",
+            got=" ".join(given + (["--suite"] if options.suite else [])),
+            expected="--phenomena ... --architectures ... --tasks ...",
+        )
+    seeds = DEFAULT_SEEDS if options.seeds is None else options.seeds
+    if seeds < 1:
+        raise BadSuite("--seeds is a number of replicates", got=str(seeds), expected=">= 1")
+    axes = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
+    return Suite(name=options.name or "custom", crosses=(CrossSpec(**axes, seeds=seeds),))
+
+
+def train(
+    store: Store, todo: list[Job], slots: int, device: str, options: argparse.Namespace, root: Path
+) -> None:
+    """Train the jobs, longest first, so that no long one is left to a single worker at the end."""
+    ordered = sorted(todo, key=lambda job: -job.seconds)
+    progress = Progress({job.spec.id: job.seconds for job in ordered}, slots)
+    try:
+        run_all(
+            [{"spec": j.spec.record(), "observe": {k: list(v) for k, v in j.observe.items()}} for j in ordered],
+            slots=slots,
+            store_root=store.layout.root,
+            device=device,
+            plugins=tuple(options.plugins),
+            data_root=str(root),
+            timeout_s=options.timeout,
+            on_event=lambda event: progress.finished(event.run_id, event.state, event.seconds),
+        )
+    finally:
+        progress.close()
+
+
+def measure(store: Store, plan: Plan) -> list[CellRecord]:
+    """Measure every cell and control from what is stored; the folder then holds these and no others."""
+    records = [record for cell in plan.cells for record in measure_cell(cell, store)]
+    wanted = {store.save_measurement(record) for record in records}
+    for path in store.layout.measurements.glob("*.json"):
+        if path not in wanted:
+            path.unlink()
+    return records
+
+
+def describe(plan: Plan, slots: int) -> None:
+    """What `--dry-run` prints."""
+    for cell in plan.cells:
+        runs = {run for group in cell.groups for run in group.runs.values()}
+        what = f"not applicable: {cell.not_applicable}" if cell.not_applicable else f"{len(runs)} runs"
+        control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
+        print(f"{cell.phenomenon.name}  {cell.architecture}  {cell.task}  {what}{control}")
+    total = total_seconds(plan.jobs.values())
+    print(
+        f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
+        f"{clock(total / max(1, slots))} on {slots} workers (training alone, without probes)"
+    )
+
+
+def _write_plan(
+    store: Store, suite: Suite, plan: Plan, records: list[CellRecord], device: str, seconds: float
+) -> None:
+    phenomena = {cell.phenomenon.name: cell.phenomenon for cell in plan.cells}
+    content: dict[str, Any] = {
+        "suite": suite.name,
+        "description": suite.description,
+        "wall_seconds": round(seconds, 1),
+        "environment": environment(device),
+        "phenomena": {
+            name: {"title": p.title, "strand": p.strand, "sense": p.sense, "source": p.source}
+            for name, p in phenomena.items()
+        },
+        "cells": [record.id for record in records],
+        "runs": list(plan.jobs),
+    }
+    store.write(store.layout.plan, encode_json(content).decode())

@@ -1,0 +1,109 @@
+"""The command line. Exit codes: 0 clean, 1 what was asked fell short, 2 bad usage, 3 finished with failures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from universality import __version__
+from universality.errors import UniversalityError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and option; a test freezes them."""
+    parser = argparse.ArgumentParser(
+        prog="universality",
+        description="Measure which behaviours of deep learning are universal.",
+        epilog="Parameters go in brackets everywhere: 'mlp[width=512,activation=tanh]'.",
+    )
+    parser.add_argument("--version", action="version", version=f"universality {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    plugins = argparse.ArgumentParser(add_help=False)
+    plugins.add_argument(
+        "--plugins", action="append", default=[], metavar="DIR", help="load every .py file in DIR"
+    )
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument(
+        "--data-root",
+        metavar="DIR",
+        help="where data sets lie (default: $UNIVERSALITY_DATA, else ~/.cache/universality/data)",
+    )
+
+    run = commands.add_parser(
+        "run",
+        parents=[plugins, data],
+        help="train, measure and report; run it again to resume",
+        description="Train what is missing, measure, and write the table. Finished runs are never "
+        "trained again: the same command resumes after an interruption.",
+    )
+    run.add_argument("--suite", metavar="NAME|FILE", help="a built-in suite or a .toml file (default: quick)")
+    for kind in ("architectures", "tasks", "phenomena"):
+        run.add_argument(f"--{kind}", nargs="+", metavar="NAME", help=f"a cross of your own: its {kind}")
+    run.add_argument("--seeds", type=int, metavar="N", help="replicates per cell of that cross (default: 5)")
+    run.add_argument("--name", help="the results go to RESULTS/NAME (default: the suite's name)")
+    run.add_argument("--results", default="results", metavar="DIR", help="default: results")
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    run.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core, one per GPU)")
+    run.add_argument(
+        "--timeout", type=float, default=3600.0, metavar="S", help="seconds per run (default: 3600)"
+    )
+    run.add_argument("--dry-run", action="store_true", help="say what would be trained, and its cost")
+
+    show = commands.add_parser("list", parents=[plugins], help="what is registered")
+    show.add_argument(
+        "what", nargs="?", choices=["architectures", "tasks", "phenomena", "probes", "suites"]
+    )
+
+    status = commands.add_parser("status", help="how far a results folder is")
+    status.add_argument("folder", type=Path)
+
+    report = commands.add_parser("report", help="tables and figures of a results folder, anew")
+    report.add_argument("folder", type=Path)
+
+    fetch = commands.add_parser("data", help="get data sets").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    get = fetch.add_parser("fetch", parents=[plugins, data], help="download what a task needs")
+    get.add_argument("task", nargs="+", help="e.g. mnist or 'hub_text[dataset=ag_news]'")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    try:
+        return _dispatch(options)
+    except UniversalityError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: what is finished is kept, the same command resumes", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    # Imported here: `report` and `status` need no torch, and --help should answer at once.
+    if options.command == "run":
+        from universality import benchmark
+
+        return benchmark.run(options)
+    if options.command == "list":
+        from universality import listing
+
+        return listing.show(options.what, options.plugins)
+    if options.command == "status":
+        from universality import status
+
+        return status.show(options.folder)
+    if options.command == "report":
+        from universality.report import rebuild
+
+        return rebuild(options.folder)
+    from universality import fetching
+
+    return fetching.fetch(options.task, options.plugins, options.data_root)

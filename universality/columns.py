@@ -1,0 +1,100 @@
+"""The names of all columns of written tables and of long-form trajectories, in one place."""
+
+from __future__ import annotations
+
+# What was asked.
+ID = "id"
+PHENOMENON = "phenomenon"
+VERSION = "version"
+CLAIM = "claim"
+BOUNDS = "bounds"
+UNIT = "unit"
+ARCHITECTURE = "architecture"
+TASK = "task"
+
+# What came out, per cell.
+VERDICT = "verdict"
+RAW_VERDICT = "raw_verdict"
+REASON = "reason"
+EFFECT = "effect"
+LOW = "low"
+HIGH = "high"
+GROUPS = "groups"
+UNITS = "units"
+DECIDED = "decided"
+HOLDING = "holding"
+SEEDS_NEEDED = "seeds_needed"
+DETAILS = "details"
+
+# Controls.
+CONTROL = "control"
+EXPECTS = "expects"
+PASSED = "passed"
+
+EVIDENCE = (
+    ID,
+    PHENOMENON,
+    VERSION,
+    CLAIM,
+    BOUNDS,
+    ARCHITECTURE,
+    TASK,
+    CONTROL,
+    EXPECTS,
+    PASSED,
+    VERDICT,
+    RAW_VERDICT,
+    REASON,
+    EFFECT,
+    LOW,
+    HIGH,
+    UNIT,
+    GROUPS,
+    UNITS,
+    DECIDED,
+    HOLDING,
+    SEEDS_NEEDED,
+    DETAILS,
+)
+EVIDENCE_NUMBERS = (VERSION, EFFECT, LOW, HIGH, GROUPS, UNITS, DECIDED, HOLDING, SEEDS_NEEDED)
+
+# Per phenomenon and claim. Counts of verdicts stand in columns named by the verdicts themselves.
+TITLE = "title"
+STRAND = "strand"
+SENSE = "sense"
+SOURCE = "source"
+PREVALENCE = "prevalence"
+PREVALENCE_LOW = "prevalence_low"
+PREVALENCE_HIGH = "prevalence_high"
+EFFECTIVE_CELLS = "effective_cells"
+APPLICABLE = "applicable"
+COVERAGE = "coverage"
+CONTROLS = "controls"
+FAILED_CONTROLS = "failed_controls"
+POOLED = "pooled"
+POOLED_LOW = "pooled_low"
+POOLED_HIGH = "pooled_high"
+BETWEEN_CELL_SD = "between_cell_sd"
+PREDICTION_LOW = "prediction_low"
+PREDICTION_HIGH = "prediction_high"
+POOLED_CELLS = "pooled_cells"
+
+FACTS = (TITLE, STRAND, SENSE, SOURCE)
+
+# Long-form trajectories: one row per recorded number.
+SEED = "seed"
+VARIANT = "variant"
+STEP = "step"
+METRIC = "metric"
+VALUE = "value"
+
+TRAJECTORY = (PHENOMENON, ARCHITECTURE, TASK, SEED, VARIANT, STEP, METRIC, VALUE)
+
+# Metrics that figures look for, `<probe>.<metric>` as in stored trajectories.
+SHARPNESS_RATIO = "sharpness.ratio"
+TRAIN_ACCURACY = "accuracy.train"
+VALIDATION_ACCURACY = "accuracy.validation"
+NC1 = "collapse.nc1"
+NC2_NORMS = "collapse.nc2_norms"
+NC2_ANGLES = "collapse.nc2_angles"
+NC3 = "collapse.nc3"

@@ -1,0 +1,63 @@
+"""Messages that say what is wrong, where, what was got, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UniversalityError(Exception):
+    """Something the user can mend. Shown without a traceback; the command exits with 2."""
+
+    def __init__(
+        self, what: str, *, where: str = "", got: str = "", expected: str = "", do: str = ""
+    ) -> None:
+        self.what, self.where, self.got, self.expected, self.do = what, where, got, expected, do
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        rows = {"where": self.where, "got": self.got, "expected": self.expected, "do": self.do}
+        width = max((len(name) for name, text in rows.items() if text), default=0)
+        lines = [self.what]
+        lines += [f"  {name + ':':<{width + 1}} {text}" for name, text in rows.items() if text]
+        return "\n".join(lines)
+
+
+class UnknownName(UniversalityError):
+    """A name that nothing is registered under."""
+
+
+class BadParameter(UniversalityError):
+    """A parameter that does not exist, is of another type or lies outside its range."""
+
+
+class BadSuite(UniversalityError):
+    """A suite that cannot be read, or that asks for nothing."""
+
+
+class DataUnavailable(UniversalityError):
+    """A data set that is neither on disk nor to be downloaded, or that is damaged."""
+
+
+class StoreError(UniversalityError):
+    """A results folder that cannot be read or written."""
+
+
+class DeviceUnavailable(UniversalityError):
+    """A device that this machine or this build of torch does not have."""
+
+
+class MeasurementError(UniversalityError):
+    """Input for which a measure would give a number without meaning."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UnknownName:
+    """The error for `name`, with the closest of the `known` names."""
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=2, cutoff=0.5)
+    return UnknownName(
+        f"unknown {kind} '{name}'",
+        where=where,
+        expected=f"one of: {', '.join(options) or '(none registered)'}",
+        do=f"did you mean {' or '.join(repr(c) for c in close)}?" if close else "",
+    )

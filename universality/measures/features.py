@@ -1,0 +1,115 @@
+"""Representations before they are compared: residuals within classes, lossless compression, nulls.
+
+n: rows (the same inputs in every representation). d: width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from universality.errors import MeasurementError
+
+
+def within_class(X: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    """X less the mean of each row's class, in float64: what two nets share beyond the labels.
+
+    A class with one row leaves a row of zeros, which has no direction for neighbours.
+
+    >>> within_class(torch.tensor([[1.0], [3.0], [10.0]]), torch.tensor([0, 0, 1])).flatten().tolist()
+    [-1.0, 1.0, 0.0]
+    """
+    checked(X, where="within_class")
+    if labels.shape != X.shape[:1]:
+        raise MeasurementError(
+            "one label for each row",
+            where="within_class",
+            got=f"{list(X.shape)} features, {list(labels.shape)} labels",
+        )
+    _, classes = torch.unique(labels, return_inverse=True)
+    counts = torch.bincount(classes).double()
+    sums = torch.zeros(len(counts), X.shape[1], dtype=torch.float64, device=X.device)
+    means = sums.index_add_(0, classes, X.double()) / counts[:, None]
+    return X.double() - means[classes]
+
+
+def isometric_compress(X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+    """Features of width m = min(n, d) with the Gram matrix of X, to its dtype's rounding.
+
+    Distances, angles, CKA and neighbours of rows, and those of any subset of the rows, are
+    unchanged. With X^T = Q R, X X^T = R^T R: the result is R^T.
+
+    Cost: 2 d n^2 where d > n, else nothing.
+
+    >>> X = torch.tensor([[3.0, 0.0, 4.0], [1.0, 2.0, 3.0]])
+    >>> Z = isometric_compress(X)
+    >>> list(Z.shape), (Z @ Z.T).round(decimals=4).tolist()
+    ([2, 2], [[25.0, 15.0], [15.0, 14.0]])
+    """
+    checked(X, where="isometric_compress")
+    n, d = X.shape
+    if d <= n:
+        return X
+    # Not from the eigenvectors of the Gram matrix: squaring would lose what is 1e-8 of the largest.
+    _, R = torch.linalg.qr(X.double().T, mode="r")
+    Z: Tensor = R.T.to(X.dtype).contiguous()
+    return Z
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """Mean and standard deviation of a similarity over random pairings of the rows."""
+
+    mean: float
+    std: float
+
+
+def permutation_null(
+    similarity: Callable[[Tensor, Tensor], float],
+    X: Float[Tensor, "n d1"],
+    Y: Float[Tensor, "n d2"],
+    permutations: int,
+    generator: torch.Generator,
+) -> Null:
+    """The similarity of X with the rows of Y permuted: chance, at this n and these widths.
+
+    Cost: `permutations` evaluations.
+
+    >>> from universality.measures import debiased_cka
+    >>> X = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    >>> null = permutation_null(debiased_cka, X, X, 50, torch.Generator().manual_seed(1))
+    >>> abs(null.mean) < 0.01, null.std < 0.02
+    (True, True)
+    """
+    if permutations < 2:
+        raise MeasurementError(
+            "a null needs permutations", where="permutation_null", got=str(permutations), expected=">= 2"
+        )
+    values = []
+    for _ in range(permutations):
+        order = torch.randperm(len(Y), generator=generator, device=generator.device)
+        values.append(similarity(X, Y[order.to(Y.device)]))
+    sample = torch.tensor(values, dtype=torch.float64)
+    return Null(sample.mean().item(), sample.std().item())
+
+
+def checked(*representations: Tensor, where: str, least: int = 1) -> None:
+    """Raise unless all are finite matrices with the same number of rows, at least `least`."""
+    shapes = [list(X.shape) for X in representations]
+    rows = {X.shape[0] for X in representations if X.ndim == 2}
+    if any(X.ndim != 2 or X.shape[1] == 0 for X in representations) or len(rows) != 1:
+        raise MeasurementError(
+            "representations do not match",
+            where=where,
+            got=", ".join(map(str, shapes)),
+            expected="[n, d] each, with the same n rows",
+        )
+    if min(rows) < least:
+        raise MeasurementError("too few rows", where=where, got=str(min(rows)), expected=f">= {least}")
+    for shape, X in zip(shapes, representations, strict=True):
+        if not bool(torch.isfinite(X).all()):
+            raise MeasurementError("features are not finite", where=where, got=f"NaN or infinity in {shape}")

@@ -1,0 +1,57 @@
+"""Leave no trace: restore everything that evaluating a network can change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def preserved(net: nn.Module) -> Iterator[None]:
+    """Undo, on leaving, what measuring `net` may have changed; also when the block raises.
+
+    Restored: train or eval mode of every module, buffers (running statistics of batch
+    normalisation), `.grad` of every parameter, and the state of torch's global random generators
+    (CPU, and CUDA once it is in use). Weights are not copied: a measure has no business with them.
+
+    Cost: one copy of the buffers and of the gradients.
+
+    >>> net = nn.BatchNorm1d(2)
+    >>> with preserved(net):
+    ...     _ = net(torch.ones(4, 2)), net.eval()
+    >>> net.training, net.running_mean.tolist()
+    (True, [0.0, 0.0])
+    """
+    modes = [(module, module.training) for module in net.modules()]
+    # The object and its contents: a buffer can be rebound as well as written in place.
+    buffers = [
+        (module, name, buffer, None if buffer is None else buffer.detach().clone())
+        for module in net.modules()
+        for name, buffer in module._buffers.items()
+    ]
+    gradients = [
+        (parameter, parameter.grad, None if parameter.grad is None else parameter.grad.detach().clone())
+        for parameter in net.parameters()
+    ]
+    cpu = torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, buffer, saved in buffers:
+                module._buffers[name] = buffer
+                if buffer is not None and saved is not None:
+                    buffer.copy_(saved)
+            for parameter, gradient, saved in gradients:
+                parameter.grad = gradient
+                if gradient is not None and saved is not None:
+                    gradient.copy_(saved)
+        for module, training in modes:
+            module.training = training
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)

@@ -1,0 +1,180 @@
+"""Where a live optimizer stops being stable: threshold and preconditioner of its next steps.
+
+On a quadratic with Hessian H, an optimizer with its preconditioner P frozen converges while
+lambda_max(P^-1/2 H P^-1/2) is below a threshold that its hyperparameters fix. d: parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer, RMSprop
+
+from universality.errors import MeasurementError
+
+
+def stability_threshold(optimizer: Optimizer) -> float:
+    """The curvature at which the optimizer's linearised dynamics lose stability, at its present lr.
+
+    With momentum b, and all along one eigenvector of curvature h, an update is a two-step linear
+    recurrence; it leaves the unit circle through -1 at
+
+        gradient descent, RMSprop           h = 2 / lr
+        heavy ball (also of RMSprop)        h = 2 (1 + b) / lr
+        Nesterov                            h = 2 (1 + b) / ((1 + 2 b) lr)
+        Adam                                h = 2 (1 + b1) / ((1 - b1) lr)
+        AdamW, decoupled decay w            h = (2 - lr w) (1 + b1) / ((1 - b1) lr)
+
+    to be compared with the top eigenvalue of P^-1/2 (H + w I) P^-1/2, where P is `preconditioner`
+    and w is `l2_decay`: see `preconditioned`.
+
+    Raises:
+        MeasurementError: an optimizer or option without a known threshold (dampening, amsgrad,
+            centred RMSprop, maximize), or groups with different settings.
+
+    Source: Cohen et al. 2021, arXiv:2103.00065 (gradient descent, momentum); Cohen et al. 2022,
+    arXiv:2207.14484 (adaptive).
+
+    >>> weight = torch.nn.Parameter(torch.zeros(1))
+    >>> round(stability_threshold(torch.optim.Adam([weight], lr=0.5)), 9)
+    76.0
+    """
+    group = _settings(optimizer)
+    lr = float(group["lr"])
+    if not lr > 0:
+        raise MeasurementError(
+            "no stability threshold at this learning rate", where="stability_threshold", got=f"lr={lr}"
+        )
+    if isinstance(optimizer, Adam):
+        b1 = float(group["betas"][0])
+        shrink = lr * float(group["weight_decay"]) if group.get("decoupled_weight_decay") else 0.0
+        return (2 - shrink) * (1 + b1) / ((1 - b1) * lr)
+    b = float(group["momentum"])
+    return 2 * (1 + b) / ((1 + 2 * b if group.get("nesterov") else 1) * lr)
+
+
+def l2_decay(optimizer: Optimizer) -> float:
+    """The weight decay w that acts as w/2 |x|^2 in the loss, so that the curvature is H + w I.
+
+    Zero for decoupled decay, which is no part of the loss but moves the threshold.
+
+    >>> weight = torch.nn.Parameter(torch.zeros(1))
+    >>> l2_decay(torch.optim.SGD([weight], lr=1.0, weight_decay=0.25))
+    0.25
+    >>> l2_decay(torch.optim.AdamW([weight], weight_decay=0.25))
+    0.0
+    """
+    group = _settings(optimizer)
+    return 0.0 if group.get("decoupled_weight_decay") else float(group["weight_decay"])
+
+
+def preconditioner(
+    optimizer: Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> Float[Tensor, " d"]:
+    """The diagonal of P that the optimizer will divide its next step by.
+
+        SGD       1
+        RMSprop   sqrt(v) + eps,                    v <- alpha v + (1 - alpha) g^2
+        Adam(W)   sqrt(v / (1 - b2^t)) + eps,       v <- b2 v + (1 - b2) g^2
+
+    with t the number of the next step, v zero before the first, and g including L2 decay. Nothing
+    of the optimizer changes.
+
+    Args:
+        parameters: the order in which the result is flattened.
+        gradients: of the loss at the present parameters (`HessianOperator.gradients`).
+
+    Raises:
+        MeasurementError: as `stability_threshold`, or parameters that the optimizer does not train.
+
+    Source: Cohen et al. 2022, arXiv:2207.14484.
+
+    >>> weight = torch.nn.Parameter(torch.zeros(2))
+    >>> adam = torch.optim.Adam([weight], eps=0.5)
+    >>> preconditioner(adam, [weight], [torch.tensor([3.0, -1.0])])  # first step: |g| + eps
+    tensor([3.5000, 1.5000])
+    """
+    group = _settings(optimizer)
+    trained = {id(parameter) for other in optimizer.param_groups for parameter in other["params"]}
+    if len(parameters) != len(gradients) or any(id(parameter) not in trained for parameter in parameters):
+        raise MeasurementError(
+            "a preconditioner is defined for trained parameters with their gradients",
+            where="preconditioner",
+            got=f"{len(parameters)} parameters, {len(gradients)} gradients, "
+            f"{sum(id(parameter) not in trained for parameter in parameters)} not in the optimizer",
+        )
+    if isinstance(optimizer, SGD):
+        return torch.cat([torch.ones_like(p, requires_grad=False).reshape(-1) for p in parameters])
+    adam = isinstance(optimizer, Adam)
+    name, beta = ("exp_avg_sq", group["betas"][1]) if adam else ("square_avg", group["alpha"])
+    decay = l2_decay(optimizer)
+    diagonal = []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        state = optimizer.state.get(parameter, {})
+        g = gradient.detach() + decay * parameter.detach()
+        old = state.get(name)
+        v = (1 - beta) * g**2 if old is None else beta * old + (1 - beta) * g**2
+        if adam:
+            v = v / (1 - beta ** (float(state.get("step", 0)) + 1))
+        diagonal.append((v.sqrt() + group["eps"]).reshape(-1))
+    return torch.cat(diagonal)
+
+
+def preconditioned(
+    matvec: Callable[[Tensor], Tensor], diagonal: Float[Tensor, " d"], decay: float = 0.0
+) -> Callable[[Tensor], Tensor]:
+    """v -> P^-1/2 (H + decay I) P^-1/2 v, symmetric, with the eigenvalues of P^-1 (H + decay I).
+
+    Raises:
+        MeasurementError: an entry of P that is not positive and finite.
+
+    >>> product = preconditioned(lambda v: 6 * v, torch.tensor([4.0, 1.0]), decay=2.0)
+    >>> product(torch.ones(2))
+    tensor([2., 8.])
+    """
+    if not bool((torch.isfinite(diagonal) & (diagonal > 0)).all()):
+        raise MeasurementError(
+            "a preconditioner must be positive",
+            where="preconditioned",
+            got=f"minimum {diagonal.min().item():g}, {int((~torch.isfinite(diagonal)).sum())} not finite",
+            do="give the optimizer a positive eps, or measure after its first gradient",
+        )
+    root = diagonal.rsqrt()
+
+    def product(vector: Tensor) -> Tensor:
+        scaled = root * vector
+        image = matvec(scaled)
+        return root * (image + decay * scaled if decay else image)
+
+    return product
+
+
+def _settings(optimizer: Optimizer) -> dict[str, Any]:
+    """The hyperparameters that all groups share."""
+    groups: list[dict[str, Any]] = [
+        {name: value for name, value in group.items() if name not in ("params", "param_names")}
+        for group in optimizer.param_groups
+    ]
+    group = groups[0]
+    wrong = ""
+    if not isinstance(optimizer, SGD | Adam | RMSprop):
+        wrong = type(optimizer).__name__
+    elif any(other != group for other in groups[1:]):
+        wrong = f"{len(groups)} parameter groups with different settings"
+    else:
+        for option in ("dampening", "amsgrad", "centered", "maximize"):
+            if group.get(option):
+                wrong = f"{type(optimizer).__name__}({option}={group[option]})"
+    if wrong:
+        raise MeasurementError(
+            "an optimizer without a known stability threshold",
+            where="stability_threshold",
+            got=wrong,
+            expected="SGD, Adam, AdamW or RMSprop without dampening, amsgrad, centered or maximize, "
+            "one setting for all parameters",
+        )
+    return group

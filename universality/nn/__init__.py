@@ -1,0 +1,35 @@
+"""Blocks that architectures share: adapters from every kind of input, activations, output scaling."""
+
+from universality.nn.activations import Activation, Quadratic, activation
+from universality.nn.adapters import (
+    FlatAdapter,
+    ImageAdapter,
+    SequenceAdapter,
+    flat_adapter,
+    image_adapter,
+    sequence_adapter,
+)
+from universality.nn.patches import Chunks, Patches, Rows, patch_side
+from universality.nn.scaling import ScaledOutput, scale_parameters, unscaled
+from universality.nn.widths import require_at_least, scaled_width
+
+__all__ = [
+    "Activation",
+    "Chunks",
+    "FlatAdapter",
+    "ImageAdapter",
+    "Patches",
+    "Quadratic",
+    "Rows",
+    "ScaledOutput",
+    "SequenceAdapter",
+    "activation",
+    "flat_adapter",
+    "image_adapter",
+    "patch_side",
+    "require_at_least",
+    "scale_parameters",
+    "scaled_width",
+    "sequence_adapter",
+    "unscaled",
+]

@@ -1,0 +1,139 @@
+"""Neural collapse: in the terminal phase, class features and classifier form a simplex ETF."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+
+from universality.plugin import (
+    Cell,
+    Check,
+    Control,
+    Cross,
+    Every,
+    Group,
+    Observe,
+    Outcome,
+    Phenomenon,
+    Request,
+    Trajectory,
+    Within,
+    register,
+)
+from universality.recipes import terminal_phase
+
+TERMINAL = 0.999
+
+_SOURCE = "Papyan, Han, Donoho 2020, arXiv:2008.08186; Zhu et al. 2021, arXiv:2105.02375"
+
+
+@register("neural_collapse", source=_SOURCE)
+@dataclass(frozen=True, kw_only=True)
+class NeuralCollapse(Phenomenon):
+    """Far beyond 100 % training accuracy, with weight decay and balanced classes:
+
+    NC1 = tr(S_W S_B^+) / C <= 0.05 and at most a tenth of its value at initialisation;
+    NC2: std/mean of the norms of the centred class means <= 0.10, mean |cos + 1/(C-1)| <= 0.08;
+    NC3 = |W/|W| - M/|M||_F <= sqrt(0.05). Each has a column of its own: "NC1 only" is a frequent
+    and different result. NC4 is in the details: it is 0 in controls too, so it decides nothing.
+
+    Gates: training accuracy >= 0.999 at the end, feature dimension >= C - 1.
+
+    Args:
+        steps, weight_decay, batch_size: of `universality.recipes.terminal_phase`.
+    """
+
+    steps: int = 3000
+    weight_decay: float = 5e-3
+    batch_size: int = 128
+
+    title = "Neural collapse"
+    version = 1
+    strand = "laws"
+    sense = "form"
+    claims = {  # noqa: RUF012
+        "nc1": Within(high=0.05, unit="tr(S_W S_B^+)/C", scale="log"),
+        "nc2_norms": Within(high=0.10, unit="std/mean of class-mean norms", scale="log"),
+        "nc2_angles": Within(high=0.08, unit="mean |cos + 1/(C-1)|", scale="log"),
+        "nc3": Within(high=math.sqrt(0.05), unit="|W/|W| - M/|M||", scale="log"),
+    }
+
+    def applies(self, cell: Cell) -> str:
+        if cell.signature.outputs < 3:
+            return "a simplex of two classes is any pair of opposite vectors"
+        return ""
+
+    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
+        recipe = terminal_phase(self.steps, self.weight_decay, self.batch_size)
+        observe = (Observe("collapse", Every(20)), Observe("accuracy", Every(20)))
+        return [
+            Group(
+                f"s{seed}",
+                {"run": Request(cell.architecture, cell.task, recipe, seed, observe)},
+                (f"s{seed}",),
+            )
+            for seed in cross.seeds
+        ]
+
+    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
+        run = runs["run"]
+        end = run.spec.recipe.steps
+        accuracy = run.series("accuracy.train").at(end)
+        dimension = run.series("collapse.dimension").at(end)
+        classes = int(run.facts["outputs"])
+        initial, last = (run.series("collapse.nc1").at(step) for step in (0, end))
+        defined = math.isfinite(initial) and math.isfinite(last)
+        gates = (
+            Check("training accuracy at the end", accuracy, f">= {TERMINAL}", accuracy >= TERMINAL),
+            Check("feature dimension", dimension, f">= {classes - 1}", dimension >= classes - 1),
+            Check("class means differ", float(defined), "NC1 is a number", defined),
+        )
+        final = {n: run.series(f"collapse.{n}").at(end) for n in (*self.claims, "nc4", "nc1_permuted")}
+        shrunk = last / initial
+        criteria = {"nc1": (Check("NC1 over its initial value", shrunk, "<= 0.1", shrunk <= 0.1),)}
+        details = {
+            "nc4": final["nc4"],
+            "nc1_permuted": final["nc1_permuted"],
+            "validation_accuracy": run.series("accuracy.validation").at(end),
+        }
+        return {
+            name: Outcome(
+                effect=final[name] if defined else None, gates=gates, criteria=criteria.get(name, ()), details=details
+            )
+            for name in self.claims
+        }
+
+    def controls(self) -> Sequence[Control]:
+        network, task = "mlp[width=64,depth=2]", "digits[classes=4,subset=400]"
+        reference = NeuralCollapse()
+        return [
+            Control(
+                name="four digits with weight decay",
+                sign="positive",
+                phenomenon=reference,
+                architecture=network,
+                task=task,
+                expects=dict.fromkeys(self.claims, frozenset({"present"})),
+                why="Papyan et al. 2020; Zhu et al. 2021: decay makes the ETF the global minimiser",
+            ),
+            Control(
+                name="random labels",
+                sign="negative",
+                phenomenon=reference,
+                architecture=network,
+                task=task.replace("]", ",random_labels=true]"),
+                expects=dict.fromkeys(self.claims, frozenset({"absent", "inconclusive"})),
+                why="labels without structure leave within-class variability",
+            ),
+            Control(
+                name="no weight decay",
+                sign="negative",
+                phenomenon=replace(reference, weight_decay=0.0),
+                architecture=network,
+                task=task,
+                expects=dict.fromkeys(("nc2_norms", "nc2_angles", "nc3"), frozenset({"absent"})),
+                why="without decay the ETF is approached only logarithmically in time",
+            ),
+        ]

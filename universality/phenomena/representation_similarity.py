@@ -1,0 +1,202 @@
+"""Representation similarity: independently trained networks agree more than what they share by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from universality.architecture import Architecture
+from universality.measures import calibrated, cka_matrix, debiased_cka, mutual_knn, within_class
+from universality.plugin import (
+    At,
+    Cell,
+    Check,
+    Control,
+    Cross,
+    Every,
+    Group,
+    Matrix,
+    Observe,
+    Outcome,
+    Phenomenon,
+    Request,
+    Task,
+    Trajectory,
+    Within,
+    register,
+)
+from universality.recipes import terminal_phase, with_random_labels
+
+MARGIN = 0.10
+ROWS = 512
+
+_SOURCE = "Kornblith et al. 2019, arXiv:1905.00414; Huh et al. 2024, arXiv:2405.07987"
+
+
+@register("representation_similarity", source=_SOURCE)
+@dataclass(frozen=True, kw_only=True)
+class RepresentationSimilarity(Phenomenon):
+    """Penultimate representations of two trained networks are closer than every null, by 0.10.
+
+    Compared on 512 held-out inputs, globally (debiased linear CKA) and locally (mutual k nearest
+    neighbours, k = 10, calibrated to 0 at chance); between seeds of one architecture and between
+    architectures. Effect: s(trained) - max(s(untrained), s(random labels), s(through the inputs)),
+    where the last is the larger similarity of either network to the raw inputs.
+
+    Gates: both networks fit their training set (accuracy >= 0.9), and the weaker one's validation
+    accuracy is at least 0.9 of the stronger one's. The same two with permuted rows, and similarity
+    within classes, are in the details.
+
+    Args:
+        steps, weight_decay, batch_size: of `universality.recipes.terminal_phase`.
+        labels: `random` trains the pair itself on random labels, against a null of other random
+            labels; only the negative control does.
+    """
+
+    steps: int = 3000
+    weight_decay: float = 5e-3
+    batch_size: int = 128
+    labels: Literal["true", "random"] = "true"
+
+    title = "Representation similarity"
+    version = 1
+    strand = "universality"
+    sense = "sign"
+    claims = {  # noqa: RUF012
+        f"{measure}_{scope}": Within(low=MARGIN, unit=f"{text} above the largest null")
+        for measure, text in (("cka", "debiased CKA"), ("knn", "mutual kNN"))
+        for scope in ("seeds", "architectures")
+    }
+
+    def applies(self, cell: Cell) -> str:
+        if cell.signature.reference_rows < ROWS:
+            return f"needs {ROWS} reference inputs, the task has {cell.signature.reference_rows}"
+        return ""
+
+    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
+        a = cell.architecture
+        between_seeds = [
+            self._pair(f"seeds/s{i}-s{j}", cell.task, (a, i), (a, j))
+            for i, j in combinations(cross.seeds, 2)
+        ]
+        between_architectures = [
+            self._pair(f"architectures/{k}/s{seed}", cell.task, (a, seed), (b, seed))
+            for k, b in enumerate(cross.partners)
+            for seed in cross.seeds
+        ]
+        return [*between_seeds, *between_architectures]
+
+    def _pair(
+        self, key: str, task: Task, a: tuple[Architecture, int], b: tuple[Architecture, int]
+    ) -> Group:
+        recipe = terminal_phase(self.steps, self.weight_decay, self.batch_size)
+        observe = (Observe("taps", At(0, 1)), Observe("accuracy", Every(20)))
+        random = with_random_labels(task)
+        trained, shift = (task, 0) if self.labels == "true" else (random, 1000)
+
+        def request(which: tuple[Architecture, int], on: Task, more: int = 0) -> Request:
+            return Request(which[0], on, recipe, which[1] + more, observe)
+
+        runs = {
+            "a": request(a, trained),
+            "b": request(b, trained),
+            "a_random": request(a, random, shift),
+            "b_random": request(b, random, shift),
+        }
+        return Group(key, runs, tuple(sorted({f"s{a[1]}", f"s{b[1]}"})))
+
+    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
+        a, b = runs["a"], runs["b"]
+        scope = "seeds" if a.spec.architecture == b.spec.architecture else "architectures"
+        end = a.spec.recipe.steps
+        train = [r.series("accuracy.train").at(end) for r in (a, b)]
+        validation = [r.series("accuracy.validation").at(end) for r in (a, b)]
+        relative = min(validation) / max(validation)
+        gates = (
+            Check("training accuracy of the weaker", min(train), ">= 0.9", min(train) >= 0.9),
+            Check("validation accuracy, weaker over stronger", relative, ">= 0.9", relative >= 0.9),
+        )
+        pairs = {
+            "trained": (penultimate(a, end), penultimate(b, end)),
+            "untrained": (penultimate(a, 0), penultimate(b, 0)),
+            "random_labels": (penultimate(runs["a_random"], end), penultimate(runs["b_random"], end)),
+        }
+        x, y = pairs["trained"]
+        inputs = features(a, "inputs", 0)
+        shuffled = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
+        classes = torch.from_numpy(a.array("taps.labels", 0))
+        inside = within_class(x, classes), within_class(y, classes)
+        layers = {
+            "trained": layer_similarity(a, b, end),
+            "untrained": layer_similarity(a, b, 0),
+        }
+        outcomes = {}
+        for name, similarity in (("cka", debiased_cka), ("knn", _calibrated_knn)):
+            s = {kind: float(similarity(*pair)) for kind, pair in pairs.items()}
+            s["inputs"] = max(float(similarity(x, inputs)), float(similarity(y, inputs)))
+            null = max(s["untrained"], s["random_labels"], s["inputs"])
+            outcomes[f"{name}_{scope}"] = Outcome(
+                effect=s["trained"] - null,
+                gates=gates,
+                details={
+                    **s,
+                    "permuted_rows": float(similarity(x, shuffled)),
+                    "within_class": float(similarity(*inside)),
+                },
+                matrices=layers if name == "cka" else {},
+            )
+        return outcomes
+
+    def speaks_to(self, key: str, claim: str) -> bool:
+        return claim.endswith(key.partition("/")[0])
+
+    def controls(self) -> Sequence[Control]:
+        network, task = "mlp[width=64,depth=2]", "digits[subset=1000]"
+        wider = "mlp[width=96,depth=2]"
+        return [
+            Control(
+                name="two seeds, two widths of one network",
+                sign="positive",
+                phenomenon=RepresentationSimilarity(),
+                architecture=network,
+                task=task,
+                expects=dict.fromkeys(self.claims, frozenset({"present"})),
+                partners=(wider,),
+                why="Kornblith et al. 2019: CKA identifies layers across initialisations",
+            ),
+            Control(
+                name="trained on unrelated random labels",
+                sign="negative",
+                phenomenon=RepresentationSimilarity(labels="random"),
+                architecture=network,
+                task=task,
+                expects=dict.fromkeys(self.claims, frozenset({"absent"})),
+                partners=(wider,),
+                why="nothing common was there to be learnt",
+            ),
+        ]
+
+
+def features(run: Trajectory, tap: str, step: int) -> Tensor:
+    """Stored representation `[n, d]` in float64."""
+    return torch.from_numpy(run.array(f"taps.{tap}", step)).double()
+
+
+def penultimate(run: Trajectory, step: int) -> Tensor:
+    return features(run, "penultimate", step)
+
+
+def layer_similarity(a: Trajectory, b: Trajectory, step: int) -> Matrix:
+    """Debiased CKA between every tap of one network and every tap of the other."""
+    rows, columns = (tuple(run.facts["taps"]) for run in (a, b))
+    values = cka_matrix([features(a, t, step) for t in rows], [features(b, t, step) for t in columns])
+    return Matrix(rows, columns, tuple(tuple(float(v) for v in row) for row in values))
+
+
+def _calibrated_knn(x: Tensor, y: Tensor) -> float:
+    return calibrated(mutual_knn(x, y, k=10), k=10, n=len(x))

@@ -1,0 +1,199 @@
+"""From a suite to cells, groups and the distinct trainings they need.
+
+A training that several phenomena need is planned once, with the union of what they observe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from universality import registry
+from universality.architecture import Architecture, InputSpec
+from universality.errors import BadSuite
+from universality.phenomenon import Cell, Control, Cross, Group, Phenomenon, Request
+from universality.registry import component
+from universality.spec import RunSpec, canonical
+from universality.suite import CrossSpec, Suite
+from universality.task import Signature, Task
+from universality.training.objective import objective
+
+
+@dataclass(slots=True)
+class Job:
+    """One training and everything that is to be observed in it."""
+
+    spec: RunSpec
+    observe: dict[str, tuple[int, ...]]
+    seconds: float = 0.0
+    """Predicted cost on one CPU core."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """A group with its requests turned into run ids and what each must have observed."""
+
+    key: str
+    units: tuple[str, ...]
+    runs: Mapping[str, str]
+    observe: Mapping[str, Mapping[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A phenomenon in one cell of the cross, or one of its controls."""
+
+    phenomenon: Phenomenon
+    architecture: str
+    task: str
+    groups: tuple[PlannedGroup, ...] = ()
+    not_applicable: str = ""
+    control: Control | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    cells: list[PlannedCell] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+
+class Planner:
+    """Builds a plan; every error that can be found without training is raised here.
+
+    Task data is loaded once per task, and every network is built once, so that missing data and
+    parameters that do not fit are found before anything is trained.
+    """
+
+    def __init__(self, data_root: Path) -> None:
+        self._data_root = data_root
+        self._signatures: dict[str, Signature] = {}
+        self._checked: set[tuple[str, InputSpec, int]] = set()
+        self._step_seconds: dict[str, float] = {}
+        self.plan = Plan()
+
+    def add_suite(self, suite: Suite) -> Plan:
+        controlled: dict[str, Phenomenon] = {}
+        for cross in suite.crosses:
+            for phenomenon in self._add_cross(cross):
+                controlled.setdefault(phenomenon.name, phenomenon)
+        if all(cell.not_applicable for cell in self.plan.cells):
+            reasons = sorted({f"{c.phenomenon.name}: {c.not_applicable}" for c in self.plan.cells})
+            raise BadSuite(
+                "no cell of this suite is applicable", where=suite.name, got="; ".join(reasons)
+            )
+        if suite.controls:
+            for phenomenon in controlled.values():
+                for control in phenomenon.controls():
+                    self._add_control(control)
+        return self.plan
+
+    def _add_cross(self, cross: CrossSpec) -> list[Phenomenon]:
+        phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]
+        architectures: list[Architecture] = [
+            registry.resolve("architecture", a) for a in cross.architectures
+        ]
+        tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
+        for task in tasks:
+            signature = self._signature(task)
+            able = [a for a in architectures if not a.reject(signature.inputs)]
+            for architecture in able:
+                self._check_builds(architecture, signature)
+            for phenomenon in phenomena:
+                for architecture in architectures:
+                    partners = [a for a in able if a != architecture]
+                    self._add_cell(
+                        phenomenon,
+                        Cell(architecture, task, signature),
+                        Cross(range(cross.seeds), partners),
+                    )
+        return phenomena
+
+    def _add_control(self, control: Control) -> None:
+        architecture = registry.resolve("architecture", control.architecture)
+        task = registry.resolve("task", control.task)
+        cell = Cell(architecture, task, self._signature(task))
+        partners = [registry.resolve("architecture", p) for p in control.partners]
+        self._add_cell(control.phenomenon, cell, Cross(range(CONTROL_SEEDS), partners), control)
+
+    def _add_cell(
+        self, phenomenon: Phenomenon, cell: Cell, cross: Cross, control: Control | None = None
+    ) -> None:
+        names = (str(component(cell.architecture)), str(component(cell.task)))
+        reason = cell.architecture.reject(cell.signature.inputs) or phenomenon.applies(cell)
+        groups = () if reason else tuple(self._add_group(g) for g in phenomenon.groups(cell, cross))
+        self.plan.cells.append(PlannedCell(phenomenon, *names, groups, reason, control))
+
+    def _add_group(self, group: Group) -> PlannedGroup:
+        runs: dict[str, str] = {}
+        observe: dict[str, dict[str, tuple[int, ...]]] = {}
+        for role, request in group.runs.items():
+            spec = RunSpec(
+                component(request.architecture), component(request.task), request.recipe, request.seed
+            )
+            wanted = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
+            runs[role], observe[role] = spec.id, wanted
+            self._add_job(spec, request, wanted)
+        return PlannedGroup(group.key, group.units, runs, observe)
+
+    def _add_job(self, spec: RunSpec, request: Request, wanted: Mapping[str, tuple[int, ...]]) -> None:
+        job = self.plan.jobs.get(spec.id)
+        if job is None:
+            job = self.plan.jobs[spec.id] = Job(spec, {})
+            job.seconds = spec.recipe.steps * self._time_of_step(request)
+        for probe, steps in wanted.items():
+            registry.resolve("probe", probe)
+            job.observe[probe] = tuple(sorted({*job.observe.get(probe, ()), *steps}))
+
+    def _signature(self, task: Task) -> Signature:
+        key = canonical(component(task).identity())
+        if key not in self._signatures:
+            self._signatures[key] = task.signature(self._data_root)
+        return self._signatures[key]
+
+    def _check_builds(self, architecture: Architecture, signature: Signature) -> None:
+        key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
+        if key not in self._checked:
+            with torch.random.fork_rng(devices=[]):
+                architecture.build(signature.inputs, signature.outputs)
+            self._checked.add(key)
+
+    def _time_of_step(self, request: Request) -> float:
+        """Seconds of one update here, measured once per network, data shape and batch size."""
+        signature = self._signature(request.task)
+        rows = min(request.recipe.batch_size or signature.train_rows, signature.train_rows)
+        key = canonical(
+            [component(request.architecture).identity(), repr(signature.inputs), signature.outputs, rows]
+        )
+        if key not in self._step_seconds:
+            self._step_seconds[key] = _time_update(request, signature, rows)
+        return self._step_seconds[key]
+
+
+CONTROL_SEEDS = 5
+"""Replicates of every control: the fewest with which a share of runs can be decided."""
+
+
+def _time_update(request: Request, signature: Signature, rows: int) -> float:
+    spec = signature.inputs
+    with torch.random.fork_rng(devices=[]):
+        net = request.architecture.build(spec, signature.outputs)
+        inputs = (
+            torch.randint(spec.vocabulary, (rows, *spec.shape))
+            if spec.kind == "tokens"
+            else torch.randn(rows, *spec.shape)
+        )
+    targets = torch.zeros(rows, dtype=torch.int64)
+    loss_of, best = objective(request.recipe), float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        loss_of(net(inputs), targets).backward()  # type: ignore[no-untyped-call]
+        best = min(best, time.perf_counter() - started)
+    return 1.3 * best
+
+
+def total_seconds(jobs: Iterable[Job]) -> float:
+    return sum(job.seconds for job in jobs)

@@ -1,0 +1,41 @@
+"""Accuracy and loss on the full training and validation sets, in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from universality.plugin import Probe, Split, Training, register
+from universality.training.objective import accuracy, objective
+
+_ROWS = 2048
+
+
+@register("accuracy")
+@dataclass(kw_only=True)
+class Accuracy(Probe):
+    """`train`, `validation` (shares), `train_loss`, `validation_loss` (the recipe's loss).
+
+    Cost: one forward pass over both sets.
+    """
+
+    def record(self, training: Training) -> Mapping[str, float | Tensor]:
+        training.net.eval()
+        out: dict[str, float | Tensor] = {}
+        for name in ("train", "validation"):
+            out[name], out[f"{name}_loss"] = self._score(training, getattr(training.splits, name))
+        return out
+
+    @torch.no_grad()
+    def _score(self, training: Training, split: Split) -> tuple[float, float]:
+        loss_of = objective(training.recipe)
+        hits = loss = 0.0
+        for begin in range(0, len(split), _ROWS):
+            inputs, targets = split.inputs[begin : begin + _ROWS], split.targets[begin : begin + _ROWS]
+            logits = training.net(inputs)
+            hits += float(accuracy(logits, targets)) * len(targets)
+            loss += float(loss_of(logits, targets)) * len(targets)
+        return hits / len(split), loss / len(split)

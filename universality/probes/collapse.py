@@ -1,0 +1,49 @@
+"""Neural collapse of the training set's penultimate features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from universality.errors import MeasurementError
+from universality.measures import neural_collapse, permuted_collapse
+from universality.plugin import Probe, Training, register
+from universality.probes.features import capture
+
+KEYS = ("nc1", "nc1_permuted", "nc2_norms", "nc2_angles", "nc3", "nc4")
+
+
+@register("collapse", source="Papyan, Han, Donoho 2020, arXiv:2008.08186")
+@dataclass(kw_only=True)
+class CollapseProbe(Probe):
+    """NC1, NC2 (norms, angles), NC3 and NC4 on the first `rows` training rows, evaluation mode.
+
+    `nc1_permuted` is NC1 of the same features with permuted labels: its chance level depends on
+    width and rows, so it is the honest zero. NaN where class means coincide. Cost: one forward pass.
+    """
+
+    rows: int = 4000
+
+    def record(self, training: Training) -> Mapping[str, float | Tensor]:
+        net, train = training.net, training.splits.train
+        readout = training.architecture.readout(net)
+        labels = train.targets[: self.rows]
+        features = capture(net, {}, readout, train.inputs[: self.rows])["penultimate"]
+        try:
+            found = neural_collapse(features, labels, readout.weight, readout.bias)
+            chance = permuted_collapse(features, labels, readout.weight, readout.bias, training.generator)
+        except MeasurementError:
+            # A dead layer or fewer features than classes: undefined, which a gate must see.
+            return dict.fromkeys(KEYS, math.nan) | {"dimension": float(features.shape[1])}
+        return {
+            "nc1": found.nc1,
+            "nc1_permuted": chance.nc1,
+            "nc2_norms": found.nc2_norms,
+            "nc2_angles": found.nc2_angles,
+            "nc3": found.nc3,
+            "nc4": found.nc4,
+            "dimension": float(features.shape[1]),
+        }

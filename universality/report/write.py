@@ -1,0 +1,73 @@
+"""One folder that holds everything to be read: tables as CSV and Markdown, figures as SVG and PNG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from universality import columns as c
+from universality.claims import Within
+from universality.records import CellRecord
+from universality.report import figures, tables
+from universality.report.heatmap import verdict_heatmap
+from universality.report.style import save
+from universality.verdicts import judge, universality
+
+
+def write_report(
+    folder: Path,
+    records: Sequence[CellRecord],
+    facts: tables.Facts,
+    trajectories: pd.DataFrame | None = None,
+    matrices: Sequence[tuple[figures.Matrix, figures.Matrix | None]] = (),
+) -> list[Path]:
+    """Write evidence.csv, universality.csv, universality.md, heatmap, and a figure per phenomenon.
+
+    Args:
+        facts: per phenomenon, its title, strand, sense and source (`columns.FACTS`).
+        trajectories: long form, `columns.TRAJECTORY`; phenomena without a figure are passed over.
+        matrices: layer similarities, each trained one with its untrained partner.
+
+    Returns the files, in the order written. Raises `MeasurementError` for a cell recorded twice.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    verdicts = judge(records)
+    rows = universality(verdicts)
+    paths = [folder / name for name in ("evidence.csv", "universality.csv", "universality.md")]
+    tables.evidence_table(verdicts).to_csv(paths[0], index=False)
+    tables.universality_table(rows, facts).to_csv(paths[1], index=False)
+    paths[2].write_text(tables.markdown(rows, facts), encoding="utf-8")
+    if any(not record.control for record in records):
+        titles = {name: about.get(c.TITLE) or name for name, about in facts.items()}
+        paths += save(verdict_heatmap(verdicts, titles), folder, "heatmap")
+    drawn = {} if trajectories is None else dict(tuple(trajectories.groupby(c.PHENOMENON, sort=False)))
+    for phenomenon, draw in _figures(records).items():
+        if phenomenon in drawn:
+            paths += save(draw(drawn[phenomenon]), folder, phenomenon)
+    if matrices:
+        paths += save(figures.representation_similarity(matrices), folder, "representation_similarity")
+    return paths
+
+
+def _figures(records: Sequence[CellRecord]) -> Mapping[str, Callable[[pd.DataFrame], Figure]]:
+    """The figure of each phenomenon, with the bounds of its claims drawn in."""
+    within = {(r.phenomenon, r.claim_name): r.claim for r in records if isinstance(r.claim, Within)}
+    bands = [
+        (claim.low, claim.high)
+        for (name, _), claim in within.items()
+        if name == "edge_of_stability" and math.isfinite(claim.low) and math.isfinite(claim.high)
+    ]
+    criteria = {
+        f"collapse.{claim_name}": claim.high
+        for (name, claim_name), claim in within.items()
+        if name == "neural_collapse" and math.isfinite(claim.high)
+    }
+    return {
+        "edge_of_stability": lambda frame: figures.edge_of_stability(frame, bands[0] if bands else None),
+        "grokking": figures.grokking,
+        "neural_collapse": lambda frame: figures.neural_collapse(frame, criteria),
+    }

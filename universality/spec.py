@@ -1,0 +1,193 @@
+"""Frozen descriptions of what is trained, their ids, and the seeds that follow from them.
+
+A run is (architecture, task, recipe, seed). Its id hashes exactly that, never what is observed:
+the same training measured twice is the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from universality.errors import BadParameter
+
+SCHEMA_VERSION = 1
+"""Version of the on-disk records and of the canonical form that ids hash."""
+
+Value = bool | int | float | str
+
+_ADDRESS = re.compile(r"^(?P<name>[A-Za-z_][\w-]*)(?:\[(?P<params>.*)\])?$", re.DOTALL)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal objects give equal text.
+
+    >>> canonical({"b": 1, "a": 2.0})
+    '{"a":2.0,"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """The first `length` hexadecimal digits of the SHA-256 of the canonical form."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def derive_seed(axis: str, *keys: int | str) -> int:
+    """A 63-bit seed for one named axis of randomness (data, init, batches, probe).
+
+    Named axes keep what should not change from changing: the data split does not depend on the
+    architecture, the batches do not depend on the probes.
+    """
+    return int(digest([axis, *keys], 16), 16) >> 1
+
+
+def parse_address(text: str) -> tuple[str, dict[str, str]]:
+    """Split `mlp[width=512,activation=tanh]` into the name and its parameters, still text.
+
+    >>> parse_address("mlp[width=512]")
+    ('mlp', {'width': '512'})
+    """
+    match = _ADDRESS.match(text.strip())
+    if match is None:
+        raise BadParameter(
+            "malformed address", got=repr(text), expected="name or name[parameter=value,...]"
+        )
+    params: dict[str, str] = {}
+    for item in filter(None, (s.strip() for s in (match["params"] or "").split(","))):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise BadParameter(
+                "malformed parameter", where=text, got=repr(item), expected="parameter=value"
+            )
+        if key.strip() in params:
+            raise BadParameter("parameter given twice", where=text, got=repr(key.strip()))
+        params[key.strip()] = value.strip()
+    return match["name"], params
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A plugin by name with all of its parameters; `label` shows only those that differ from the defaults."""
+
+    name: str
+    params: tuple[tuple[str, Value], ...] = ()
+    label: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.label or self.name
+
+    def identity(self) -> list[Any]:
+        """What ids hash."""
+        return [self.name, [list(pair) for pair in sorted(self.params)]]
+
+    def record(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"name": self.name, "params": dict(self.params), "label": str(self)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Component:
+        return cls(
+            str(record["name"]),
+            tuple(sorted(dict(record["params"]).items())),
+            str(record["label"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a network is trained.
+
+    Args:
+        steps: number of updates.
+        lr: learning rate; with `lr_over_stability` it is derived and this must be 0.
+        lr_over_stability: where positive, lr is chosen per run such that the stability threshold
+            of gradient descent, 2/lr (with heavy ball 2(1+momentum)/lr), is this multiple of the
+            sharpness at initialisation (SGD only).
+        batch_size: rows per update; 0 is the full training set.
+        milestones: fractions of `steps` at which lr is multiplied by `gamma`.
+        loss: `cross_entropy`, or `mse` = mean over rows of half the squared distance to the
+            one-hot target.
+    """
+
+    steps: int
+    lr: float = 0.0
+    lr_over_stability: float = 0.0
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
+    momentum: float = 0.0
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+    batch_size: int = 0
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise BadParameter("a recipe needs steps", got=str(self.steps), expected=">= 1")
+        if (self.lr > 0) == (self.lr_over_stability > 0):
+            raise BadParameter(
+                "a recipe needs exactly one of lr and lr_over_stability",
+                got=f"lr={self.lr}, lr_over_stability={self.lr_over_stability}",
+            )
+        if self.lr_over_stability > 0 and self.optimizer != "sgd":
+            raise BadParameter(
+                "lr_over_stability is defined for gradient descent",
+                got=f"optimizer={self.optimizer}",
+                expected="optimizer=sgd",
+            )
+        if self.batch_size < 0:
+            raise BadParameter("batch_size is negative", got=str(self.batch_size))
+
+    def record(self) -> dict[str, Any]:
+        return {**asdict(self), "milestones": list(self.milestones)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Recipe:
+        return cls(**{**record, "milestones": tuple(record["milestones"])})
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One training, exactly."""
+
+    architecture: Component
+    task: Component
+    recipe: Recipe
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """`<architecture>-<task>-s<seed>-<hash>`, safe as a folder name."""
+        key = [
+            SCHEMA_VERSION,
+            self.architecture.identity(),
+            self.task.identity(),
+            self.recipe.record(),
+            self.seed,
+        ]
+        return f"{self.architecture.name}-{self.task.name}-s{self.seed}-{digest(key)}"
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture.record(),
+            "task": self.task.record(),
+            "recipe": self.recipe.record(),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> RunSpec:
+        return cls(
+            Component.from_record(record["architecture"]),
+            Component.from_record(record["task"]),
+            Recipe.from_record(record["recipe"]),
+            int(record["seed"]),
+        )

@@ -13,7 +13,7 @@ from universality import columns as c
 from universality.claims import Claim, Most, Within
 from universality.errors import MeasurementError
 from universality.records import CellRecord, GroupRecord, Outcome, RunState
-from universality.report import figures, tables, write_report
+from universality.report import figures, tables, write_figures, write_tables
 from universality.report.heatmap import COLOURS, MARKS, verdict_heatmap
 from universality.verdicts import VERDICTS, judge, universality
 
@@ -242,11 +242,12 @@ def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path:
         [trajectories("edge_of_stability", c.SHARPNESS_RATIO), trajectories("unknown", c.TRAIN_ACCURACY)]
     )
     matrix = figures.Matrix("mlp", ["a"], ["a"], np.ones((1, 1)))
-    once = write_report(tmp_path / "a", RECORDS, FACTS, frame, [(matrix, None)])
-    again = write_report(tmp_path / "b", RECORDS, FACTS, frame, [(matrix, None)])
+    verdicts = judge(RECORDS)
+    once, again = (
+        write_figures(tmp_path / name, verdicts, FACTS, frame, [(matrix, None)]) for name in ("a", "b")
+    )
     names = [
-        *("evidence.csv", "universality.csv", "universality.md", "heatmap.svg", "heatmap.png"),
-        *("edge_of_stability.svg", "edge_of_stability.png"),
+        *("heatmap.svg", "heatmap.png", "edge_of_stability.svg", "edge_of_stability.png"),
         *("representation_similarity.svg", "representation_similarity.png"),
     ]
     assert [p.name for p in once] == names
@@ -255,9 +256,12 @@ def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path:
     assert plt.get_fignums() == []
 
 
-def test_a_report_of_claims_without_numbers_needs_no_trajectories(tmp_path: Path) -> None:
-    paths = write_report(tmp_path, [record(effect=9.0, claim=Most(at_least=5))], {})
-    assert "3 of 3 hold" in paths[0].read_text()
+def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -> None:
+    verdicts = judge([record(effect=9.0, claim=Most(at_least=5))])
+    write_tables(tmp_path, tmp_path / "report", verdicts, {})
+    assert "3 of 3 hold" in (tmp_path / "evidence.csv").read_text()
+    assert (tmp_path / "universality.csv").is_file()
+    assert (tmp_path / "report" / "universality.md").is_file()
 
 
 def _sup(figure: Figure) -> tuple[str, str]:

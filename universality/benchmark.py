@@ -19,7 +19,7 @@ from universality.measure import measure_cell
 from universality.plan import Job, Plan, Planner, total_seconds
 from universality.progress import Progress, clock
 from universality.records import CellRecord
-from universality.report import print_summary, rebuild_store
+from universality.report import print_summary, rebuild
 from universality.store import Store
 from universality.suite import CrossSpec, Suite
 from universality.worker import configure, find_device
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     device = find_device(options.device)
     root = data_root(options.data_root)
     plan = Planner(root).add_suite(suite)
-    slots = default_slots(device.type) if options.workers is None else options.workers
+    slots = default_slots() if options.workers is None else options.workers
     if options.dry_run:
         describe(plan, slots)
         return 0
@@ -50,13 +50,11 @@ def run(options: argparse.Namespace) -> int:
         f"about {clock(total_seconds(todo) / max(1, slots))}",
         file=sys.stderr,
     )
-    train(store, todo, slots, str(device), options, root)
+    if todo:
+        train(store, todo, slots, str(device), options, root)
     records = measure(store, plan)
     _write_plan(store, suite, plan, records, str(device), time.monotonic() - started)
-    verdicts = rebuild_store(store)
-    print_summary(store, verdicts)
-    for damage in store.damaged:
-        print(f"damaged, not used: {damage}", file=sys.stderr)
+    print_summary(rebuild(store))
     broken = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
     if broken:
         print(
@@ -95,14 +93,14 @@ def train(
     progress = Progress({job.spec.id: job.seconds for job in ordered}, slots)
     try:
         run_all(
-            [{"spec": j.spec.record(), "observe": {k: list(v) for k, v in j.observe.items()}} for j in ordered],
+            ordered,
             slots=slots,
             store_root=store.layout.root,
             device=device,
             plugins=tuple(options.plugins),
             data_root=str(root),
             timeout_s=options.timeout,
-            on_event=lambda event: progress.finished(event.run_id, event.state, event.seconds),
+            on_event=progress.notice,
         )
     finally:
         progress.close()

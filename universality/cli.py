@@ -46,16 +46,16 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--name", help="the results go to RESULTS/NAME (default: the suite's name)")
     run.add_argument("--results", default="results", metavar="DIR", help="default: results")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
-    run.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core, one per GPU)")
+    run.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: one per core, one per GPU)"
+    )
     run.add_argument(
         "--timeout", type=float, default=3600.0, metavar="S", help="seconds per run (default: 3600)"
     )
     run.add_argument("--dry-run", action="store_true", help="say what would be trained, and its cost")
 
     show = commands.add_parser("list", parents=[plugins], help="what is registered")
-    show.add_argument(
-        "what", nargs="?", choices=["architectures", "tasks", "phenomena", "probes", "suites"]
-    )
+    show.add_argument("what", nargs="?", choices=["architectures", "tasks", "phenomena", "probes", "suites"])
 
     status = commands.add_parser("status", help="how far a results folder is")
     status.add_argument("folder", type=Path)
@@ -101,9 +101,9 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         return status.show(options.folder)
     if options.command == "report":
-        from universality.report import rebuild
+        from universality.report import show
 
-        return rebuild(options.folder)
+        return show(options.folder)
     from universality import fetching
 
     return fetching.fetch(options.task, options.plugins, options.data_root)

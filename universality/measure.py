@@ -19,7 +19,8 @@ def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
     for group in cell.groups:
         states, runs = _collect(group, store)
         outcomes: Mapping[str, Outcome] = {}
-        state, message = "done", ""
+        state: RunState = "done"
+        message = ""
         failed = [s for s in _SEVERITY if s in states.values()]
         if failed:
             state = failed[0]
@@ -63,9 +64,7 @@ def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> Ce
     )
 
 
-def _collect(
-    group: PlannedGroup, store: Store
-) -> tuple[dict[str, RunState], dict[str, Trajectory]]:
+def _collect(group: PlannedGroup, store: Store) -> tuple[dict[str, RunState], dict[str, Trajectory]]:
     states: dict[str, RunState] = {}
     runs: dict[str, Trajectory] = {}
     for role, run_id in group.runs.items():

@@ -82,9 +82,7 @@ class Planner:
                 controlled.setdefault(phenomenon.name, phenomenon)
         if all(cell.not_applicable for cell in self.plan.cells):
             reasons = sorted({f"{c.phenomenon.name}: {c.not_applicable}" for c in self.plan.cells})
-            raise BadSuite(
-                "no cell of this suite is applicable", where=suite.name, got="; ".join(reasons)
-            )
+            raise BadSuite("no cell of this suite is applicable", where=suite.name, got="; ".join(reasons))
         if suite.controls:
             for phenomenon in controlled.values():
                 for control in phenomenon.controls():
@@ -93,9 +91,7 @@ class Planner:
 
     def _add_cross(self, cross: CrossSpec) -> list[Phenomenon]:
         phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]
-        architectures: list[Architecture] = [
-            registry.resolve("architecture", a) for a in cross.architectures
-        ]
+        architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
             signature = self._signature(task)

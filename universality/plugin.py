@@ -1,6 +1,6 @@
 """Everything that a plugin needs, in one import.
 
-    from universality.plugin import Architecture, InputSpec, register
+from universality.plugin import Architecture, InputSpec, register
 """
 
 from universality.architecture import Architecture, InputSpec, Kind

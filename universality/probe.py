@@ -44,5 +44,3 @@ class Probe(ABC):
     @abstractmethod
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         """Floats become series, tensors arrays, both named `<probe address>.<key>`."""
-
-

@@ -5,7 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, Protocol, TextIO
+
+
+class Event(Protocol):
+    """What is read of an event of `universality.execute`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def state(self) -> str | None: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def message(self) -> str: ...
 
 
 def clock(seconds: float) -> str:
@@ -49,7 +64,14 @@ class Progress:
         self._stream = stream
         self._live = _live(stream, self._total) if stream.isatty() else None
 
-    def finished(self, run_id: str, state: str, seconds: float) -> None:
+    def notice(self, event: Event) -> None:
+        """Take note of what happened to a run."""
+        if event.state is not None:
+            self._finished(event.run_id, event.state, event.seconds)
+        elif event.kind == "retrying":
+            self.say(f"trying again: {event.run_id}: {event.message}")
+
+    def _finished(self, run_id: str, state: str, seconds: float) -> None:
         self._done += 1
         self._problems += state not in ("done", "diverged")
         self._remaining.finish(run_id, seconds)
@@ -81,7 +103,7 @@ class Progress:
             print(f"{self._done} runs in {took}", file=self._stream, flush=True)
 
 
-def _live(stream: TextIO, total: int):  # type: ignore[no-untyped-def]
+def _live(stream: TextIO, total: int) -> tuple[Any, Any] | None:
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn

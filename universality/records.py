@@ -104,11 +104,7 @@ class Outcome:
         return self.effect is not None and all(g.met for g in self.gates)
 
     def holds(self, claim: Claim) -> bool:
-        return (
-            self.effect is not None
-            and claim.holds(self.effect)
-            and all(c.met for c in self.criteria)
-        )
+        return self.effect is not None and claim.holds(self.effect) and all(c.met for c in self.criteria)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,7 +129,8 @@ def _load_folder(folder: Path, prefix: str) -> None:
             continue
         name = f"{prefix}.{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

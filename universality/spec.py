@@ -54,16 +54,12 @@ def parse_address(text: str) -> tuple[str, dict[str, str]]:
     """
     match = _ADDRESS.match(text.strip())
     if match is None:
-        raise BadParameter(
-            "malformed address", got=repr(text), expected="name or name[parameter=value,...]"
-        )
+        raise BadParameter("malformed address", got=repr(text), expected="name or name[parameter=value,...]")
     params: dict[str, str] = {}
     for item in filter(None, (s.strip() for s in (match["params"] or "").split(","))):
         key, equals, value = item.partition("=")
         if not equals or not key.strip() or not value.strip():
-            raise BadParameter(
-                "malformed parameter", where=text, got=repr(item), expected="parameter=value"
-            )
+            raise BadParameter("malformed parameter", where=text, got=repr(item), expected="parameter=value")
         if key.strip() in params:
             raise BadParameter("parameter given twice", where=text, got=repr(key.strip()))
         params[key.strip()] = value.strip()

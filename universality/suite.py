@@ -116,5 +116,8 @@ def _cross(raw: Any, where: str) -> CrossSpec:
 def _known_keys(raw: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in raw:
         if key not in known:
-            raise BadSuite(*unknown_name("key of a suite", key, known).args, where=where,
-                           expected=f"one of: {', '.join(sorted(known))}")
+            raise BadSuite(
+                *unknown_name("key of a suite", key, known).args,
+                where=where,
+                expected=f"one of: {', '.join(sorted(known))}",
+            )

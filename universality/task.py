@@ -102,7 +102,7 @@ class Task(ABC):
         Raises `DataUnavailable` where the data is not under `root` and cannot be made or fetched.
         """
 
-    def fetch(self, root: Path) -> None:
+    def fetch(self, root: Path) -> None:  # noqa: B027
         """Bring the data under `root`. The default suits tasks that need no files."""
 
     def load(self, rng: np.random.Generator, root: Path) -> Splits:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import traceback
 from collections.abc import Mapping
 from functools import lru_cache
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from universality import registry
-from universality.errors import DeviceUnavailable
+from universality.errors import DeviceUnavailable, StoreError
 from universality.spec import RunSpec, derive_seed
 from universality.store import Recording, Store
 from universality.task import Splits, Task
 from universality.training.loop import train
-
-log = logging.getLogger("universality.worker")
 
 
 def find_device(name: str) -> torch.device:
@@ -52,8 +48,8 @@ def configure(threads: int) -> None:
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @lru_cache(maxsize=4)
@@ -81,10 +77,12 @@ def execute(job: Mapping[str, Any], store: Store, device: torch.device, data_roo
                 observed=observe,
                 facts=trained.facts,
                 seconds=trained.seconds,
-                log="",
-            )
+            ),
+            device=str(device),
         )
         reply["state"] = trained.state
+    except StoreError:
+        raise  # a full disk is no property of this run
     except Exception as error:
         reply["state"] = "failed"
         reply["message"] = f"{type(error).__name__}: {error}"
@@ -93,7 +91,14 @@ def execute(job: Mapping[str, Any], store: Store, device: torch.device, data_roo
     return reply
 
 
-def main(connection: Connection, settings: Mapping[str, Any]) -> None:
+class Pipe(Protocol):
+    """The two ends' common part: a `multiprocessing` connection, or a queue in this process."""
+
+    def recv(self) -> Any: ...
+    def send(self, reply: Any, /) -> None: ...
+
+
+def main(connection: Pipe, settings: Mapping[str, Any]) -> None:
     """Serve jobs from a pipe until None comes or the other end is gone."""
     configure(threads=1)
     registry.load_plugins(Path(p) for p in settings["plugins"])

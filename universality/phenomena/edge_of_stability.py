@@ -54,11 +54,11 @@ class EdgeOfStability(Phenomenon):
         records: how often sharpness is taken over the run.
     """
 
-    gd_steps: int = 600
+    gd_steps: int = 1000
     adam_steps: int = 400
-    gd_multiple: float = 2.0
+    gd_multiple: float = 1.25
     adam_lr: float = 0.01
-    records: int = 100
+    records: int = 60
 
     title = "Edge of stability"
     version = 1
@@ -78,9 +78,7 @@ class EdgeOfStability(Phenomenon):
             "gd": Recipe(
                 steps=self.gd_steps, optimizer="sgd", lr_over_stability=self.gd_multiple, loss="mse"
             ),
-            "adam": Recipe(
-                steps=self.adam_steps, optimizer="adam", lr=self.adam_lr, beta2=0.99, loss="mse"
-            ),
+            "adam": Recipe(steps=self.adam_steps, optimizer="adam", lr=self.adam_lr, beta2=0.99, loss="mse"),
         }
         return [
             Group(

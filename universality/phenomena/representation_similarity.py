@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -24,13 +24,13 @@ from universality.plugin import (
     Observe,
     Outcome,
     Phenomenon,
+    Recipe,
     Request,
     Task,
     Trajectory,
     Within,
     register,
 )
-from universality.recipes import terminal_phase, with_random_labels
 
 MARGIN = 0.10
 ROWS = 512
@@ -53,13 +53,13 @@ class RepresentationSimilarity(Phenomenon):
     within classes, are in the details.
 
     Args:
-        steps, weight_decay, batch_size: of `universality.recipes.terminal_phase`.
+        steps, lr, batch_size: of Adam, whose steps are scaled alike in every architecture.
         labels: `random` trains the pair itself on random labels, against a null of other random
             labels; only the negative control does.
     """
 
-    steps: int = 3000
-    weight_decay: float = 5e-3
+    steps: int = 600
+    lr: float = 2e-3
     batch_size: int = 128
     labels: Literal["true", "random"] = "true"
 
@@ -81,8 +81,7 @@ class RepresentationSimilarity(Phenomenon):
     def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
         a = cell.architecture
         between_seeds = [
-            self._pair(f"seeds/s{i}-s{j}", cell.task, (a, i), (a, j))
-            for i, j in combinations(cross.seeds, 2)
+            self._pair(f"seeds/s{i}-s{j}", cell.task, (a, i), (a, j)) for i, j in combinations(cross.seeds, 2)
         ]
         between_architectures = [
             self._pair(f"architectures/{k}/s{seed}", cell.task, (a, seed), (b, seed))
@@ -91,12 +90,10 @@ class RepresentationSimilarity(Phenomenon):
         ]
         return [*between_seeds, *between_architectures]
 
-    def _pair(
-        self, key: str, task: Task, a: tuple[Architecture, int], b: tuple[Architecture, int]
-    ) -> Group:
-        recipe = terminal_phase(self.steps, self.weight_decay, self.batch_size)
-        observe = (Observe("taps", At(0, 1)), Observe("accuracy", Every(20)))
-        random = with_random_labels(task)
+    def _pair(self, key: str, task: Task, a: tuple[Architecture, int], b: tuple[Architecture, int]) -> Group:
+        recipe = Recipe(steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size)
+        observe = (Observe("taps", At(0, 1)), Observe("accuracy", Every(10)))
+        random = replace(task, random_labels=True)
         trained, shift = (task, 0) if self.labels == "true" else (random, 1000)
 
         def request(which: tuple[Architecture, int], on: Task, more: int = 0) -> Request:

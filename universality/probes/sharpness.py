@@ -69,5 +69,3 @@ class Sharpness(Probe):
             "matvecs": float(top.matvecs),
             "converged": float(top.converged),
         }
-
-

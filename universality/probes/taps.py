@@ -36,8 +36,7 @@ class Taps(Probe):
         raw = F.one_hot(inputs, spec.vocabulary) if spec.kind == "tokens" else inputs
         seen["inputs"] = raw.flatten(1)
         out: dict[str, float | Tensor] = {
-            name: isometric_compress(features.double()).to(torch.float32)
-            for name, features in seen.items()
+            name: isometric_compress(features.double()).to(torch.float32) for name, features in seen.items()
         }
         out["labels"] = labels
         return out

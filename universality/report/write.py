@@ -15,36 +15,39 @@ from universality.records import CellRecord
 from universality.report import figures, tables
 from universality.report.heatmap import verdict_heatmap
 from universality.report.style import save
-from universality.verdicts import judge, universality
+from universality.verdicts import CellVerdict, universality
 
 
-def write_report(
+def write_tables(root: Path, folder: Path, verdicts: Sequence[CellVerdict], facts: tables.Facts) -> None:
+    """evidence.csv (a row per cell and claim) and universality.csv in `root`, universality.md in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = universality(verdicts)
+    tables.evidence_table(verdicts).to_csv(root / "evidence.csv", index=False)
+    tables.universality_table(rows, facts).to_csv(root / "universality.csv", index=False)
+    (folder / "universality.md").write_text(tables.markdown(rows, facts), encoding="utf-8")
+
+
+def write_figures(
     folder: Path,
-    records: Sequence[CellRecord],
+    verdicts: Sequence[CellVerdict],
     facts: tables.Facts,
-    trajectories: pd.DataFrame | None = None,
+    trajectories: pd.DataFrame,
     matrices: Sequence[tuple[figures.Matrix, figures.Matrix | None]] = (),
 ) -> list[Path]:
-    """Write evidence.csv, universality.csv, universality.md, heatmap, and a figure per phenomenon.
+    """The heatmap of all cells, and a figure per phenomenon; returns the files in the order written.
 
     Args:
         facts: per phenomenon, its title, strand, sense and source (`columns.FACTS`).
         trajectories: long form, `columns.TRAJECTORY`; phenomena without a figure are passed over.
         matrices: layer similarities, each trained one with its untrained partner.
-
-    Returns the files, in the order written. Raises `MeasurementError` for a cell recorded twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    verdicts = judge(records)
-    rows = universality(verdicts)
-    paths = [folder / name for name in ("evidence.csv", "universality.csv", "universality.md")]
-    tables.evidence_table(verdicts).to_csv(paths[0], index=False)
-    tables.universality_table(rows, facts).to_csv(paths[1], index=False)
-    paths[2].write_text(tables.markdown(rows, facts), encoding="utf-8")
+    paths: list[Path] = []
+    records = [v.record for v in verdicts]
     if any(not record.control for record in records):
         titles = {name: about.get(c.TITLE) or name for name, about in facts.items()}
         paths += save(verdict_heatmap(verdicts, titles), folder, "heatmap")
-    drawn = {} if trajectories is None else dict(tuple(trajectories.groupby(c.PHENOMENON, sort=False)))
+    drawn = dict(tuple(trajectories.groupby(c.PHENOMENON, sort=False)))
     for phenomenon, draw in _figures(records).items():
         if phenomenon in drawn:
             paths += save(draw(drawn[phenomenon]), folder, phenomenon)

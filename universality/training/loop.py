@@ -226,7 +226,7 @@ class _Recorder:
 
     @torch.no_grad()
     def _finite(self) -> bool:
-        architecture, splits, recipe, optimizer = self._context
+        _, splits, recipe, _ = self._context
         loss = objective(recipe)(self._net(splits.train.inputs), splits.train.targets)
         return bool(loss.isfinite())
 

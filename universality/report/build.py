@@ -1,0 +1,75 @@
+"""`universality report`: everything that is read, rebuilt from a results folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from universality.errors import StoreError
+from universality.files import decode_json, storing
+from universality.records import CellRecord
+from universality.report import tables
+from universality.report.collect import layer_similarities, trajectories
+from universality.report.write import write_figures, write_tables
+from universality.store import Store
+from universality.verdicts import CellVerdict, judge, universality
+
+
+class Summary:
+    """What was concluded, and where it was written."""
+
+    def __init__(self, store: Store, verdicts: Sequence[CellVerdict], facts: tables.Facts) -> None:
+        self.store, self.verdicts, self.facts = store, verdicts, facts
+
+
+def rebuild(store: Store) -> Summary:
+    """Write tables and figures of a results folder. Raises `StoreError` where it holds no plan.
+
+    Trajectories are drawn from `runs/`; a published folder without them keeps its figures.
+    """
+    plan = read_plan(store)
+    by_id = {record.id: record for record in store.measurements()}
+    records: list[CellRecord] = [by_id[i] for i in plan["cells"] if i in by_id]
+    verdicts = judge(records)
+    facts = plan["phenomena"]
+    layout = store.layout
+    with storing(layout.report):
+        write_tables(layout.root, layout.report, verdicts, facts)
+        if store.run_ids():
+            frame = trajectories(store, records)
+            write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
+    return Summary(store, verdicts, facts)
+
+
+def read_plan(store: Store) -> dict[str, Any]:
+    """What was asked of this folder."""
+    path = store.layout.plan
+    try:
+        with storing(path):
+            plan = decode_json(path.read_bytes())
+        return {**plan, "cells": list(plan["cells"]), "phenomena": dict(plan["phenomena"])}
+    except (StoreError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            "nothing has been measured here yet",
+            where=str(path),
+            got=error.got if isinstance(error, StoreError) else str(error),
+            do="finish `universality run` first",
+        ) from None
+
+
+def print_summary(summary: Summary) -> None:
+    """The table, what kept cells undecided, and where everything lies."""
+    rows = universality(summary.verdicts)
+    tables.print_table(rows, summary.facts)
+    layout = summary.store.layout
+    for damage in summary.store.damaged:
+        print(f"damaged, not used: {damage}", file=sys.stderr)
+    print(f"evidence: {layout.evidence}\ntable:    {layout.universality}\nfigures:  {layout.report}/")
+
+
+def show(folder: Path) -> int:
+    """The command `universality report DIR`."""
+    print_summary(rebuild(Store.open(folder, writable=True)))
+    return 0

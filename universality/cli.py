@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,10 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--results", default="results", metavar="DIR", help="default: results")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     run.add_argument(
-        "--workers", type=int, metavar="N", help="processes (default: one per core, one per GPU)"
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="processes; 0 trains in this one (default: one per core, one per GPU)",
     )
     run.add_argument(
-        "--timeout", type=float, default=3600.0, metavar="S", help="seconds per run (default: 3600)"
+        "--timeout", type=_seconds, default=3600.0, metavar="S", help="seconds per run (default: 3600)"
     )
     run.add_argument("--dry-run", action="store_true", help="say what would be trained, and its cost")
 
@@ -71,11 +75,29 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _workers(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number of processes, 0 or more, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0, got {text!r}")
+    return seconds
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = build_parser().parse_args(argv)
     try:
-        return _dispatch(options)
+        code = _dispatch(options)
+        sys.stdout.flush()
+        return code
     except UniversalityError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -83,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted: what is finished is kept, the same command resumes", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # The reader has left (`| head`). Python would flush once more at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from universality.errors import MeasurementError
+from universality.phenomenon import Phenomenon
 from universality.plan import PlannedCell, PlannedGroup
 from universality.records import CellRecord, GroupRecord, Outcome, RunState, Trajectory
 from universality.registry import component
@@ -27,8 +28,8 @@ def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
             message = ", ".join(f"{role}: {s}" for role, s in states.items() if s != "done")
         else:
             try:
-                outcomes = cell.phenomenon.measure(runs)
-            except (MeasurementError, ArithmeticError, KeyError, ValueError) as error:
+                outcomes = _measure(cell.phenomenon, runs)
+            except (MeasurementError, ArithmeticError, LookupError, ValueError) as error:
                 state, message = "failed", f"measuring: {type(error).__name__}: {error}"
         for name in cell.phenomenon.claims:
             if name in outcomes or (not outcomes and cell.phenomenon.speaks_to(group.key, name)):
@@ -44,6 +45,13 @@ def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
                 )
     asked = cell.phenomenon.claims if cell.control is None else cell.control.expects
     return [_record(cell, name, tuple(groups[name])) for name in asked]
+
+
+def _measure(phenomenon: Phenomenon, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
+    outcomes = phenomenon.measure(runs)
+    if stray := sorted(outcomes.keys() - phenomenon.claims.keys()):
+        raise MeasurementError(f"outcomes of claims that do not exist: {', '.join(stray)}")
+    return outcomes
 
 
 def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> CellRecord:

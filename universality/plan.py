@@ -121,7 +121,9 @@ class Planner:
         names = (str(component(cell.architecture)), str(component(cell.task)))
         reason = cell.architecture.reject(cell.signature.inputs) or phenomenon.applies(cell)
         groups = () if reason else tuple(self._add_group(g) for g in phenomenon.groups(cell, cross))
-        self.plan.cells.append(PlannedCell(phenomenon, *names, groups, reason, control))
+        planned = PlannedCell(phenomenon, *names, groups, reason, control)
+        if planned not in self.plan.cells:  # crosses may overlap; evidence counts once
+            self.plan.cells.append(planned)
 
     def _add_group(self, group: Group) -> PlannedGroup:
         runs: dict[str, str] = {}

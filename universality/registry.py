@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import math
 import pkgutil
 import sys
 import types
@@ -60,10 +61,11 @@ def register(
     def add(cls: P) -> P:
         kind = _kind_of(cls)
         known = _plugins[kind].get(name)
-        if known is not None and known.__module__ != cls.__module__:
+        here, there = (f"{c.__module__}.{c.__qualname__}" if c else "" for c in (cls, known))
+        if there not in ("", here):
             raise BadParameter(
                 f"two plugins are called {kind} '{name}'",
-                where=f"{known.__module__} and {cls.__module__}",
+                where=f"{there} and {here}",
                 do="rename one of them",
             )
         cls.name = name
@@ -98,7 +100,8 @@ def builtin_folder(name: str) -> Path:
 def load_plugins(extra: Iterable[Path] = ()) -> None:
     """Load every plugin; calling again loads only what is new.
 
-    Raises `BadParameter` for a folder that does not exist and for a file that does not import.
+    Raises `BadParameter` for a folder that does not exist, and for a file or an entry point that
+    does not import.
     """
     for name in ("architectures", "tasks"):
         _load_folder(builtin_folder(name), f"{_PRIVATE}.{name}")
@@ -115,7 +118,17 @@ def load_plugins(extra: Iterable[Path] = ()) -> None:
         tag = hashlib.sha256(str(resolved).encode()).hexdigest()[:8]
         _load_folder(resolved, f"{_PRIVATE}.extra_{tag}")
     for entry in importlib.metadata.entry_points(group="universality.plugins"):
-        entry.load()
+        try:
+            entry.load()
+        except UniversalityError:
+            raise
+        except Exception as error:
+            raise BadParameter(
+                "a plugin does not import",
+                where=f"entry point {entry.name} = {entry.value}",
+                got=f"{type(error).__name__}: {error}",
+                do="mend or uninstall the package that declares it",
+            ) from error
 
 
 def _load_folder(folder: Path, prefix: str) -> None:
@@ -195,12 +208,21 @@ def _coerce(text: str, annotation: Any, where: str) -> Value:
         raise BadParameter("not a truth value", where=where, got=repr(text), expected="true or false")
     if annotation is str:
         return text
-    try:
-        return int(text) if annotation is int else float(text)
-    except ValueError:
+    if annotation not in (int, float):
         raise BadParameter(
-            "not a number", where=where, got=repr(text), expected=annotation.__name__
-        ) from None
+            "a parameter that no address can set",
+            where=where,
+            got=str(annotation),
+            expected="bool, int, float, str or a Literal of strings",
+            do="give it field(init=False), or another type",
+        )
+    try:
+        number: int | float = annotation(text)
+        if math.isfinite(number):
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise BadParameter("not a number", where=where, got=repr(text), expected=annotation.__name__)
 
 
 def parameters(cls: type[Any]) -> dict[str, Field[Any]]:
@@ -219,6 +241,8 @@ def component(plugin: Plugin) -> Component:
     shown: list[str] = []
     for entry in parameters(type(plugin)).values():
         value = getattr(plugin, entry.name)
+        if entry.type in ("float", float):  # 1 and 1.0 are one plugin, and must be one id
+            value = float(value)
         params.append((entry.name, value))
         if value != default(entry):
             text = str(value).lower() if isinstance(value, bool) else f"{value}"
@@ -230,7 +254,7 @@ def component(plugin: Plugin) -> Component:
 def instantiate(kind: str, part: Component) -> Any:
     """The plugin of a stored component."""
     cls = plugin_class(kind, part.name)
-    known = {f.name for f in fields(cls)}
+    known = parameters(cls)
     missing = [key for key, _ in part.params if key not in known]
     if missing:
         raise BadParameter(

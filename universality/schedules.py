@@ -47,6 +47,10 @@ class Every(Schedule):
 
     count: int
 
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"a schedule needs at least one interval, got count={self.count}")
+
     def steps(self, budget: int) -> tuple[int, ...]:
         return tuple(sorted({round(i * budget / self.count) for i in range(self.count + 1)}))
 
@@ -61,6 +65,10 @@ class LogSpaced(Schedule):
 
     dense: int = 20
     per_decade: int = 30
+
+    def __post_init__(self) -> None:
+        if self.per_decade < 1:
+            raise ValueError(f"a factor of ten needs at least one step, got per_decade={self.per_decade}")
 
     def steps(self, budget: int) -> tuple[int, ...]:
         chosen = {0, budget} | set(range(min(self.dense, budget) + 1))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from universality.errors import BadParameter
@@ -106,6 +107,7 @@ class Recipe:
             sharpness at initialisation (SGD only).
         batch_size: rows per update; 0 is the full training set.
         milestones: fractions of `steps` at which lr is multiplied by `gamma`.
+        warmup: fraction of `steps` over which lr rises linearly to its value.
         loss: `cross_entropy`, or `mse` = mean over rows of half the squared distance to the
             one-hot target.
     """
@@ -122,13 +124,15 @@ class Recipe:
     weight_decay: float = 0.0
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
+    warmup: float = 0.0
     batch_size: int = 0
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise BadParameter("a recipe needs steps", got=str(self.steps), expected=">= 1")
-        if (self.lr > 0) == (self.lr_over_stability > 0):
+        rates = (self.lr, self.lr_over_stability)
+        if not min(rates) == 0 < max(rates) < math.inf:
             raise BadParameter(
                 "a recipe needs exactly one of lr and lr_over_stability",
                 got=f"lr={self.lr}, lr_over_stability={self.lr_over_stability}",
@@ -143,7 +147,9 @@ class Recipe:
             raise BadParameter("batch_size is negative", got=str(self.batch_size))
 
     def record(self) -> dict[str, Any]:
-        return {**asdict(self), "milestones": list(self.milestones)}
+        # Equal recipes need equal ids, and JSON writes 1 and 1.0 differently.
+        real = {f.name: float(getattr(self, f.name)) for f in fields(self) if f.type == "float"}
+        return {**asdict(self), **real, "milestones": [float(m) for m in self.milestones]}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Recipe:

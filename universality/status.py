@@ -19,11 +19,15 @@ def show(folder: Path) -> int:
     for run_id in plan["runs"]:
         run = next(store.recordings(run_id), None)
         failures = store.failures(run_id)
-        state: RunState = run.state if run else failures[-1].kind if failures else "missing"
+        state: RunState = "missing"
+        if run is not None:
+            state = run.state
+        elif failures:
+            state = failures[-1].kind
         states[state] += 1
         if run is None and failures:
             last = failures[-1]
-            problems.append(f"  {last.kind:<8} {run_id}: {last.message.splitlines()[0][:120]}")
+            problems.append(f"  {last.kind:<8} {run_id}: {last.message.partition(chr(10))[0][:120]}")
     print(f"{plan['suite']}: {sum(states.values())} runs planned")
     for state, count in states.most_common():
         print(f"  {state:<8} {count}")

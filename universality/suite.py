@@ -36,18 +36,23 @@ class Suite:
     def toml(self) -> str:
         """The text that `parse` reads back."""
         lines = [
-            f"name = {json.dumps(self.name)}",
-            f"description = {json.dumps(self.description)}",
+            f"name = {_quoted(self.name)}",
+            f"description = {_quoted(self.description)}",
             f"controls = {json.dumps(self.controls)}",
         ]
         for cross in self.crosses:
             lines += ["", "[[cross]]"]
             lines += [
-                f"{key} = {json.dumps(list(getattr(cross, key)))}"
+                f"{key} = [{', '.join(map(_quoted, getattr(cross, key)))}]"
                 for key in ("phenomena", "architectures", "tasks")
             ]
             lines.append(f"seeds = {cross.seeds}")
         return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's, but TOML knows no surrogate pairs and no bare DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def builtin() -> dict[str, Path]:
@@ -65,7 +70,11 @@ def load(name: str) -> Suite:
         if path.suffix == ".toml":
             raise BadSuite("no such suite file", got=name)
         raise unknown_name("suite", name, builtin())
-    return parse(path.read_text(encoding="utf-8"), where=str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSuite("a suite cannot be read", where=str(path), got=str(error)) from None
+    return parse(text, where=str(path))
 
 
 def parse(text: str, *, where: str) -> Suite:
@@ -74,8 +83,8 @@ def parse(text: str, *, where: str) -> Suite:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadSuite("a suite is not valid TOML", where=where, got=str(error)) from None
-    crosses = raw.pop("cross", [])
-    _known_keys(raw, {"name", "description", "controls"}, where)
+    _known_keys(raw, {"name", "description", "controls", "cross"}, where)
+    crosses = raw.get("cross", [])
     name = raw.get("name", "")
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
         raise BadSuite(
@@ -116,8 +125,5 @@ def _cross(raw: Any, where: str) -> CrossSpec:
 def _known_keys(raw: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in raw:
         if key not in known:
-            raise BadSuite(
-                *unknown_name("key of a suite", key, known).args,
-                where=where,
-                expected=f"one of: {', '.join(sorted(known))}",
-            )
+            unknown = unknown_name("key of a suite", key, known)
+            raise BadSuite(unknown.what, where=where, expected=unknown.expected, do=unknown.do)

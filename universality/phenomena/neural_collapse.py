@@ -46,10 +46,11 @@ class NeuralCollapse(Phenomenon):
     arXiv:2012.04728). Without decay the last does not apply.
 
     Args:
-        steps, weight_decay, batch_size: of `terminal_phase`.
+        steps, lr_multiple, weight_decay, batch_size: of `terminal_phase`.
     """
 
-    steps: int = 3000
+    steps: int = 6000
+    lr_multiple: float = 20.0
     weight_decay: float = 5e-3
     batch_size: int = 128
 
@@ -70,7 +71,7 @@ class NeuralCollapse(Phenomenon):
         return ""
 
     def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
-        recipe = terminal_phase(self.steps, self.weight_decay, self.batch_size)
+        recipe = terminal_phase(self.steps, self.lr_multiple, self.weight_decay, self.batch_size)
         observe = (Observe("collapse", Every(20)), Observe("accuracy", Every(20)))
         return [
             Group(
@@ -129,7 +130,9 @@ class NeuralCollapse(Phenomenon):
             Control(
                 name="random labels",
                 sign="negative",
-                phenomenon=reference,
+                # Random labels sharpen more: at the full rate they are not fitted, and a gate would
+                # answer for the control.
+                phenomenon=replace(reference, lr_multiple=80.0),
                 architecture=network,
                 task=task.replace("]", ",random_labels=true]"),
                 expects={"nc1": frozenset({"absent"})},
@@ -148,20 +151,21 @@ class NeuralCollapse(Phenomenon):
         ]
 
 
-def terminal_phase(steps: int, weight_decay: float, batch_size: int) -> Recipe:
+def terminal_phase(steps: int, lr_multiple: float, weight_decay: float, batch_size: int) -> Recipe:
     """Training far beyond 100 % training accuracy, as in Papyan, Han, Donoho 2020 (arXiv:2008.08186).
 
     SGD with momentum 0.9, L2 decay, lr divided by ten at one and two thirds. lr is derived: its
-    stability threshold starts at forty times the sharpness at initialisation, since momentum
-    multiplies the step by ten and cross entropy sharpens before it flattens.
+    stability threshold is `lr_multiple` times the sharpness at initialisation (twenty, since momentum
+    multiplies the step by ten); a linear warmup over the first tenth passes the first sharpening.
     """
     return Recipe(
         steps=steps,
         optimizer="sgd",
         momentum=0.9,
         weight_decay=weight_decay,
-        lr_over_stability=40.0,
+        lr_over_stability=lr_multiple,
         milestones=(1 / 3, 2 / 3),
+        warmup=0.1,
         batch_size=batch_size,
         loss="cross_entropy",
     )
@@ -173,7 +177,8 @@ def memory_gate(run: Trajectory) -> tuple[Check, ...]:
     if recipe.weight_decay == 0:
         return ()
     ends = [0.0, *recipe.milestones, 1.0]
-    shares = [(b - a) * recipe.gamma**i for i, (a, b) in enumerate(pairwise(ends))]
-    duration = float(run.facts["lr"]) * recipe.steps * sum(shares) / (1 - recipe.momentum)
+    # A linear warmup sums to half of its length.
+    share = sum((b - a) * recipe.gamma**i for i, (a, b) in enumerate(pairwise(ends))) - recipe.warmup / 2
+    duration = float(run.facts["lr"]) * recipe.steps * share / (1 - recipe.momentum)
     left = math.exp(-2 * recipe.weight_decay * duration)
     return (Check("memory of initialisation", left, f"<= {MEMORY:g}", left <= MEMORY),)

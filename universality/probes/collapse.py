@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from universality.errors import MeasurementError
@@ -19,7 +20,7 @@ KEYS = ("nc1", "nc1_permuted", "nc2_norms", "nc2_angles", "nc3", "nc4")
 @register("collapse", source="Papyan, Han, Donoho 2020, arXiv:2008.08186")
 @dataclass(kw_only=True)
 class CollapseProbe(Probe):
-    """NC1, NC2 (norms, angles), NC3 and NC4 on the first `rows` training rows, evaluation mode.
+    """NC1, NC2 (norms, angles), NC3 and NC4 on `rows` evenly spaced training rows, evaluation mode.
 
     `nc1_permuted` is NC1 of the same features with permuted labels: its chance level depends on
     width and rows, so it is the honest zero. NaN where class means coincide. Cost: one forward pass.
@@ -30,8 +31,11 @@ class CollapseProbe(Probe):
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         net, train = training.net, training.splits.train
         readout = training.architecture.readout(net)
-        labels = train.targets[: self.rows]
-        features = capture(net, {}, readout, train.inputs[: self.rows])["penultimate"]
+        count = min(self.rows, len(train))
+        # Spaced, not the first: many text sets are sorted by class.
+        shown = train.take(torch.arange(count, device=training.device) * len(train) // count)
+        labels = shown.targets
+        features = capture(net, {}, readout, shown.inputs)["penultimate"]
         try:
             found = neural_collapse(features, labels, readout.weight, readout.bias)
             chance = permuted_collapse(features, labels, readout.weight, readout.bias, training.generator)

@@ -28,7 +28,7 @@ from universality.spec import Recipe, RunSpec, derive_seed
 from universality.task import Splits
 from universality.training.batches import Batches
 from universality.training.objective import objective
-from universality.training.optimizers import build_optimizer, milestone_steps
+from universality.training.optimizers import RateSchedule, build_optimizer
 
 _BLOCK = 200
 """Updates between two checks for a loss that is not finite."""
@@ -62,9 +62,22 @@ def train(
 ) -> Trained:
     """Train one run and record what `observe` asks: probe addresses and their steps.
 
-    The same spec gives bit-identical weights on a CPU whatever is observed. A loss that is not
-    finite ends the run with the state `diverged`; what was recorded until then is kept.
+    The same spec gives bit-identical weights on a CPU whatever is observed. A loss or a weight that
+    is not finite ends the run with the state `diverged`; what was recorded until then is kept.
     """
+    with torch.random.fork_rng(devices=[]):
+        # Dropout draws from the global generator, which otherwise knows what this process ran before.
+        torch.manual_seed(derive_seed("noise", spec.seed))
+        return _train(spec, architecture, splits, observe, device)
+
+
+def _train(
+    spec: RunSpec,
+    architecture: Architecture,
+    splits: Splits,
+    observe: Mapping[str, Sequence[int]],
+    device: torch.device,
+) -> Trained:
     started = time.perf_counter()
     recipe = spec.recipe
     splits = splits.to(device)
@@ -82,10 +95,10 @@ def train(
     step_once = _stepper(recipe, spec.seed, net, splits, optimizer, device)
     losses: list[Tensor] = []
     series_of_losses: list[NDArray[np.float64]] = []
-    drops = set(milestone_steps(recipe))
+    rates = RateSchedule(recipe)
     events = sorted(
         {s for steps in observe.values() for s in steps}
-        | drops
+        | rates.changes
         | set(range(0, recipe.steps, _BLOCK))
         | {recipe.steps}
     )
@@ -94,9 +107,9 @@ def train(
         if not recorder.record(begin):
             state = "diverged"
             break
-        if begin in drops and begin < recipe.steps:
+        if begin in rates.changes:
             for group in optimizer.param_groups:
-                group["lr"] *= recipe.gamma
+                group["lr"] = lr * rates.factor(begin)
         for step in range(begin, end):
             losses.append(step_once(step))
         if losses:
@@ -107,6 +120,8 @@ def train(
                 state = "diverged"
                 break
 
+    if not _finite_weights(net):
+        state = "diverged"  # in the last update, which no later loss betrays
     loss = np.concatenate(series_of_losses) if series_of_losses else np.empty(0)
     if state == "diverged":
         facts["diverged_at"] = int(np.argmin(np.isfinite(loss))) if not np.isfinite(loss).all() else len(loss)
@@ -115,6 +130,11 @@ def train(
     seconds = time.perf_counter() - started
     facts |= {"probe_seconds": round(recorder.seconds, 3), "seconds": round(seconds, 3)}
     return Trained(state, series, recorder.arrays, facts, net, seconds)
+
+
+@torch.no_grad()
+def _finite_weights(net: nn.Module) -> bool:
+    return all(bool(p.isfinite().all()) for p in net.parameters())
 
 
 def _stepper(
@@ -157,7 +177,9 @@ def _stable_rate(spec: RunSpec, net: nn.Module, splits: Splits, facts: dict[str,
     with preserved(net):
         hessian = HessianOperator(lambda: loss_of(net(splits.train.inputs), splits.train.targets), params)
         generator = torch.Generator().manual_seed(derive_seed("stable_rate", spec.seed))
-        top = top_eigenvalues(hessian, hessian.dim, generator=generator, tolerance=1e-3)
+        top = top_eigenvalues(
+            hessian, hessian.dim, generator=generator, tolerance=1e-3, device=params[0].device
+        )
     sharpness = float(top.values[0])
     facts["initial_sharpness"] = sharpness
     if not sharpness > 0 or not math.isfinite(sharpness):

@@ -30,6 +30,19 @@ def build_optimizer(recipe: Recipe, params: Iterable[nn.Parameter], lr: float) -
     )
 
 
-def milestone_steps(recipe: Recipe) -> tuple[int, ...]:
-    """Steps before whose update lr is multiplied by gamma."""
-    return tuple(sorted({round(fraction * recipe.steps) for fraction in recipe.milestones}))
+class RateSchedule:
+    """The factor on lr of update `step` (counted from 0), and the steps at which it changes.
+
+    Linear warmup, (step + 1) / w over the first w updates, times gamma per milestone passed.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._warmup = round(recipe.warmup * recipe.steps)
+        self._milestones = [round(fraction * recipe.steps) for fraction in recipe.milestones]
+        self._gamma = recipe.gamma
+        warming = range(self._warmup) if self._warmup > 1 else range(0)
+        self.changes = frozenset({*warming, *self._milestones}) - {recipe.steps}
+
+    def factor(self, step: int) -> float:
+        passed = sum(step >= milestone for milestone in self._milestones)
+        return min(1.0, (step + 1) / max(1, self._warmup)) * self._gamma**passed

@@ -1,0 +1,123 @@
+"""What every registered phenomenon owes: controls for each claim, names that exist, observations that suffice."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from universality import registry
+from universality.phenomenon import Cell, Control, Cross, Phenomenon
+from universality.registry import component
+from universality.spec import RunSpec
+from universality.task import Signature
+from universality.verdicts import VERDICTS
+
+registry.load_plugins()
+
+BUILT_IN = ("edge_of_stability", "grokking", "neural_collapse", "representation_similarity")
+
+
+def phenomenon(name: str) -> Phenomenon:
+    found: Phenomenon = registry.resolve("phenomenon", name)
+    return found
+
+
+@functools.cache
+def signature(task: str) -> Signature:
+    found: Signature = registry.resolve("task", task).signature(Path())
+    return found
+
+
+def cell_of(control: Control) -> Cell:
+    return Cell(
+        registry.resolve("architecture", control.architecture),
+        registry.resolve("task", control.task),
+        signature(control.task),
+    )
+
+
+CONTROLS = [
+    pytest.param(control, id=f"{name}: {control.name}")
+    for name in BUILT_IN
+    for control in phenomenon(name).controls()
+]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_claim_has_a_positive_and_a_negative_control(name: str) -> None:
+    known = phenomenon(name)
+    assert known.claims
+    for claim in known.claims:
+        signs = {control.sign for control in known.controls() if claim in control.expects}
+        assert signs == {"positive", "negative"}, claim
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_phenomenon_says_what_it_is_and_where_it_is_from(name: str) -> None:
+    known = phenomenon(name)
+    assert known.title
+    assert known.version >= 1
+    assert "arXiv:" in known.source
+    assert known.strand in ("solvable", "limits", "laws", "hyperparameters", "universality")
+    assert known.sense in ("number", "form", "sign")
+    assert type(known).__doc__
+    assert len({control.name for control in known.controls()}) == len(known.controls())
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_expects_verdicts_that_exist_of_claims_that_exist(control: Control) -> None:
+    assert control.expects
+    assert set(control.expects) <= set(control.phenomenon.claims)
+    for verdicts in control.expects.values():
+        assert verdicts
+        assert verdicts <= set(VERDICTS)
+        # What must show may not be excused, what must not show may never be found.
+        assert verdicts == {"present"} if control.sign == "positive" else "present" not in verdicts
+    assert control.why
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_can_be_built_and_its_phenomenon_applies(control: Control) -> None:
+    cell = cell_of(control)
+    assert cell.architecture.reject(cell.signature.inputs) == ""
+    assert control.phenomenon.applies(cell) == ""
+    net = cell.architecture.build(cell.signature.inputs, cell.signature.outputs)
+    assert cell.architecture.readout(net).out_features == cell.signature.outputs
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_the_groups_of_a_control_speak_to_every_claim_that_it_judges(control: Control) -> None:
+    partners = [registry.resolve("architecture", p) for p in control.partners]
+    groups = control.phenomenon.groups(cell_of(control), Cross(range(5), partners))
+    assert len({group.key for group in groups}) == len(groups)
+    for claim in control.expects:
+        speaking = [g for g in groups if control.phenomenon.speaks_to(g.key, claim)]
+        assert len({unit for g in speaking for unit in g.units}) == 5, claim
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_requests_are_trainings_of_probes_that_exist_at_steps_of_their_budget(control: Control) -> None:
+    partners = [registry.resolve("architecture", p) for p in control.partners]
+    for group in control.phenomenon.groups(cell_of(control), Cross(range(2), partners)):
+        assert group.units
+        for request in group.runs.values():
+            parts = component(request.architecture), component(request.task)
+            spec = RunSpec(*parts, request.recipe, request.seed)
+            assert RunSpec.from_record(spec.record()).id == spec.id
+            for observe in request.observe:
+                registry.resolve("probe", observe.probe)
+                steps = observe.at.steps(request.recipe.steps)
+                assert steps
+                assert 0 <= steps[0] <= steps[-1] <= request.recipe.steps
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_asking_twice_gives_the_same_groups(name: str) -> None:
+    control = phenomenon(name).controls()[0]
+    partners = [registry.resolve("architecture", p) for p in control.partners]
+    cross = Cross(range(3), partners)
+    assert control.phenomenon.groups(cell_of(control), cross) == control.phenomenon.groups(
+        cell_of(control), cross
+    )

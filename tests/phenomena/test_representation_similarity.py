@@ -1,0 +1,224 @@
+"""Representation similarity on features whose similarity is known in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from universality import registry
+from universality.phenomena.representation_similarity import ROWS, RepresentationSimilarity
+from universality.phenomenon import Cell, Cross, Group
+from universality.records import Outcome, Series
+from universality.registry import component
+from universality.task import Signature
+
+registry.load_plugins()
+
+END, WIDTH, CLASSES = 600, 16, 4
+Features = NDArray[np.float64]
+RNG = np.random.default_rng(0)
+
+
+def gaussian() -> Features:
+    return RNG.normal(size=(ROWS, WIDTH))
+
+
+SIGNAL, INPUTS = gaussian(), gaussian()
+LABELS = np.arange(ROWS) % CLASSES
+
+
+@dataclass
+class FakeRun:
+    """A trajectory that stores the same features at its only tap and in front of the readout."""
+
+    before: Features
+    after: Features
+    architecture: str = "mlp"
+    train: float = 1.0
+    validation: float = 0.9
+    inputs: Features = field(default_factory=lambda: INPUTS)
+    state: str = "done"
+
+    def __post_init__(self) -> None:
+        self.facts: dict[str, Any] = {"taps": ["layer1"]}
+        self.spec: Any = SimpleNamespace(
+            recipe=SimpleNamespace(steps=END), architecture=self.architecture
+        )
+
+    def series(self, name: str) -> Series:
+        value = self.train if name == "accuracy.train" else self.validation
+        return Series(np.array([0, END]), np.array([0.1, value]))
+
+    def array(self, name: str, step: int) -> NDArray[Any]:
+        known = {"taps.inputs": self.inputs, "taps.labels": LABELS}
+        return known.get(name, self.before if step == 0 else self.after)
+
+
+def group(
+    trained: tuple[Features, Features],
+    untrained: tuple[Features, Features] | None = None,
+    random: tuple[Features, Features] | None = None,
+    **more: Any,
+) -> dict[str, FakeRun]:
+    start = untrained or (gaussian(), gaussian())
+    null = random or (gaussian(), gaussian())
+    return {
+        "a": FakeRun(start[0], trained[0], **more),
+        "b": FakeRun(start[1], trained[1], **more),
+        "a_random": FakeRun(gaussian(), null[0]),
+        "b_random": FakeRun(gaussian(), null[1]),
+    }
+
+
+def measured(runs: dict[str, FakeRun]) -> dict[str, Outcome]:
+    return dict(RepresentationSimilarity().measure(runs))  # type: ignore[arg-type]
+
+
+def noisy(s: float) -> tuple[Features, Features]:
+    return SIGNAL + s * gaussian(), SIGNAL + s * gaussian()
+
+
+@pytest.mark.parametrize("s", [0.25, 0.5, 1.0])
+def test_cka_of_a_shared_signal_in_noise_is_the_inverse_square_of_one_plus_its_variance(s: float) -> None:
+    # Isotropic: |C_xy|^2 = d, |C_xx|^2 = |C_yy|^2 = d (1 + s^2)^2.
+    outcome = measured(group(noisy(s)))["cka_seeds"]
+    expected = (1 + s**2) ** -2
+    assert outcome.details["trained"] == pytest.approx(expected, abs=0.04)
+    for null in ("untrained", "random_labels", "inputs", "permuted_rows"):
+        assert outcome.details[null] == pytest.approx(0, abs=0.03)
+    assert outcome.effect == pytest.approx(expected, abs=0.05)
+    assert outcome.holds(RepresentationSimilarity.claims["cka_seeds"])
+
+
+def test_networks_that_share_nothing_have_no_effect() -> None:
+    for name, outcome in measured(group((gaussian(), gaussian()))).items():
+        assert outcome.decided()
+        assert outcome.effect == pytest.approx(0, abs=0.04)
+        assert not outcome.holds(RepresentationSimilarity.claims[name])
+
+
+@pytest.mark.parametrize("null", ["untrained", "random"])
+def test_a_null_with_the_same_features_leaves_no_effect(null: str) -> None:
+    pair = noisy(0.5)
+    for name, outcome in measured(group(pair, **{null: pair})).items():
+        assert outcome.effect == 0.0
+        assert not outcome.holds(RepresentationSimilarity.claims[name])
+
+
+def test_what_both_networks_have_from_the_inputs_alone_is_subtracted() -> None:
+    # Either network against the signal itself: 1 / (1 + s^2); against the other: 1 / (1 + s^2)^2.
+    outcome = measured(group(noisy(0.5), inputs=SIGNAL))["cka_seeds"]
+    assert outcome.details["inputs"] == pytest.approx(1 / 1.25, abs=0.03)
+    assert outcome.effect == pytest.approx(1 / 1.25**2 - 1 / 1.25, abs=0.05)
+
+
+def test_rotated_and_scaled_features_are_the_same_and_permuted_rows_are_not() -> None:
+    rotation = np.linalg.qr(gaussian()[:WIDTH])[0]
+    outcomes = measured(group((SIGNAL, 3 * SIGNAL @ rotation)))
+    for outcome in outcomes.values():
+        assert outcome.details["trained"] == pytest.approx(1.0)
+        assert outcome.details["permuted_rows"] == pytest.approx(0.0, abs=0.03)
+    order = RNG.permutation(ROWS)
+    for outcome in measured(group((SIGNAL, SIGNAL[order]))).values():
+        assert outcome.effect == pytest.approx(0.0, abs=0.04)
+
+
+def test_agreement_by_class_alone_is_no_agreement_within_classes() -> None:
+    means = 5 * RNG.normal(size=(CLASSES, WIDTH))
+    outcome = measured(group((means[LABELS] + gaussian(), means[LABELS] + gaussian())))["cka_seeds"]
+    assert outcome.details["trained"] > 0.9
+    assert outcome.details["within_class"] == pytest.approx(0.0, abs=0.03)
+
+
+def test_the_layers_of_both_networks_are_compared_before_and_after() -> None:
+    matrices = measured(group(noisy(0.5)))["cka_seeds"].matrices
+    assert set(matrices) == {"trained", "untrained"}
+    assert matrices["trained"].rows == matrices["trained"].columns == ("layer1",)
+    assert matrices["trained"].values[0][0] == pytest.approx(1 / 1.25**2, abs=0.04)
+    assert matrices["untrained"].values[0][0] == pytest.approx(0, abs=0.03)
+
+
+def test_networks_of_two_architectures_speak_to_the_other_claims() -> None:
+    runs = group(noisy(0.5))
+    assert set(measured(runs)) == {"cka_seeds", "knn_seeds"}
+    runs["b"].spec.architecture = "cnn"
+    assert set(measured(runs)) == {"cka_architectures", "knn_architectures"}
+
+
+@pytest.mark.parametrize(
+    ("change", "gate"),
+    [
+        ({"train": 0.89}, "training accuracy of the weaker"),
+        ({"validation": 0.8}, "validation accuracy, weaker over stronger"),
+    ],
+)
+def test_networks_that_did_not_learn_alike_cannot_be_compared(change: dict[str, float], gate: str) -> None:
+    runs = group(noisy(0.5))
+    for name, value in change.items():
+        setattr(runs["b"], name, value)
+    for outcome in measured(runs).values():
+        assert not outcome.decided()
+        assert [g.name for g in outcome.gates if not g.met] == [gate]
+
+
+def cell_of(architecture: str = "mlp[width=8]", reference_rows: int = ROWS) -> Cell:
+    return Cell(
+        registry.resolve("architecture", architecture),
+        registry.resolve("task", "digits[subset=100]"),
+        Signature(None, 10, 100, 100, reference_rows),  # type: ignore[arg-type]
+    )
+
+
+def planned(labels: str = "true") -> list[Group]:
+    partners = [registry.resolve("architecture", a) for a in ("cnn[width=4]", "mlp[width=16]")]
+    phenomenon = RepresentationSimilarity(labels=labels)  # type: ignore[arg-type]
+    return list(phenomenon.groups(cell_of(), Cross(range(3), partners)))
+
+
+def test_every_pair_of_seeds_and_every_partner_is_a_group() -> None:
+    seeds = [f"seeds/s{i}-s{j}" for i, j in combinations(range(3), 2)]
+    partners = [f"architectures/{k}/s{s}" for k in range(2) for s in range(3)]
+    groups = planned()
+    assert [g.key for g in groups] == seeds + partners
+    assert [g.units for g in groups[:3]] == [("s0", "s1"), ("s0", "s2"), ("s1", "s2")]
+    assert [g.units for g in groups[3:]] == [("s0",), ("s1",), ("s2",)] * 2
+    assert all(set(g.runs) == {"a", "b", "a_random", "b_random"} for g in groups)
+
+
+@pytest.mark.parametrize("labels", ["true", "random"])
+def test_the_null_of_a_pair_is_the_same_pair_trained_on_random_labels(labels: str) -> None:
+    for g in planned(labels):
+        for role in "ab":
+            run, null = g.runs[role], g.runs[f"{role}_random"]
+            assert null.architecture == run.architecture
+            assert null.recipe == run.recipe
+            assert null.task.random_labels
+            assert run.task.random_labels is (labels == "random")
+            # Same seed, same initialisation; a pair on random labels needs other labels as its null.
+            assert null.seed == run.seed + (0 if labels == "true" else 1000)
+        expected = "seeds" if g.runs["a"].architecture == g.runs["b"].architecture else "architectures"
+        assert g.key.startswith(expected)
+        assert (g.runs["a"].seed == g.runs["b"].seed) is (expected == "architectures")
+
+
+def test_a_key_speaks_to_the_claims_of_its_scope_only() -> None:
+    speaks = RepresentationSimilarity().speaks_to
+    for key, scope in (("seeds/s0-s1", "seeds"), ("architectures/0/s0", "architectures")):
+        bears = {name for name in RepresentationSimilarity.claims if speaks(key, name)}
+        assert bears == {f"cka_{scope}", f"knn_{scope}"}
+
+
+def test_partners_are_told_apart_by_their_parameters() -> None:
+    a, b = (registry.resolve("architecture", x) for x in ("mlp[width=8]", "mlp[width=16]"))
+    assert component(a) != component(b)
+
+
+@pytest.mark.parametrize(("rows", "applies"), [(ROWS - 1, False), (ROWS, True)])
+def test_the_task_must_have_enough_reference_inputs(rows: int, applies: bool) -> None:
+    assert (RepresentationSimilarity().applies(cell_of(reference_rows=rows)) == "") is applies

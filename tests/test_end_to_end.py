@@ -1,0 +1,298 @@
+"""`universality run` from a suite to a table, in processes of its own: resumed, killed, and with plugins."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+GROKKING = "grokking[steps=60]"
+EDGE = "edge_of_stability[gd_steps=40,adam_steps=30,records=6]"
+COLLAPSE = "neural_collapse[steps=40,batch_size=16]"
+SIMILARITY = "representation_similarity[steps=30,batch_size=32]"
+MODULAR, DIGITS = "modular[p=5,train_fraction=0.7]", "digits[subset=60]"
+MLP, TANH = "mlp[width=8,depth=1]", "mlp[width=4,depth=1,activation=tanh]"
+
+
+def cross(phenomena: Sequence[str], architectures: Sequence[str], tasks: Sequence[str], seeds: int) -> str:
+    def listed(names: Sequence[str]) -> str:
+        return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+    return (
+        f"[[cross]]\nphenomena = {listed(phenomena)}\narchitectures = {listed(architectures)}\n"
+        f"tasks = {listed(tasks)}\nseeds = {seeds}\n"
+    )
+
+
+@dataclass
+class Bench:
+    """A folder to run in. Results lie under `folder / results / tiny`."""
+
+    folder: Path
+
+    def suite(self, *crosses: str, name: str = "tiny") -> Path:
+        path = self.folder / f"{name}.toml"
+        path.write_text(f'name = "{name}"\ncontrols = false\n\n' + "\n".join(crosses))
+        return path
+
+    def command(self, suite: Path, *more: str, workers: int = 2) -> list[str]:
+        return [
+            *(sys.executable, "-m", "universality", "run", "--suite", str(suite)),
+            *("--results", str(self.folder / "results"), "--workers", str(workers)),
+            *("--device", "cpu", "--data-root", str(self.folder / "data"), *more),
+        ]
+
+    def run(self, suite: Path, *more: str, expect: int = 0) -> str:
+        """Run to the end, check the exit code; returns what was said on standard error."""
+        done = subprocess.run(
+            self.command(suite, *more), env=environment(), capture_output=True, text=True, cwd=self.folder
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stderr
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "tiny"
+
+    def evidence(self) -> pd.DataFrame:
+        return pd.read_csv(self.results / "evidence.csv", keep_default_na=False)
+
+    def stored(self) -> Mapping[str, int]:
+        """Every stored file with the time of its last change."""
+        runs = (self.results / "runs").rglob("*")
+        return {str(p.relative_to(self.results)): p.stat().st_mtime_ns for p in runs}
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def only(frame: pd.DataFrame, **values: str) -> pd.DataFrame:
+    for column, value in values.items():
+        frame = frame[frame[column].astype(str) == value]
+    assert len(frame), values
+    return frame
+
+
+def test_a_suite_becomes_a_table_once_and_is_not_trained_twice(bench: Bench) -> None:
+    suite = bench.suite(
+        cross([GROKKING], [MLP], [MODULAR], seeds=3),
+        cross([EDGE], [TANH], [DIGITS], seeds=3),
+        cross([COLLAPSE], [TANH], [DIGITS, "digits[classes=2,subset=60]"], seeds=3),
+    )
+    said = bench.run(suite)
+    assert "15 runs, 0 stored, 15 to train on 2 cpu worker(s)" in said
+    rows = bench.evidence()
+    assert sorted(zip(rows.phenomenon, rows.claim, rows.task, strict=True)) == sorted(
+        [
+            ("grokking", "delay", MODULAR),
+            *[("edge_of_stability", claim, DIGITS) for claim in ("gd", "adam")],
+            *[
+                ("neural_collapse", claim, task)
+                for claim in ("nc1", "nc2_norms", "nc2_angles", "nc3")
+                for task in (DIGITS, "digits[classes=2,subset=60]")
+            ],
+        ]
+    )
+    two = only(rows, task="digits[classes=2,subset=60]")
+    assert set(two.verdict) == {"not applicable"}
+    assert all("simplex" in reason for reason in two.reason)
+    assert {int(n) for n in only(rows, task=DIGITS).groups} == {3}
+    written = {p.name for p in (bench.results / "report").iterdir()}
+    assert {"universality.md", "heatmap.svg", "heatmap.png", "grokking.svg", "edge_of_stability.svg"} <= written
+    assert set(pd.read_csv(bench.results / "universality.csv").phenomenon) == set(rows.phenomenon)
+
+    before, evidence = bench.stored(), (bench.results / "evidence.csv").read_bytes()
+    assert "15 stored, 0 to train" in bench.run(suite)
+    assert bench.stored() == before
+    assert (bench.results / "evidence.csv").read_bytes() == evidence
+
+    # The negative control of representation similarity asks for nothing that a first run has not trained.
+    first = bench.suite(cross([SIMILARITY], [MLP], ["digits[subset=100]"], seeds=3), name="again")
+    bench.run(first)
+    again = cross(['representation_similarity[steps=30,batch_size=32]'], [MLP], ["digits[subset=100]"], seeds=2)
+    assert "4 stored, 0 to train" in bench.run(bench.suite(again, name="again"))
+
+
+def test_a_phenomenon_that_needs_what_is_stored_trains_nothing(bench: Bench) -> None:
+    plugins = bench.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "last_loss.py").write_text(LAST_LOSS)
+    one = cross([GROKKING], [MLP], [MODULAR], seeds=3)
+    bench.run(bench.suite(one))
+    before = bench.stored()
+    two = cross([GROKKING, "last_loss[steps=60]"], [MLP], [MODULAR], seeds=3)
+    said = bench.run(bench.suite(two), "--plugins", str(plugins))
+    assert "3 stored, 0 to train" in said
+    assert bench.stored() == before
+    rows = bench.evidence()
+    assert list(rows.phenomenon) == ["grokking", "last_loss"]
+    (row,) = only(rows, phenomenon="last_loss").to_dict("records")
+    assert row["verdict"] == "present"
+    assert (int(row["groups"]), int(row["holding"])) == (3, 3)
+    assert row["bounds"] == "<= 100"
+    assert "Last loss" in (bench.results / "report" / "universality.md").read_text()
+
+
+LAST_LOSS = '''
+"""The last training loss is small. Trained exactly as for grokking, so that nothing is trained anew."""
+from dataclasses import dataclass
+
+from universality.plugin import (
+    At, Control, Group, Observe, Outcome, Phenomenon, Recipe, Request, Within, register,
+)
+
+
+@register("last_loss", source="nobody")
+@dataclass(frozen=True, kw_only=True)
+class LastLoss(Phenomenon):
+    steps: int = 60
+    lr: float = 0.03
+
+    title, version, strand, sense = "Last loss", 1, "laws", "sign"
+    claims = {"small": Within(high=100.0, unit="nats")}
+
+    def applies(self, cell):
+        return ""
+
+    def groups(self, cell, cross):
+        recipe = Recipe(steps=self.steps, optimizer="adamw", lr=self.lr, weight_decay=1.0, beta2=0.98)
+        observe = (Observe("accuracy", At(1.0)),)
+        return [Group(f"s{seed}", {"run": Request(cell.architecture, cell.task, recipe, seed, observe)},
+                      (f"s{seed}",)) for seed in cross.seeds]
+
+    def measure(self, runs):
+        loss = runs["run"].series("accuracy.train_loss").at(self.steps)
+        return {"small": Outcome(effect=loss)}
+
+    def controls(self):
+        return [Control(name=sign, sign=sign, phenomenon=self, architecture="mlp", task="modular[p=5]",
+                        expects={"small": frozenset({"present"})}, why="a toy")
+                for sign in ("positive", "negative")]
+'''
+
+BROKEN = '''
+"""A network that cannot be trained."""
+from dataclasses import dataclass
+
+from torch import nn
+
+from universality.plugin import Architecture, register
+
+
+class Net(nn.Module):
+    def __init__(self, size, outputs, updates):
+        super().__init__()
+        self.flat, self.hidden, self.readout = nn.Flatten(), nn.Linear(size, 4), nn.Linear(4, outputs)
+        self.left = updates
+
+    def forward(self, x):
+        self.left -= self.training
+        if self.left < 0:
+            raise ArithmeticError("the plugin's own mistake")
+        return self.readout(self.hidden(self.flat(x.float())))
+
+
+@register("broken", family="feedforward", accepts={"vector", "image", "tokens"})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken(Architecture):
+    updates: int = 10
+
+    def build(self, inputs, outputs):
+        return Net(inputs.size // (inputs.vocabulary or 1), outputs, self.updates)
+
+    def taps(self, net):
+        return {"hidden": net.hidden}
+
+    def readout(self, net):
+        return net.readout
+'''
+
+
+def test_a_diverging_run_is_recorded_and_the_rest_goes_on(bench: Bench) -> None:
+    plugins = bench.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "last_loss.py").write_text(LAST_LOSS.replace('"adamw"', '"sgd"').replace("beta2=0.98", "loss='mse'"))
+    phenomena = ["last_loss[lr=0.1]", "last_loss[lr=1e12]"]
+    suite = bench.suite(*(cross([p], [MLP], [MODULAR], seeds=3) for p in phenomena))
+    # One phenomenon twice is one row per cell too many, so each has a task of its own.
+    suite = bench.suite(
+        cross(phenomena[:1], [MLP], [MODULAR], seeds=3),
+        cross(phenomena[1:], [MLP], ["modular[p=7]"], seeds=3),
+    )
+    said = bench.run(suite, "--plugins", str(plugins))
+    assert said.count(" diverged ") == 3
+    rows = bench.evidence()
+    assert list(only(rows, task="modular[p=7]").verdict) == ["diverged"]
+    assert list(only(rows, task=MODULAR).verdict) == ["absent"] or list(
+        only(rows, task=MODULAR).verdict
+    ) == ["present"]
+    assert "0 to train" in bench.run(suite, "--plugins", str(plugins))
+
+
+@pytest.mark.parametrize("updates", [0, 10], ids=["at once", "in the middle of training"])
+def test_a_plugin_that_raises_fails_its_own_runs_and_no_others(bench: Bench, updates: int) -> None:
+    plugins = bench.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "broken.py").write_text(BROKEN)
+    suite = bench.suite(cross([GROKKING], [MLP, f"broken[updates={updates}]"], [MODULAR], seeds=3))
+    said = bench.run(suite, "--plugins", str(plugins), expect=3)
+    assert "3 runs failed" in said
+    rows = bench.evidence()
+    (broken,) = [r for r in rows.to_dict("records") if r["architecture"].startswith("broken")]
+    assert broken["verdict"] == "failed"
+    assert only(rows, architecture=MLP).verdict.iloc[0] not in ("failed", "missing", "crashed")
+    records = list((bench.results / "failed").rglob("*.json"))
+    assert len(records) == 3
+    assert all("the plugin's own mistake" in path.read_text() for path in records)
+
+
+def test_killed_in_the_middle_the_same_command_ends_in_the_same_evidence(tmp_path: Path) -> None:
+    benches = [Bench(tmp_path / name) for name in ("killed", "whole")]
+    suites = []
+    for bench in benches:
+        bench.folder.mkdir()
+        suites.append(bench.suite(cross(["grokking[steps=1500]"], [MLP], [MODULAR], seeds=10)))
+    killed, whole = benches
+    process = subprocess.Popen(
+        killed.command(suites[0]),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=killed.folder,
+    )
+    runs = killed.results / "runs"
+    deadline = time.monotonic() + 120
+    try:
+        while len(list(runs.glob("*"))) < 2 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    finished = len(list(runs.glob("*")))
+    assert 2 <= finished < 10, "killed too late to show anything"
+    assert not (killed.results / "evidence.csv").exists()
+    before = killed.stored()
+    assert f"{finished} stored, {10 - finished} to train" in killed.run(suites[0])
+    assert before.items() <= killed.stored().items()
+    whole.run(suites[1])
+    assert (killed.results / "evidence.csv").read_bytes() == (whole.results / "evidence.csv").read_bytes()
+    left = [p.name for d in ("claims", "tmp", "failed") for p in (killed.results / d).iterdir()]
+    assert left == []

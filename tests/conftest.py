@@ -110,7 +110,7 @@ class ToyEarly(Phenomenon):
         return "needs two classes" if cell.signature.outputs != 2 else ""
 
     def groups(self, cell, cross):
-        return one_run_per_seed(cell, cross, Observe("accuracy", At(0.0, 0.5)), Observe("toy_probe", At(1.0)))
+        return one_run_per_seed(cell, cross, Observe("accuracy", At(0.0, 0.5)), Observe("toy_probe", At(0.25)))
 
     def measure(self, runs):
         return {"one": Outcome(effect=1.0), "two": Outcome(effect=2.0)}
@@ -136,7 +136,7 @@ class ToyLate(Phenomenon):
         return ""
 
     def groups(self, cell, cross):
-        observe = Observe("accuracy", Every(4)), Observe(self.probe, At(0.0, 1.0))
+        observe = Observe("accuracy", Every(3)), Observe(self.probe, At(0.0, 1.0))
         return [
             Group(f"{partner.name}/s{seed}",
                   {"a": Request(cell.architecture, cell.task, RECIPE, seed, observe),

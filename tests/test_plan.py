@@ -15,7 +15,7 @@ from universality.errors import BadParameter, BadSuite, DataUnavailable, Unknown
 from universality.phenomenon import Phenomenon
 from universality.plan import CONTROL_SEEDS, Plan, PlannedCell, Planner, total_seconds
 from universality.suite import CrossSpec, Suite
-from universality.verdicts import VERDICTS  # type: ignore[attr-defined,unused-ignore]
+from universality.verdicts import VERDICTS
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +60,13 @@ def test_a_run_that_two_phenomena_need_is_planned_once_with_the_union_of_what_th
     assert len(plan.jobs) == 2 * 3
     for run_id, job in plan.jobs.items():
         assert job.spec.id == run_id
-        # At(0, 1/2) and Every(4) of 8 steps; At(1) and At(0, 1).
-        assert job.observe == {"accuracy": (0, 2, 4, 6, 8), "toy_probe": (0, 8)}
+        # At(0, 1/2) and Every(3) of 8 steps; At(1/4) and At(0, 1): neither holds the other.
+        assert job.observe == {"accuracy": (0, 3, 4, 5, 8), "toy_probe": (0, 2, 8)}
         assert job.seconds == 8 * 0.5
     assert total_seconds(plan.jobs.values()) == 6 * 8 * 0.5
     # What each group needs is not widened by what others asked of the same run.
     early = next(c for c in plan.cells if c.phenomenon.name == "toy_early")
-    assert early.groups[0].observe == {"run": {"accuracy": (0, 4), "toy_probe": (8,)}}
+    assert early.groups[0].observe == {"run": {"accuracy": (0, 4), "toy_probe": (2,)}}
 
 
 @pytest.mark.usefixtures("toys")
@@ -89,7 +89,9 @@ def test_observing_more_never_changes_a_run(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("toys")
 def test_two_spellings_of_one_architecture_are_one(tmp_path: Path) -> None:
-    plan = planned(tmp_path, cross("toy_early toy_late", "toy_net toy_net[width=4] toy_net[gain=1]", "toy_points"))
+    plan = planned(
+        tmp_path, cross("toy_early toy_late", "toy_net toy_net[width=4] toy_net[gain=1]", "toy_points")
+    )
     assert [c.phenomenon.name for c in plan.cells] == ["toy_early", "toy_late"]
     assert plan.cells[1].groups == ()  # nor is it its own partner
     assert len(plan.jobs) == 2
@@ -105,10 +107,7 @@ def test_crosses_that_overlap_count_the_evidence_once(tmp_path: Path) -> None:
 def test_partners_are_the_other_architectures_that_can_take_the_task(tmp_path: Path) -> None:
     plan = planned(tmp_path, cross("toy_late", "toy_net toy_other mlp cnn", "toy_points", seeds=1))
     partners = {c.architecture: [g.key for g in c.groups] for c in plan.cells}
-    assert partners["toy_net"] == ["toy_other/s0", "mlp/s0", "cnn/s0"] or partners["toy_net"] == [
-        "toy_other/s0",
-        "mlp/s0",
-    ]
+    assert partners["toy_net"] == ["toy_other/s0", "mlp/s0"]  # vectors are nothing for cnn
     images = planned(tmp_path, cross("toy_late", "toy_net mlp cnn", "toy_points[kind=image]", seeds=1))
     assert {c.architecture: [g.key for g in c.groups] for c in images.cells} == {
         "toy_net": [],
@@ -155,7 +154,12 @@ def test_a_suite_of_which_nothing_can_be_asked_is_an_error(tmp_path: Path) -> No
         ("toy_erly", "toy_net", "toy_points", "unknown phenomenon 'toy_erly'"),
         ("toy_early", "toy_nett", "toy_points", "unknown architecture 'toy_nett'"),
         ("toy_early", "toy_net", "toy_point", "unknown task 'toy_point'"),
-        ("toy_early", "toy_net[widht=3]", "toy_points", "unknown parameter of architecture 'toy_net' 'widht'"),
+        (
+            "toy_early",
+            "toy_net[widht=3]",
+            "toy_points",
+            "unknown parameter of architecture 'toy_net' 'widht'",
+        ),
         ("toy_late[probe=toy_prob]", "toy_net toy_other", "toy_points", "unknown probe 'toy_prob'"),
         ("toy_late[probe=toy_probe[row=2]]", "toy_net toy_other", "toy_points", "unknown parameter of probe"),
     ],
@@ -260,7 +264,9 @@ def test_controls_are_planned_beside_the_cells_with_replicates_of_their_own(tmp_
 
 @pytest.mark.usefixtures("toys")
 def test_a_control_in_the_setting_of_a_cell_trains_nothing_twice(tmp_path: Path) -> None:
-    plan = planned(tmp_path, cross("toy_early", "toy_net[width=6]", "toy_points", seeds=CONTROL_SEEDS), controls=True)
+    plan = planned(
+        tmp_path, cross("toy_early", "toy_net[width=6]", "toy_points", seeds=CONTROL_SEEDS), controls=True
+    )
     cell, control = plan.cells
     assert runs_of(cell) == runs_of(control) == set(plan.jobs)
 

@@ -1,6 +1,9 @@
 """Tables survive a round trip; figures carry the data, labels and bounds they were given."""
 
 import io
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,13 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from universality import columns as c
 from universality.claims import Claim, Most, Within
 from universality.errors import MeasurementError
 from universality.records import CellRecord, GroupRecord, Outcome, RunState
-from universality.report import figures, tables, write_figures, write_tables
+from universality.records import Matrix as StoredMatrix
+from universality.report import figures, style, tables, write_figures, write_tables
+from universality.report.collect import layer_similarities
 from universality.report.heatmap import COLOURS, MARKS, verdict_heatmap
+from universality.report.similarity import Matrix, representation_similarity
 from universality.verdicts import VERDICTS, judge, universality
 
 FACTS = {
@@ -153,17 +161,135 @@ def test_the_table_in_a_terminal_shows_brackets_as_they_are(monkeypatch: pytest.
     assert "67% [" in stream.getvalue()
 
 
-def test_the_heatmap_marks_every_cell_and_leaves_out_controls() -> None:
-    figure = verdict_heatmap(judge(RECORDS), {"edge_of_stability": "Edge of stability"})
-    axes = figure.axes[0]
-    assert axes.get_xlabel() == "architecture, by task"
-    assert axes.get_ylabel() == "phenomenon: claim"
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["Edge of stability: gd"]
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["mlp", "cnn", "mlp", "mlp[width=64]"]
-    texts = [t.get_text() for t in axes.texts]
-    assert texts == ["+\n1.00", f"{MARKS['absent']}\n3.00", "C", "+\n1.00", "digits", "NA"]
-    legend = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert legend == ["+  present", f"{MARKS['absent']}  absent", "C  crashed"]
+def text_boxes(figure: Figure) -> dict[str, Bbox]:
+    """Extents in pixels of everything written on a figure that can be seen, by text and place."""
+    figure.canvas.draw()
+    texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_visible() and t.get_text()]
+    return {
+        f"{i} {t.get_text()}": t.get_window_extent()
+        for i, t in enumerate(dict.fromkeys(texts))
+        if t.get_in_layout() and _shown(t)
+    }
+
+
+def _shown(text: Text) -> bool:
+    """A tick outside the limits of its axis keeps its label, undrawn; so does an inner axis without labels."""
+    axes = text.axes
+    if axes is None:
+        return True
+    hidden = {
+        label
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in [*axis.majorTicks, *axis.minorTicks]
+        for label in (tick.label1, tick.label2)
+    }
+    drawn = {
+        label
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis._update_ticks()
+        for label in (tick.label1, tick.label2)
+    }
+    return text not in hidden or text in drawn
+
+
+def assert_legible(figure: Figure) -> None:
+    """No text overlaps another or leaves the page, and none is below 7 points."""
+    boxes = text_boxes(figure)
+    page = figure.bbox
+    for name, box in boxes.items():
+        assert box.x0 >= page.x0 - 0.5, name
+        assert box.y0 >= page.y0 - 0.5, name
+        assert box.x1 <= page.x1 + 0.5, name
+        assert box.y1 <= page.y1 + 0.5, name
+    for (one, a), (other, b) in combinations(boxes.items(), 2):
+        meet = min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
+        assert not meet, f"{one!r} overlaps {other!r}"
+    assert min(t.get_fontsize() for t in figure.findobj(Text) if isinstance(t, Text)) >= 7  # type: ignore[operator]
+
+
+LONG_TASK = "modular[operation=subtract,p=23,train_fraction=0.7]"
+LONG_NAMES = [f"transformer[dim={2**i},activation=tanh,bias=false]" for i in range(6)]
+
+
+def test_the_heatmap_has_a_panel_per_phenomenon_with_only_its_own_columns() -> None:
+    grokking = record("lstm", LONG_TASK, phenomenon="grokking", claim_name="delay", claim=Most(at_least=5))
+    figure = verdict_heatmap(judge([*RECORDS, grokking]), {"edge_of_stability": "Edge of stability"})
+    first, second = figure.axes
+    assert [t.get_text() for t in first.get_xticklabels()] == ["mlp", "cnn", "mlp", "mlp[width=64]"]
+    assert [t.get_text() for t in second.get_xticklabels()] == ["lstm"]
+    assert [t.get_text() for t in first.texts] == [
+        *(f"{MARKS['present']} 1.00", f"{MARKS['absent']} 3.00"),
+        *("C", f"{MARKS['present']} 1.00"),
+    ]
+    written = [t.get_text() for t in figure.texts]
+    assert {"Edge of stability", "grokking", "gd", "delay", "digits", "NA"} <= set(written)
+    assert "sharpness / (2/lr): 0.9 to 1.15" in [t.replace("\xa0", " ").replace("\n", " ") for t in written]
+    assert_legible(figure)
+
+
+def test_panels_of_the_heatmap_are_left_aligned_with_tiles_of_one_size() -> None:
+    grokking = record("lstm", LONG_TASK, phenomenon="grokking", claim_name="delay")
+    figure = verdict_heatmap(judge([*RECORDS, grokking]), {})
+    first, second = (axes.get_position() for axes in figure.axes)
+    assert first.x0 == second.x0
+    assert first.width == pytest.approx(4 * second.width)
+    assert first.height == pytest.approx(second.height)
+    assert first.y0 > second.y1
+
+
+def test_the_legend_of_the_heatmap_lists_only_the_verdicts_that_occur() -> None:
+    figure = verdict_heatmap(judge(RECORDS), {})
+    legend = [t.get_text().partition(":")[0] for t in figure.legends[0].get_texts()]
+    assert legend == [f"{MARKS['present']}  present", f"{MARKS['absent']}  absent", "C  crashed"]
+
+
+def test_each_row_of_the_heatmap_ends_with_the_outcome_of_its_controls() -> None:
+    failing = [
+        record(claim_name="adam"),
+        record(claim_name="adam", control="negative: lazy", expects=("absent",)),
+    ]
+    alone = [record(claim_name="sgd"), record(claim_name="sgd", control="positive: a", expects=("present",))]
+    figure = verdict_heatmap(judge([*RECORDS, *failing, *alone]), {})
+    outcomes = [t.get_text() for t in figure.texts if t.get_text().startswith("controls ")]
+    assert outcomes == ["controls ok", "controls failed", "controls missing"]
+
+
+def test_more_than_eight_columns_continue_in_a_further_panel_without_splitting_a_task() -> None:
+    cells = [record(name, task) for task in ("digits", LONG_TASK) for name in LONG_NAMES]
+    figure = verdict_heatmap(judge(cells), {})
+    assert [len(axes.get_xticklabels()) for axes in figure.axes] == [6, 6]
+    assert any("continued" in t.get_text() for t in figure.texts)
+
+
+@pytest.mark.parametrize("phenomena", [1, 6])
+def test_a_heatmap_of_many_long_names_stays_legible(phenomena: int) -> None:
+    cells = [
+        record(name, task, phenomenon=f"p{i}", claim_name="penultimate_architectures")
+        for i in range(phenomena)
+        for task in (LONG_TASK, "sparse_parity", "a", "b", "c")
+        for name in LONG_NAMES[: 6 if phenomena == 1 else 1]
+    ]
+    figure = verdict_heatmap(judge(cells), {f"p{i}": "A phenomenon of long title" for i in range(phenomena)})
+    assert sum(len(axes.get_xticklabels()) for axes in figure.axes) == len(cells)
+    assert_legible(figure)
+
+
+def test_a_heatmap_without_cells_is_refused() -> None:
+    with pytest.raises(MeasurementError, match="no cells"):
+        verdict_heatmap(judge(RECORDS[4:]), {})
+
+
+@pytest.mark.parametrize("width", [0.5, 0.92, 1.5, 3.0])
+def test_wrapped_names_fit_and_lose_no_letter(width: float) -> None:
+    text = style.wrapped(LONG_TASK, width, 8.0)
+    assert text.replace("\n", "") == LONG_TASK
+    assert style.text_width(text, 8.0) <= width
+
+
+def test_a_measured_width_is_that_of_the_drawn_text() -> None:
+    figure = style.Page(4, 1).figure
+    drawn = figure.text(0, 0, LONG_TASK, fontsize=9).get_window_extent().width / figure.dpi
+    assert drawn <= style.text_width(LONG_TASK, 9) <= 1.08 * drawn
 
 
 def test_every_verdict_has_its_own_colour_and_mark() -> None:
@@ -184,49 +310,147 @@ def test_edge_of_stability_draws_runs_threshold_and_band() -> None:
     frame = trajectories("edge_of_stability", c.SHARPNESS_RATIO)
     figure = figures.edge_of_stability(frame, band=(0.9, 1.15))
     assert _sup(figure) == ("step", "sharpness / stability threshold")
-    assert [a.get_title() for a in figure.axes] == ["mlp\ndigits", "cnn\ndigits"]
+    assert [a.get_title() for a in figure.axes] == ["mlp", "cnn"]
+    assert [t.get_text() for t in figure.texts] == ["digits"]
     threshold, first, _ = figure.axes[0].lines
     assert list(threshold.get_ydata()) == [1.0, 1.0]
     assert list(first.get_ydata()) == pytest.approx([1, 1 / 2, 1 / 11, 1 / 101, 1 / 1001])
     band = figure.axes[0].patches[0]
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.9, 1.15))  # type: ignore[attr-defined]
+    assert _legend(figure) == ["gradient descent", "stability threshold", "claim: 0.9 to 1.15"]
+
+
+def test_edge_of_stability_says_where_its_axis_is_cut() -> None:
+    frame = trajectories("edge_of_stability", c.SHARPNESS_RATIO)
+    within, beyond = (
+        figures.edge_of_stability(frame.assign(**{c.VALUE: factor * frame[c.VALUE]})) for factor in (1, 10)
+    )
+    assert within.legends[0].get_title().get_text() == "one line per seed"
+    assert beyond.legends[0].get_title().get_text() == "one line per seed; the vertical axis is cut at 2.5"
+    assert beyond.axes[0].get_ylim() == (0, 2.5)
 
 
 def test_grokking_draws_both_accuracies_over_log_steps() -> None:
     frame = trajectories("grokking", c.TRAIN_ACCURACY, c.VALIDATION_ACCURACY)
     figure = figures.grokking(frame)
-    assert _sup(figure) == ("step", "accuracy")
+    assert _sup(figure) == ("step (logarithmic)", "accuracy")
     assert figure.axes[0].get_xscale() == "symlog"
     assert len(figure.axes[0].lines) == 4
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["training", "validation"]
+    assert _legend(figure) == ["training", "validation"]
 
 
-def test_neural_collapse_draws_metrics_and_criteria_on_log_axes() -> None:
+def test_neural_collapse_draws_metrics_and_criteria_over_linear_steps() -> None:
     frame = trajectories("neural_collapse", c.NC1, c.NC2_ANGLES, c.NC2_NORMS, c.NC3)
-    figure = figures.neural_collapse(frame, {c.NC1: 0.05})
-    assert _sup(figure) == ("step", "collapse (0 = complete)")
-    assert figure.axes[0].get_yscale() == "log"
-    assert [0.05, 0.05] in [list(line.get_ydata()) for line in figure.axes[0].lines]
+    figure = figures.neural_collapse(frame, {c.NC1: 0.05, c.NC3: 0.2})
+    assert _sup(figure) == ("step", "distance from collapse (0 = complete)")
+    axes = figure.axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    lines = {tuple(line.get_ydata()): line.get_color() for line in axes.lines}  # type: ignore[arg-type]
+    runs = [line.get_color() for line in axes.lines[:8]]
+    assert (lines[0.05, 0.05], lines[0.2, 0.2]) == (runs[0], runs[-1])
+    assert _legend(figure)[4:] == ["upper bound of the claim"]
 
 
-def test_a_cell_without_runs_says_so() -> None:
-    frame = trajectories("grokking", c.TRAIN_ACCURACY)
+def test_only_panels_with_runs_are_drawn_grouped_by_task() -> None:
+    frame = trajectories("grokking", c.TRAIN_ACCURACY, architectures=("mlp", "cnn", "lstm"))
     other = frame[frame[c.ARCHITECTURE] == "mlp"].assign(**{c.TASK: "modular"})
-    figure = figures.grokking(pd.concat([frame, other]))
-    assert [t.get_text() for t in figure.axes[3].texts] == ["no runs"]
+    third = frame[frame[c.ARCHITECTURE] == "lstm"].assign(**{c.TASK: "parity"})
+    figure = figures.grokking(pd.concat([frame, other, third]))
+    assert [a.get_title() for a in figure.axes] == ["mlp", "cnn", "lstm", "mlp", "lstm"]
+    assert [t.get_text() for t in figure.texts] == ["digits", "modular", "parity"]
+    tops = [round(a.get_position().y1, 6) for a in figure.axes]
+    assert tops[0] == tops[1] == tops[2] == tops[3] > tops[4]
+
+
+@pytest.mark.parametrize("draw", [figures.edge_of_stability, figures.grokking, figures.neural_collapse])
+def test_trajectories_of_many_long_names_stay_legible(draw: Callable[[pd.DataFrame], Figure]) -> None:
+    metrics = (c.SHARPNESS_RATIO, c.TRAIN_ACCURACY, c.VALIDATION_ACCURACY, c.NC1, c.NC3)
+    frame = trajectories("any", *metrics, architectures=tuple(LONG_NAMES))
+    first = frame[frame[c.ARCHITECTURE] == LONG_NAMES[0]]
+    for architectures in (frame, first):
+        assert_legible(draw(pd.concat([architectures, first.assign(**{c.TASK: LONG_TASK})])))
+
+
+def matrix(title: str, rows: int, columns: int, task: str = "") -> Matrix:
+    values = np.arange(float(rows * columns)).reshape(rows, columns) / (rows * columns)
+    return Matrix(
+        title, [f"block{i}" for i in range(rows)], [f"conv{i}" for i in range(columns)], values, task
+    )
 
 
 def test_similarity_shows_trained_beside_untrained_with_layer_names() -> None:
-    values = np.arange(6.0).reshape(2, 3) / 6
-    trained = figures.Matrix("mlp and cnn", ["a", "b"], ["x", "y", "z"], values)
-    figure = figures.representation_similarity([(trained, trained), (trained, None)])
-    left, right, bar = figure.axes[0], figure.axes[1], figure.axes[-1]
-    assert left.get_title() == "mlp and cnn\ntrained"
-    assert right.get_title() == "mlp and cnn\nuntrained"
-    assert [t.get_text() for t in left.get_xticklabels()] == ["x", "y", "z"]
-    assert [t.get_text() for t in left.get_yticklabels()] == ["a", "b"]
-    np.testing.assert_array_equal(left.images[0].get_array(), values)
-    assert bar.get_ylabel() == "linear CKA"
+    trained = matrix("mlp and cnn", 2, 3)
+    figure = representation_similarity([(trained, trained), (trained, None)])
+    left, right, alone, bar = figure.axes
+    assert [a.get_title() for a in (left, right, alone)] == ["trained", "untrained", "trained"]
+    assert [t.get_text() for t in figure.texts][1:] == ["mlp and cnn", "mlp and cnn"]
+    assert [t.get_text() for t in left.get_xticklabels()] == ["conv0", "conv1", "conv2"]
+    assert [t.get_text() for t in left.get_yticklabels()] == ["block0", "block1"]
+    np.testing.assert_array_equal(left.images[0].get_array(), trained.values)
+    assert [t.get_text() for t in left.texts] == [".00", ".17", ".33", ".50", ".67", ".83"]
+    assert bar.get_ylabel() == "debiased linear CKA"
+    assert bar.get_position().width < left.get_position().width / 5
+    assert_legible(figure)
+
+
+def test_similarities_of_any_shape_have_one_size_three_pairs_to_a_line() -> None:
+    shapes = [(1, 1), (6, 6), (2, 9), (9, 2), (3, 3)]
+    pairs = [
+        (matrix(f"{LONG_NAMES[0]} and {LONG_NAMES[i]}", *s, task="digits"),) * 2 for i, s in enumerate(shapes)
+    ]
+    figure = representation_similarity([*pairs, *((m._replace(task=LONG_TASK),) * 2 for m, _ in pairs)])
+    panels = figure.axes[:-1]
+    assert len({(round(a.get_position().width, 9), round(a.get_position().height, 9)) for a in panels}) == 1
+    assert len({round(a.get_position().y0, 9) for a in panels}) == 4
+    assert [len(a.texts) for a in panels[:10:2]] == [1, 36, 0, 0, 9]
+    assert_legible(figure)
+
+
+def test_at_most_twelve_pairs_are_drawn_and_the_page_says_of_how_many() -> None:
+    figure = representation_similarity([(matrix(f"pair {i}", 2, 2), None) for i in range(14)])
+    assert len(figure.axes) == 12 + 1
+    assert "12 of 14 pairs" in figure.texts[0].get_text()
+
+
+def similarity_record(architecture: str, task: str, *partners: str) -> CellRecord:
+    stored = StoredMatrix(("x",), ("y",), ((0.5,),))
+    outcome = Outcome(effect=0.1, matrices={"trained": stored, "untrained": stored})
+    cell = record(architecture, task, phenomenon="representation_similarity")
+    groups = [
+        GroupRecord(
+            key=f"{partner}/{seed}",
+            units=(str(seed),),
+            runs={
+                "a": f"{architecture}-{task}-{seed}",
+                "b": f"{partner}-{task}-{seed + (partner == architecture)}",
+            },
+            state="done",
+            outcome=outcome,
+        )
+        for partner in (architecture, *partners)
+        for seed in range(2)
+    ]
+    return replace(cell, groups=tuple(groups))
+
+
+def test_a_pair_of_architectures_is_collected_once_and_tasks_take_turns() -> None:
+    records = [
+        similarity_record(a, task, *(b for b in ("mlp", "cnn", "lstm") if b != a))
+        for task in ("digits", "text")
+        for a in ("mlp", "cnn", "lstm")
+    ]
+    found = [(trained.task, trained.title) for trained, _ in layer_similarities(records)]
+    assert len(found) == 2 * (3 + 3)
+    assert {title for _, title in found} == {
+        *("mlp, two seeds", "cnn, two seeds", "lstm, two seeds"),
+        *("mlp and cnn", "mlp and lstm", "cnn and lstm"),
+    }
+    assert found[:4] == [
+        *(("digits", "mlp, two seeds"), ("digits", "mlp and cnn")),
+        *(("text", "mlp, two seeds"), ("text", "mlp and cnn")),
+    ]
+    control = replace(records[0], control="positive: a")
+    assert layer_similarities([control]) == []
 
 
 def test_a_figure_of_nothing_is_refused() -> None:
@@ -234,17 +458,17 @@ def test_a_figure_of_nothing_is_refused() -> None:
         figures.grokking(trajectories("edge_of_stability", c.SHARPNESS_RATIO))
     assert caught.value.got == c.SHARPNESS_RATIO
     with pytest.raises(MeasurementError, match="no matrices"):
-        figures.representation_similarity([])
+        representation_similarity([])
 
 
 def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path: Path) -> None:
     frame = pd.concat(
         [trajectories("edge_of_stability", c.SHARPNESS_RATIO), trajectories("unknown", c.TRAIN_ACCURACY)]
     )
-    matrix = figures.Matrix("mlp", ["a"], ["a"], np.ones((1, 1)))
     verdicts = judge(RECORDS)
     once, again = (
-        write_figures(tmp_path / name, verdicts, FACTS, frame, [(matrix, None)]) for name in ("a", "b")
+        write_figures(tmp_path / name, verdicts, FACTS, frame, [(matrix("mlp", 1, 1), None)])
+        for name in ("a", "b")
     )
     names = [
         *("heatmap.svg", "heatmap.png", "edge_of_stability.svg", "edge_of_stability.png"),
@@ -266,3 +490,7 @@ def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -
 
 def _sup(figure: Figure) -> tuple[str, str]:
     return figure.get_supxlabel(), figure.get_supylabel()
+
+
+def _legend(figure: Figure) -> list[str]:
+    return [t.get_text() for t in figure.legends[0].get_texts()]

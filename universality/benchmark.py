@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from universality.progress import Progress, clock
 from universality.records import CellRecord
 from universality.report import print_summary, rebuild
 from universality.store import Store
-from universality.suite import CrossSpec, Suite
+from universality.suite import CrossSpec, Suite, check_name
 from universality.worker import configure, find_device
 
 DEFAULT_SEEDS = 5
@@ -41,8 +43,9 @@ def run(options: argparse.Namespace) -> int:
         describe(plan, slots)
         return 0
 
-    store = Store.create(Path(options.results) / (options.name or suite.name))
+    store = Store.create(Path(options.results) / suite.name)
     store.write(store.layout.suite, suite.toml())
+    _write_plan(store, suite, plan, (), str(device), 0.0)
     todo = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
     print(
         f"{suite.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
@@ -71,7 +74,8 @@ def chosen_suite(options: argparse.Namespace) -> Suite:
     if not given:
         if options.seeds is not None:
             raise BadSuite("--seeds belongs to a cross of your own", do="set seeds in the suite's file")
-        return suites.load(options.suite or "quick")
+        suite = suites.load(options.suite or "quick")
+        return replace(suite, name=check_name(options.name)) if options.name else suite
     if options.suite or len(given) < 3:
         raise BadSuite(
             "a cross of your own needs all three axes, and no --suite",
@@ -82,7 +86,7 @@ def chosen_suite(options: argparse.Namespace) -> Suite:
     if seeds < 1:
         raise BadSuite("--seeds is a number of replicates", got=str(seeds), expected=">= 1")
     axes = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
-    return Suite(name=options.name or "custom", crosses=(CrossSpec(**axes, seeds=seeds),))
+    return Suite(name=check_name(options.name or "custom"), crosses=(CrossSpec(**axes, seeds=seeds),))
 
 
 def train(
@@ -131,7 +135,7 @@ def describe(plan: Plan, slots: int) -> None:
 
 
 def _write_plan(
-    store: Store, suite: Suite, plan: Plan, records: list[CellRecord], device: str, seconds: float
+    store: Store, suite: Suite, plan: Plan, records: Sequence[CellRecord], device: str, seconds: float
 ) -> None:
     phenomena = {cell.phenomenon.name: cell.phenomenon for cell in plan.cells}
     content: dict[str, Any] = {
@@ -144,6 +148,6 @@ def _write_plan(
             for name, p in phenomena.items()
         },
         "cells": [record.id for record in records],
-        "runs": list(plan.jobs),
+        "runs": {run_id: job.observe for run_id, job in plan.jobs.items()},
     }
     store.write(store.layout.plan, encode_json(content).decode())

@@ -66,6 +66,10 @@ class Group:
     units: tuple[str, ...]
 
 
+NOT_SHOWN = frozenset({"absent", "inconclusive"})
+"""What a negative control may come out as: it fails where it shows the phenomenon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """A setting with a known answer, measured by the same code within the same budget.
@@ -102,7 +106,6 @@ class Phenomenon(ABC):
     Class attributes:
         version: of claims, gates and criteria; changing any of them makes a new version.
         claims: by column name; each is decided on its own.
-        controls_seeds: replicates of each control.
     """
 
     name: ClassVar[str] = ""

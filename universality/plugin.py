@@ -6,7 +6,16 @@ from universality.plugin import Architecture, InputSpec, register
 from universality.architecture import Architecture, InputSpec, Kind
 from universality.claims import Most, Within
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
-from universality.phenomenon import Cell, Control, Cross, Group, Observe, Phenomenon, Request
+from universality.phenomenon import (
+    NOT_SHOWN,
+    Cell,
+    Control,
+    Cross,
+    Group,
+    Observe,
+    Phenomenon,
+    Request,
+)
 from universality.probe import Probe, Training
 from universality.records import Check, Matrix, Outcome, Series, Trajectory
 from universality.registry import register
@@ -15,6 +24,7 @@ from universality.spec import Recipe
 from universality.task import Split, Splits, Task
 
 __all__ = [
+    "NOT_SHOWN",
     "Architecture",
     "At",
     "BadParameter",

@@ -86,7 +86,6 @@ class Outcome:
     Args:
         effect: the number that the claim bounds; None where a gate left nothing to measure.
         censored: the effect is a lower bound: what it times had not happened when the budget ended.
-        holds: whether this group shows the phenomenon; None takes it from the effect and criteria.
         label: the name of what was seen, in the phenomenon's own words.
         details: secondary numbers, for the reader.
         matrices: what a figure of this group shows, by title.

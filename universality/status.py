@@ -14,10 +14,10 @@ def show(folder: Path) -> int:
     """Print counts of runs by state; returns 0, or 1 while something is missing."""
     store = Store.open(folder)
     plan = read_plan(store)
-    states: Counter[str] = Counter()
+    states: Counter[RunState] = Counter()
     problems: list[str] = []
-    for run_id in plan["runs"]:
-        run = next(store.recordings(run_id), None)
+    for run_id, observe in plan["runs"].items():
+        run = store.trajectory(run_id, observe)
         failures = store.failures(run_id)
         state: RunState = "missing"
         if run is not None:

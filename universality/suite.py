@@ -86,10 +86,9 @@ def parse(text: str, *, where: str) -> Suite:
     _known_keys(raw, {"name", "description", "controls", "cross"}, where)
     crosses = raw.get("cross", [])
     name = raw.get("name", "")
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-        raise BadSuite(
-            "a suite needs a name of letters, digits, - and _", where=where, got=f"name = {name!r}"
-        )
+    if not isinstance(name, str):
+        raise BadSuite("a suite's name is text", where=where, got=f"name = {name!r}")
+    check_name(name, where=where)
     if not isinstance(raw.get("controls", True), bool):
         raise BadSuite("controls is true or false", where=where, got=repr(raw["controls"]))
     if not isinstance(raw.get("description", ""), str):
@@ -102,6 +101,15 @@ def parse(text: str, *, where: str) -> Suite:
         controls=raw.get("controls", True),
         crosses=tuple(_cross(c, f"{where}, cross {i + 1}") for i, c in enumerate(crosses)),
     )
+
+
+def check_name(name: str, *, where: str = "") -> str:
+    """`name` itself where it can be the name of a results folder."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise BadSuite(
+            "a suite needs a name of letters, digits, - and _", where=where, got=f"name = {name!r}"
+        )
+    return name
 
 
 def _cross(raw: Any, where: str) -> CrossSpec:

@@ -27,6 +27,8 @@ def find_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps", "xpu"):
+            raise RuntimeError(f"nothing can be trained on {device.type}")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("this build of torch sees no CUDA device")
         torch.empty(1, device=device)

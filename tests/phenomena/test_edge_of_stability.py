@@ -182,7 +182,9 @@ def test_the_loss_must_rise_on_single_steps_and_fall_in_the_long_run(loss: Curve
 
 
 def test_a_loss_that_rises_only_before_the_crossing_does_not_count() -> None:
-    outcome = settle(run(rise_to(1.0, 0.4), lambda t: np.where(t < 230, 2.0 + 0.1 * (-1.0) ** t, np.exp(-t / 1000))))
+    outcome = settle(
+        run(rise_to(1.0, 0.4), lambda t: np.where(t < 230, 2.0 + 0.1 * (-1.0) ** t, np.exp(-t / 1000)))
+    )
     assert unmet(outcome) == {"single steps on which the loss rises"}
 
 
@@ -203,7 +205,7 @@ def test_an_upward_crossing_is_a_record_at_or_above_after_one_below(
 
 
 def test_each_optimizer_is_a_claim_of_its_own() -> None:
-    outcomes = EdgeOfStability().measure({"adam": run(rise_to(1.0))})  # type: ignore[dict-item]
+    outcomes = EdgeOfStability().measure({"adam": run(rise_to(1.0))})
     assert set(outcomes) == {"adam"}
     assert EdgeOfStability().speaks_to("adam/s0", "adam")
     assert not EdgeOfStability().speaks_to("adam/s0", "gd")

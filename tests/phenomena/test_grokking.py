@@ -56,7 +56,7 @@ def outcome(train: dict[int, float], validation: dict[int, float], budget: int =
                 "accuracy.validation": step_function(budget, validation),
             },
             budget,
-        )  # type: ignore[arg-type]
+        )
     )
 
 
@@ -75,7 +75,13 @@ TRUTH = {
     "validation before training": ({100: 1.0}, {50: 1.0}, 4000, "prompt", "does not hold"),
     # 0.55 is halfway between chance and one for ten classes.
     "half generalised when memorised": ({10: 1.0}, {0: 0.549, 1000: 0.95}, 4000, "grokking", "holds"),
-    "mostly generalised when memorised": ({10: 1.0}, {0: 0.551, 1000: 0.95}, 4000, "slow tail", "does not hold"),
+    "mostly generalised when memorised": (
+        {10: 1.0},
+        {0: 0.551, 1000: 0.95},
+        4000,
+        "slow tail",
+        "does not hold",
+    ),
     "at chance for a long time": ({10: 1.0}, {0: 0.1}, LONG, "memorised only", "does not hold"),
     "a tenth above chance for a long time": ({10: 1.0}, {0: 0.189}, LONG, "memorised only", "does not hold"),
     "rising above chance": ({10: 1.0}, {0: 0.1, 7000: 0.2}, LONG, "censored", "inconclusive"),
@@ -171,7 +177,9 @@ def test_it_is_claimed_for_algorithmic_tasks_only() -> None:
 
     def reason(task: str) -> str:
         plugin = registry.resolve("task", task)
-        signature = Signature(registry.resolve("task", "digits").load(np.random.default_rng(0), None).inputs, 10, 1, 1, 1)  # type: ignore[arg-type]
+        signature = Signature(
+            registry.resolve("task", "digits").load(np.random.default_rng(0), None).inputs, 10, 1, 1, 1
+        )
         return Grokking().applies(Cell(network, plugin, signature))
 
     assert reason("modular") == reason("sparse_parity") == ""
@@ -179,7 +187,7 @@ def test_it_is_claimed_for_algorithmic_tasks_only() -> None:
 
 
 def test_no_weight_decay_is_a_setting_of_the_same_recipe() -> None:
-    cell = Cell(registry.resolve("architecture", "mlp"), registry.resolve("task", "modular"), None)  # type: ignore[arg-type]
+    cell = Cell(registry.resolve("architecture", "mlp"), registry.resolve("task", "modular"), None)
     lr, decay = settings(cell)
     assert decay > 0
     from universality.phenomenon import Cross

@@ -63,7 +63,7 @@ def run(
 
 
 def measured(fake: FakeRun) -> dict[str, Outcome]:
-    return dict(NeuralCollapse().measure({"run": fake}))  # type: ignore[dict-item]
+    return dict(NeuralCollapse().measure({"run": fake}))
 
 
 def holding(outcomes: dict[str, Outcome]) -> set[str]:
@@ -143,16 +143,16 @@ def test_a_simplex_fits_into_one_dimension_less_than_its_corners(dimension: floa
 def test_the_memory_of_initialisation_is_what_decay_leaves_after_every_learning_rate(given: Recipe) -> None:
     schedule = RateSchedule(given)
     duration = sum(given.lr * schedule.factor(step) for step in range(given.steps)) / (1 - given.momentum)
-    (check,) = memory_gate(run(given=given))  # type: ignore[arg-type]
+    (check,) = memory_gate(run(given=given))
     assert check.value == pytest.approx(math.exp(-2 * given.weight_decay * duration), rel=0.02)
 
 
 def test_without_decay_there_is_no_memory_to_wait_for() -> None:
-    assert memory_gate(run(given=recipe(weight_decay=0.0))) == ()  # type: ignore[arg-type]
+    assert memory_gate(run(given=recipe(weight_decay=0.0))) == ()
 
 
 @pytest.mark.parametrize(("outputs", "applies"), [(2, False), (3, True)])
 def test_two_classes_make_no_simplex(outputs: int, applies: bool) -> None:
-    signature = Signature(None, outputs, 100, 10, 10)  # type: ignore[arg-type]
-    reason = NeuralCollapse().applies(Cell(None, None, signature))  # type: ignore[arg-type]
+    signature = Signature(None, outputs, 100, 10, 10)
+    reason = NeuralCollapse().applies(Cell(None, None, signature))
     assert (reason == "") is applies

@@ -47,9 +47,7 @@ class FakeRun:
 
     def __post_init__(self) -> None:
         self.facts: dict[str, Any] = {"taps": ["layer1"]}
-        self.spec: Any = SimpleNamespace(
-            recipe=SimpleNamespace(steps=END), architecture=self.architecture
-        )
+        self.spec: Any = SimpleNamespace(recipe=SimpleNamespace(steps=END), architecture=self.architecture)
 
     def series(self, name: str) -> Series:
         value = self.train if name == "accuracy.train" else self.validation
@@ -77,7 +75,7 @@ def group(
 
 
 def measured(runs: dict[str, FakeRun]) -> dict[str, Outcome]:
-    return dict(RepresentationSimilarity().measure(runs))  # type: ignore[arg-type]
+    return dict(RepresentationSimilarity().measure(runs))
 
 
 def noisy(s: float) -> tuple[Features, Features]:
@@ -171,13 +169,13 @@ def cell_of(architecture: str = "mlp[width=8]", reference_rows: int = ROWS) -> C
     return Cell(
         registry.resolve("architecture", architecture),
         registry.resolve("task", "digits[subset=100]"),
-        Signature(None, 10, 100, 100, reference_rows),  # type: ignore[arg-type]
+        Signature(None, 10, 100, 100, reference_rows),
     )
 
 
 def planned(labels: str = "true") -> list[Group]:
     partners = [registry.resolve("architecture", a) for a in ("cnn[width=4]", "mlp[width=16]")]
-    phenomenon = RepresentationSimilarity(labels=labels)  # type: ignore[arg-type]
+    phenomenon = RepresentationSimilarity(labels=labels)
     return list(phenomenon.groups(cell_of(), Cross(range(3), partners)))
 
 

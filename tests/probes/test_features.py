@@ -133,7 +133,7 @@ def test_the_collapse_probe_is_neural_collapse_of_features_taken_by_hand(rows: i
     train = seen.splits.train
     count = min(rows, len(train))
     shown = train.take(torch.tensor([i * len(train) // count for i in range(count)]))
-    first = seen.architecture.taps(seen.net)["layer1"][0]  # type: ignore[index]
+    first = seen.architecture.taps(seen.net)["layer1"][0]
     readout = seen.architecture.readout(seen.net)
     with torch.no_grad():
         hidden = first(shown.inputs.flatten(1)).relu()
@@ -155,7 +155,7 @@ def test_rows_sorted_by_class_still_show_every_class_to_the_collapse_probe() -> 
 
 def test_collapse_of_a_dead_layer_is_not_a_number() -> None:
     seen = training("mlp[width=6,depth=1]", made_up())
-    first = seen.architecture.taps(seen.net)["layer1"][0]  # type: ignore[index]
+    first = seen.architecture.taps(seen.net)["layer1"][0]
     with torch.no_grad():
         first.weight.zero_()
         first.bias.fill_(-1.0)
@@ -196,7 +196,9 @@ def test_stored_taps_have_the_gram_matrix_of_the_real_features(address: str, row
 @pytest.mark.parametrize(
     "task", ["digits[subset=50]", "gaussian_mixture[subset=50]", "modular[p=7]", "digits[random_labels=true]"]
 )
-def test_every_seed_stores_the_same_reference_inputs(task: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_seed_stores_the_same_reference_inputs(
+    task: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     root, net = tmp_path_factory.mktemp("data"), registry.resolve("architecture", "mlp[width=4]")
     problem = registry.resolve("task", task)
     stored = []

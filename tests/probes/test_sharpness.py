@@ -117,9 +117,7 @@ def test_adams_sharpness_is_that_of_the_hessian_preconditioned_by_hand(net: str,
     hessian, gradient = dense(seen)
     state = [seen.optimizer.state.get(p, {}) for p in seen.net.parameters()]
     zero = [torch.zeros_like(p) for p in seen.net.parameters()]
-    v = torch.cat(
-        [s.get("exp_avg_sq", z).double().flatten() for s, z in zip(state, zero, strict=True)]
-    )
+    v = torch.cat([s.get("exp_avg_sq", z).double().flatten() for s, z in zip(state, zero, strict=True)])
     # The next update: v takes in the present gradient before it divides.
     v = (b2 * v + (1 - b2) * gradient**2) / (1 - b2 ** (updates + 1))
     root = (v.sqrt() + eps).rsqrt()

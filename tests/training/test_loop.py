@@ -342,9 +342,7 @@ def dense_hessian(net: nn.Module, splits: Splits) -> Tensor:
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 def test_the_learning_rate_is_derived_from_the_initial_sharpness(momentum: float, nesterov: bool) -> None:
-    recipe = Recipe(
-        steps=1, lr_over_stability=1.7, momentum=momentum, nesterov=nesterov, loss="mse"
-    )
+    recipe = Recipe(steps=1, lr_over_stability=1.7, momentum=momentum, nesterov=nesterov, loss="mse")
     splits, address = made_up_splits(side=3), "mlp[width=5,depth=1,activation=tanh]"
     architecture = registry.resolve("architecture", address)
     net = build_network(spec_of(address, recipe), architecture, splits)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from universality.plugin import (
+    NOT_SHOWN,
     Cell,
     Check,
     Control,
@@ -26,6 +27,7 @@ from universality.plugin import (
 
 TERMINAL = 0.999
 MEMORY = 0.01
+BALANCED = 1.5
 
 _SOURCE = "Papyan, Han, Donoho 2020, arXiv:2008.08186; Zhu et al. 2021, arXiv:2105.02375"
 
@@ -40,10 +42,11 @@ class NeuralCollapse(Phenomenon):
     NC3 = |W/|W| - M/|M||_F <= sqrt(0.05). Each has a column of its own: "NC1 only" is a frequent
     and different result. NC4 is in the details: it is 0 in controls too, so it decides nothing.
 
-    Gates: training accuracy >= 0.999 at the end, feature dimension >= C - 1, and time enough for
-    decay to act: the memory of initialisation, exp(-2 wd integral lr/(1 - momentum) dt), is at most
-    1 % (the conserved quantities of gradient flow decay with that rate; Kunin et al. 2021,
-    arXiv:2012.04728). Without decay the last does not apply.
+    Gates: training accuracy >= 0.999 at the end, feature dimension >= C - 1, classes balanced
+    within a factor of 1.5 (under imbalance minority classes collapse; Fang et al. 2021,
+    arXiv:2101.12699), and time enough for decay to act: the memory of initialisation,
+    exp(-2 wd integral lr/(1 - momentum) dt), is at most 1 % (the conserved quantities of gradient
+    flow decay with that rate; Kunin et al. 2021, arXiv:2012.04728). The last needs decay.
 
     Args:
         steps, lr_multiple, weight_decay, batch_size: of `terminal_phase`.
@@ -87,12 +90,14 @@ class NeuralCollapse(Phenomenon):
         end = run.spec.recipe.steps
         accuracy = run.series("accuracy.train").at(end)
         dimension = run.series("collapse.dimension").at(end)
+        imbalance = run.series("collapse.imbalance").at(end)
         classes = int(run.facts["outputs"])
         initial, last = (run.series("collapse.nc1").at(step) for step in (0, end))
         defined = math.isfinite(initial) and math.isfinite(last)
         gates = (
             Check("training accuracy at the end", accuracy, f">= {TERMINAL}", accuracy >= TERMINAL),
             Check("feature dimension", dimension, f">= {classes - 1}", dimension >= classes - 1),
+            Check("largest class over smallest", imbalance, f"<= {BALANCED}", imbalance <= BALANCED),
             Check("class means differ", float(defined), "NC1 is a number", defined),
             *memory_gate(run),
         )
@@ -135,7 +140,7 @@ class NeuralCollapse(Phenomenon):
                 phenomenon=replace(reference, lr_multiple=80.0),
                 architecture=network,
                 task=task.replace("]", ",random_labels=true]"),
-                expects={"nc1": frozenset({"absent"})},
+                expects={"nc1": NOT_SHOWN},
                 why="labels without structure leave within-class variability; the means still form "
                 "an ETF (Zhu et al. 2021), so NC2 and NC3 are not judged here",
             ),
@@ -145,7 +150,7 @@ class NeuralCollapse(Phenomenon):
                 phenomenon=replace(reference, weight_decay=0.0),
                 architecture=network,
                 task=task,
-                expects=dict.fromkeys(("nc2_norms", "nc2_angles", "nc3"), frozenset({"absent"})),
+                expects=dict.fromkeys(("nc2_norms", "nc2_angles", "nc3"), NOT_SHOWN),
                 why="without decay the ETF is approached only logarithmically in time",
             ),
         ]

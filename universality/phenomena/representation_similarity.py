@@ -13,6 +13,7 @@ from torch import Tensor
 from universality.architecture import Architecture
 from universality.measures import calibrated, cka_matrix, debiased_cka, mutual_knn, within_class
 from universality.plugin import (
+    NOT_SHOWN,
     At,
     Cell,
     Check,
@@ -45,8 +46,12 @@ class RepresentationSimilarity(Phenomenon):
 
     Compared on 512 held-out inputs, globally (debiased linear CKA) and locally (mutual k nearest
     neighbours, k = 10, calibrated to 0 at chance); between seeds of one architecture and between
-    architectures. Effect: s(trained) - max(s(untrained), s(random labels), s(through the inputs)),
-    where the last is the larger similarity of either network to the raw inputs.
+    architectures. Effect: s(trained) - max(s(untrained), s(random labels), s(through the inputs)).
+
+    The last is what two networks share only because each keeps some geometry of the raw inputs x:
+    s(a, x) s(b, x). Linear CKA is a cosine between centred Gram matrices; where what a and b add to
+    x is orthogonal, cos(a, b) = cos(a, x) cos(b, x). Mutual neighbours likewise: if a and b keep a
+    neighbour of x independently, both keep it with the product of the probabilities.
 
     Gates: both networks fit their training set (accuracy >= 0.9), and the weaker one's validation
     accuracy is at least 0.9 of the stronger one's. The same two with permuted rows, and similarity
@@ -135,13 +140,16 @@ class RepresentationSimilarity(Phenomenon):
         outcomes = {}
         for name, similarity in (("cka", debiased_cka), ("knn", _calibrated_knn)):
             s = {kind: float(similarity(*pair)) for kind, pair in pairs.items()}
-            s["inputs"] = max(float(similarity(x, inputs)), float(similarity(y, inputs)))
-            null = max(s["untrained"], s["random_labels"], s["inputs"])
+            to_inputs = float(similarity(x, inputs)), float(similarity(y, inputs))
+            s["through_inputs"] = to_inputs[0] * to_inputs[1]
+            null = max(s["untrained"], s["random_labels"], s["through_inputs"])
             outcomes[f"{name}_{scope}"] = Outcome(
                 effect=s["trained"] - null,
                 gates=gates,
                 details={
                     **s,
+                    "a_to_inputs": to_inputs[0],
+                    "b_to_inputs": to_inputs[1],
                     "permuted_rows": float(similarity(x, shuffled)),
                     "within_class": float(similarity(*inside)),
                 },
@@ -173,7 +181,7 @@ class RepresentationSimilarity(Phenomenon):
                 phenomenon=RepresentationSimilarity(labels="random", steps=1500),
                 architecture=network,
                 task="digits[subset=400]",
-                expects=dict.fromkeys(self.claims, frozenset({"absent"})),
+                expects=dict.fromkeys(self.claims, NOT_SHOWN),
                 partners=(wider,),
                 why="nothing common was there to be learnt",
             ),

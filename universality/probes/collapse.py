@@ -22,7 +22,7 @@ KEYS = ("nc1", "nc1_permuted", "nc2_norms", "nc2_angles", "nc3", "nc4")
 class CollapseProbe(Probe):
     """NC1, NC2 (norms, angles), NC3 and NC4 on `rows` evenly spaced training rows, evaluation mode.
 
-    `nc1_permuted` is NC1 of the same features with permuted labels: its chance level depends on
+    `imbalance` is the size of the largest class over that of the smallest. `nc1_permuted` is NC1 of the same features with permuted labels: its chance level depends on
     width and rows, so it is the honest zero. NaN where class means coincide. Cost: one forward pass.
     """
 
@@ -36,12 +36,17 @@ class CollapseProbe(Probe):
         shown = train.take(torch.arange(count, device=training.device) * len(train) // count)
         labels = shown.targets
         features = capture(net, {}, readout, shown.inputs)["penultimate"]
+        sizes = labels.bincount(minlength=training.splits.outputs).double()
+        imbalance = float(sizes.max() / sizes.min())
         try:
             found = neural_collapse(features, labels, readout.weight, readout.bias)
             chance = permuted_collapse(features, labels, readout.weight, readout.bias, training.generator)
         except MeasurementError:
             # A dead layer or fewer features than classes: undefined, which a gate must see.
-            return dict.fromkeys(KEYS, math.nan) | {"dimension": float(features.shape[1])}
+            return dict.fromkeys(KEYS, math.nan) | {
+                "dimension": float(features.shape[1]),
+                "imbalance": imbalance,
+            }
         return {
             "nc1": found.nc1,
             "nc1_permuted": chance.nc1,
@@ -50,4 +55,5 @@ class CollapseProbe(Probe):
             "nc3": found.nc3,
             "nc4": found.nc4,
             "dimension": float(features.shape[1]),
+            "imbalance": imbalance,
         }

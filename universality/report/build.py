@@ -32,6 +32,12 @@ def rebuild(store: Store) -> Summary:
     plan = read_plan(store)
     by_id = {record.id: record for record in store.measurements()}
     records: list[CellRecord] = [by_id[i] for i in plan["cells"] if i in by_id]
+    if not records:
+        raise StoreError(
+            "nothing has been measured here yet",
+            where=str(store.layout.root),
+            do="finish `universality run` first",
+        )
     verdicts = judge(records)
     facts = plan["phenomena"]
     layout = store.layout
@@ -49,13 +55,19 @@ def read_plan(store: Store) -> dict[str, Any]:
     try:
         with storing(path):
             plan = decode_json(path.read_bytes())
-        return {**plan, "cells": list(plan["cells"]), "phenomena": dict(plan["phenomena"])}
+        return {
+            **plan,
+            "suite": str(plan["suite"]),
+            "cells": list(plan["cells"]),
+            "runs": dict(plan["runs"]),
+            "phenomena": dict(plan["phenomena"]),
+        }
     except (StoreError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            "nothing has been measured here yet",
+            "the plan of these results cannot be read",
             where=str(path),
             got=error.got if isinstance(error, StoreError) else str(error),
-            do="finish `universality run` first",
+            do="run the same `universality run` again",
         ) from None
 
 

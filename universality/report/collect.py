@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from universality import columns as c
-from universality.records import CellRecord, Outcome
-from universality.report.figures import Matrix
+from universality.records import CellRecord, GroupRecord, Outcome
+from universality.report.similarity import Matrix, Pair
 from universality.store import Store
 
 _DRAWN: Mapping[str, tuple[str, ...]] = {
@@ -17,7 +17,6 @@ _DRAWN: Mapping[str, tuple[str, ...]] = {
     "grokking": (c.TRAIN_ACCURACY, c.VALIDATION_ACCURACY),
     "neural_collapse": (c.NC1, c.NC2_NORMS, c.NC2_ANGLES, c.NC3),
 }
-_MOST_MATRICES = 6
 
 
 def trajectories(store: Store, records: Sequence[CellRecord]) -> pd.DataFrame:
@@ -55,23 +54,47 @@ def _cell(store: Store, record: CellRecord, seen: set[tuple[str, str]]) -> Itera
                 )
 
 
-def layer_similarities(records: Sequence[CellRecord]) -> list[tuple[Matrix, Matrix | None]]:
-    """The first pair of networks of each cell that kept similarities between layers."""
-    found: list[tuple[Matrix, Matrix | None]] = []
+def layer_similarities(records: Sequence[CellRecord]) -> list[Pair]:
+    """Similarities between layers, one for each task and unordered pair of architectures.
+
+    Of the groups of a pair, e.g. its seeds, the first that kept matrices. Tasks, and within them
+    pairs of one and of two architectures, take turns, so that any first few are a fair choice.
+    """
+    # Both cells of a pair hold its groups; the cell of its first network has run `a`.
+    owners = {
+        run_id: record.architecture
+        for record in records
+        for group in record.groups
+        for role, run_id in group.runs.items()
+        if role == "a"
+    }
+    found: dict[tuple[str, frozenset[str]], Pair] = {}
     for record in records:
-        if record.control:
-            continue
-        outcome = next((g.outcome for g in record.groups if g.outcome and g.outcome.matrices), None)
-        if outcome is not None:
-            title = f"{record.architecture}, {record.task}\n{record.claim_name.partition('_')[2]}"
-            trained = _matrix(outcome, "trained", title)
-            if trained is not None:
-                found.append((trained, _matrix(outcome, "untrained", title)))
-    return found[:_MOST_MATRICES]
+        for group in () if record.control else record.groups:
+            names = (record.architecture, owners.get(group.runs.get("b", ""), record.architecture))
+            key = (record.task, frozenset(names))
+            pair = _pair(group, names, record.task) if key not in found else None
+            if pair is not None:
+                found[key] = pair
+    turns: dict[tuple[str, int], int] = {}
+    order = []
+    for task, networks in found:
+        kind = (task, len(networks))
+        turns[kind] = turns.get(kind, -1) + 1
+        order.append(turns[kind])
+    return [pair for _, pair in sorted(zip(order, found.values(), strict=True), key=lambda item: item[0])]
 
 
-def _matrix(outcome: Outcome, name: str, title: str) -> Matrix | None:
+def _pair(group: GroupRecord, names: tuple[str, str], task: str) -> Pair | None:
+    if group.outcome is None:
+        return None
+    title = f"{names[0]}, two seeds" if names[0] == names[1] else f"{names[0]} and {names[1]}"
+    trained = _matrix(group.outcome, "trained", title, task)
+    return trained and (trained, _matrix(group.outcome, "untrained", title, task))
+
+
+def _matrix(outcome: Outcome, name: str, title: str, task: str) -> Matrix | None:
     stored = outcome.matrices.get(name)
     if stored is None:
         return None
-    return Matrix(title, stored.rows, stored.columns, np.array(stored.values))
+    return Matrix(title, stored.rows, stored.columns, np.array(stored.values), task)

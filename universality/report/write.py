@@ -14,6 +14,7 @@ from universality.claims import Within
 from universality.records import CellRecord
 from universality.report import figures, tables
 from universality.report.heatmap import verdict_heatmap
+from universality.report.similarity import Pair, representation_similarity
 from universality.report.style import save
 from universality.verdicts import CellVerdict, universality
 
@@ -32,7 +33,7 @@ def write_figures(
     verdicts: Sequence[CellVerdict],
     facts: tables.Facts,
     trajectories: pd.DataFrame,
-    matrices: Sequence[tuple[figures.Matrix, figures.Matrix | None]] = (),
+    matrices: Sequence[Pair] = (),
 ) -> list[Path]:
     """The heatmap of all cells, and a figure per phenomenon; returns the files in the order written.
 
@@ -52,7 +53,7 @@ def write_figures(
         if phenomenon in drawn:
             paths += save(draw(drawn[phenomenon]), folder, phenomenon)
     if matrices:
-        paths += save(figures.representation_similarity(matrices), folder, "representation_similarity")
+        paths += save(representation_similarity(matrices), folder, "representation_similarity")
     return paths
 
 

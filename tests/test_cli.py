@@ -275,8 +275,8 @@ def test_a_store_in_which_nothing_was_planned_is_refused(
 ) -> None:
     Store.create(tmp_path / "r")
     err = refused(capsys, command, str(tmp_path / "r"))
-    assert err.startswith("error: nothing has been measured here yet\n")
-    assert err.endswith("do:    finish `universality run` first\n")
+    assert err.startswith("error: the plan of these results cannot be read\n")
+    assert err.endswith("do:    run the same `universality run` again\n")
 
 
 # ---------------------------------------------------------------------------------------- what is printed

@@ -104,7 +104,7 @@ MALFORMED: dict[str, tuple[str, str]] = {
     ),
     "a number as name": (
         f"name = 7\n{CROSS}",
-        "a suite needs a name of letters, digits, - and _\n  where: x.toml\n  got:   name = 7",
+        "a suite's name is text\n  where: x.toml\n  got:   name = 7",
     ),
     "controls as text": (
         f"name = 'a'\ncontrols = 'no'\n{CROSS}",

@@ -306,7 +306,7 @@ def test_mixture_means_are_the_separation_apart_in_root_mean_square(separation: 
         ("sparse_parity[train_rows=0]", "a set without rows"),
         ("gaussian_mixture[classes=1]", "a mixture needs classes"),
         ("gaussian_mixture[separation=-1]", "separation is a distance"),
-        ("gaussian_mixture[separation=nan]", "separation is a distance"),
+        ("gaussian_mixture[separation=nan]", "not a number"),
         ("gaussian_mixture[validation_rows=0]", "a set without rows"),
         ("mnist[validation_rows=0]", "validation needs rows"),
         ("char_lm[context=0]", "windows need characters"),

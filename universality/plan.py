@@ -195,10 +195,14 @@ def _time_update(request: Request, signature: Signature, rows: int) -> float:
         )
     targets = torch.zeros(rows, dtype=torch.int64)
     loss_of, best = objective(request.recipe), float("inf")
-    for _ in range(2):
-        started = time.process_time()
-        loss_of(net(inputs), targets).backward()  # type: ignore[no-untyped-call]
-        best = min(best, time.process_time() - started)
+    try:
+        for _ in range(2):
+            started = time.process_time()
+            loss_of(net(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            best = min(best, time.process_time() - started)
+    except Exception:
+        # A network that cannot run fails its own runs, with its traceback; its cost is unknown.
+        return 0.0
     return scale * best
 
 

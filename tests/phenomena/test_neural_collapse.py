@@ -50,12 +50,14 @@ def run(
     initial_nc1: float = 5.0,
     accuracy: float = 1.0,
     dimension: float = 16.0,
+    imbalance: float = 1.0,
     given: Recipe | None = None,
 ) -> FakeRun:
     final = GOOD | (last or {})
     values = {f"collapse.{name}": (9.0, value) for name, value in final.items()}
     values["collapse.nc1"] = (initial_nc1, final["nc1"])
     values["collapse.dimension"] = (dimension, dimension)
+    values["collapse.imbalance"] = (imbalance, imbalance)
     values["accuracy.train"] = (0.25, accuracy)
     values["accuracy.validation"] = (0.25, 0.9)
     given = given or recipe()
@@ -112,11 +114,21 @@ def test_nc4_decides_nothing() -> None:
     [
         (run(accuracy=0.998), "training accuracy at the end"),
         (run(dimension=2), "feature dimension"),
+        (run(imbalance=1.51), "largest class over smallest"),
+        (run(imbalance=math.inf), "largest class over smallest"),
         (run(dict.fromkeys(EVERY, math.nan)), "class means differ"),
         (run(initial_nc1=math.nan), "class means differ"),
         (run(given=recipe(lr=0.01)), "memory of initialisation"),
     ],
-    ids=["not fitted", "too few features", "undefined at the end", "undefined at the start", "too short"],
+    ids=[
+        "not fitted",
+        "too few features",
+        "unbalanced",
+        "a class is absent",
+        "undefined at the end",
+        "undefined at the start",
+        "too short",
+    ],
 )
 def test_every_gate_alone_makes_a_run_inconclusive(fake: FakeRun, gate: str) -> None:
     for outcome in measured(fake).values():

@@ -88,7 +88,7 @@ def test_cka_of_a_shared_signal_in_noise_is_the_inverse_square_of_one_plus_its_v
     outcome = measured(group(noisy(s)))["cka_seeds"]
     expected = (1 + s**2) ** -2
     assert outcome.details["trained"] == pytest.approx(expected, abs=0.04)
-    for null in ("untrained", "random_labels", "inputs", "permuted_rows"):
+    for null in ("untrained", "random_labels", "through_inputs", "permuted_rows"):
         assert outcome.details[null] == pytest.approx(0, abs=0.03)
     assert outcome.effect == pytest.approx(expected, abs=0.05)
     assert outcome.holds(RepresentationSimilarity.claims["cka_seeds"])
@@ -110,10 +110,12 @@ def test_a_null_with_the_same_features_leaves_no_effect(null: str) -> None:
 
 
 def test_what_both_networks_have_from_the_inputs_alone_is_subtracted() -> None:
-    # Either network against the signal itself: 1 / (1 + s^2); against the other: 1 / (1 + s^2)^2.
+    # Against the signal itself 1 / (1 + s^2), against each other its square: the product of the two.
     outcome = measured(group(noisy(0.5), inputs=SIGNAL))["cka_seeds"]
-    assert outcome.details["inputs"] == pytest.approx(1 / 1.25, abs=0.03)
-    assert outcome.effect == pytest.approx(1 / 1.25**2 - 1 / 1.25, abs=0.05)
+    for side in "ab":
+        assert outcome.details[f"{side}_to_inputs"] == pytest.approx(1 / 1.25, abs=0.03)
+    assert outcome.details["through_inputs"] == pytest.approx(1 / 1.25**2, abs=0.04)
+    assert outcome.effect == pytest.approx(0, abs=0.03)
 
 
 def test_rotated_and_scaled_features_are_the_same_and_permuted_rows_are_not() -> None:

@@ -126,13 +126,13 @@ def test_the_readout_of_the_captured_features_is_what_the_network_puts_out(addre
         torch.testing.assert_close(readout(penultimate), seen.net.eval()(x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [12, 4000])
+@pytest.mark.parametrize("rows", [30, 4000])
 def test_the_collapse_probe_is_neural_collapse_of_features_taken_by_hand(rows: int) -> None:
     seen = training("mlp[width=6,depth=1]", made_up())
     found = CollapseProbe(rows=rows).record(seen)
     train = seen.splits.train
-    count = min(rows, len(train))
-    shown = train.take(torch.tensor([i * len(train) // count for i in range(count)]))
+    order = torch.randperm(len(train), generator=seeded())
+    shown = train.take(torch.tensor(sorted(order.tolist()[:rows])))
     first = seen.architecture.taps(seen.net)["layer1"][0]
     readout = seen.architecture.readout(seen.net)
     with torch.no_grad():
@@ -142,14 +142,25 @@ def test_the_collapse_probe_is_neural_collapse_of_features_taken_by_hand(rows: i
         if key != "nc1_permuted":
             assert found[key] == pytest.approx(getattr(direct, key), rel=1e-5, abs=1e-12)
     assert found["dimension"] == 6
+    assert found["imbalance"] == 1
     assert found["nc1_permuted"] > 0
 
 
-def test_rows_sorted_by_class_still_show_every_class_to_the_collapse_probe() -> None:
+@pytest.mark.parametrize(("targets", "expected"), [([0, 0, 0, 1, 2, 3, 3], 3.0), ([0, 1, 2], np.inf)])
+def test_imbalance_is_the_largest_class_over_the_smallest(targets: list[int], expected: float) -> None:
+    splits = made_up(rows=len(targets))
+    train = Split(splits.train.inputs, torch.tensor(targets))
+    unbalanced = Splits(train, splits.validation, splits.reference, splits.inputs, 4)
+    assert CollapseProbe().record(training("mlp[width=6]", unbalanced))["imbalance"] == expected
+
+
+@pytest.mark.parametrize("order", ["in turn", "sorted"])
+def test_a_part_of_the_rows_shows_every_class_to_the_collapse_probe(order: str) -> None:
     splits = made_up(rows=400)
-    order = splits.train.targets.argsort(stable=True)
-    sorted_rows = Splits(splits.train.take(order), splits.validation, splits.reference, splits.inputs, 4)
-    found = CollapseProbe(rows=50).record(training("mlp[width=6]", sorted_rows))
+    if order == "sorted":
+        train = splits.train.take(splits.train.targets.argsort(stable=True))
+        splits = Splits(train, splits.validation, splits.reference, splits.inputs, 4)
+    found = CollapseProbe(rows=100).record(training("mlp[width=6]", splits))
     assert np.isfinite([float(found[key]) for key in KEYS]).all()
 
 

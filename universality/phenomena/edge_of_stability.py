@@ -162,6 +162,8 @@ def settle(run: Trajectory) -> Outcome:
         Check("steps behind the crossing", left, f">= {WINDOW:.0%} of the run", left >= WINDOW),
         solved,
     )
+    if not all(gate.met for gate in gates):
+        return Outcome(effect=None, gates=gates, label="reached too late")
     tail = ratio.since(start).values
     low, median, high = np.quantile(tail, [0.1, 0.5, 0.9])
     loss = run.series("train_loss").since(start).values

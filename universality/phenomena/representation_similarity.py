@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from universality.architecture import Architecture
+from universality.errors import MeasurementError
 from universality.measures import calibrated, cka_matrix, debiased_cka, mutual_knn, within_class
 from universality.plugin import (
     NOT_SHOWN,
@@ -118,7 +120,7 @@ class RepresentationSimilarity(Phenomenon):
         end = a.spec.recipe.steps
         train = [r.series("accuracy.train").at(end) for r in (a, b)]
         validation = [r.series("accuracy.validation").at(end) for r in (a, b)]
-        relative = min(validation) / max(validation)
+        relative = min(validation) / max(max(validation), 1e-12)
         gates = (
             Check("training accuracy of the weaker", min(train), ">= 0.9", min(train) >= 0.9),
             Check("validation accuracy, weaker over stronger", relative, ">= 0.9", relative >= 0.9),
@@ -133,29 +135,31 @@ class RepresentationSimilarity(Phenomenon):
         shuffled = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))]
         classes = torch.from_numpy(a.array("taps.labels", 0))
         inside = within_class(x, classes), within_class(y, classes)
-        layers = {
-            "trained": layer_similarity(a, b, end),
-            "untrained": layer_similarity(a, b, 0),
-        }
-        outcomes = {}
-        for name, similarity in (("cka", debiased_cka), ("knn", _calibrated_knn)):
-            s = {kind: float(similarity(*pair)) for kind, pair in pairs.items()}
-            to_inputs = float(similarity(x, inputs)), float(similarity(y, inputs))
-            s["through_inputs"] = to_inputs[0] * to_inputs[1]
-            null = max(s["untrained"], s["random_labels"], s["through_inputs"])
-            outcomes[f"{name}_{scope}"] = Outcome(
-                effect=s["trained"] - null,
-                gates=gates,
-                details={
-                    **s,
+        layers = {}
+        with contextlib.suppress(MeasurementError):  # a dead layer leaves out the picture
+            layers = {kind: layer_similarity(a, b, t) for kind, t in (("trained", end), ("untrained", 0))}
+
+        def compare(similarity: Callable[[Tensor, Tensor], float], shown: Mapping[str, Matrix]) -> Outcome:
+            try:
+                s = {kind: similarity(*pair) for kind, pair in pairs.items()}
+                to_inputs = similarity(x, inputs), similarity(y, inputs)
+                s["through_inputs"] = to_inputs[0] * to_inputs[1]
+                null = max(s["untrained"], s["random_labels"], s["through_inputs"])
+                more = {
                     "a_to_inputs": to_inputs[0],
                     "b_to_inputs": to_inputs[1],
-                    "permuted_rows": float(similarity(x, shuffled)),
-                    "within_class": float(similarity(*inside)),
-                },
-                matrices=layers if name == "cka" else {},
-            )
-        return outcomes
+                    "permuted_rows": similarity(x, shuffled),
+                    "within_class": similarity(*inside),
+                }
+            except MeasurementError as error:
+                comparable = Check("representations can be compared", 0.0, error.what, False)
+                return Outcome(effect=None, gates=(*gates, comparable))
+            return Outcome(effect=s["trained"] - null, gates=gates, details={**s, **more}, matrices=shown)
+
+        return {
+            f"cka_{scope}": compare(debiased_cka, layers),
+            f"knn_{scope}": compare(_calibrated_knn, {}),
+        }
 
     def speaks_to(self, key: str, claim: str) -> bool:
         return claim.endswith(key.partition("/")[0])

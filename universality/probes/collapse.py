@@ -20,9 +20,11 @@ KEYS = ("nc1", "nc1_permuted", "nc2_norms", "nc2_angles", "nc3", "nc4")
 @register("collapse", source="Papyan, Han, Donoho 2020, arXiv:2008.08186")
 @dataclass(kw_only=True)
 class CollapseProbe(Probe):
-    """NC1, NC2 (norms, angles), NC3 and NC4 on `rows` evenly spaced training rows, evaluation mode.
+    """NC1, NC2 (norms, angles), NC3 and NC4 on `rows` random training rows, always the same, in
+    evaluation mode.
 
-    `imbalance` is the size of the largest class over that of the smallest. `nc1_permuted` is NC1 of the same features with permuted labels: its chance level depends on
+    `imbalance` is the size of the largest class of the training set over that of the smallest.
+    `nc1_permuted` is NC1 of the same features with permuted labels: its chance level depends on
     width and rows, so it is the honest zero. NaN where class means coincide. Cost: one forward pass.
     """
 
@@ -31,12 +33,13 @@ class CollapseProbe(Probe):
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         net, train = training.net, training.splits.train
         readout = training.architecture.readout(net)
-        count = min(self.rows, len(train))
-        # Spaced, not the first: many text sets are sorted by class.
-        shown = train.take(torch.arange(count, device=training.device) * len(train) // count)
+        # At random: the first rows of a sorted set are of one class, and a stride meets sets that
+        # list their classes in turn.
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+        shown = train.take(order[: self.rows].sort().values.to(training.device))
         labels = shown.targets
         features = capture(net, {}, readout, shown.inputs)["penultimate"]
-        sizes = labels.bincount(minlength=training.splits.outputs).double()
+        sizes = train.targets.bincount(minlength=training.splits.outputs).double()
         imbalance = float(sizes.max() / sizes.min())
         try:
             found = neural_collapse(features, labels, readout.weight, readout.bias)

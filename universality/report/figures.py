@@ -96,7 +96,7 @@ def neural_collapse(frame: pd.DataFrame, criteria: Mapping[str, float] | None = 
     bounds = {metric: bound for metric, bound in (criteria or {}).items() if metric in looks}
     handles = _handles(looks)
     if bounds:
-        label = "upper bound of the claim"
+        label = "upper bound of its claim"
         handles.append(Line2D([], [], color=style.BLACK, linestyle=_DOTTED, label=label))
     with matplotlib.rc_context(style.RC):  # type: ignore[arg-type]
         figure, panels = _panels(frame, "step", "distance from collapse (0 = complete)", handles, SEEDS)

@@ -63,7 +63,7 @@ READING = (
 # Inches. Eight columns make a page 10.66 wide: 1600 dots.
 TILE = (0.92, 0.44)
 MOST_COLUMNS = 8
-LEFT, RIGHT, MARGIN = 2.15, 1.15, 0.12
+LEFT, RIGHT, MARGIN = 2.1, 1.2, 0.12
 LEAST_WIDTH = 6.0
 
 Column = tuple[str, str]
@@ -253,12 +253,12 @@ def _label(verdict: CellVerdict) -> str:
 
 
 def _short(value: float) -> str:
-    """At most six characters.
+    """At most seven characters.
 
-    >>> [_short(x) for x in (1.0234, 0.997, 0.00012, 123456.0)]
-    ['1.02', '0.997', '1e-4', '1e5']
+    >>> [_short(x) for x in (1.0234, 0.997, 0.0084, 0.00012, 123456.0)]
+    ['1.02', '0.997', '0.0084', '1e-4', '1e5']
     """
-    if value == 0 or 1e-2 <= abs(value) < 1e4:
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
         digits = 2 if abs(value) < 0.995 else 3
         text = f"{value:#.{digits}g}".rstrip(".") if abs(value) < 1e3 else f"{value:.0f}"
     else:

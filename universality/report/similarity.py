@@ -37,7 +37,7 @@ MOST_PAIRS = 12
 PAIRS_PER_LINE = 3
 MOST_WRITTEN = 6
 # Inches and points.
-SIDE, GAP, BETWEEN = 1.3, 0.1, 0.3
+SIDE, GAP, BETWEEN = 1.25, 0.1, 0.3
 TINY = 7.0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from universality import registry
 from universality import suite as suites
 from universality.data import data_root
-from universality.environment import environment
+from universality.environment import cores, environment
 from universality.errors import BadSuite
 from universality.execute.local import default_slots, run_all
 from universality.files import encode_json
@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if todo:
         train(store, todo, slots, str(device), options, root)
+    configure(threads=cores())
     records = measure(store, plan)
     _write_plan(store, suite, plan, records, str(device), time.monotonic() - started)
     print_summary(rebuild(store))

@@ -126,8 +126,13 @@ class Planner:
     ) -> None:
         names = (str(component(cell.architecture)), str(component(cell.task)))
         reason = cell.architecture.reject(cell.signature.inputs) or phenomenon.applies(cell)
-        groups = () if reason else tuple(self._add_group(g) for g in phenomenon.groups(cell, cross))
-        planned = PlannedCell(phenomenon, *names, groups, reason, control)
+        asked = phenomenon.claims if control is None else control.expects
+        groups = [
+            self._add_group(group)
+            for group in ([] if reason else phenomenon.groups(cell, cross))
+            if any(phenomenon.speaks_to(group.key, claim) for claim in asked)
+        ]
+        planned = PlannedCell(phenomenon, *names, tuple(groups), reason, control)
         if planned not in self.plan.cells:  # crosses may overlap; evidence counts once
             self.plan.cells.append(planned)
 

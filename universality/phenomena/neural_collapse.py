@@ -52,7 +52,7 @@ class NeuralCollapse(Phenomenon):
         steps, lr_multiple, weight_decay, batch_size: of `terminal_phase`.
     """
 
-    steps: int = 6000
+    steps: int = 5000
     lr_multiple: float = 20.0
     weight_decay: float = 5e-3
     batch_size: int = 128

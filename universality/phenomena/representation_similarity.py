@@ -182,7 +182,7 @@ class RepresentationSimilarity(Phenomenon):
                 name="trained on unrelated random labels",
                 sign="negative",
                 # Few rows and more steps, so that random labels are fitted and no gate answers.
-                phenomenon=RepresentationSimilarity(labels="random", steps=1500),
+                phenomenon=RepresentationSimilarity(labels="random", steps=1000),
                 architecture=network,
                 task="digits[subset=400]",
                 expects=dict.fromkeys(self.claims, NOT_SHOWN),

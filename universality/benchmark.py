@@ -131,7 +131,7 @@ def describe(plan: Plan, slots: int) -> None:
     total = total_seconds(plan.jobs.values())
     print(
         f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
-        f"{clock(total / max(1, slots))} on {slots} workers (training alone, without probes)"
+        f"{clock(total / max(1, slots))} on {slots} workers"
     )
 
 

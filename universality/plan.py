@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -152,10 +152,13 @@ class Planner:
         job = self.plan.jobs.get(spec.id)
         if job is None:
             job = self.plan.jobs[spec.id] = Job(spec, {})
-            job.seconds = spec.recipe.steps * self._time_of_step(request)
+            job.seconds = spec.recipe.steps * (self._gradient_seconds(request) + OPTIMIZER_SECONDS)
+        full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))
         for probe, steps in wanted.items():
-            registry.resolve("probe", probe)
-            job.observe[probe] = tuple(sorted({*job.observe.get(probe, ()), *steps}))
+            known = job.observe.get(probe, ())
+            job.observe[probe] = tuple(sorted({*known, *steps}))
+            cost = registry.resolve("probe", probe).gradients
+            job.seconds += (len(job.observe[probe]) - len(known)) * cost * full
 
     def _signature(self, task: Task) -> Signature:
         key = canonical(component(task).identity())
@@ -170,7 +173,7 @@ class Planner:
                 architecture.build(signature.inputs, signature.outputs)
             self._checked.add(key)
 
-    def _time_of_step(self, request: Request) -> float:
+    def _gradient_seconds(self, request: Request) -> float:
         """CPU seconds of one gradient here, measured once per network, data shape and batch size."""
         signature = self._signature(request.task)
         rows = min(request.recipe.batch_size or signature.train_rows, signature.train_rows)
@@ -184,6 +187,10 @@ class Planner:
 
 CONTROL_SEEDS = 5
 """Replicates of every control: the fewest with which a share of runs can be decided."""
+
+
+OPTIMIZER_SECONDS = 1e-4
+"""What an update costs beside its gradient: dispatching the optimizer's elementwise operations."""
 
 
 def _time_update(request: Request, signature: Signature, rows: int) -> float:

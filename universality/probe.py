@@ -40,6 +40,8 @@ class Probe(ABC):
 
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    gradients: ClassVar[float] = 0.5
+    """Cost of one record in gradients of the full training loss, for predictions."""
 
     @abstractmethod
     def record(self, training: Training) -> Mapping[str, float | Tensor]:

@@ -35,6 +35,8 @@ class Sharpness(Probe):
     Cost: about 12 Hessian-vector products, 2 gradients each.
     """
 
+    gradients = 22.0
+
     tolerance: float = 3e-3
     audit: int = 20
     _start: Tensor | None = field(default=None, init=False, repr=False)

@@ -13,7 +13,7 @@ from universality import plan as planning
 from universality import registry, suite
 from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
 from universality.phenomenon import Phenomenon
-from universality.plan import CONTROL_SEEDS, Plan, PlannedCell, Planner, total_seconds
+from universality.plan import CONTROL_SEEDS, OPTIMIZER_SECONDS, Plan, PlannedCell, Planner, total_seconds
 from universality.suite import CrossSpec, Suite
 from universality.verdicts import VERDICTS
 
@@ -62,8 +62,9 @@ def test_a_run_that_two_phenomena_need_is_planned_once_with_the_union_of_what_th
         assert job.spec.id == run_id
         # At(0, 1/2) and Every(3) of 8 steps; At(1/4) and At(0, 1): neither holds the other.
         assert job.observe == {"accuracy": (0, 3, 4, 5, 8), "toy_probe": (0, 2, 8)}
-        assert job.seconds == 8 * 0.5
-    assert total_seconds(plan.jobs.values()) == 6 * 8 * 0.5
+        # Eight updates, and eight records at half a gradient each.
+        assert job.seconds == pytest.approx(8 * (0.5 + OPTIMIZER_SECONDS) + 8 * 0.5 * 0.5)
+    assert total_seconds(plan.jobs.values()) == pytest.approx(6 * job.seconds)
     # What each group needs is not widened by what others asked of the same run.
     early = next(c for c in plan.cells if c.phenomenon.name == "toy_early")
     assert early.groups[0].observe == {"run": {"accuracy": (0, 4), "toy_probe": (2,)}}

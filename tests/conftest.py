@@ -13,9 +13,20 @@ from universality import registry
 from universality.worker import configure
 
 configure(threads=1)
-# Hypothesis draws subnormal floats, and refuses to draw any where they are flushed to zero.
 torch.set_flush_denormal(False)
 registry.load_plugins()
+
+
+@pytest.fixture(autouse=True)
+def _process_settings() -> Iterator[None]:
+    """Undo what a command that ran in this process configured.
+
+    Hypothesis draws subnormal floats, and refuses to draw any where they are flushed to zero.
+    """
+    yield
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(1)
+
 
 TOYS = '''
 from dataclasses import dataclass

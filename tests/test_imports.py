@@ -33,7 +33,7 @@ FLOORS: dict[int, set[str]] = {
         "vision",
     },
     2: {"registry", "plugin", "recording", "folder", "store", "nn", "measures", "suite"},
-    3: {"training", "probes", "phenomena"},
+    3: {"training", "probes", "phenomena", "checks"},
     4: {"plan", "measure", "worker", "execute"},
     5: {"statistics", "verdicts"},
     6: {"report", "progress", "status", "listing", "fetching"},

@@ -12,7 +12,7 @@ import pytest
 
 from universality.claims import Within
 from universality.errors import MeasurementError
-from universality.measure import measure_cell
+from universality.measure import failed_measuring, measure_cell
 from universality.phenomenon import Cell, Control, Cross, Group, Phenomenon
 from universality.plan import PlannedCell, PlannedGroup
 from universality.records import CellRecord, GroupRecord, Outcome, RunState, Series, Trajectory
@@ -213,10 +213,16 @@ def test_numbers_that_cannot_be_measured_fail_their_group_with_the_reason(
         assert [(g.state, g.outcome, g.message) for g in record.groups] == [("failed", None, message)]
 
 
-def test_a_mistake_in_the_code_is_not_mistaken_for_a_finding(store: Store) -> None:
+def test_a_mistake_in_a_plugin_fails_its_own_cell_and_is_told_to_the_user(store: Store) -> None:
     publish(store, 0)
-    with pytest.raises(TypeError, match="a mistake in the code"):
-        measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="bug")), store)
+    records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="bug")), store)
+    for record in records:
+        (found,) = record.groups
+        assert (found.state, found.outcome) == ("failed", None)
+        assert found.message.startswith("measuring: TypeError: a mistake in the code")
+    lines = failed_measuring(records)
+    assert len(lines) == len(records)
+    assert all("a mistake in the code" in line for line in lines)
 
 
 def test_a_group_is_recorded_only_under_the_claims_that_it_bears_on(store: Store) -> None:

@@ -318,3 +318,11 @@ def test_the_quick_suite_plans_without_data_and_every_control_applies(name: str,
         if c.control is not None and not c.groups
     }
     assert stuck == {}
+
+
+@pytest.mark.usefixtures("toys")
+def test_crosses_that_ask_for_one_cell_differently_are_refused_before_training(tmp_path: Path) -> None:
+    first = cross("toy_early", "toy_net", "toy_points", seeds=3)
+    second = cross("toy_early", "toy_net", "toy_points", seeds=4)
+    with pytest.raises(BadSuite, match="two crosses ask for one cell in different ways"):
+        planned(tmp_path, first, second)

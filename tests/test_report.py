@@ -15,13 +15,15 @@ from matplotlib.text import Text
 
 from universality import columns as c
 from universality.claims import Claim, Most, Within
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, StoreError
+from universality.files import encode_json
 from universality.records import CellRecord, GroupRecord, Outcome, RunState
 from universality.records import Matrix as StoredMatrix
-from universality.report import figures, style, tables, write_figures, write_tables
+from universality.report import figures, rebuild, style, tables, write_figures, write_tables
 from universality.report.collect import layer_similarities
 from universality.report.heatmap import COLOURS, MARKS, verdict_heatmap
 from universality.report.similarity import Matrix, representation_similarity
+from universality.store import Store
 from universality.verdicts import VERDICTS, judge, universality
 
 FACTS = {
@@ -480,3 +482,16 @@ def _legend(figure: Figure) -> list[str]:
 
 def _tasks(figure: Figure) -> list[str]:
     return [t.get_text() for t in figure.texts if t.get_fontweight() == "bold"]
+
+
+def test_a_lost_measurement_is_an_error_and_never_a_better_table(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "r")
+    records = [record(control="positive: c", expects=("present",)), record(effect=2.0)]
+    paths = [store.save_measurement(r) for r in records]
+    plan = {"suite": "s", "cells": [r.id for r in records], "runs": {}, "phenomena": FACTS}
+    store.write(store.layout.plan, encode_json(plan).decode())
+    assert len(rebuild(store).verdicts) == 2
+    paths[0].unlink()
+    with pytest.raises(StoreError, match="missing or damaged") as caught:
+        rebuild(store)
+    assert caught.value.got.startswith(f"1 of 2: {records[0].id}")

@@ -17,7 +17,7 @@ from universality.environment import cores, environment
 from universality.errors import BadSuite
 from universality.execute.local import default_slots, run_all
 from universality.files import encode_json
-from universality.measure import measure_cell
+from universality.measure import failed_measuring, measure_cell
 from universality.plan import Job, Plan, Planner, total_seconds
 from universality.progress import Progress, clock
 from universality.records import CellRecord
@@ -30,7 +30,7 @@ DEFAULT_SEEDS = 5
 
 
 def run(options: argparse.Namespace) -> int:
-    """Returns 0, or 3 where some runs failed, crashed or timed out."""
+    """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
     started = time.monotonic()
     configure(threads=1)
     suite = chosen_suite(options)
@@ -59,13 +59,16 @@ def run(options: argparse.Namespace) -> int:
     records = measure(store, plan)
     _write_plan(store, suite, plan, records, str(device), time.monotonic() - started)
     print_summary(rebuild(store))
+    unmeasured = failed_measuring(records)
+    for line in unmeasured:
+        print(f"not measured: {line}", file=sys.stderr)
     broken = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
     if broken:
         print(
             f"{len(broken)} runs failed; see {store.layout.failed}, the same command tries them again",
             file=sys.stderr,
         )
-    return 3 if broken else 0
+    return 3 if broken or unmeasured else 0
 
 
 def chosen_suite(options: argparse.Namespace) -> Suite:

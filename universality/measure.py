@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from universality.errors import MeasurementError
 from universality.phenomenon import Phenomenon
@@ -11,6 +11,7 @@ from universality.records import CellRecord, GroupRecord, Outcome, RunState, Tra
 from universality.registry import component
 from universality.store import Store
 
+_MEASURING = "measuring: "
 _SEVERITY: tuple[RunState, ...] = ("missing", "failed", "crashed", "timeout", "diverged")
 
 
@@ -29,8 +30,8 @@ def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
         else:
             try:
                 outcomes = _measure(cell.phenomenon, runs)
-            except (MeasurementError, ArithmeticError, LookupError, ValueError) as error:
-                state, message = "failed", f"measuring: {type(error).__name__}: {error}"
+            except Exception as error:  # a plugin's mistake is its own cell's failure
+                state, message = "failed", f"{_MEASURING}{type(error).__name__}: {error}"
         for name in cell.phenomenon.claims:
             if name in outcomes or (not outcomes and cell.phenomenon.speaks_to(group.key, name)):
                 groups[name].append(
@@ -52,6 +53,16 @@ def _measure(phenomenon: Phenomenon, runs: Mapping[str, Trajectory]) -> Mapping[
     if stray := sorted(outcomes.keys() - phenomenon.claims.keys()):
         raise MeasurementError(f"outcomes of claims that do not exist: {', '.join(stray)}")
     return outcomes
+
+
+def failed_measuring(records: Sequence[CellRecord]) -> list[str]:
+    """A line for every claim of a cell that was trained and could not be measured."""
+    return [
+        f"{record.phenomenon}.{record.claim_name}, {record.architecture}, {record.task}: {group.message}"
+        for record in records
+        for group in record.groups[:1]
+        if group.message.startswith(_MEASURING)
+    ]
 
 
 def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> CellRecord:

@@ -14,6 +14,7 @@ import torch
 
 from universality import registry
 from universality.architecture import Architecture, InputSpec
+from universality.checks import ask, check_groups, check_phenomenon
 from universality.errors import BadSuite
 from universality.phenomenon import Cell, Control, Cross, Group, Phenomenon, Request
 from universality.registry import component
@@ -54,6 +55,12 @@ class PlannedCell:
     not_applicable: str = ""
     control: Control | None = None
 
+    @property
+    def question(self) -> tuple[str, str, str, str]:
+        """What is asked, whatever the replicates."""
+        control = "" if self.control is None else f"{self.control.sign} {self.control.name}"
+        return self.phenomenon.name, self.architecture, self.task, control
+
 
 @dataclass(slots=True)
 class Plan:
@@ -89,10 +96,10 @@ class Planner:
         if all(cell.not_applicable for cell in self.plan.cells):
             reasons = sorted({f"{c.phenomenon.name}: {c.not_applicable}" for c in self.plan.cells})
             raise BadSuite("no cell of this suite is applicable", where=suite.name, got="; ".join(reasons))
-        if suite.controls:
-            for phenomenon in controlled.values():
-                for control in phenomenon.controls():
-                    self._add_control(control)
+        for phenomenon in controlled.values():
+            controls = check_phenomenon(phenomenon)
+            for control in controls if suite.controls else ():
+                self._add_control(control)
         return self.plan
 
     def _add_cross(self, cross: CrossSpec) -> list[Phenomenon]:
@@ -125,16 +132,27 @@ class Planner:
         self, phenomenon: Phenomenon, cell: Cell, cross: Cross, control: Control | None = None
     ) -> None:
         names = (str(component(cell.architecture)), str(component(cell.task)))
-        reason = cell.architecture.reject(cell.signature.inputs) or phenomenon.applies(cell)
+        reason = cell.architecture.reject(cell.signature.inputs)
+        reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         asked = phenomenon.claims if control is None else control.expects
+        wanted = [] if reason else ask(phenomenon, "groups", lambda: phenomenon.groups(cell, cross))
         groups = [
             self._add_group(group)
-            for group in ([] if reason else phenomenon.groups(cell, cross))
+            for group in check_groups(phenomenon, wanted)
             if any(phenomenon.speaks_to(group.key, claim) for claim in asked)
         ]
         planned = PlannedCell(phenomenon, *names, tuple(groups), reason, control)
-        if planned not in self.plan.cells:  # crosses may overlap; evidence counts once
-            self.plan.cells.append(planned)
+        for other in self.plan.cells:
+            if planned == other:  # crosses may overlap; evidence counts once
+                return
+            if planned.question == other.question:
+                raise BadSuite(
+                    "two crosses ask for one cell in different ways",
+                    where=f"{phenomenon.name}, {names[0]}, {names[1]}",
+                    got="different seeds or different partner architectures",
+                    do="give both crosses the same seeds and architectures, or keep them apart",
+                )
+        self.plan.cells.append(planned)
 
     def _add_group(self, group: Group) -> PlannedGroup:
         runs: dict[str, str] = {}

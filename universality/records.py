@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -98,6 +99,13 @@ class Outcome:
     label: str = ""
     details: Mapping[str, float] = field(default_factory=dict)
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        effect: object = self.effect
+        if effect is not None and not isinstance(effect, Real):
+            raise TypeError(f"an effect is a number or None, got {effect!r}")
+        if not all(isinstance(check, Check) for check in (*self.gates, *self.criteria)):
+            raise TypeError("gates and criteria are Checks")
 
     def decided(self) -> bool:
         return self.effect is not None and all(g.met for g in self.gates)

@@ -143,6 +143,8 @@ class Recipe:
                 got=f"optimizer={self.optimizer}",
                 expected="optimizer=sgd",
             )
+        if self.weight_decay < 0:
+            raise BadParameter("weight decay is negative", got=str(self.weight_decay), expected=">= 0")
         if self.batch_size < 0:
             raise BadParameter("batch_size is negative", got=str(self.batch_size))
 

@@ -31,7 +31,17 @@ def rebuild(store: Store) -> Summary:
     """
     plan = read_plan(store)
     by_id = {record.id: record for record in store.measurements()}
-    records: list[CellRecord] = [by_id[i] for i in plan["cells"] if i in by_id]
+    lost = [i for i in plan["cells"] if i not in by_id]
+    if lost:
+        # A table without them would look better than it is: a lost control voids nothing.
+        raise StoreError(
+            "measurements of this plan are missing or damaged",
+            where=str(store.layout.measurements),
+            got=f"{len(lost)} of {len(plan['cells'])}: {', '.join(lost[:5])}"
+            + "".join(f"; {damage}" for damage in store.damaged[:3]),
+            do="run the same `universality run` again: what is trained is measured anew",
+        )
+    records: list[CellRecord] = [by_id[i] for i in plan["cells"]]
     if not records:
         raise StoreError(
             "nothing has been measured here yet",
@@ -59,10 +69,10 @@ def read_plan(store: Store) -> dict[str, Any]:
             **plan,
             "suite": str(plan["suite"]),
             "cells": list(plan["cells"]),
-            "runs": dict(plan["runs"]),
-            "phenomena": dict(plan["phenomena"]),
+            "runs": {run: dict(observe) for run, observe in plan["runs"].items()},
+            "phenomena": {name: dict(about) for name, about in plan["phenomena"].items()},
         }
-    except (StoreError, ValueError, KeyError, TypeError) as error:
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             "the plan of these results cannot be read",
             where=str(path),

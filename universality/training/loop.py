@@ -169,13 +169,18 @@ def _stepper(
 def _stable_rate(spec: RunSpec, net: nn.Module, splits: Splits, facts: dict[str, Any]) -> float:
     """lr at which the stability threshold is `lr_over_stability` times the initial sharpness.
 
-    Gradient descent is stable while sharpness < 2/lr; heavy ball while it is < 2(1 + b)/lr.
+    Gradient descent is stable while sharpness < 2/lr; heavy ball while it is < 2(1 + b)/lr. Where
+    updates see batches, at most 4096 rows scale the rate; a full-batch run needs all of them.
     """
     recipe = spec.recipe
+    train, most = splits.train, 4096
+    if recipe.batch_size and len(train) > most:
+        order = torch.Generator().manual_seed(derive_seed("stable_rate_rows", spec.seed))
+        train = train.take(torch.randperm(len(train), generator=order)[:most].to(train.targets.device))
     params = [p for p in net.parameters() if p.requires_grad]
     loss_of = objective(recipe)
     with preserved(net):
-        hessian = HessianOperator(lambda: loss_of(net(splits.train.inputs), splits.train.targets), params)
+        hessian = HessianOperator(lambda: loss_of(net(train.inputs), train.targets), params)
         generator = torch.Generator().manual_seed(derive_seed("stable_rate", spec.seed))
         top = top_eigenvalues(
             hessian, hessian.dim, generator=generator, tolerance=1e-3, device=params[0].device

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from universality import registry
 from universality.architecture import Architecture
 from universality.errors import MeasurementError
-from universality.measures import HessianOperator, preserved, top_eigenvalues
+from universality.measures import HessianOperator, preserved, stability_threshold, top_eigenvalues
 from universality.probe import Probe, Training
 from universality.records import RunState, Series
 from universality.spec import Recipe, RunSpec, derive_seed
@@ -169,7 +169,7 @@ def _stepper(
 def _stable_rate(spec: RunSpec, net: nn.Module, splits: Splits, facts: dict[str, Any]) -> float:
     """lr at which the stability threshold is `lr_over_stability` times the initial sharpness.
 
-    Gradient descent is stable while sharpness < 2/lr; heavy ball while it is < 2(1 + b)/lr. Where
+    The threshold is inversely proportional to lr, so its value at lr = 1 gives the rate. Where
     updates see batches, at most 4096 rows scale the rate; a full-batch run needs all of them.
     """
     recipe = spec.recipe
@@ -189,10 +189,8 @@ def _stable_rate(spec: RunSpec, net: nn.Module, splits: Splits, facts: dict[str,
     facts["initial_sharpness"] = sharpness
     if not sharpness > 0 or not math.isfinite(sharpness):
         raise ValueError(f"initial sharpness is {sharpness}: no learning rate follows from it")
-    factor = 2.0 * (1.0 + recipe.momentum)
-    if recipe.nesterov:
-        factor /= 1.0 + 2.0 * recipe.momentum
-    return factor / (recipe.lr_over_stability * sharpness)
+    at_unit_rate = stability_threshold(build_optimizer(recipe, params, lr=1.0))
+    return at_unit_rate / (recipe.lr_over_stability * sharpness)
 
 
 class _Recorder:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.data import REFERENCE_ROWS, class_count, damaged, missing, split, standardised
+from universality.data import REFERENCE_ROWS, class_count, damaged, missing, sha256, split, standardised
 from universality.plugin import BadParameter, InputSpec, Splits, Task, register
 
 Arrays4 = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -24,8 +24,7 @@ class Arrays(Task):
 
     Images are uint8 `[n, h, w]` or `[n, h, w, c]` and are standardised; vectors are numbers
     `[n, d]`, taken as they are; tokens are integers `[n, length]`, at least 0. Labels are
-    integers 0 to C-1. All test rows are validation, the first 512 of them reference. A run's id
-    covers the path, not the content.
+    integers 0 to C-1. All test rows are validation, the first 512 of them reference.
 
     Args:
         path: absolute, or relative to the data root.
@@ -35,6 +34,9 @@ class Arrays(Task):
 
     path: str
     kind: Literal["auto", "image", "vector", "tokens"] = "auto"
+
+    def content(self, root: Path) -> str:
+        return sha256(root / self.path)
 
     def read(self, rng: np.random.Generator, root: Path) -> Splits:
         file = root / self.path

@@ -17,6 +17,7 @@ from universality.data import (
     missing,
     private_folder,
     read_rows,
+    sha256,
     spaced,
     split,
 )
@@ -68,6 +69,9 @@ class HubText(Task):
                 f"validation_rows={self.validation_rows}",
                 expected=">= 1",
             )
+
+    def content(self, root: Path) -> str:
+        return sha256(*(file for files in self._files(root).values() for file in files))
 
     def read(self, rng: np.random.Generator, root: Path) -> Splits:
         (train_words, train_y), (test_words, test_y), classes = self._labelled(root)

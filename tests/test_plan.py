@@ -13,8 +13,8 @@ from universality import plan as planning
 from universality import registry, suite
 from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
 from universality.phenomenon import Phenomenon
-from universality.plan import CONTROL_SEEDS, OPTIMIZER_SECONDS, Plan, PlannedCell, Planner, total_seconds
-from universality.suite import CrossSpec, Suite
+from universality.plan import OPTIMIZER_SECONDS, Plan, PlannedCell, Planner, total_seconds
+from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.verdicts import VERDICTS
 
 
@@ -210,6 +210,13 @@ def test_missing_mnist_is_found_before_training_with_the_command_that_brings_it(
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_network_too_large_for_memory_is_refused_in_planning(tmp_path: Path) -> None:
+    with pytest.raises(BadParameter, match="cannot be built") as refused:
+        planned(tmp_path, cross("toy_early", "mlp[width=100000000000]", "toy_points"))
+    assert refused.value.where == "mlp[width=100000000000]"
+
+
+@pytest.mark.usefixtures("toys")
 def test_planning_loads_each_task_and_builds_each_network_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +264,7 @@ def test_controls_are_planned_beside_the_cells_with_replicates_of_their_own(tmp_
     assert cell.control is None
     assert control.control is not None
     assert (control.control.name, control.architecture) == ("wide toy", "toy_net[width=6]")
-    assert len(control.groups) == CONTROL_SEEDS
+    assert len(control.groups) == DEFAULT_SEEDS
     assert set(plan.jobs) == runs_of(cell) | runs_of(control)
     assert not runs_of(cell) & runs_of(control)
     assert len(planned(tmp_path, asked, controls=False).cells) == 1
@@ -266,7 +273,7 @@ def test_controls_are_planned_beside_the_cells_with_replicates_of_their_own(tmp_
 @pytest.mark.usefixtures("toys")
 def test_a_control_in_the_setting_of_a_cell_trains_nothing_twice(tmp_path: Path) -> None:
     plan = planned(
-        tmp_path, cross("toy_early", "toy_net[width=6]", "toy_points", seeds=CONTROL_SEEDS), controls=True
+        tmp_path, cross("toy_early", "toy_net[width=6]", "toy_points", seeds=DEFAULT_SEEDS), controls=True
     )
     cell, control = plan.cells
     assert runs_of(cell) == runs_of(control) == set(plan.jobs)

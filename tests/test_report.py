@@ -79,7 +79,7 @@ RECORDS = [
     record("cnn", "digits", effect=3.0),
     record("mlp", "NA", state="crashed"),
     record("mlp[width=64]", "NA"),
-    record(control="positive: tanh | mlp", expects=("present",)),
+    record("reference net", control="positive: tanh | mlp", expects=("present",)),
     record(control="negative: lazy", effect=0.1, expects=("absent", "inconclusive")),
 ]
 

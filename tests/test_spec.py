@@ -138,7 +138,14 @@ def test_the_schema_version_is_part_of_the_hash(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_has_no_field_for_what_is_observed() -> None:
-    assert {f.name for f in fields(RunSpec)} == {"architecture", "task", "recipe", "seed"}
+    assert {f.name for f in fields(RunSpec)} == {"architecture", "task", "recipe", "seed", "content"}
+
+
+def test_a_run_on_other_data_is_another_run() -> None:
+    """Data that parameters pin down leave ids as they were; a file of the user's own is part of them."""
+    changed = replace(PLAIN, content="ab")
+    assert len({PLAIN.id, changed.id, replace(PLAIN, content="cd").id}) == 3
+    assert RunSpec.from_record(json.loads(json.dumps(changed.record()))) == changed
 
 
 def test_equal_recipes_have_equal_ids_whether_written_with_integers_or_not() -> None:

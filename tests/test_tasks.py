@@ -124,6 +124,32 @@ DRAWN = [a for a in ADDRESSES if a.split("[")[0] not in ("digits", "arrays", "hu
 # What holds of every task
 
 
+@pytest.mark.parametrize(
+    "address", ["arrays[path=images.npz]", "char_lm[path=letters.txt,rows=200]", "hub_text[dataset=reviews]"]
+)
+def test_a_file_of_the_users_own_is_part_of_what_a_run_is(address: str, tmp_path: Path) -> None:
+    """Changed data must not be taken for a finished run; the same data elsewhere is the same."""
+
+    def written(folder: Path, more: str = "") -> str:
+        folder.mkdir()
+        save_arrays(folder / "images.npz", train_y=(np.arange(40) + len(more)) % 4)
+        save_reviews(folder / "reviews")
+        if more:
+            frame = pd.read_parquet(folder / "reviews" / "test.parquet")
+            frame.iloc[::-1].to_parquet(folder / "reviews" / "test.parquet")
+        (folder / "letters.txt").write_text("abcde" * 500 + more, encoding="utf-8")
+        return task(address).signature(folder).content
+
+    first, copy, changed = written(tmp_path / "a"), written(tmp_path / "b"), written(tmp_path / "c", "x")
+    assert len(first) == 64
+    assert first == copy != changed
+
+
+@pytest.mark.parametrize("address", ["digits", "modular[p=11]", "char_lm"])
+def test_data_that_the_parameters_pin_down_have_no_digest(address: str, tmp_path: Path) -> None:
+    assert task(address).content(tmp_path) == ""
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_data_are_deterministic_and_validation_and_reference_ignore_the_seed(
     address: str, root: Path

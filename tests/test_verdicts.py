@@ -246,7 +246,7 @@ def test_false_presence_under_the_null_is_at_most_five_percent(seeds: int, claim
 
 
 def control(sign: str, effect: float, *expects: str) -> CellRecord:
-    return cell(effects(*[effect] * 3), control=f"{sign}: toy", expects=expects)
+    return cell(effects(*[effect] * 3), architecture=f"{sign} net", control=f"{sign}: toy", expects=expects)
 
 
 PASSING = [control("positive", 0.5, "present"), control("negative", 3.0, "absent", "inconclusive")]
@@ -303,6 +303,20 @@ def test_prevalence_counts_only_present_and_absent() -> None:
     # The straddling cell is measured, so it belongs to the mean: (.5 + .5 + 3 + .8)/4.
     assert row.pooled is not None
     assert (row.pooled.cells, row.pooled.estimate) == (4, pytest.approx(1.2))
+
+
+def test_the_setting_of_a_positive_control_is_shown_but_not_counted() -> None:
+    """It was chosen because it shows the phenomenon; a negative control's setting was not."""
+    positive, negative = PASSING
+    same = [
+        cell(effects(0.4, 0.5, 0.6), architecture=c.architecture, task=c.task) for c in (positive, negative)
+    ]
+    verdicts = judge([*PASSING, *same, cell(effects(5.0, 5.1, 5.2), architecture="cnn", task="other")])
+    assert [v.counted for v in verdicts] == [False, False, False, True, True]
+    (row,) = universality(verdicts)
+    assert (row.counts["present"], row.counts["absent"], row.applicable) == (1, 1, 2)
+    assert row.pooled is not None
+    assert row.pooled.cells == 2
 
 
 def test_a_claim_of_most_is_not_pooled() -> None:

@@ -23,10 +23,8 @@ from universality.progress import Progress, clock
 from universality.records import CellRecord
 from universality.report import print_summary, rebuild
 from universality.store import Store
-from universality.suite import CrossSpec, Suite, check_name
+from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite, check_name
 from universality.worker import configure, find_device
-
-DEFAULT_SEEDS = 5
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,8 +37,9 @@ def run(options: argparse.Namespace) -> int:
     root = data_root(options.data_root)
     plan = Planner(root).add_suite(suite)
     slots = default_slots() if options.workers is None else options.workers
+    workers = f"{slots} {device.type} worker(s)" if slots else "this process"
     if options.dry_run:
-        describe(plan, slots)
+        describe(plan, slots, workers)
         return 0
 
     store = Store.create(Path(options.results) / suite.name)
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     todo = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
     print(
         f"{suite.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
-        f"{len(plan.jobs) - len(todo)} stored, {len(todo)} to train on {slots} {device.type} worker(s), "
+        f"{len(plan.jobs) - len(todo)} stored, {len(todo)} to train on {workers}, "
         f"about {clock(total_seconds(todo) / max(1, slots))}",
         file=sys.stderr,
     )
@@ -78,7 +77,7 @@ def chosen_suite(options: argparse.Namespace) -> Suite:
     if not given:
         if options.seeds is not None:
             raise BadSuite("--seeds belongs to a cross of your own", do="set seeds in the suite's file")
-        suite = suites.load(options.suite or "quick")
+        suite = suites.load("quick" if options.suite is None else options.suite)
         return replace(suite, name=check_name(options.name)) if options.name else suite
     if options.suite or len(given) < 3:
         raise BadSuite(
@@ -124,7 +123,7 @@ def measure(store: Store, plan: Plan) -> list[CellRecord]:
     return records
 
 
-def describe(plan: Plan, slots: int) -> None:
+def describe(plan: Plan, slots: int, workers: str) -> None:
     """What `--dry-run` prints."""
     for cell in plan.cells:
         runs = {run for group in cell.groups for run in group.runs.values()}
@@ -134,7 +133,7 @@ def describe(plan: Plan, slots: int) -> None:
     total = total_seconds(plan.jobs.values())
     print(
         f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
-        f"{clock(total / max(1, slots))} on {slots} workers"
+        f"{clock(total / max(1, slots))} on {workers}"
     )
 
 
@@ -146,6 +145,7 @@ def _write_plan(
         "suite": suite.name,
         "description": suite.description,
         "wall_seconds": round(seconds, 1),
+        "run_seconds": round(store.seconds(plan.jobs), 1),
         "environment": environment(device),
         "phenomena": {
             name: {"title": p.title, "strand": p.strand, "sense": p.sense, "source": p.source}

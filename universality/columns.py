@@ -24,6 +24,7 @@ UNITS = "units"
 DECIDED = "decided"
 HOLDING = "holding"
 SEEDS_NEEDED = "seeds_needed"
+COUNTED = "counted"
 DETAILS = "details"
 
 # Controls.
@@ -42,6 +43,7 @@ EVIDENCE = (
     CONTROL,
     EXPECTS,
     PASSED,
+    COUNTED,
     VERDICT,
     RAW_VERDICT,
     REASON,

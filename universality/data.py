@@ -6,6 +6,7 @@ of our own. Folders are published by one rename: any number of processes may unp
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import tempfile
@@ -59,6 +60,16 @@ def damaged(file: Path, got: str | Exception, *, do: str, expected: str = "") ->
     """The error for a file that is there and cannot be used."""
     text = f"{type(got).__name__}: {got}" if isinstance(got, Exception) else got
     return DataUnavailable("cannot be read", where=str(file), got=text, expected=expected, do=do)
+
+
+def sha256(*files: Path) -> str:
+    """Hexadecimal SHA-256 of the contents of the files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            while chunk := opened.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager

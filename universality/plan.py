@@ -15,11 +15,11 @@ import torch
 from universality import registry
 from universality.architecture import Architecture, InputSpec
 from universality.checks import ask, check_groups, check_phenomenon
-from universality.errors import BadSuite
+from universality.errors import BadParameter, BadSuite
 from universality.phenomenon import Cell, Control, Cross, Group, Phenomenon, Request
 from universality.registry import component
 from universality.spec import RunSpec, canonical
-from universality.suite import CrossSpec, Suite
+from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.task import Signature, Task
 from universality.training.objective import objective
 
@@ -126,7 +126,7 @@ class Planner:
         task = registry.resolve("task", control.task)
         cell = Cell(architecture, task, self._signature(task))
         partners = [registry.resolve("architecture", p) for p in control.partners]
-        self._add_cell(control.phenomenon, cell, Cross(range(CONTROL_SEEDS), partners), control)
+        self._add_cell(control.phenomenon, cell, Cross(range(DEFAULT_SEEDS), partners), control)
 
     def _add_cell(
         self, phenomenon: Phenomenon, cell: Cell, cross: Cross, control: Control | None = None
@@ -159,7 +159,11 @@ class Planner:
         observe: dict[str, dict[str, tuple[int, ...]]] = {}
         for role, request in group.runs.items():
             spec = RunSpec(
-                component(request.architecture), component(request.task), request.recipe, request.seed
+                component(request.architecture),
+                component(request.task),
+                request.recipe,
+                request.seed,
+                self._signature(request.task).content,
             )
             wanted = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
             runs[role], observe[role] = spec.id, wanted
@@ -187,8 +191,16 @@ class Planner:
     def _check_builds(self, architecture: Architecture, signature: Signature) -> None:
         key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
         if key not in self._checked:
-            with torch.random.fork_rng(devices=[]):
-                architecture.build(signature.inputs, signature.outputs)
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    architecture.build(signature.inputs, signature.outputs)
+            except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
+                raise BadParameter(
+                    "a network cannot be built",
+                    where=str(component(architecture)),
+                    got=str(error).partition("\n")[0],
+                    expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
+                ) from error
             self._checked.add(key)
 
     def _gradient_seconds(self, request: Request) -> float:
@@ -201,10 +213,6 @@ class Planner:
         if key not in self._step_seconds:
             self._step_seconds[key] = _time_update(request, signature, rows)
         return self._step_seconds[key]
-
-
-CONTROL_SEEDS = 5
-"""Replicates of every control: the fewest with which a share of runs can be decided."""
 
 
 OPTIMIZER_SECONDS = 1e-4

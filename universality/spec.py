@@ -1,7 +1,7 @@
 """Frozen descriptions of what is trained, their ids, and the seeds that follow from them.
 
-A run is (architecture, task, recipe, seed). Its id hashes exactly that, never what is observed:
-the same training measured twice is the same run.
+A run is (architecture, task, recipe, seed, and the content of files of the user's own). Its id hashes
+exactly that, never what is observed: the same training measured twice is the same run.
 """
 
 from __future__ import annotations
@@ -160,12 +160,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One training, exactly."""
+    """One training, exactly.
+
+    `content` is the digest of data that the task's parameters do not pin down, see `Task.content`.
+    """
 
     architecture: Component
     task: Component
     recipe: Recipe
     seed: int
+    content: str = ""
 
     @property
     def id(self) -> str:
@@ -177,6 +181,8 @@ class RunSpec:
             self.recipe.record(),
             self.seed,
         ]
+        if self.content:
+            key.append(self.content)
         return f"{self.architecture.name}-{self.task.name}-s{self.seed}-{digest(key)}"
 
     def record(self) -> dict[str, Any]:
@@ -185,6 +191,7 @@ class RunSpec:
             "task": self.task.record(),
             "recipe": self.recipe.record(),
             "seed": self.seed,
+            "content": self.content,
         }
 
     @classmethod
@@ -194,4 +201,5 @@ class RunSpec:
             Component.from_record(record["task"]),
             Recipe.from_record(record["recipe"]),
             int(record["seed"]),
+            str(record.get("content", "")),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -128,6 +128,11 @@ class Store(ResultsFolder):
     def covers(self, run_id: str, observed: Observed) -> bool:
         """Whether `trajectory` would find one."""
         return self.trajectory(run_id, observed) is not None
+
+    def seconds(self, run_ids: Iterable[str]) -> float:
+        """Wall seconds that the stored runs took, added up; of several recordings the first counts."""
+        firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)
+        return sum(first.seconds for first in firsts if first is not None)
 
     def run_ids(self) -> list[str]:
         """Ids that have a folder, damaged or not."""

@@ -11,6 +11,9 @@ from typing import Any
 
 from universality.errors import BadSuite, unknown_name
 
+DEFAULT_SEEDS = 5
+"""The fewest with which a claim about the share of runs can be decided."""
+
 _FOLDER = Path(__file__).parent / "suites"
 
 
@@ -21,7 +24,7 @@ class CrossSpec:
     phenomena: tuple[str, ...]
     architectures: tuple[str, ...]
     tasks: tuple[str, ...]
-    seeds: int = 3
+    seeds: int = DEFAULT_SEEDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +127,7 @@ def _cross(raw: Any, where: str) -> CrossSpec:
                 f"a cross needs {key}", where=where, got=repr(value), expected="a list of names, not empty"
             )
         lists[key] = tuple(dict.fromkeys(value))
-    seeds = raw.get("seeds", 3)
+    seeds = raw.get("seeds", DEFAULT_SEEDS)
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise BadSuite("seeds is a number of replicates", where=where, got=repr(seeds), expected=">= 1")
     return CrossSpec(**lists, seeds=seeds)

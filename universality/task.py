@@ -64,6 +64,7 @@ class Signature:
     train_rows: int
     validation_rows: int
     reference_rows: int
+    content: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,14 @@ class Task(ABC):
     def fetch(self, root: Path) -> None:  # noqa: B027
         """Bring the data under `root`. The default suits tasks that need no files."""
 
+    def content(self, root: Path) -> str:
+        """A digest of data that the parameters do not pin down, and "" where they do.
+
+        A task that reads a file of the user's own must return its digest (`universality.data.sha256`):
+        it is part of a run's id, so that changed data is never taken for a finished run.
+        """
+        return ""
+
     def load(self, rng: np.random.Generator, root: Path) -> Splits:
         """The data of one run: `read`, then subset, then label noise, each with its own generator."""
         source, rows, labels = rng.spawn(3)
@@ -141,6 +150,7 @@ class Task(ABC):
             len(splits.train),
             len(splits.validation),
             len(splits.reference),
+            self.content(root),
         )
 
 

@@ -58,6 +58,7 @@ class CellVerdict:
         decided, holding: groups that met their gates, and those of them that show the phenomenon.
         seeds_needed: replicates at which an undecided interval would clear its bound, if any do.
         details: medians over the decided groups of their secondary numbers.
+        counted: whether it counts towards universality; controls and their settings do not.
     """
 
     record: CellRecord
@@ -74,6 +75,7 @@ class CellVerdict:
     holding: int = 0
     seeds_needed: int | None = None
     details: Mapping[str, float] = field(default_factory=dict)
+    counted: bool = True
 
     @property
     def passed(self) -> bool | None:
@@ -153,6 +155,9 @@ def decide(record: CellRecord) -> CellVerdict:
 def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
     """Decide every record; where a control of a claim fails, its measured cells become invalid.
 
+    A cell with the network and the task of a positive control is decided but not counted: that
+    setting was chosen because it shows the phenomenon.
+
     Raises `MeasurementError` where a cell or control occurs twice, which would count it twice.
     """
     seen = Counter((r.phenomenon, r.claim_name, r.architecture, r.task, r.control) for r in records)
@@ -168,12 +173,15 @@ def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
     for v in verdicts:
         if v.passed is False:
             failed.setdefault(_claim_key(v), []).append(_failure(v))
-    return [
-        _as(v, "invalid", f"control failed ({'; '.join(failed[_claim_key(v)])}); alone: {v.raw}", v.raw)
-        if not v.record.control and v.raw in MEASURED and _claim_key(v) in failed
-        else v
-        for v in verdicts
-    ]
+    known = {_setting(v) for v in verdicts if v.record.control and _sign(v) == "positive"}
+    judged = []
+    for v in verdicts:
+        v = replace(v, counted=not v.record.control and _setting(v) not in known)
+        if not v.record.control and v.raw in MEASURED and _claim_key(v) in failed:
+            why = f"control failed ({'; '.join(failed[_claim_key(v)])}); alone: {v.raw}"
+            v = _as(v, "invalid", why, v.raw)
+        judged.append(v)
+    return judged
 
 
 def universality(verdicts: Sequence[CellVerdict]) -> list[Universality]:
@@ -185,11 +193,11 @@ def universality(verdicts: Sequence[CellVerdict]) -> list[Universality]:
 
 
 def _universality(members: Sequence[CellVerdict]) -> Universality:
-    cells = [v for v in members if not v.record.control]
     controls = [v for v in members if v.record.control]
+    cells = [v for v in members if v.counted]
     counts = Counter(v.verdict for v in cells)
     decided = [v for v in cells if v.verdict in ("present", "absent")]
-    signs = {v.record.control.partition(":")[0].strip() for v in controls}
+    signs = {_sign(v) for v in controls}
     failures = [_failure(v) for v in controls if not v.passed]
     failures += [f"no {sign} control was run" for sign in ("positive", "negative") if sign not in signs]
     first = members[0].record
@@ -370,6 +378,14 @@ def _effect(group: GroupRecord) -> float:
 
 def _claim_key(verdict: CellVerdict) -> tuple[str, str]:
     return verdict.record.phenomenon, verdict.record.claim_name
+
+
+def _setting(verdict: CellVerdict) -> tuple[str, ...]:
+    return (*_claim_key(verdict), verdict.record.architecture, verdict.record.task)
+
+
+def _sign(control: CellVerdict) -> str:
+    return control.record.control.partition(":")[0].strip()
 
 
 def _failure(control: CellVerdict) -> str:

@@ -34,6 +34,7 @@ def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
             c.CONTROL: v.record.control,
             c.EXPECTS: " or ".join(v.record.expects),
             c.PASSED: "" if v.passed is None else "yes" if v.passed else "no",
+            c.COUNTED: "yes" if v.counted else "no",
             c.VERDICT: v.verdict,
             c.RAW_VERDICT: v.raw,
             c.REASON: v.reason,

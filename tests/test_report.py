@@ -143,7 +143,8 @@ class Terminal(io.StringIO):
 def test_the_table_is_plain_text_outside_a_terminal() -> None:
     stream = io.StringIO()
     tables.print_table(universality(judge(RECORDS)), FACTS, stream)
-    header, row = stream.getvalue().splitlines()
+    header, row, note = stream.getvalue().splitlines()
+    assert note == tables.NOTE
     assert header.index("Prevalence") == row.index("67% [")
 
 
@@ -151,7 +152,7 @@ def test_the_table_is_plain_text_without_rich(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tables.importlib.util, "find_spec", lambda name: None)
     stream = Terminal()
     tables.print_table(universality(judge(RECORDS)), FACTS, stream)
-    assert len(stream.getvalue().splitlines()) == 2
+    assert len(stream.getvalue().splitlines()) == 3
 
 
 def test_the_table_in_a_terminal_shows_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -305,6 +305,39 @@ def test_prevalence_counts_only_present_and_absent() -> None:
     assert (row.pooled.cells, row.pooled.estimate) == (4, pytest.approx(1.2))
 
 
+def test_p_values_meet_the_level_where_the_interval_meets_its_bound() -> None:
+    """A 95 % interval that just clears both bounds has a one-sided p of 2.5 %."""
+    values = [0.4, 0.5, 0.6]
+    found = decide(cell(effects(*values)))
+    assert found.low is not None
+    touching = decide(cell(effects(*values), Within(low=found.low - 1e-9, high=9)))
+    assert touching.verdict == "present"
+    assert touching.p == pytest.approx(0.025, abs=1e-6)
+    outside = decide(cell(effects(*values), Within(high=found.low - 1e-9)))
+    assert outside.verdict == "absent"
+    assert outside.p == pytest.approx(0.025, abs=1e-6)
+    seen = decide(cell(effects(*[10.0] * 5), DELAY))
+    assert (seen.verdict, seen.p) == ("present", 2**-5)
+    unseen = decide(cell(effects(*[1.0] * 5), DELAY))
+    assert (unseen.verdict, unseen.p) == ("absent", 2**-5)
+    assert decide(cell(effects(0.9, 1.0, 1.1))).p is None
+
+
+def test_holm_counts_every_measured_cell_but_no_control() -> None:
+    """Undecided cells were tests as well; three decided ones at p = 1/32 do not survive four tests."""
+    decided = [cell(effects(*[10.0] * 5), DELAY, task=t) for t in "abc"]
+    mixed = cell(effects(10.0, 10.0, 10.0, 1.0, 1.0), DELAY, task="d")
+    gone = cell([group(i, state="crashed") for i in range(5)], DELAY, task="e")
+    alone = judge(decided[:1])[0]
+    assert (alone.p, alone.p_holm) == (2**-5, 2**-5)
+    verdicts = judge([*decided, mixed, gone])
+    assert [v.p_holm for v in verdicts] == [4 / 32, 4 / 32, 4 / 32, None, None]
+    (row,) = universality(verdicts)
+    assert row.counts["present"] == 3
+    assert row.confirmed == {"present": 0, "absent": 0}
+    assert universality([alone])[0].confirmed == {"present": 1, "absent": 0}
+
+
 def test_the_setting_of_a_positive_control_is_shown_but_not_counted() -> None:
     """It was chosen because it shows the phenomenon; a negative control's setting was not."""
     positive, negative = PASSING

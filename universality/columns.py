@@ -25,6 +25,8 @@ DECIDED = "decided"
 HOLDING = "holding"
 SEEDS_NEEDED = "seeds_needed"
 COUNTED = "counted"
+P = "p"
+P_HOLM = "p_holm"
 DETAILS = "details"
 
 # Controls.
@@ -51,6 +53,8 @@ EVIDENCE = (
     LOW,
     HIGH,
     UNIT,
+    P,
+    P_HOLM,
     GROUPS,
     UNITS,
     DECIDED,
@@ -58,7 +62,7 @@ EVIDENCE = (
     SEEDS_NEEDED,
     DETAILS,
 )
-EVIDENCE_NUMBERS = (VERSION, EFFECT, LOW, HIGH, GROUPS, UNITS, DECIDED, HOLDING, SEEDS_NEEDED)
+EVIDENCE_NUMBERS = (VERSION, EFFECT, LOW, HIGH, P, P_HOLM, GROUPS, UNITS, DECIDED, HOLDING, SEEDS_NEEDED)
 
 # Per phenomenon and claim. Counts of verdicts stand in columns named by the verdicts themselves.
 TITLE = "title"
@@ -70,6 +74,8 @@ PREVALENCE_LOW = "prevalence_low"
 PREVALENCE_HIGH = "prevalence_high"
 EFFECTIVE_CELLS = "effective_cells"
 APPLICABLE = "applicable"
+CONFIRMED = "{}_after_holm"
+"""Counts of `present` and `absent` that survive the correction over all cells."""
 COVERAGE = "coverage"
 CONTROLS = "controls"
 FAILED_CONTROLS = "failed_controls"

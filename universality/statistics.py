@@ -193,6 +193,41 @@ def clopper_pearson(
     return (0.0 if low is None else low, 1.0 if high is None else high)
 
 
+def clopper_pearson_p(successes: float, trials: float, *, side: Literal["lower", "upper"]) -> float:
+    """The level at which the one-sided bound of `clopper_pearson` touches one half.
+
+    For whole counts, P(K >= k) (`lower`) or P(K <= k) (`upper`) of a fair coin.
+
+    >>> clopper_pearson_p(5, 5, side="lower")  # 2^-5
+    0.03125
+    """
+    failures = trials - successes
+    if side == "lower":
+        return float(stats.beta.cdf(0.5, successes, failures + 1)) if successes else 1.0
+    return float(stats.beta.sf(0.5, successes + 1, failures)) if failures else 1.0
+
+
+def student_tail(distance: float, se: float, degrees: int) -> float:
+    """P(T > distance / se) for Student's t; 0 where there is no spread."""
+    return float(stats.t.sf(distance / se, degrees)) if se > 0 else 0.0 if distance > 0 else 0.5
+
+
+def holm(p_values: Sequence[float | None]) -> list[float]:
+    """Step-down corrected p-values: max over smaller ones of (m - rank) p; None counts as 1.
+
+    Source: Holm 1979. Holds under any dependence.
+
+    >>> holm([0.01, 0.04, None])
+    [0.03, 0.08, 1.0]
+    """
+    p = [1.0 if value is None else value for value in p_values]
+    corrected, worst = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        worst = max(worst, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = worst
+    return corrected
+
+
 def kaplan_meier_median(
     values: Sequence[float], censored: Sequence[bool], *, level: float = 0.95
 ) -> Survival:

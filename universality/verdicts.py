@@ -20,12 +20,15 @@ from universality.statistics import (
     Pooled,
     Prevalence,
     clopper_pearson,
+    clopper_pearson_p,
+    holm,
     jackknife_interval,
     kaplan_meier_median,
     pool,
     prevalence,
     replicates,
     seeds_to_decide,
+    student_tail,
 )
 
 Verdict = Literal[
@@ -59,6 +62,9 @@ class CellVerdict:
         seeds_needed: replicates at which an undecided interval would clear its bound, if any do.
         details: medians over the decided groups of their secondary numbers.
         counted: whether it counts towards universality; controls and their settings do not.
+        p: of a decided verdict, one-sided: the chance of data as far on its side, were the truth on
+            the bound that it had to clear.
+        p_holm: the same, corrected over all counted cells and claims that were judged together.
     """
 
     record: CellRecord
@@ -76,6 +82,8 @@ class CellVerdict:
     seeds_needed: int | None = None
     details: Mapping[str, float] = field(default_factory=dict)
     counted: bool = True
+    p: float | None = None
+    p_holm: float | None = None
 
     @property
     def passed(self) -> bool | None:
@@ -95,6 +103,8 @@ class Universality:
     pooled: Pooled | None
     controls: int
     failed_controls: tuple[str, ...]
+    confirmed: Mapping[str, int]
+    """Cells present and absent that survive Holm's correction at 5 %."""
 
     @property
     def decided(self) -> int:
@@ -179,9 +189,24 @@ def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
         v = replace(v, counted=not v.record.control and _setting(v) not in known)
         if not v.record.control and v.raw in MEASURED and _claim_key(v) in failed:
             why = f"control failed ({'; '.join(failed[_claim_key(v)])}); alone: {v.raw}"
-            v = _as(v, "invalid", why, v.raw)
+            v = replace(_as(v, "invalid", why, v.raw), p=None)
         judged.append(v)
-    return judged
+    return _corrected(judged)
+
+
+def _corrected(verdicts: Sequence[CellVerdict]) -> list[CellVerdict]:
+    """Holm's correction (Holm 1979): any one false verdict among all has at most the stated chance.
+
+    The family is every counted cell that was measured: an undecided one was a test as well, lost at
+    p = 1. Cells that a control voided keep their place in it.
+    """
+    family = [i for i, v in enumerate(verdicts) if v.counted and v.raw in MEASURED]
+    corrected = holm([verdicts[i].p for i in family])
+    result = list(verdicts)
+    for i, p in zip(family, corrected, strict=True):
+        if verdicts[i].p is not None:
+            result[i] = replace(verdicts[i], p_holm=p)
+    return result
 
 
 def universality(verdicts: Sequence[CellVerdict]) -> list[Universality]:
@@ -226,6 +251,10 @@ def _universality(members: Sequence[CellVerdict]) -> Universality:
         else None,
         controls=len(controls),
         failed_controls=tuple(failures),
+        confirmed={
+            verdict: sum(v.verdict == verdict and v.p_holm is not None and v.p_holm <= 0.05 for v in cells)
+            for verdict in ("present", "absent")
+        },
     )
 
 
@@ -254,14 +283,16 @@ def _decide_within(base: CellVerdict) -> CellVerdict:
     interval = f"95% interval {low:.3g} to {high:.3g}"
     inside = claim.low <= low and high <= claim.high
     outside = high < claim.low or low > claim.high
+    p_inside, p_outside = _p_within(claim, effect, base.se, base.units)
     if inside and 5 * base.holding >= 4 * base.decided:
-        return _as(base, "present", f"{interval} inside {claim}; {shares}")
+        return replace(_as(base, "present", f"{interval} inside {claim}; {shares}"), p=p_inside)
     if outside:
-        return _as(base, "absent", f"{interval} outside {claim}; {shares}")
+        return replace(_as(base, "absent", f"{interval} outside {claim}; {shares}"), p=p_outside)
     # With few groups, a run of misses is what a mean on the bound gives too: 1 in 8 for three.
     most_miss = clopper_pearson(base.holding, base.decided, side="upper")[1] < 0.5
     if most_miss:
-        return _as(base, "absent", f"{shares}; {interval}, claim {claim}")
+        p = clopper_pearson_p(base.holding, base.decided, side="upper")
+        return replace(_as(base, "absent", f"{shares}; {interval}, claim {claim}"), p=p)
     if inside:
         return _as(base, "inconclusive", f"mixed: {interval} inside {claim}, but {shares}")
     needed = seeds_to_decide(
@@ -275,6 +306,19 @@ def _decide_within(base: CellVerdict) -> CellVerdict:
     decide_by = f"about {needed} seeds would decide" if needed else f"over {MOST_SEEDS} seeds to decide"
     reason = f"straddles: {interval}, claim {claim}; {decide_by}"
     return replace(_as(base, "inconclusive", reason), seeds_needed=needed)
+
+
+def _p_within(claim: Within, effect: float, se: float, units: int) -> tuple[float, float]:
+    """One-sided p-values of "inside the bounds" (of both: Schuirmann 1987) and of "outside"."""
+    scaled = math.log if claim.scale == "log" else float
+    bounds = [
+        b for b in (claim.low, claim.high) if math.isfinite(b) and not (claim.scale == "log" and b <= 0)
+    ]
+    distances = [abs(scaled(effect) - scaled(b)) for b in bounds]
+    if not distances:
+        return 0.0, 1.0
+    tails = [student_tail(d, se, units - 1) for d in distances]
+    return max(tails), min(tails)
 
 
 def _decide_most(base: CellVerdict, decided: Sequence[GroupRecord]) -> CellVerdict:
@@ -291,10 +335,12 @@ def _decide_most(base: CellVerdict, decided: Sequence[GroupRecord]) -> CellVerdi
     high = clopper_pearson(k / n * trials, trials, side="upper")[1]
     bounds = f"{k} of {n} hold"
     if low > 0.5:
-        return _as(base, "present", f"{bounds}; one-sided 95% bound {low:.2f} > 0.5")
+        p = clopper_pearson_p(k / n * trials, trials, side="lower")
+        return replace(_as(base, "present", f"{bounds}; one-sided 95% bound {low:.2f} > 0.5"), p=p)
     open_groups = base.groups - n
     if high < 0.5 and not open_groups:
-        return _as(base, "absent", f"{bounds}; one-sided 95% bound {high:.2f} < 0.5")
+        p = clopper_pearson_p(k / n * trials, trials, side="upper")
+        return replace(_as(base, "absent", f"{bounds}; one-sided 95% bound {high:.2f} < 0.5"), p=p)
     if high < 0.5:
         return _as(base, "inconclusive", f"{bounds}, but {open_groups} undecided")
     needed = _trials_to_decide(k / n)

@@ -42,6 +42,8 @@ def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
             c.LOW: v.low,
             c.HIGH: v.high,
             c.UNIT: v.record.claim.unit,
+            c.P: v.p,
+            c.P_HOLM: v.p_holm,
             c.GROUPS: v.groups,
             c.UNITS: v.units,
             c.DECIDED: v.decided,
@@ -82,6 +84,7 @@ def _universality_row(row: Universality, facts: Mapping[str, str]) -> dict[str, 
         c.PREVALENCE_HIGH: share and share.high,
         c.EFFECTIVE_CELLS: share and share.effective,
         **{name: row.counts[name] for name in VERDICTS},
+        **{c.CONFIRMED.format(name): count for name, count in row.confirmed.items()},
         c.DECIDED: row.decided,
         c.APPLICABLE: row.applicable,
         c.COVERAGE: row.coverage,
@@ -97,13 +100,15 @@ def _universality_row(row: Universality, facts: Mapping[str, str]) -> dict[str, 
     }
 
 
+NOTE = "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %."
+
 HEADERS = (
     "Phenomenon",
     "Claim",
     "Sense",
     "Prevalence [95%]",
-    "Present",
-    "Absent",
+    "Present (Holm)",
+    "Absent (Holm)",
     "Not decided",
     "Coverage",
     "Pooled effect [95%]",
@@ -126,8 +131,7 @@ def _readable(row: Universality, facts: Mapping[str, str]) -> tuple[str, ...]:
         f"{row.claim_name}: {row.claim}{unit}",
         facts.get(c.SENSE, ""),
         f"{share.estimate:.0%} [{share.low:.0%}, {share.high:.0%}]" if share else "-",
-        str(row.counts["present"]),
-        str(row.counts["absent"]),
+        *(f"{row.counts[v]} ({row.confirmed[v]})" for v in VERDICTS[:2]),
         others or "-",
         f"{row.decided}/{row.applicable}",
         _number(pooled.estimate) + _bracket(pooled.low, pooled.high) if pooled else "-",
@@ -146,7 +150,7 @@ def markdown(rows: Sequence[Universality], facts: Facts) -> str:
         for name in names
         if facts.get(name, {}).get(c.SOURCE)
     ]
-    return f"{table}\n" + ("\n" + "\n".join(sources) + "\n" if sources else "")
+    return f"{table}\n\n{NOTE}\n" + ("\n" + "\n".join(sources) + "\n" if sources else "")
 
 
 def print_table(rows: Sequence[Universality], facts: Facts, stream: TextIO | None = None) -> None:
@@ -163,11 +167,13 @@ def print_table(rows: Sequence[Universality], facts: Facts, stream: TextIO | Non
             # Text, not markup: an address such as mlp[width=512] would be read as a style.
             table.add_row(*map(Text, row))
         Console(file=out).print(table)
+        out.write(f"{NOTE}\n")
         return
     lines = [HEADERS, *texts]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS))]
     for line in lines:
         out.write("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() + "\n")
+    out.write(f"{NOTE}\n")
 
 
 def _number(value: float) -> str:

@@ -32,10 +32,10 @@ FLOORS: dict[int, set[str]] = {
         "data",
         "vision",
     },
-    2: {"registry", "plugin", "recording", "folder", "store", "nn", "measures", "suite"},
+    2: {"registry", "plugin", "recording", "folder", "store", "nn", "measures", "suite", "statistics"},
     3: {"training", "probes", "phenomena", "checks"},
     4: {"plan", "measure", "worker", "execute"},
-    5: {"statistics", "verdicts"},
+    5: {"verdicts"},
     6: {"report", "progress", "status", "listing", "fetching"},
     7: {"benchmark", "cli", "__main__"},
 }

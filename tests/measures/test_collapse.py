@@ -1,6 +1,7 @@
 """Neural collapse against closed forms, a brute-force float64 twin with d x d matrices, and its invariances."""
 
 from dataclasses import asdict
+from inspect import unwrap
 
 import pytest
 import torch
@@ -8,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
-from universality.measures import Collapse, neural_collapse, permuted_collapse
+from universality.measures import collapse
+from universality.measures.collapse import (
+    Collapse,
+    batched_collapse,
+    chance_nc1,
+    class_means,
+    nearest_mean_mismatch,
+    neural_collapse,
+    permuted_collapse,
+)
 
 
 def seeded(seed=0):
@@ -34,6 +44,17 @@ def brute_force(H, y, W, b):
     values, vectors = torch.linalg.eigh(S_B)
     top = slice(d - min(C - 1, d), d)
     pinv = vectors[:, top] / values[top] @ vectors[:, top].T
+    S_C = sum(
+        sum(torch.outer(h - means[c], h - means[c]) for h in H[y == c]) / (y == c).sum() for c in range(C)
+    )
+    total = H.mean(0)
+    S_B_rows = sum(torch.outer(means[c] - total, means[c] - total) for c in y) / n
+    values_rows, vectors_rows = torch.linalg.eigh(S_B_rows)
+    pinv_rows = vectors_rows[:, top] / values_rows[top] @ vectors_rows[:, top].T
+    E = (torch.eye(C, dtype=H.dtype) - 1 / C) / (C - 1) ** 0.5
+
+    def frame_gap(G):
+        return (G / G.square().sum().sqrt() - E).square().sum().sqrt().item()
 
     def simplex_gap(V):
         norms = [v.norm() for v in V]
@@ -48,6 +69,13 @@ def brute_force(H, y, W, b):
     (norms, angles), (norms_weight, angles_weight) = simplex_gap(M), simplex_gap(W)
     return Collapse(
         nc1=(torch.trace(S_W @ pinv) / C).item(),
+        nc1_balanced=(torch.trace(S_C / C @ pinv) / C).item(),
+        nc1_weighted=(torch.trace(S_W @ pinv_rows) / C).item(),
+        nc2_gram=frame_gap(M @ M.T),
+        nc2_gram_weight=frame_gap(W @ W.T),
+        nc3_gram=frame_gap(W @ M.T),
+        classes=C,
+        imbalance=max((y == c).sum().item() for c in range(C)) / min((y == c).sum().item() for c in range(C)),
         nc1_ratio=(torch.trace(S_W) / torch.trace(S_B)).item(),
         nc2_norms=norms,
         nc2_angles=angles,
@@ -89,8 +117,11 @@ def test_float32_features_far_from_the_origin_lose_only_their_own_rounding():
 def test_chunks_do_not_show(monkeypatch):
     y, H, W = torch.arange(100) % 3, normal(100, 5), normal(3, 5, seed=1)
     whole = neural_collapse(H, y, W)
-    monkeypatch.setattr("universality.measures.collapse.ROWS", 7)
+    monkeypatch.setattr(collapse, "BLOCK", 35)
     assert_equal(neural_collapse(H, y, W), whole)
+
+
+PERFECT = {"simplex_fits": True, "classes": 4, "imbalance": 1}
 
 
 def test_a_perfect_frame_with_aligned_weights_has_collapsed():
@@ -99,7 +130,7 @@ def test_a_perfect_frame_with_aligned_weights_has_collapsed():
         (M + 5).repeat(6, 1), torch.arange(4).repeat(6), 0.3 * M, -0.3 * M @ torch.full((10,), 5.0).double()
     )
     for name, value in asdict(result).items():
-        assert value == pytest.approx(0, abs=1e-7) or name == "simplex_fits", name
+        assert value == pytest.approx(PERFECT.get(name, 0), abs=1e-7), name
 
 
 def test_within_class_noise_of_known_covariance_gives_the_closed_form():
@@ -198,11 +229,197 @@ H, Y, W = normal(12, 4), torch.arange(12) % 3, normal(3, 4, seed=1)
         ((H, Y[:5], W), r"shapes do not match(.|\n)*\[5\]"),
         ((H, Y, W[:, :2]), "shapes do not match"),
         ((H, Y, W, torch.zeros(2)), "shapes do not match"),
-        ((H[:0], Y[:0], W), "labels out of range"),
+        ((H[:0], Y[:0], W), "a class without rows"),
         ((torch.ones(12, 4), Y, W), "span fewer than 2 dimensions"),
         ((H, Y, 0 * W), "zero row of weight"),
     ],
 )
 def test_input_without_a_meaningful_answer_is_refused(arguments, text):
     with pytest.raises(MeasurementError, match=text):
-        neural_collapse(*arguments)
+        unwrap(neural_collapse)(*arguments)
+
+
+def test_conventions_have_names():
+    y = torch.arange(40) % 4
+    found = neural_collapse(normal(40, 6), y, normal(4, 6, seed=1))
+    assert found.nc1_undivided == 4 * found.nc1
+    assert found.nc3_squared == found.nc3**2
+    # Equal sizes: every convention of averaging is the same.
+    assert found.nc1_balanced == pytest.approx(found.nc1, rel=1e-12)
+    assert found.nc1_weighted == pytest.approx(found.nc1, rel=1e-12)
+
+
+def scaled(spread_of_means, spread_of_noise, *, n=4000, d=48, C=6, offset=0.0):
+    """float32 features of which single directions of the means or of the noise are much larger."""
+    y = torch.arange(n) % C
+    stretch = torch.logspace(0, -spread_of_means, C, dtype=torch.float64)
+    noisy = torch.logspace(0, -spread_of_noise, d, dtype=torch.float64)
+    Q, _ = torch.linalg.qr(normal(d, d, seed=5))
+    H = (normal(n, d) * noisy + (stretch[:, None] * normal(C, C, seed=1)).T[y] @ normal(C, d, seed=2)) @ Q
+    return (H + offset).float(), y, normal(C, d, seed=3), normal(C, seed=4)
+
+
+HARD = {
+    "plain": (0, 0, 0),
+    "S_B of condition 1e8": (4, 0, 0),
+    "S_B of condition 1e12": (6, 0, 0),
+    "noise of condition 1e8": (0, 4, 0),
+    "both": (3, 4, 0),
+    "an offset of 1000": (2, 0, 1000.0),
+}
+
+
+@pytest.mark.parametrize("case", HARD)
+def test_float32_features_keep_seven_digits(case):
+    H, y, W, b = scaled(*HARD[case][:2], offset=HARD[case][2])
+    fast, exact = neural_collapse(H, y, W, b), neural_collapse(H.double(), y, W, b)
+    assert fast.nc4 == exact.nc4
+    assert_equal(fast, exact, rel=1e-7)
+
+
+def test_the_float32_product_is_used_and_given_up_where_its_check_fails(monkeypatch):
+    dtypes = []
+    genuine = collapse._within
+
+    def spy(batches, head, counts, dtype):
+        found = genuine(batches, head, counts, dtype)
+        dtypes.append((dtype, found.deviation))
+        return found
+
+    monkeypatch.setattr(collapse, "_within", spy)
+    neural_collapse(*scaled(0, 0, n=20_000))
+    assert [dtype for dtype, _ in dtypes] == [torch.float32]
+    dtypes.clear()
+    # Classes collapsed to a few units in the last place: the rounding of the means is as large as the noise.
+    H, y, W, b = scaled(0, 0, n=20_000)
+    H = (1000 + 3 * normal(6, 48, seed=8)[y] + 1e-4 * H).float()
+    near, exact = neural_collapse(H, y, W, b), neural_collapse(H.double(), y, W, b)
+    assert [dtype for dtype, _ in dtypes] == [torch.float32, torch.float64]
+    assert_equal(near, exact, rel=1e-7)
+    dtypes.clear()
+    # Noise outside the span of the means 1e4 times that in it: float32 products with V see it too.
+    C, d, n = 3, 8, 600
+    M, y = simplex(C, d), torch.arange(2 * n) % C
+    inner, outside = M[y[:n]] + 1e-2 * normal(n, d), torch.linalg.svd(M)[2][2]
+    H = torch.cat([inner + 100 * outside, inner - 100 * outside]).float()
+    fast, exact = neural_collapse(H, y, M), neural_collapse(H.double(), y, M)
+    assert [dtype for dtype, _ in dtypes] == [torch.float32, torch.float64, torch.float64]
+    assert dtypes[0][1] > 8e-8
+    assert fast.nc1 == pytest.approx(exact.nc1, rel=1e-10)
+
+
+def test_rows_within_rounding_of_two_classes_are_decided_in_float64():
+    # Means -1 and 1 on the first axis, every tenth row 1e-9 from the boundary: in float32 |h - mu|^2 ties.
+    d, n = 16, 400
+    H = torch.zeros(n, d, dtype=torch.float64)
+    y = torch.arange(n) % 2
+    H[:, 0] = 2.0 * y - 1
+    H[:, 1:] = normal(n, d - 1)
+    edge = torch.arange(0, n, 10)
+    H[edge, 0] = 1e-9 * normal(len(edge), seed=1)
+    H = H.float()
+    W = torch.zeros(2, d, dtype=torch.float64)
+    W[1, 0], W[0, 0] = 1.0, -1.0
+    fast, exact = neural_collapse(H, y, W), neural_collapse(H.double(), y, W)
+    assert fast.nc4 == exact.nc4
+    twin = brute_force(H.double(), y, W, torch.zeros(2))
+    assert fast.nc4 == twin.nc4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_features_are_taken_as_they_are(dtype):
+    H, y, W, b = scaled(0, 0, n=600)
+    H = H.to(dtype)
+    assert_equal(neural_collapse(H, y, W, b), neural_collapse(H.double(), y, W, b), rel=1e-7)
+
+
+def test_batches_in_another_order_and_cut_are_the_same_rows():
+    y = torch.cat([torch.arange(4), torch.randint(4, (96,), generator=seeded())])
+    H, W, b = normal(100, 6) + 2 * normal(4, 6, seed=1)[y], normal(4, 6, seed=2), normal(4, seed=3)
+    passes = iter([(torch.arange(100), 7), (torch.randperm(100, generator=seeded()), 13)])
+
+    def opened():
+        order, size = next(passes)
+        return zip(H[order].split(size), y[order].split(size), strict=True)
+
+    assert_equal(batched_collapse(opened, W, b), neural_collapse(H, y, W, b))
+    assert next(passes, None) is None
+
+
+def test_a_source_that_changes_between_passes_is_refused():
+    y, W, calls = torch.arange(60) % 3, normal(3, 5, seed=1), iter(range(9))
+
+    def augmented():
+        return [(normal(60, 5, seed=next(calls)), y)]
+
+    with pytest.raises(MeasurementError, match="second pass over the batches brought other features"):
+        batched_collapse(augmented, W)
+    H, orders = normal(60, 5) + 3 * normal(3, 5, seed=1)[y], iter([y, y.roll(1)])
+    with pytest.raises(MeasurementError, match="brought other features"):
+        batched_collapse(lambda: [(H, next(orders))], W)
+    with pytest.raises(MeasurementError, match="no rows at all"):
+        batched_collapse(list, W)
+    with pytest.raises(MeasurementError, match="shapes do not match"):
+        batched_collapse(lambda: [(normal(60, 4), y)], W)
+
+
+@pytest.mark.parametrize(("d", "C"), [(30, 4), (12, 2), (3, 12)])
+def test_the_closed_form_of_chance_is_the_mean_over_gaussian_draws(d, C):
+    n = 5 * C
+    y = torch.arange(n) % C
+    values = torch.tensor(
+        [neural_collapse(normal(n, d, seed=s), y, normal(C, d, seed=s)).nc1 for s in range(400)]
+    )
+    error = values.std().item() / 400**0.5
+    assert values.mean().item() == pytest.approx(chance_nc1(n, d, C), abs=3.5 * error)
+    assert error < 0.08 * chance_nc1(n, d, C)  # so that n/C in place of n/C - 1 is seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((100, 4, 4), "no finite expectation"),
+        ((100, 3, 5), "no finite expectation"),
+        ((4, 9, 4), "no chance"),
+    ],
+)
+def test_chance_without_an_expectation_is_refused(arguments, text):
+    with pytest.raises(MeasurementError, match=text):
+        chance_nc1(*arguments)
+
+
+def test_nc4_of_other_rows_counts_by_hand_and_covers():
+    M, b = 3 + simplex(3, 6), normal(3, seed=2)
+    W, H = normal(3, 6, seed=1), normal(50, 6, seed=4)
+    expected = sum(int((W @ h + b).argmax() != min(range(3), key=lambda c: (h - M[c]).norm())) for h in H)
+    found = nearest_mean_mismatch(H, M, W, b)
+    assert 5 < expected < 45
+    assert (found.share, found.rows) == (expected / 50, 50)
+    assert found.low < found.share < found.high
+    perfect = nearest_mean_mismatch(M - 3, M - 3, M - 3)
+    # None of n wrong: the exact upper bound is 1 - (alpha/2)^(1/n).
+    assert (perfect.share, perfect.low) == (0, 0)
+    assert perfect.high == pytest.approx(1 - 0.025 ** (1 / 3))
+
+
+def test_nc4_of_the_training_rows_is_the_same_number():
+    y = torch.arange(90) % 3
+    H, W, b = normal(90, 5) + 1e6, normal(3, 5, seed=1), -1e6 * normal(3, 5, seed=1).sum(1)
+    found = nearest_mean_mismatch(H, class_means(H, y, 3), W, b)
+    assert 0 < found.share == neural_collapse(H, y, W, b).nc4 < 1
+
+
+def test_other_rows_that_do_not_fit_are_refused():
+    M = simplex(3, 6)
+    for arguments, text in [
+        ((normal(4, 5), M, M), "shapes do not match"),
+        ((normal(4, 6), M[:2], M), "shapes do not match"),
+        ((normal(4, 6)[:0], M, M), "a share of no rows"),
+        ((normal(4, 6) * torch.nan, M, M), "features are not finite"),
+    ]:
+        with pytest.raises(MeasurementError, match=text):
+            unwrap(nearest_mean_mismatch)(*arguments)
+    with pytest.raises(MeasurementError, match="shapes do not match"):
+        unwrap(class_means)(normal(4, 6), torch.arange(3), 3)
+    with pytest.raises(MeasurementError, match=r"no rows of class \[2\]"):
+        class_means(normal(4, 6), torch.arange(4) % 2, 3)

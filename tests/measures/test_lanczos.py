@@ -92,6 +92,29 @@ def test_too_few_products_are_reported_as_not_converged():
     assert result.error_estimates.item() > 1e-3
 
 
+def test_what_is_settled_but_not_confirmed_is_not_converged():
+    """Exact eigenvectors as a start: every residual is zero at once, and nothing has been looked for."""
+    A, V = hessian_like()
+    start = V[:, 1:4]  # the second to fourth: settled, and wrong
+    result = top_eigenvalues(
+        lambda v: A @ v, len(A), start=start, max_matvecs=4, dtype=torch.float64, generator=seeded(0)
+    )
+    assert result.residuals.item() < 1e-10
+    assert result.values.item() == pytest.approx(9.95, abs=1e-6)
+    assert not result.converged
+
+
+def test_estimates_cover_the_rounding_of_float32_products():
+    """From exact vectors the residual estimate is below what float32 products can show."""
+    for seed in range(10):
+        A, V = hessian_like(seed)
+        single = A.float()
+        result = top_eigenvalues(lambda v, A=single: A @ v, len(A), 3, start=V[:, :8].float())
+        truth = torch.linalg.eigvalsh(A).flip(0)[:3]
+        assert bool(((result.values - truth).abs() <= result.error_estimates).all())
+        assert bool((result.error_estimates >= 10 * torch.finfo(torch.float32).eps * 10).all())
+
+
 def test_a_warm_start_that_has_lost_the_top_eigenvector_finds_it():
     right = []
     for seed in range(20):

@@ -1,6 +1,7 @@
 """Alignment and neighbours against explicit loops, closed forms, nulls and invariances."""
 
 import math
+from inspect import unwrap
 from itertools import permutations
 
 import pytest
@@ -12,15 +13,19 @@ from universality.errors import MeasurementError
 from universality.measures import (
     biased_cka,
     calibrated,
+    cka,
     cka_matrix,
     debiased_cka,
     gram,
     isometric_compress,
     mutual_knn,
     nearest_neighbours,
+    neighbour_overlap,
+    neighbours,
     permutation_null,
     within_class,
 )
+from universality.measures.neighbours import mutual_knn_matrix
 
 
 def seeded(seed=0):
@@ -114,6 +119,78 @@ def test_a_matrix_of_all_pairs_equals_the_pairs(widths):
     torch.testing.assert_close(cka_matrix(Xs), cka_matrix(Xs, Xs))
 
 
+def related_layers(n, widths, offset=0.0, spread=1.0):
+    """Float32 features as they come: one input, random layers, and what float32 keeps of an offset."""
+    shared = normal(n, 4)
+    return [
+        (spread * (normal(n, d, seed=d) + shared @ normal(4, d, seed=d) / 2 + offset)).float() for d in widths
+    ]
+
+
+@pytest.mark.parametrize("debiased", [True, False])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+@pytest.mark.parametrize("widths", [(5, 20), (300, 700)], ids=["by features", "by grams"])
+def test_float32_features_are_compared_to_better_than_a_millionth(widths, offset, debiased, monkeypatch):
+    # Blocks and tiles that do not divide the rows, several of each.
+    monkeypatch.setattr(cka, "ROWS", 96)
+    monkeypatch.setattr(cka, "TILE", 32)
+    Xs, Ys = related_layers(250, widths, offset), related_layers(250, [d + 1 for d in widths], offset)
+    measure = debiased_cka if debiased else biased_cka
+    for others in (Ys, None):
+        slow = [[measure(X.double(), Y.double()) for Y in others or Xs] for X in Xs]
+        expected = torch.tensor(slow, dtype=torch.float64)
+        found = cka_matrix(Xs, others, debiased=debiased)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        exact = cka_matrix(Xs, others, debiased=debiased, dtype=torch.float64)
+        torch.testing.assert_close(exact, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [1e-25, 1e25], ids=str)
+def test_features_too_small_or_large_for_their_squares_are_compared_all_the_same(spread):
+    for widths in ((5, 20), (300, 700)):
+        expected = cka_matrix(related_layers(200, widths))
+        torch.testing.assert_close(
+            cka_matrix(related_layers(200, widths, spread=spread)), expected, rtol=0, atol=1e-6
+        )
+
+
+def test_what_float32_would_lose_to_an_outlying_row_is_computed_again():
+    Xs = related_layers(200, (5, 20))
+    for X in Xs:
+        X[0] *= 1e4
+    exact = cka_matrix(Xs, dtype=torch.float64)
+    torch.testing.assert_close(cka_matrix(Xs), exact, rtol=0, atol=1e-6)
+    assert (cka_matrix(Xs, dtype=torch.float32) - exact).abs().max() > 1e-6
+
+
+def test_where_torch_is_set_to_less_than_float32_the_products_are_float64():
+    Xs = related_layers(100, (200, 300))
+    try:
+        torch.set_float32_matmul_precision("medium")
+        torch.testing.assert_close(cka_matrix(Xs), cka_matrix(Xs, dtype=torch.float64), rtol=0, atol=1e-14)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = cka_matrix(Xs)
+    torch.testing.assert_close(mixed, cka_matrix(Xs), rtol=0, atol=1e-14)
+
+
+def test_a_matrix_depends_on_the_pairing_of_rows_not_on_their_order():
+    Xs = related_layers(100, (5, 200))
+    order = torch.randperm(100, generator=seeded())
+    moved = [X[order] for X in Xs]
+    torch.testing.assert_close(cka_matrix(moved), cka_matrix(Xs), rtol=0, atol=1e-6)
+    torch.testing.assert_close(mutual_knn_matrix(moved), mutual_knn_matrix(Xs))
+    assert (cka_matrix(moved, Xs) - cka_matrix(Xs)).abs().max() > 0.2
+
+
+def test_an_invertible_map_that_is_no_rotation_changes_alignment_and_neighbours():
+    X, Y = normal(60, 4), normal(60, 4) + normal(60, 4, seed=1)
+    stretched = X * torch.tensor([1, 1, 1, 10.0])
+    for measure in (debiased_cka, biased_cka, mutual_knn):
+        assert abs(measure(stretched, Y) - measure(X, Y)) > 0.05
+
+
 def hsic_ratio(K, L):
     """Song et al. 2012, equation 5, with diagonals already zero."""
     n = len(K)
@@ -139,6 +216,16 @@ def test_mutual_knn_equals_sets_of_neighbours_by_cosine(k):
     X = normal(40, 6) + 1
     Y = X[:, :4] + normal(40, 4, seed=1)
     assert mutual_knn(X, Y, k) == pytest.approx(brute_force_knn(X, Y, k))
+
+
+def test_a_matrix_of_mutual_neighbours_equals_the_pairs_in_blocks_too(monkeypatch):
+    Xs, Ys = [normal(40, 6) + 1, normal(40, 3, seed=1)], [normal(40, d, seed=d) for d in (2, 5, 9)]
+    Ys[0] += Xs[0][:, :2]
+    expected = [[brute_force_knn(X, Y, 4) for Y in Ys] for X in Xs]
+    for entries in (2**21, 40 * 7, 1):
+        monkeypatch.setattr(neighbours, "ENTRIES", entries)
+        torch.testing.assert_close(mutual_knn_matrix(Xs, Ys, 4), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(mutual_knn_matrix(Xs, k=4), mutual_knn_matrix(Xs, Xs, 4))
 
 
 def test_neighbours_are_by_direction_exclude_the_row_itself_and_see_offsets():
@@ -202,16 +289,26 @@ def test_permuted_rows_give_the_null_of_each_measure():
     ("call", "text"),
     [
         (lambda: debiased_cka(normal(3, 2), normal(3, 2)), "too few rows(.|\n)*>= 4"),
-        (lambda: debiased_cka(normal(9, 2), normal(8, 2)), r"do not match(.|\n)*\[9, 2\], \[8, 2\]"),
+        (lambda: unwrap(cka_matrix)([normal(9, 2), normal(8, 2)]), r"do not match(.|\n)*\[9, 2\], \[8, 2\]"),
         (lambda: debiased_cka(normal(9, 2) * torch.nan, normal(9, 2)), "not finite"),
         (lambda: debiased_cka(torch.ones(9, 2), normal(9, 2)), "without spread"),
         (lambda: debiased_cka(torch.eye(9), normal(9, 2)), "without spread"),
         (lambda: biased_cka(torch.ones(9, 2), normal(9, 2)), "without spread"),
         (lambda: cka_matrix([]), "no representations"),
+        (lambda: cka_matrix([normal(9, 2) * torch.inf]), r"not finite(.|\n)*\[9, 2\]"),
+        (lambda: cka_matrix([normal(9, 2)], dtype=torch.float16), "float16(.|\n)*float32 or float64"),
+        (lambda: mutual_knn_matrix([]), "no representations"),
+        (
+            lambda: unwrap(neighbour_overlap)(torch.zeros(5, 2).long(), torch.zeros(5, 3).long()),
+            "different rows",
+        ),
         (lambda: mutual_knn(normal(12, 2), normal(12, 2), 11), "k=11 of n=12"),
         (lambda: mutual_knn(normal(12, 2), normal(12, 2), 0), "k=0 of n=12"),
         (lambda: mutual_knn(normal(12, 2), 0 * normal(12, 2), 3), "row of zeros(.|\n)*12 of 12"),
-        (lambda: within_class(normal(9, 2), torch.zeros(8).long()), r"\[9, 2\] features, \[8\] labels"),
+        (
+            lambda: unwrap(within_class)(normal(9, 2), torch.zeros(8).long()),
+            r"\[9, 2\] features, \[8\] labels",
+        ),
         (lambda: permutation_null(debiased_cka, normal(9, 2), normal(9, 2), 1, seeded()), ">= 2"),
     ],
 )

@@ -29,6 +29,9 @@ class FakeRun:
     def series(self, name: str) -> Series:
         return self.given[name]
 
+    def steps(self, name: str) -> tuple[int, ...]:
+        return tuple(self.given[name].steps) if name in self.given else ()
+
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
@@ -55,6 +58,13 @@ def run(ratio: Curve, loss: Curve = wobbling_descent, converged: float = 1.0) ->
             "train_loss": Series(each, np.asarray(loss(each.astype(float)))),
         }
     )
+
+
+def test_the_worst_cold_audit_is_told() -> None:
+    audited = run(rise_to(1.02))
+    assert "worst_audit" not in settle(audited).details
+    audited.given["sharpness.audit"] = Series(np.array([200, 400]), np.array([1e-4, -3e-3]))
+    assert settle(audited).details["worst_audit"] == pytest.approx(3e-3)
 
 
 def unmet(outcome: Outcome) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from universality import registry
-from universality.phenomena.grokking import REFERENCE_TIME, Grokking, delay, gap_area, settings, sustained
+from universality.phenomena.grokking import REFERENCE_TIME, Grokking, delay, settings
 from universality.phenomenon import Cell
 from universality.records import Outcome, Series
 from universality.schedules import LogSpaced
@@ -118,58 +118,10 @@ def test_validation_at_memorisation_is_zero_at_chance_and_one_at_one() -> None:
     assert found.details["v_mem"] == pytest.approx((0.4 - 0.1) / 0.9)
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0, 1, 1, 1, 1], 1),
-        ([1, 0, 0, 0, 0], None),
-        ([1, 1, 1, 1, 1], 1),
-        ([0, 0, 0, 0, 0], None),
-        ([0, 0, 0, 0, 1], 4),
-    ],
-    ids=["at once", "only at initialisation", "from the start", "never", "at the end"],
-)
-def test_the_first_sustained_step_is_at_least_one(values: list[float], expected: int | None) -> None:
-    assert sustained(Series(np.arange(5), np.array(values, float)), 0.9) == expected
-
-
-def test_a_blip_is_not_sustained() -> None:
-    steps = np.arange(1, 1001)
-    values = np.where(steps == 100, 1.0, np.where(steps >= 400, 1.0, 0.0))
-    assert sustained(Series(steps, values), 0.9) == 400
-
-
-@pytest.mark.parametrize(("gaps", "expected"), [(2, 100), (3, 104)])
-def test_a_fifth_of_the_records_up_to_a_tenth_later_may_fall_short(gaps: int, expected: int) -> None:
-    # [100, 110] holds eleven records: two misses leave 9/11 = 0.82, three leave 8/11 = 0.73.
-    steps = np.arange(1, 201)
-    values = (steps >= 100).astype(float)
-    values[[100, 101, 102][:gaps]] = 0.0  # steps 101, 102 and 103
-    assert sustained(Series(steps, values), 0.9) == expected
-
-
 def test_a_blip_of_validation_does_not_make_a_run_generalise() -> None:
     found = outcome({10: 1.0}, {0: 0.1, 1000: 0.95, 1010: 0.1}, LONG)
     assert found.censored
     assert verdict(found) == "inconclusive"
-
-
-def test_the_gap_area_of_a_step_is_its_length_in_decades() -> None:
-    steps = np.unique(np.round(np.logspace(0, 4, 4001)).astype(np.int64))
-    train = Series(steps, (steps >= 10).astype(float))
-    validation = Series(steps, (steps >= 1000).astype(float))
-    # Each jump is smeared over one interval of the grid, half of which lies outside.
-    grid = np.log10(np.array([11 / 10, 10 / 9, 1000 / 999])).sum()
-    assert gap_area(train, validation) == pytest.approx(2.0, abs=grid)
-
-
-def test_the_gap_area_of_a_gap_linear_in_log_time_is_half_its_height_times_its_length() -> None:
-    steps = np.array([0, *np.unique(np.round(np.logspace(0, 3, 200)).astype(np.int64))])
-    high = np.ones(len(steps))
-    falling = np.ones(len(steps))
-    falling[1:] = np.log10(steps[1:]) / 3
-    assert gap_area(Series(steps, high), Series(steps, falling)) == pytest.approx(1.5)
-    assert gap_area(Series(steps, falling), Series(steps, high)) == 0.0
 
 
 def test_it_is_claimed_for_algorithmic_tasks_only() -> None:

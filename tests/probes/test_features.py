@@ -1,4 +1,4 @@
-"""Capturing features: cloned, in order of execution, nothing left behind; and what is stored of them."""
+"""What is captured of the built-in networks, and what probes store of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from universality import registry
 from universality.architecture import InputSpec
 from universality.errors import MeasurementError
 from universality.measures import neural_collapse
+from universality.measures.capture import capture
 from universality.probe import Training
-from universality.probes import features
 from universality.probes.collapse import KEYS, CollapseProbe
 from universality.probes.taps import Taps
 from universality.registry import component
@@ -29,59 +29,8 @@ NETS = ("mlp[width=6]", "cnn[width=4]", "lstm[width=5]", "transformer[dim=8,head
         "vit[dim=8,depth=1,heads=2]", "mixer[dim=8]", "resnet[width=4,blocks=1,stages=2]")  # fmt: skip
 
 
-class InPlace(nn.Module):
-    """A tap whose output the next module overwrites, and one that returns a tuple."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(4, 5)
-        self.relu = nn.ReLU(inplace=True)
-        self.cell = nn.LSTM(5, 3, batch_first=True)
-        self.readout = nn.Linear(3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        sequence, _ = self.cell(self.relu(self.first(x))[:, None])
-        logits: Tensor = self.readout(sequence[:, -1])
-        return logits
-
-
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def test_captured_features_are_those_before_an_in_place_activation() -> None:
-    net, x = InPlace(), torch.randn(7, 4, generator=seeded())
-    seen = features.capture(net, {"linear": net.first, "relu": net.relu}, net.readout, x)
-    with torch.no_grad():
-        expected = net.first(x)
-    assert (expected < 0).any()
-    assert torch.equal(seen["linear"], expected)
-    assert torch.equal(seen["relu"], expected.clamp(min=0))
-
-
-def test_the_first_of_a_tuple_is_captured_and_the_penultimate_is_the_input_of_the_readout() -> None:
-    net, x = InPlace(), torch.randn(7, 4, generator=seeded())
-    seen = features.capture(net, {"cell": net.cell}, net.readout, x)
-    with torch.no_grad():
-        states, _ = net.cell(net.first(x).relu()[:, None])
-    assert torch.equal(seen["cell"], states.flatten(1))
-    assert torch.equal(seen["penultimate"], states[:, -1])
-
-
-def test_rows_keep_their_order_over_several_batches() -> None:
-    net, x = InPlace(), torch.randn(2 * features._ROWS + 3, 4, generator=seeded())
-    seen = features.capture(net, {"linear": net.first}, net.readout, x)["linear"]
-    with torch.no_grad():
-        torch.testing.assert_close(seen, net.first(x))
-
-
-def test_no_hook_and_no_graph_is_left_behind_even_by_a_network_that_raises() -> None:
-    net = InPlace()
-    x = torch.randn(3, 4)
-    assert not features.capture(net, {"linear": net.first}, net.readout, x)["linear"].requires_grad
-    with pytest.raises(RuntimeError):
-        features.capture(net, {"linear": net.first}, net.readout, torch.randn(3, 5))
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
 
 
 def made_up(rows: int = 40, classes: int = 4, side: int = 8, reference: int = 20) -> Splits:
@@ -121,7 +70,7 @@ def test_the_readout_of_the_captured_features_is_what_the_network_puts_out(addre
     seen = training(address, made_up())
     readout = seen.architecture.readout(seen.net)
     x = seen.splits.train.inputs
-    penultimate = features.capture(seen.net, {}, readout, x)["penultimate"]
+    penultimate = capture(seen.net, {}, readout, x)["penultimate"]
     with torch.no_grad():
         torch.testing.assert_close(readout(penultimate), seen.net.eval()(x), rtol=1e-5, atol=1e-6)
 

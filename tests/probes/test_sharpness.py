@@ -138,3 +138,32 @@ def test_warm_starts_and_cold_audits_agree_with_the_dense_hessian_along_training
         seen.optimizer.zero_grad()
         objective(recipe)(seen.net(train.inputs), train.targets).backward()
         seen.optimizer.step()
+
+
+def test_cold_audits_record_how_far_the_warm_solution_would_have_been() -> None:
+    seen = training(TINY["tanh"], Recipe(steps=1, lr=0.3, loss="mse"), updates=0, lr=0.3)
+    train, probe = seen.splits.train, Sharpness(audit=3)
+    found = []
+    for _ in range(7):
+        found.append(probe.record(seen))
+        seen.optimizer.zero_grad()
+        objective(seen.recipe)(seen.net(train.inputs), train.targets).backward()
+        seen.optimizer.step()
+    # The first record has no warm start to audit; the fourth and seventh have.
+    assert ["audit" in record for record in found] == [False, False, False, True, False, False, True]
+    assert all(abs(record["audit"]) < 6e-3 for record in found if "audit" in record)
+
+
+def test_an_audit_leaves_the_recorded_value_alone_and_shows_a_warm_start_that_is_wrong() -> None:
+    seen = training(TINY["tanh"], Recipe(steps=1, lr=0.01, loss="mse"), updates=3)
+    plain = Sharpness().record(seen)
+    probe = Sharpness(audit=1)
+    dim = sum(p.numel() for p in seen.net.parameters())
+    probe._start = torch.zeros(dim, 6)  # no warm start at all: solved from a random vector
+    seen.generator.manual_seed(1)
+    audited = probe.record(seen)
+    assert {key: audited[key] for key in plain} == plain
+    lost = Sharpness(audit=1, tolerance=1e6)  # any Ritz value settles
+    hessian, _ = dense(seen)
+    lost._start = torch.linalg.eigh(hessian).eigenvectors[:, :1].float()  # of the smallest eigenvalue
+    assert abs(float(lost.record(seen)["audit"])) > 1e-3

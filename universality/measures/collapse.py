@@ -1,11 +1,12 @@
 """Neural collapse: how near a classifier's last layer is to a simplex equiangular tight frame.
 
-n: rows. d: width. C: classes. Class means are centred on the mean of class means; M [C d] holds
-them. The within-class covariance S_W averages over rows, S_B = M^T M / C over classes.
+n: rows. d: width. C: classes. m: other rows. Class means are centred on the mean of class means;
+M [C d] holds them. The within-class covariance S_W averages over rows, S_B = M^T M / C over classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,38 +15,79 @@ from torch import Tensor
 
 from universality.errors import MeasurementError
 
-ROWS = 4096
-"""Rows taken to float64 at a time."""
+BLOCK = 2**19
+"""Numbers in a block of rows that is worked on at a time: as many as stay in a cache."""
+
+CHECKED = 1024
+"""Rows of float32 features, at least, that are done in float64 as well."""
+
+Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+"""Opens the same features [k d] with labels [k] anew on each call, in any order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collapse:
     """The four manifestations (Papyan, Han and Donoho 2020, arXiv:2008.08186); all fall to 0.
 
-    nc1: tr(S_W pinv(S_B)) / C, the pseudo-inverse of rank min(C - 1, d). The authors' notebook
-        leaves out 1/C; Zhu et al. 2021 (arXiv:2105.02375) have it. Compare across widths only
-        relative to `permuted_collapse`.
+    nc1: tr(S_W pinv(S_B)) / C, the pseudo-inverse of rank min(C - 1, d), as in Zhu et al. 2021
+        (arXiv:2105.02375). Compare across widths only relative to `permuted_collapse`.
+    nc1_balanced: nc1 with S_W averaged within classes first, then over classes.
+    nc1_weighted: nc1 with S_B averaged over rows, about the mean of rows. All three are one number
+        for classes of equal size.
     nc1_ratio: tr S_W / tr S_B.
     cdnv: class-distance normalised variance, mean over pairs of (var_i + var_j) / (2 |mu_i - mu_j|^2)
         (Galanti et al. 2021, arXiv:2112.15121).
     nc2_norms: standard deviation over mean of the norms of M's rows.
     nc2_angles: mean over pairs of |cos(M_i, M_j) + 1/(C-1)|.
-    nc2_norms_weight, nc2_angles_weight: the same of the rows of W, which are not centred.
-    nc3: Frobenius distance of W/|W| and M/|M|, not squared (the notebook squares). At most 2.
+    nc2_gram: |M M^T / |M M^T| - E|, Frobenius, with E = (I - 1 1^T / C) / sqrt(C-1) the Gram matrix
+        of a simplex of norm 1 (Zhu et al. 2021).
+    nc2_norms_weight, nc2_angles_weight, nc2_gram_weight: the same of the rows of W, which are not
+        centred.
+    nc3: Frobenius distance of W/|W| and M/|M|, not squared. At most 2.
+    nc3_gram: |W M^T / |W M^T| - E| (Zhu et al. 2021).
     nc4: share of rows whose predicted class (bias included) is not that of the nearest class mean.
     simplex_fits: d >= C - 1. Where not, no simplex exists and a small nc1 is no collapse.
+    classes: C.
+    imbalance: rows of the largest class over rows of the smallest.
     """
 
     nc1: float
+    nc1_balanced: float
+    nc1_weighted: float
     nc1_ratio: float
     nc2_norms: float
     nc2_angles: float
+    nc2_gram: float
     nc2_norms_weight: float
     nc2_angles_weight: float
+    nc2_gram_weight: float
     nc3: float
+    nc3_gram: float
     nc4: float
     cdnv: float
     simplex_fits: bool
+    classes: int
+    imbalance: float
+
+    @property
+    def nc1_undivided(self) -> float:
+        """tr(S_W pinv(S_B)), as the notebook of Papyan, Han and Donoho 2020 has it."""
+        return self.classes * self.nc1
+
+    @property
+    def nc3_squared(self) -> float:
+        """nc3^2, as the notebook of Papyan, Han and Donoho 2020 has it."""
+        return self.nc3**2
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Share of rows, with an exact binomial 95 % interval for rows drawn independently."""
+
+    share: float
+    low: float
+    high: float
+    rows: int
 
 
 def neural_collapse(
@@ -54,7 +96,7 @@ def neural_collapse(
     weight: Float[Tensor, "C d"],
     bias: Float[Tensor, " C"] | None = None,
 ) -> Collapse:
-    """Every measure of neural collapse, in float64, without a d x d matrix.
+    """Every measure of neural collapse, without a d x d matrix.
 
     With M = U S V^T of rank r = min(C - 1, d), pinv(S_B) = C V S^-2 V^T, hence
 
@@ -62,12 +104,19 @@ def neural_collapse(
 
     one thin product with V, which also gives the distances to the class means of nc4.
 
+    Class means and sums are float64. On a CPU the thin product of float32 features is float32: they
+    are centred first, which costs no digits; 1,024 rows or more, spread evenly, are done in float64
+    too; and unless the sums of the two agree to 8e-8 with their uncertainty, all is done again in
+    float64. Rows that lie within rounding of two classes are decided in float64. So results agree
+    with float64 to 7 digits.
+
     Args:
         features: inputs of the last linear layer, in eval mode, on training rows.
         labels: of the rows, 0 .. C-1, each class present.
         weight, bias: of the last linear layer.
 
-    Cost: 4 n d (r + C) operations, two passes over the features.
+    Cost: 2 n (d (r + C) + r C) operations (2 n r^2 more for classes of unequal size), two passes over
+    the features; memory beside them is of order C d.
 
     Raises:
         MeasurementError: shapes that do not match, one class, a class without rows, values that are
@@ -78,51 +127,37 @@ def neural_collapse(
     >>> [round(value, 6) for value in (perfect.nc1, perfect.nc2_angles, perfect.nc3, perfect.nc4)]
     [0.0, 0.0, 0.0, 0.0]
     """
-    counts = _checked(features, labels, weight, bias)
-    n, (C, d) = len(features), weight.shape
-    chunks = list(zip(torch.split(features, ROWS), torch.split(labels, ROWS), strict=True))
+    _matching("neural_collapse", features, labels, weight, bias)
+    return _collapse(lambda: [(features, labels)], weight, bias, "neural_collapse")
 
-    means = torch.zeros(C, d, dtype=torch.float64, device=features.device)
-    for rows, classes in chunks:
-        means.index_add_(0, classes, rows.double())
-    means /= counts[:, None]
-    M = means - means.mean(0)
 
-    rank = min(C - 1, d)
-    _, S, Vh = torch.linalg.svd(M, full_matrices=False)
-    _apart(S, rank)
-    W = weight.double()
-    # Columns of the one product: r coordinates in the span of the means, then C logits.
-    project = torch.cat([Vh[:rank], W]).T.contiguous()
-    inside = M @ Vh[:rank].T
-    logits = means @ W.T + (0 if bias is None else bias.double())
+def batched_collapse(
+    batches: Batches, weight: Float[Tensor, "C d"], bias: Float[Tensor, " C"] | None = None
+) -> Collapse:
+    """`neural_collapse` of features that arrive in batches and are never held together.
 
-    squares = torch.zeros(C, dtype=torch.float64, device=features.device)
-    mahalanobis, mismatches = squares.new_zeros(()), squares.new_zeros(())
-    for rows, classes in chunks:
-        noise = rows.double() - means[classes]
-        squares.index_add_(0, classes, torch.einsum("nd,nd->n", noise, noise))
-        z = noise @ project
-        mahalanobis += (z[:, :rank] / S[:rank]).square().sum()
-        # |h - mu_c|^2 is |mu_c|^2 - 2 h.mu_c up to a constant, in coordinates centred on the global mean.
-        near = inside.square().sum(1) - 2 * (z[:, :rank] + inside[classes]) @ inside.T
-        mismatches += (near.argmin(1) != (z[:, rank:] + logits[classes]).argmax(1)).sum()
+    Two passes, since the directions to project on are those of the final means: a single pass would
+    have to keep the d x d scatter. Batches may come in another order or cut in the second pass.
 
-    variance = squares / counts
-    norms, angles = _simplex(M)
-    norms_weight, angles_weight = _simplex(W)
-    return Collapse(
-        nc1=(mahalanobis / n).item(),
-        nc1_ratio=(squares.sum() / n / (M.square().sum() / C)).item(),
-        nc2_norms=norms,
-        nc2_angles=angles,
-        nc2_norms_weight=norms_weight,
-        nc2_angles_weight=angles_weight,
-        nc3=torch.linalg.norm(W / torch.linalg.norm(W) - M / torch.linalg.norm(M)).item(),
-        nc4=(mismatches / n).item(),
-        cdnv=_cdnv(M, variance),
-        simplex_fits=d >= C - 1,
-    )
+    Args:
+        batches: opens the features with their labels anew on each call.
+
+    Raises:
+        MeasurementError: as `neural_collapse`, or where the second pass brings other features (a
+            sampler, augmentation or dropout that is not frozen).
+
+    >>> rows, classes = torch.tensor([[1.0, 0.0], [3.0, 1.0], [0.0, 2.0], [0.0, 6.0]]), torch.tensor([0, 0, 1, 1])
+    >>> loader = lambda: zip(rows.split(3), classes.split(3))
+    >>> round(batched_collapse(loader, torch.eye(2)).cdnv, 6)
+    0.161538
+    """
+
+    def opened() -> Iterator[tuple[Tensor, Tensor]]:
+        for features, labels in batches():
+            _matching("batched_collapse", features, labels, weight, bias)
+            yield features, labels
+
+    return _collapse(opened, weight, bias, "batched_collapse")
 
 
 def permuted_collapse(
@@ -134,8 +169,9 @@ def permuted_collapse(
 ) -> Collapse:
     """`neural_collapse` with the labels permuted: the value by chance at this n, d and C.
 
-    For isotropic features nc1 is about (n/C) (C-1)/(d-C), so it falls with the width alone:
-    log(nc1 / permuted nc1) is what can be compared across architectures.
+    nc1 by chance falls with the width alone (`chance_nc1`): log(nc1 / permuted nc1) is what can be
+    compared across architectures. One permutation suffices for many classes; for isotropic features
+    the relative spread of nc1 is about sqrt(2 / (d (C-1))).
 
     >>> rows = torch.randn(600, 20, generator=torch.Generator().manual_seed(0))
     >>> classes = torch.arange(600) % 3
@@ -147,14 +183,325 @@ def permuted_collapse(
     return neural_collapse(features, labels[order.to(labels.device)], weight, bias)
 
 
-def _simplex(rows: Tensor) -> tuple[float, float]:
-    """Deviation of C vectors from equal norms and from equal, maximal angles."""
+def chance_nc1(n: int, d: int, C: int) -> float:
+    """Expected nc1 of n isotropic Gaussian rows in C classes of equal size that mean nothing,
+
+        (n/C - 1) (C-1) / (d - C)       for d > C,
+        (n/C - 1) d / (C - 2 - d)       for d < C - 2.
+
+    Exact: S_W is independent of the means, E S_W = (1 - C/n) I, and n/C M M^T is a Wishart matrix of
+    C - 1 dimensions and d degrees of freedom (the second case: the two exchanged), whose inverse has
+    expected trace (C-1) / (d - C). Features that are not Gaussian approach it as n/C grows. With
+    anisotropic ones there is no closed form: use `permuted_collapse`.
+
+    Raises:
+        MeasurementError: no second row for a class, or C - 2 <= d <= C, where the expectation is infinite.
+
+    >>> round(chance_nc1(n=600, d=23, C=3), 6)
+    19.9
+    """
+    if C < 2 or n <= C or d < 1:
+        raise MeasurementError(
+            "no chance level", where="chance_nc1", got=f"n={n}, d={d}, C={C}", expected="2 <= C < n, d >= 1"
+        )
+    if C - 2 <= d <= C:
+        raise MeasurementError(
+            "nc1 by chance has no finite expectation",
+            where="chance_nc1",
+            got=f"d={d}, C={C}",
+            expected="d > C or d < C - 2",
+            do="compare with the median of several permuted_collapse",
+        )
+    return (n / C - 1) * ((C - 1) / (d - C) if d > C else d / (C - 2 - d))
+
+
+def class_means(
+    features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int
+) -> Float[Tensor, "C d"]:
+    """The mean of the rows of each class, summed in float64.
+
+    >>> class_means(torch.tensor([[1.0], [3.0], [10.0]]), torch.tensor([0, 0, 1]), 2).tolist()
+    [[2.0], [10.0]]
+    """
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise _mismatched("class_means", features, labels)
+    return _means(lambda: [(features, labels)], classes, "class_means")[0]
+
+
+def nearest_mean_mismatch(
+    features: Float[Tensor, "m d"],
+    means: Float[Tensor, "C d"],
+    weight: Float[Tensor, "C d"],
+    bias: Float[Tensor, " C"] | None = None,
+) -> Mismatch:
+    """NC4 of other rows: how often the predicted class is not that of the nearest training mean.
+
+    Held-out rows need no labels. Near 0 in nearly every trained net, also one without collapse:
+    report, do not decide on it.
+
+    Args:
+        features: of held-out rows, in eval mode.
+        means: `class_means` of the training rows.
+
+    Cost: 4 m d C operations, float64.
+
+    Raises:
+        MeasurementError: shapes that do not match, no rows, values that are not finite.
+
+    >>> means = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+    >>> nearest_mean_mismatch(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), means, torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+    Mismatch(share=0.5, low=0.012..., high=0.987..., rows=2)
+    """
+    from scipy import stats  # measuring runs do without it
+
+    where = "nearest_mean_mismatch"
+    _matching(where, features, None, weight, bias)
+    if means.shape != weight.shape:
+        raise _mismatched(where, means, weight)
+    _finite(where, means=means, features=features, weight=weight, bias=bias)
+    if len(features) == 0:
+        raise MeasurementError("a share of no rows", where=where, got="0 rows", expected="at least 1")
+    # Distances to the means do not change with the origin; near it they keep their digits.
+    origin = means.double().mean(0)
+    M, W = means.double() - origin, weight.double()
+    offset = W @ origin + (0 if bias is None else bias.double())
+    wrong = 0
+    for rows in torch.split(features, _rows(features)):
+        near = M.square().sum(1) - 2 * (centred := rows.double() - origin) @ M.T
+        wrong += int((near.argmin(1) != (centred @ W.T + offset).argmax(1)).sum())
+    n = len(features)
+    bounds = stats.binomtest(wrong, n).proportion_ci(0.95, method="exact")
+    return Mismatch(wrong / n, float(bounds.low), float(bounds.high), n)
+
+
+def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str) -> Collapse:
+    _finite(where, weight=weight, bias=bias)
+    if not bool((weight.double().norm(dim=1) > 0).all()):
+        raise MeasurementError(
+            "a class with zero weight has no direction",
+            where=where,
+            got="a zero row of weight",
+            expected="rows of W not 0",
+        )
+    C, d = weight.shape
+    means, counts, dtype = _means(batches, C, where)
+    M = means - means.mean(0)
+    rank = min(C - 1, d)
+    _, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    _apart(S, rank, where)
+    W = weight.detach().double()
+    head = _Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
+
+    # Elsewhere than on a CPU, or if so set, float32 products may be TF32 or bfloat16.
+    single = dtype != torch.float64 and means.device.type == "cpu"
+    single = single and torch.get_float32_matmul_precision() == "highest"
+    within = _within(batches, head, counts, torch.float32 if single else torch.float64)
+    if single and not within.deviation <= 8e-8:
+        within = _within(batches, head, counts, torch.float64)
+    if not within.same:
+        raise MeasurementError(
+            "the second pass over the batches brought other features",
+            where=where,
+            expected="the same rows with the same labels",
+            do="measure in eval mode, without augmentation, on a fixed set of rows",
+        )
+
+    n = counts.sum()
+    weighted = within.mahalanobis.sum() / n
+    if within.scatter is not None:
+        # S_B over rows, in coordinates S^-1 V^T: n_c/n (U_c - u)(U_c - u)^T summed, u the mean over rows.
+        share = counts / n
+        U = head.corners - share @ head.corners
+        weighted = torch.linalg.solve(C * U.T @ (share[:, None] * U), within.scatter / n).trace()
+    norms, angles, gram = _simplex(M)
+    norms_weight, angles_weight, gram_weight = _simplex(W)
+    return Collapse(
+        nc1=(within.mahalanobis.sum() / n).item(),
+        nc1_balanced=(within.mahalanobis / counts).mean().item(),
+        nc1_weighted=weighted.item(),
+        nc1_ratio=(within.squares.sum() / n / (M.square().sum() / C)).item(),
+        nc2_norms=norms,
+        nc2_angles=angles,
+        nc2_gram=gram,
+        nc2_norms_weight=norms_weight,
+        nc2_angles_weight=angles_weight,
+        nc2_gram_weight=gram_weight,
+        nc3=torch.linalg.norm(W / torch.linalg.norm(W) - M / torch.linalg.norm(M)).item(),
+        nc3_gram=_from_frame(W @ M.T),
+        nc4=(within.mismatches / n).item(),
+        cdnv=_cdnv(M, within.squares / counts),
+        simplex_fits=d >= C - 1,
+        classes=C,
+        imbalance=(counts.max() / counts.min()).item(),
+    )
+
+
+class _Head:
+    """What the rows are projected on: columns S^-1 V^T (r of them), then the logits (C)."""
+
+    def __init__(self, means: Tensor, S: Tensor, Vh: Tensor, W: Tensor, bias: Tensor | None) -> None:
+        self.means = means
+        self.rank = len(S)
+        self.project = torch.cat([Vh / S[:, None], W]).T.contiguous()
+        M = means - means.mean(0)
+        self.corners = M @ self.project[:, : self.rank]  # U
+        self.reach = self.corners * S**2
+        self.lengths = M.square().sum(1)
+        logits = means @ W.T + (0 if bias is None else bias)
+        # A constant over the classes decides nothing and would cost digits.
+        self.logits = logits - logits.mean(1, keepdim=True)
+        self.largest_mean = self.lengths.max().sqrt()
+        self.largest_weight = W.norm(dim=1).max()
+
+    def scores(self, z: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Less distance from each class mean, and logits, of rows with centred projections z."""
+        r, dtype = self.rank, z.dtype
+        inside = z[:, :r] + self.corners.to(dtype)[classes]
+        near = inside @ (2 * self.reach.to(dtype)).T - self.lengths.to(dtype)
+        return near, z[:, r:] + self.logits.to(dtype)[classes]
+
+
+@dataclass(slots=True)
+class _Within:
+    """Sums over rows: of |S^-1 V^T noise|^2 and |noise|^2 by class, rows that differ, and by how much
+    the sum of the first may be off: relative difference on the checked rows and two standard errors."""
+
+    mahalanobis: Tensor
+    squares: Tensor
+    mismatches: Tensor
+    scatter: Tensor | None
+    deviation: float
+    same: bool
+
+
+def _within(batches: Batches, head: _Head, counts: Tensor, dtype: torch.dtype) -> _Within:
+    means, r = head.means, head.rank
+    single = dtype == torch.float32
+    zeros = means.new_zeros
+    total = _Within(
+        zeros(len(counts)),
+        zeros(len(counts)),
+        zeros(()),
+        zeros(r, r) if bool((counts != counts[0]).any()) else None,
+        0.0,
+        True,
+    )
+    # h - fl(mu) is exact where it is small (Sterbenz), else right to its own last digit; what the
+    # rounding of mu does is taken off afterwards.
+    # Zero columns up to a multiple of 16: 199 took 1.6 times as long as 208.
+    columns = head.project.shape[1]
+    centre = means.to(dtype)
+    project = torch.nn.functional.pad(head.project.to(dtype), (0, -columns % 16))
+    shift = centre.double() - means
+    shift_z = (shift @ head.project).to(dtype)
+    error, variance, checked, leftover = zeros(()), zeros(()), zeros(()), zeros(len(counts))
+    some = slice(None, None, max(1, min(64, int(counts.sum()) // CHECKED)))
+    for rows, classes in _blocks(batches):
+        noise = rows.to(dtype) - centre.index_select(0, classes)
+        leftover.index_add_(0, classes, noise.sum(1).double())
+        length = torch.linalg.vector_norm(noise, dim=1)
+        total.squares.index_add_(0, classes, length.double().square())
+        z = (noise @ project)[:, :columns]
+        z += shift_z[classes]
+        q = z[:, :r].square().sum(1, dtype=dtype).double()
+        total.mahalanobis.index_add_(0, classes, q)
+        if total.scatter is not None:
+            total.scatter += z[:, :r].double().T @ z[:, :r].double()
+        near, logits = head.scores(z, classes)
+        chosen, predicted = near.max(1), logits.max(1)
+        differ = chosen.indices != predicted.indices
+        if single:
+            exact = (rows[some].double() - means[classes[some]]) @ head.project[:, :r]
+            true = exact.square().sum(1)
+            error += (q[some] - true).sum()
+            variance += (q[some] - true).square().sum()
+            checked += true.sum()
+            # Rounding of a product of length d, seldom more than 8 sqrt(d) u |a| |b| (Higham and Mary 2019).
+            u = 8 * rows.shape[1] ** 0.5 * 2.0**-24
+            length = length.double()
+            slack_near = 4 * u * head.largest_mean * (length + head.largest_mean)
+            slack = 2 * u * (head.largest_weight * length + head.logits.abs().max())
+            unsure = ((near > (chosen.values - slack_near.to(dtype))[:, None]).sum(1) > 1) | (
+                (logits > (predicted.values - slack.to(dtype))[:, None]).sum(1) > 1
+            )
+            again = unsure.nonzero().flatten()
+            exact = (rows[again].double() - means[classes[again]]) @ head.project
+            near, logits = head.scores(exact, classes[again])
+            differ[again] = near.argmax(1) != logits.argmax(1)
+        total.mismatches += differ.sum()
+    # sum |h - fl(mu)|^2 = sum |h - mu|^2 + n_c |fl(mu) - mu|^2
+    total.squares -= counts * shift.square().sum(1)
+    total.squares.clamp_min_(0)
+    if single and bool(checked + error.abs() > 0):
+        total.deviation = ((error.abs() + 2 * variance.sqrt()) / checked).item()
+    # The noise of the rows that made the means sums to nothing, up to rounding.
+    leftover += counts * shift.sum(1)
+    rounding = 1e-9 * counts * means.shape[1] ** 0.5 * (means.square().sum(1) + total.squares / counts).sqrt()
+    total.same = bool((leftover.abs() <= 1e-3 * total.squares.sqrt() + rounding).all())
+    return total
+
+
+def _blocks(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    for features, labels in batches():
+        step = _rows(features)
+        yield from zip(torch.split(features.detach(), step), torch.split(labels, step), strict=True)
+
+
+def _rows(features: Tensor) -> int:
+    return max(1, BLOCK // features.shape[1])
+
+
+def _means(batches: Batches, C: int, where: str) -> tuple[Tensor, Tensor, torch.dtype]:
+    """Class means [C d] and rows of each class [C], in float64, and the widest dtype of the features."""
+    if C < 2:
+        raise MeasurementError(
+            "collapse compares classes", where=where, got=f"{C} class", expected="at least 2"
+        )
+    sums: Tensor | None = None
+    dtype = torch.float16
+    for rows, classes in _blocks(batches):
+        if sums is None:
+            sums = torch.zeros(C, rows.shape[1], dtype=torch.float64, device=rows.device)
+            counts = torch.zeros(C, dtype=torch.int64, device=rows.device)
+        if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= C):
+            raise MeasurementError(
+                "labels out of range",
+                where=where,
+                got=f"{int(classes.min())} .. {int(classes.max())}",
+                expected=f"0 .. {C - 1}",
+            )
+        dtype = torch.promote_types(dtype, rows.dtype)
+        sums.index_add_(0, classes, rows.double())
+        counts += torch.bincount(classes, minlength=C)
+    if sums is None:
+        raise MeasurementError("a class without rows has no mean", where=where, got="no rows at all")
+    empty = (counts == 0).nonzero().flatten().tolist()
+    if empty:
+        raise MeasurementError(
+            "a class without rows has no mean",
+            where=where,
+            got=f"no rows of class {empty}",
+            expected="every class present",
+        )
+    # A NaN or an infinity anywhere leaves none of its sums finite, at no cost.
+    _finite(where, features=sums)
+    return sums / counts[:, None], counts.double(), dtype
+
+
+def _simplex(rows: Tensor) -> tuple[float, float, float]:
+    """Deviation of C vectors from equal norms, from equal, maximal angles, and from a frame's Gram matrix."""
     C = len(rows)
     norms = rows.norm(dim=1)
     unit = rows / norms[:, None]
     cosines = (unit @ unit.T)[~torch.eye(C, dtype=torch.bool, device=rows.device)]
     spread = norms.std(correction=0) / norms.mean()
-    return spread.item(), (cosines + 1 / (C - 1)).abs().mean().item()
+    return spread.item(), (cosines + 1 / (C - 1)).abs().mean().item(), _from_frame(rows @ rows.T)
+
+
+def _from_frame(inner: Tensor) -> float:
+    C = len(inner)
+    frame = (torch.eye(C, dtype=inner.dtype, device=inner.device) - 1 / C) / (C - 1) ** 0.5
+    return float(torch.linalg.norm(inner / torch.linalg.norm(inner) - frame))
 
 
 def _cdnv(M: Tensor, variance: Tensor) -> float:
@@ -162,45 +509,38 @@ def _cdnv(M: Tensor, variance: Tensor) -> float:
     return ((variance[i] + variance[j]) / (2 * (M[i] - M[j]).square().sum(1))).mean().item()
 
 
-def _apart(S: Tensor, rank: int) -> None:
+def _apart(S: Tensor, rank: int, where: str) -> None:
     # Means of n float64 sums are exact to about 1e-16; a factor of 1e3 keeps clear of it.
     if not bool(S[rank - 1] > 1e-13 * S[0]):
         raise MeasurementError(
             f"class means span fewer than {rank} dimensions: tr(S_W pinv(S_B)) has no value",
-            where="neural_collapse",
+            where=where,
             got=f"singular values from {S[0].item():.3g} to {S[rank - 1].item():.3g}",
             do="check for a dead layer, or for classes that share every row",
         )
 
 
-def _checked(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Rows of each class [C], in float64."""
+def _matching(
+    where: str, features: Tensor, labels: Tensor | None, weight: Tensor, bias: Tensor | None
+) -> None:
+    good = features.ndim == 2 and weight.ndim == 2 and weight.shape[1] == features.shape[1] > 0
+    good = good and (labels is None or labels.shape == features.shape[:1])
+    if not (good and (bias is None or bias.shape == weight.shape[:1])):
+        raise _mismatched(where, *(t for t in (features, labels, weight, bias) if t is not None))
 
-    def refuse(what: str, got: str, expected: str) -> MeasurementError:
-        return MeasurementError(what, where="neural_collapse", got=got, expected=expected)
 
-    shapes = [list(t.shape) for t in (features, labels, weight)] + (
-        [] if bias is None else [list(bias.shape)]
+def _mismatched(where: str, *tensors: Tensor) -> MeasurementError:
+    return MeasurementError(
+        "shapes do not match",
+        where=where,
+        got=str([list(t.shape) for t in tensors]),
+        expected="features [n, d], labels [n], weight [C, d], bias [C]",
     )
-    good = features.ndim == 2 and weight.ndim == 2 and labels.shape == features.shape[:1]
-    good = good and weight.shape[1] == features.shape[1] and (bias is None or bias.shape == weight.shape[:1])
-    if not good:
-        raise refuse(
-            "shapes do not match", str(shapes), "features [n, d], labels [n], weight [C, d], bias [C]"
-        )
-    C = len(weight)
-    if C < 2:
-        raise refuse("collapse compares classes", f"{C} class", "at least 2")
-    if len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= C:
-        raise refuse("labels out of range", f"{sorted(set(labels.tolist()))[:10]}", f"0 .. {C - 1}")
-    counts = torch.bincount(labels, minlength=C)
-    empty = (counts == 0).nonzero().flatten().tolist()
-    if empty:
-        raise refuse("a class without rows has no mean", f"no rows of class {empty}", "every class present")
-    tensors = {"features": features, "weight": weight} | ({} if bias is None else {"bias": bias})
+
+
+def _finite(where: str, **tensors: Tensor | None) -> None:
     for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise refuse(f"{name} are not finite", "NaN or infinity", "finite values")
-    if not bool((weight.double().norm(dim=1) > 0).all()):
-        raise refuse("a class with zero weight has no direction", "a zero row of weight", "rows of W not 0")
-    return counts.double()
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            raise MeasurementError(
+                f"{name} are not finite", where=where, got="NaN or infinity", expected="finite values"
+            )

@@ -97,8 +97,32 @@ def permutation_null(
     return Null(sample.mean().item(), sample.std().item())
 
 
-def checked(*representations: Tensor, where: str, least: int = 1) -> None:
-    """Raise unless all are finite matrices with the same number of rows, at least `least`."""
+def mean_of_rows(X: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
+    """In float64, without a float64 copy of X.
+
+    >>> mean_of_rows(torch.tensor([[1.0], [3.0]])).tolist()
+    [2.0]
+    """
+    total = torch.zeros(X.shape[1], dtype=torch.float64, device=X.device)
+    for piece in torch.split(X, 128):
+        total += piece.double().sum(0)
+    return total / len(X)
+
+
+def centred(X: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """X less its mean row, in float64.
+
+    >>> centred(torch.tensor([[1.0], [3.0]])).flatten().tolist()
+    [-1.0, 1.0]
+    """
+    return X.double() - mean_of_rows(X)
+
+
+def checked(*representations: Tensor, where: str, least: int = 1, finite: bool = True) -> None:
+    """Raise unless all are matrices with the same number of rows, at least `least`, and finite.
+
+    `finite=False` leaves that to a caller who sees it in sums that it needs anyway.
+    """
     shapes = [list(X.shape) for X in representations]
     rows = {X.shape[0] for X in representations if X.ndim == 2}
     if any(X.ndim != 2 or X.shape[1] == 0 for X in representations) or len(rows) != 1:
@@ -111,5 +135,5 @@ def checked(*representations: Tensor, where: str, least: int = 1) -> None:
     if min(rows) < least:
         raise MeasurementError("too few rows", where=where, got=str(min(rows)), expected=f">= {least}")
     for shape, X in zip(shapes, representations, strict=True):
-        if not bool(torch.isfinite(X).all()):
+        if finite and not bool(torch.isfinite(X).all()):
             raise MeasurementError("features are not finite", where=where, got=f"NaN or infinity in {shape}")

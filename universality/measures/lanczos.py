@@ -18,12 +18,14 @@ Product = Callable[[Tensor], Tensor]
 
 DENSE_DIM = 20
 """Up to here the matrix is formed: as cheap, and exact."""
-WARM = 3
-"""Ritz vectors handed on for a warm start; one alone follows its eigenvector past a crossing."""
+WARM = 5
+"""Ritz vectors beyond the wanted that a warm start hands on: eigenvectors about to cross are among them."""
 BASIS = 24
 """Vectors kept before a restart."""
 CONFIRMATIONS = 4
 """Products of the random vector's Krylov chain that every settled result must survive."""
+CONFIRMATIONS_WIDE = 2
+"""The same from a start of k + WARM vectors, which loses a leading eigenvector far less easily."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +33,9 @@ class EigenResult:
     """Eigenpairs, largest first, and how far they can be trusted.
 
     `residuals` are |A v - value v|; an eigenvalue lies within each. `error_estimates` are
-    min(residual, residual^2 / gap), the gap being to the nearest other Ritz value: an estimate,
-    not a bound. No verdict should rest on a result that is not `converged`.
+    min(residual, residual^2 / gap), the gap being to the nearest other Ritz value, plus what the
+    rounding of the products leaves uncertain, measured as the asymmetry |q_i A q_j - q_j A q_i| that
+    they show: an estimate, not a bound. No verdict should rest on a result that is not `converged`.
     """
 
     values: Float[Tensor, " k"]
@@ -60,10 +63,11 @@ def top_eigenvalues(
 
     The basis begins with `start`, if any, and random vectors (k without a start, one with). It
     grows by the residual of the first Ritz pair that is not settled, which from a single vector is
-    exactly Lanczos; once all are settled, by the Krylov chain of the last random vector, which
-    must bring nothing new for a few products: eigenvectors that a start has lost, or that hide in
-    a cluster, would show. The test follows every product. Like any such method it can still take
-    a neighbour in a cluster for the top: audit long warm chains by cold starts.
+    exactly Lanczos, and by a few products of the Krylov chain of the last random vector: before
+    the residuals from a warm start, after all is settled from a cold one. Eigenvectors that a start
+    has lost, or that hide in a cluster, show there. The test follows every product. Like any such
+    method it can still take a neighbour in a cluster for the top: audit long warm chains by cold
+    starts.
 
     Args:
         matvec: v [d] -> A v [d], linear and symmetric.
@@ -73,10 +77,10 @@ def top_eigenvalues(
         dtype: of the vectors; the projected matrix is float64 always.
 
     Returns:
-        values, residuals and error_estimates float64 on the CPU; vectors, and the `subspace` of at
-        least 3 leading Ritz vectors for the next start, as `dtype` on `device`.
+        values, residuals and error_estimates float64 on the CPU; vectors, and the `subspace` of
+        k + 5 leading Ritz vectors for the next start, as `dtype` on `device`.
 
-    Cost: about 14 products for a network's Hessian from the `subspace` of a nearby one, 20 cold;
+    Cost: about 12 products for a network's Hessian from the `subspace` of a nearby one, 14 to 20 cold;
     memory 2 * 24 vectors.
 
     Raises:
@@ -115,28 +119,27 @@ def top_eigenvalues(
         if basis.products < max_matvecs:
             basis.extend(vector)
     chain, confirmed = basis.size - 1, 0
+    needed = CONFIRMATIONS_WIDE if warm >= k + WARM else CONFIRMATIONS
     while basis.products < max_matvecs and basis.size < dim:
         if basis.size == capacity:
             basis.restart(k + capacity // 3)
             chain = -1
         unsettled = basis.unsettled(k, tolerance)
-        if unsettled is None and confirmed >= CONFIRMATIONS:
+        if unsettled is None and confirmed >= needed:
             break
-        direction = (
-            basis.images[chain] if unsettled is None and chain >= 0 else basis.residual(unsettled or 0)
-        )
-        if not basis.extend(direction):  # an invariant subspace: only chance leads out of it
-            basis.extend(draw())
-            chain = basis.size - 1
-        elif unsettled is None or not first:
-            chain = basis.size - 1
-        # From a warm start the random chain grows only while all is settled, and is counted then;
+        # From a warm start the random chain grows first, so that the residuals already see what it brings;
         # from a random start it is the whole basis, and the count starts anew at every upset.
-        if unsettled is None:
+        on_chain = chain >= 0 and (unsettled is None or (bool(first) and confirmed < needed))
+        if not basis.extend(basis.images[chain] if on_chain else basis.residual(unsettled or 0)):
+            basis.extend(draw())  # an invariant subspace: only chance leads out of it
+            chain = basis.size - 1
+        elif on_chain or not first:
+            chain = basis.size - 1
+        if on_chain or unsettled is None:
             confirmed += 1
         elif not first:
             confirmed = 0
-    return basis.result(k, tolerance, confirmed=confirmed >= CONFIRMATIONS)
+    return basis.result(k, tolerance, confirmed=confirmed >= needed)
 
 
 class _Basis:
@@ -152,6 +155,7 @@ class _Basis:
         self.size = 0
         self.products = 0
         self.eps = torch.finfo(dtype).eps
+        self.asymmetry = 0.0
 
     def extend(self, vector: Tensor) -> bool:
         """Add the part of `vector` outside the basis; False where there is none."""
@@ -177,6 +181,10 @@ class _Basis:
                 got="NaN or infinity",
                 expected="finite parameters, loss and second derivatives",
             )
+        # What should be equal, q_i . A q_j and q_j . A q_i, differs by the rounding of the products.
+        other = (self.images[:j] @ vector).to("cpu", torch.float64)
+        if j:
+            self.asymmetry = max(self.asymmetry, (column[:j] - other).abs().max().item())
         self.projected[j, : j + 1] = column
         self.projected[: j + 1, j] = column
         self._solve()
@@ -194,12 +202,12 @@ class _Basis:
 
     def errors(self, k: int) -> tuple[Tensor, Tensor]:
         """Residual norms [k] and error estimates [k]."""
-        # Neighbours count from their far end, value + residual: a Ritz value that has not settled
-        # lies below its eigenvalue, so the plain difference would overstate the gap.
+        # A Ritz value that has not settled lies below its eigenvalue, by at most its residual, so the
+        # plain difference would overstate the gap; half the residual is what tracking networks needed.
         near = min(k + 1, self.size)
         residuals = torch.stack([self.residual(i).norm() for i in range(near)]).to("cpu", torch.float64)
         values = self.values[:near]
-        gaps = (values[:k, None] - values[None, :]).abs() - residuals[None, :]
+        gaps = (values[:k, None] - values[None, :]).abs() - residuals[None, :] / 2
         gaps[range(k), range(k)] = torch.inf
         gap = gaps.amin(1) if near > 1 else torch.zeros(k, dtype=torch.float64)
         residuals = residuals[:k]
@@ -210,6 +218,10 @@ class _Basis:
         """Which error estimates suffice [k]; below the rounding of the products none can."""
         rounding = 10 * self.eps * self.values.abs().max()
         return errors <= torch.maximum(tolerance * self.values[: len(errors)].abs(), rounding)
+
+    def rounding(self) -> float:
+        """What the products' rounding leaves uncertain in every value."""
+        return float(10 * self.eps * self.values.abs().max()) + 3 * self.asymmetry
 
     def unsettled(self, k: int, tolerance: float) -> int | None:
         """The first of the k leading pairs that is not settled."""
@@ -231,9 +243,10 @@ class _Basis:
         residuals, errors = self.errors(k)
         if self.size == self.rows.shape[1]:
             errors, confirmed = torch.zeros_like(errors), True  # nothing is left outside the basis
-        wide = min(max(k, WARM), self.size)
-        subspace = (self.coordinates[:, :wide].T.to(self.rows) @ self.rows[: self.size]).T
+        wide = min(k + WARM, self.size)
         converged = confirmed and bool(self.settled(errors, tolerance).all())
+        errors = errors + self.rounding()
+        subspace = (self.coordinates[:, :wide].T.to(self.rows) @ self.rows[: self.size]).T
         return EigenResult(
             self.values[:k].clone(), subspace[:, :k], subspace, residuals, errors, self.products, converged
         )

@@ -6,18 +6,23 @@ n: rows. k: neighbours. Neighbours are by cosine of the features as they are, no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
 from universality.measures.features import checked
 
+ENTRIES = 2**21
+"""Entries of an n x n matrix that are held at a time."""
+
 
 def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k"]:
     """The k other rows of largest cosine, for each row. Equal cosines are broken arbitrarily.
 
-    Cost: n^2 d, float64; n^2 numbers of memory.
+    Cost: n^2 d, float64. Memory: a float64 copy of X and about 2 million numbers.
 
     Raises:
         MeasurementError: k outside 1 .. n-2 (with all n-1 others every answer agrees), a row of
@@ -29,7 +34,8 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
     checked(X, where="nearest_neighbours")
     n = len(X)
     _check_k(k, n)
-    norms = X.double().norm(dim=1, keepdim=True)
+    unit = X.double()
+    norms = unit.norm(dim=1, keepdim=True)
     if not bool((norms > 0).all()):
         raise MeasurementError(
             "a row of zeros has no direction",
@@ -37,9 +43,13 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
             got=f"{int((norms == 0).sum())} of {n} rows",
             do="check for a dead layer",
         )
-    unit = X.double() / norms
-    cosines: Tensor = unit @ unit.T
-    return cosines.fill_diagonal_(-torch.inf).topk(k, dim=1).indices
+    unit = unit / norms
+    found = []
+    for start, stop in _blocks(n):
+        cosines = unit[start:stop] @ unit.T
+        cosines[:, start:stop].fill_diagonal_(-torch.inf)
+        found.append(cosines.topk(k, dim=1).indices)
+    return torch.cat(found)
 
 
 def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> float:
@@ -54,10 +64,7 @@ def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> 
             where="neighbour_overlap",
             got=f"{list(first.shape)} and {list(second.shape)}",
         )
-    n = len(first)
-    member: Bool[Tensor, "n n"] = torch.zeros(n, n, dtype=torch.bool, device=first.device)
-    member.scatter_(1, first, True)
-    return member.gather(1, second).double().mean().item()
+    return _overlaps(first, [second])[0]
 
 
 def mutual_knn(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], k: int = 10) -> float:
@@ -75,6 +82,25 @@ def mutual_knn(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], k: int = 10) 
     return neighbour_overlap(nearest_neighbours(X, k), nearest_neighbours(Y, k))
 
 
+def mutual_knn_matrix(
+    Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None, k: int = 10
+) -> Float[Tensor, "a b"]:
+    """`mutual_knn` of every X with every Y (of every two of the Xs without Ys), float64 on the CPU.
+
+    Cost: n^2 (sum of widths), since neighbours are found once for each representation; n k a pair.
+
+    >>> X = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    >>> mutual_knn_matrix([X, X + 9]).diagonal().tolist()
+    [1.0, 1.0]
+    """
+    if not Xs or (Ys is not None and not Ys):
+        raise MeasurementError("no representations to compare", where="mutual_knn_matrix")
+    checked(*Xs, *(Ys or []), where="mutual_knn_matrix")
+    first = [nearest_neighbours(X, k) for X in Xs]
+    second = [nearest_neighbours(Y, k) for Y in Ys] if Ys else first
+    return torch.tensor([_overlaps(one, second) for one in first], dtype=torch.float64)
+
+
 def calibrated(score: float, k: int, n: int) -> float:
     """(s - c) / (1 - c) with chance c = k/(n-1): 0 for unrelated representations, 1 for equal ones.
 
@@ -86,6 +112,23 @@ def calibrated(score: float, k: int, n: int) -> float:
     _check_k(k, n)
     chance = k / (n - 1)
     return (score - chance) / (1 - chance)
+
+
+def _overlaps(first: Tensor, others: Sequence[Tensor]) -> list[float]:
+    """Mean share of neighbours that each of `others` has in common with `first`."""
+    n, k = first.shape
+    common = torch.zeros(len(others), dtype=torch.long, device=first.device)
+    for start, stop in _blocks(n):
+        member = torch.zeros(stop - start, n, dtype=torch.bool, device=first.device)
+        member.scatter_(1, first[start:stop], True)
+        common += torch.stack([member.gather(1, other[start:stop]).sum() for other in others])
+    shares: list[float] = (common.double() / (n * k)).tolist()
+    return shares
+
+
+def _blocks(n: int) -> list[tuple[int, int]]:
+    step = max(1, ENTRIES // n)
+    return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def _check_k(k: int, n: int) -> None:

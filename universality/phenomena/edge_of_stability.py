@@ -176,13 +176,11 @@ def settle(run: Trajectory) -> Outcome:
         Check("single steps on which the loss rises", rising, ">= 5 %", rising >= 0.05),
         Check("last tenth of the loss over the first", falls, "< 1", falls < 1),
     )
-    return Outcome(
-        effect=float(median),
-        gates=gates,
-        criteria=criteria,
-        label="settled",
-        details={"crossing_step": float(start), "final": float(ratio.values[-1])},
-    )
+    details = {"crossing_step": float(start), "final": float(ratio.values[-1])}
+    if run.steps("sharpness.audit"):
+        # How far warm-started eigenvalues were off where a cold start checked them.
+        details["worst_audit"] = float(np.abs(run.series("sharpness.audit").values).max())
+    return Outcome(effect=float(median), gates=gates, criteria=criteria, label="settled", details=details)
 
 
 def upward_crossing(ratio: Series, level: float) -> int | None:

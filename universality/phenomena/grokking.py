@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from universality.measures.grokking_times import gap_area, sustained
 from universality.plugin import (
     Cell,
     Check,
@@ -20,7 +19,6 @@ from universality.plugin import (
     Phenomenon,
     Recipe,
     Request,
-    Series,
     Trajectory,
     register,
 )
@@ -140,7 +138,8 @@ def delay(run: Trajectory) -> Outcome:
     """The outcome of one run that recorded `accuracy` on a log-spaced grid."""
     train, validation = run.series("accuracy.train"), run.series("accuracy.validation")
     budget, chance = run.spec.recipe.steps, 1 / float(run.facts["outputs"])
-    t_mem, t_gen = sustained(train, TRAIN), sustained(validation, VALIDATION)
+    t_mem = sustained(train.steps, train.values, TRAIN)
+    t_gen = sustained(validation.steps, validation.values, VALIDATION)
     if t_mem is None:
         peak = float(train.values.max())
         fitted = Check("training set fitted", peak, f"accuracy >= {TRAIN}", False)
@@ -150,7 +149,11 @@ def delay(run: Trajectory) -> Outcome:
     memorised = Check(
         "validation at memorisation, above chance", at_mem, f"<= {MEMORISED}", at_mem <= MEMORISED
     )
-    details = {"t_mem": float(t_mem), "v_mem": at_mem, "gap_area": gap_area(train, validation)}
+    details = {
+        "t_mem": float(t_mem),
+        "v_mem": at_mem,
+        "gap_area": gap_area(train.steps, train.values, validation.values),
+    }
     if t_gen is not None:
         ratio = max(t_gen, 1) / max(t_mem, 1)
         groks = ratio >= RATIO and memorised.met
@@ -179,23 +182,3 @@ def delay(run: Trajectory) -> Outcome:
         label="memorised only" if waited.met else "censored",
         details={**details, "best_validation": best},
     )
-
-
-def sustained(accuracy: Series, level: float) -> int | None:
-    """First recorded step t >= 1 with accuracy >= level on at least 80 % of the records in [t, 1.1 t]."""
-    reached = accuracy.values >= level
-    for index in np.flatnonzero(reached):
-        step = accuracy.steps[index]
-        if step < 1:
-            continue
-        near = (accuracy.steps >= step) & (accuracy.steps <= 1.1 * step)
-        if reached[near].mean() >= 0.8:
-            return int(step)
-    return None
-
-
-def gap_area(train: Series, validation: Series) -> float:
-    """Integral of max(0, train - validation) over log10 t: a delay without a threshold, in decades."""
-    keep = train.steps >= 1
-    gap = np.maximum(0.0, train.values[keep] - validation.values[keep])
-    return float(np.trapezoid(gap, np.log10(train.steps[keep])))

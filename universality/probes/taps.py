@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from universality.measures import isometric_compress
+from universality.measures.capture import capture
+from universality.measures.features import isometric_compress
 from universality.plugin import Probe, Training, register
-from universality.probes.features import capture
 
 
 @register("taps")

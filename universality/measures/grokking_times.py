@@ -1,0 +1,443 @@
+"""When a run memorises, when it generalises, and what a group of such runs says.
+
+n: records of a run. r: runs of a group. Delays D are log10 of ratios of steps; a run that did not
+generalise within its budget has a delay that is only known to be larger (right-censored).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+from universality.errors import MeasurementError
+
+Label = Literal["grokking", "slow tail", "prompt", "memorised only", "indeterminate", "not fitted"]
+
+ENUMERATED = 20_000
+"""Divisions of the runs into two groups up to which a permutation test takes all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Accuracies at which a run has memorised and generalised, the ratio of steps that counts as a
+    delay, and the chance-normalised validation accuracy at memorisation above which it was no delay."""
+
+    train: float = 0.99
+    validation: float = 0.90
+    ratio: float = 5.0
+    memorised: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GrokkingTimes:
+    """One run.
+
+    t_mem, t_gen: first sustained steps with training and validation accuracy at their thresholds;
+        None where there is none within the budget.
+    delay: D = log10(t_gen / t_mem), or its lower bound log10(budget / t_mem) where `censored`.
+    delay_low, delay_high: what the records allow, as a passage lies anywhere after the record before
+        it; infinite above where censored. No sampling error of the accuracies is in them.
+    v_mem: validation accuracy at t_mem, 0 at chance and 1 at one.
+    gap_area: of the whole run, in decades.
+    kept: whether validation still is at its threshold on 80 % of the records of the last tenth,
+        [budget / 1.1, budget]. False after t_gen: generalisation was lost again.
+    label: grokking      t_gen / t_mem >= ratio, v_mem <= memorised
+           slow tail     the same ratio, v_mem above: most was generalised when memorised
+           prompt        a smaller ratio
+           memorised only  no t_gen, although budget / t_mem >= ratio
+           indeterminate   no t_gen, and a budget too small to see the ratio
+           not fitted    no t_mem
+    """
+
+    t_mem: int | None
+    t_gen: int | None
+    delay: float | None
+    delay_low: float | None
+    delay_high: float | None
+    censored: bool
+    v_mem: float | None
+    gap_area: float
+    kept: bool
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Fragility:
+    """Labels by (train, validation, ratio); fragile where they are not all the same.
+
+    agreement: share of the settings that have the label of the usual one (.99, .9, 5).
+    """
+
+    labels: dict[tuple[float, float, float], Label]
+    agreement: float
+
+    @property
+    def fragile(self) -> bool:
+        return self.agreement < 1
+
+
+@dataclass(frozen=True, slots=True)
+class DelaySummary:
+    """A group of runs, in log10 units, with 95 % intervals.
+
+    median: of Kaplan and Meier; None where fewer than half of the runs generalised. Its bounds may
+        be infinite.
+    restricted_mean: mean of min(D, horizon); its bounds are None with fewer than two runs that
+        generalised.
+    """
+
+    median: float | None
+    median_low: float
+    median_high: float
+    restricted_mean: float
+    restricted_low: float | None
+    restricted_high: float | None
+    horizon: float
+    runs: int
+    censored: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogRank:
+    """A permutation test. z > 0: the first group generalises earlier. `exact`: all divisions were taken."""
+
+    z: float
+    p: float
+    exact: bool
+
+
+def sustained(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], level: float) -> int | None:
+    """First recorded step t >= 1 with value >= level on at least 80 % of the records in [t, 1.1 t].
+
+    >>> sustained(np.array([10, 11, 12, 13]), np.array([0.95, 0.3, 0.9, 1.0]), 0.9)
+    12
+    """
+    _checked("sustained", steps, values)
+    index = _passage(steps, values, level)
+    return None if index is None else int(steps[index])
+
+
+def gap_area(
+    steps: Int[np.ndarray, " n"], train: Float[np.ndarray, " n"], validation: Float[np.ndarray, " n"]
+) -> float:
+    """Integral of max(0, train - validation) over log10 t, t >= 1: a delay without a threshold, in decades.
+
+    >>> gap_area(np.array([0, 1, 10, 100]), np.ones(4), np.array([0.0, 0.0, 0.0, 1.0]))
+    1.5
+    """
+    _checked("gap_area", steps, train, validation)
+    keep = steps >= 1
+    gap = np.maximum(0.0, train[keep] - validation[keep])
+    return float(np.trapezoid(gap, np.log10(steps[keep])))
+
+
+def grokking_times(
+    steps: Int[np.ndarray, " n"],
+    train: Float[np.ndarray, " n"],
+    validation: Float[np.ndarray, " n"],
+    *,
+    budget: int,
+    chance: float,
+    thresholds: Thresholds | None = None,
+) -> GrokkingTimes:
+    """Times, delay and label of one run.
+
+    Args:
+        steps: of the records, rising; log-spaced ones give every decade the same resolution.
+        train, validation: accuracies of the full sets.
+        budget: the last step that the run was allowed, fixed beforehand; t_gen is censored there.
+        chance: validation accuracy of a guess, 1 / classes.
+
+    Raises:
+        MeasurementError: steps that do not rise or end after the budget, accuracies that are not in
+            [0, 1], a chance not in [0, 1).
+
+    Source: Power et al. 2022, arXiv:2201.02177 (the delay); Liu et al. 2022, arXiv:2210.01117.
+
+    >>> steps = np.array([1, 10, 100, 1000, 2000])
+    >>> run = grokking_times(steps, np.array([0.2, 1, 1, 1, 1]), np.array([0, 0.1, 0.1, 1, 1]), budget=2000, chance=0.1)
+    >>> run.label, run.t_mem, run.t_gen, run.delay
+    ('grokking', 10, 1000, 2.0)
+    """
+    limits = thresholds or Thresholds()
+    _checked("grokking_times", steps, train, validation)
+    wrong = [v for v in (train, validation) if v.size and (v.min() < 0 or v.max() > 1)]
+    if wrong or not 0 <= chance < 1 or not steps[-1] <= budget:
+        raise MeasurementError(
+            "no accuracies of a run within its budget",
+            where="grokking_times",
+            got=f"accuracies from {min(train.min(), validation.min()):g} to {max(train.max(), validation.max()):g}, "
+            f"chance {chance:g}, last record {steps[-1]}, budget {budget}",
+            expected="accuracies in [0, 1], chance in [0, 1), no record after the budget",
+        )
+    area = gap_area(steps, train, validation)
+    late = steps >= budget / 1.1
+    kept = bool(late.any() and (validation[late] >= limits.validation).mean() >= 0.8)
+    memorised, generalised = (
+        _passage(steps, train, limits.train),
+        _passage(steps, validation, limits.validation),
+    )
+    t_gen = None if generalised is None else int(steps[generalised])
+    if memorised is None:
+        return GrokkingTimes(None, t_gen, None, None, None, False, None, area, kept, "not fitted")
+    t_mem, v_mem = int(steps[memorised]), (float(validation[memorised]) - chance) / (1 - chance)
+    # Of a passage first seen at record t, all that is known is that it came after the record before.
+    before = math.log10(_earliest(steps, memorised))
+    at = math.log10(t_mem)
+    label: Label
+    if generalised is None or t_gen is None:
+        label = "memorised only" if budget >= limits.ratio * t_mem else "indeterminate"
+        least = math.log10(budget) - at
+        return GrokkingTimes(t_mem, None, least, least, math.inf, True, v_mem, area, kept, label)
+    if t_gen < limits.ratio * t_mem:
+        label = "prompt"
+    else:
+        label = "grokking" if v_mem <= limits.memorised else "slow tail"
+    low = math.log10(_earliest(steps, generalised)) - at
+    return GrokkingTimes(
+        t_mem,
+        t_gen,
+        math.log10(t_gen / t_mem),
+        low,
+        math.log10(t_gen) - before,
+        False,
+        v_mem,
+        area,
+        kept,
+        label,
+    )
+
+
+def fragility(
+    steps: Int[np.ndarray, " n"],
+    train: Float[np.ndarray, " n"],
+    validation: Float[np.ndarray, " n"],
+    *,
+    budget: int,
+    chance: float,
+) -> Fragility:
+    """The label under training thresholds {.95, .99, .999}, validation {.8, .9} and ratios {3, 5, 10}.
+
+    >>> steps = np.arange(1, 101)
+    >>> late = np.where(steps >= 40, 1.0, 0.0)
+    >>> found = fragility(steps, np.where(steps >= 10, 1.0, 0.0), late, budget=100, chance=0.0)
+    >>> found.fragile, found.labels[0.99, 0.9, 5.0], found.labels[0.99, 0.9, 3.0]
+    (True, 'prompt', 'grokking')
+    """
+    usual = Thresholds()
+    labels = {
+        (a, b, c): grokking_times(
+            steps,
+            train,
+            validation,
+            budget=budget,
+            chance=chance,
+            thresholds=replace(usual, train=a, validation=b, ratio=c),
+        ).label
+        for a, b, c in product((0.95, 0.99, 0.999), (0.8, 0.9), (3.0, 5.0, 10.0))
+    }
+    reference = labels[usual.train, usual.validation, usual.ratio]
+    return Fragility(labels, sum(label == reference for label in labels.values()) / len(labels))
+
+
+def delay_summary(
+    delays: Float[np.ndarray, " r"], censored: Bool[np.ndarray, " r"], *, horizon: float | None = None
+) -> DelaySummary:
+    """Kaplan-Meier median and restricted mean of the delays of one group.
+
+        E min(D, h) = h - integral up to h of (1 - S),    variance k/(k-1) sum_j A_j^2 d_j / (n_j (n_j - d_j)),
+
+    S the Kaplan-Meier curve, A_j its area from event j to h, d_j of n_j runs at risk, k events;
+    bounds with Student's t of k - 1. Without censoring before h these are the mean and its usual interval.
+    The median is `statistics.kaplan_meier_median`. With few events the bounds of the mean are
+    conservative: for normal D they cover .95 to .98 with 8 runs and .96 to .99 with 5, with or
+    without a third of them censored.
+
+    Args:
+        delays: D of each run, or its lower bound.
+        horizon: give groups that are compared the same one; the largest delay by default.
+
+    Raises:
+        MeasurementError: no runs, delays that are not finite, or a horizon beyond the largest delay
+            if that is censored: the curve is unknown there.
+
+    Source: Kaplan and Meier 1958; Irwin 1949 (restricted mean); Brookmeyer and Crowley 1982 (median).
+
+    >>> found = delay_summary(np.array([1.0, 2.0, 3.0]), np.array([False, False, True]))
+    >>> found.median, found.restricted_mean
+    (2.0, 2.0)
+    """
+    from scipy import stats  # measuring runs do without it
+
+    from universality.statistics import kaplan_meier_median
+
+    _checked_delays("delay_summary", delays, censored)
+    largest = float(delays.max())
+    until = largest if horizon is None else horizon
+    if until > largest and censored[delays == largest].any():
+        raise MeasurementError(
+            "a restricted mean beyond what was observed",
+            where="delay_summary",
+            got=f"horizon {until:g}, but the largest delay {largest:g} is censored",
+            do="give a horizon that every group reaches",
+        )
+    # The median only needs the order, and its bounds with it: any rising map of D to positive numbers.
+    scale = max(1.0, float(np.abs(delays).max()))
+    survival = kaplan_meier_median(np.exp(delays / scale).tolist(), censored.tolist())
+
+    def back(value: float) -> float:
+        # To the delay itself, so that no rounding of exp and log stays.
+        if not 0 < value < math.inf:
+            return math.inf if value > 0 else -math.inf
+        return float(delays[np.abs(delays - scale * math.log(value)).argmin()])
+
+    times, at_risk, events = _table(delays, censored, until)
+    curve = np.cumprod(1 - events / at_risk)
+    # area[j]: of the curve from event j to the horizon.
+    pieces = np.diff(np.append(times, until)) * curve
+    area = np.cumsum(pieces[::-1])[::-1]
+    mean = float(times[0] + area[0]) if len(times) else until
+    low = high = None
+    k = int(events.sum())
+    if k >= 2:
+        some_left = at_risk > events  # the last event of all: no area lies beyond it
+        terms = (area**2 * events)[some_left] / (at_risk * (at_risk - events))[some_left]
+        half = float(stats.t.ppf(0.975, k - 1)) * math.sqrt(k / (k - 1) * float(terms.sum()))
+        low, high = mean - half, mean + half
+    return DelaySummary(
+        None if survival.median is None else back(survival.median),
+        back(survival.low),
+        back(survival.high),
+        mean,
+        low,
+        high,
+        until,
+        len(delays),
+        int(censored.sum()),
+    )
+
+
+def permutation_logrank(
+    first: Float[np.ndarray, " a"],
+    first_censored: Bool[np.ndarray, " a"],
+    second: Float[np.ndarray, " b"],
+    second_censored: Bool[np.ndarray, " b"],
+    generator: np.random.Generator,
+    permutations: int = 10_000,
+) -> LogRank:
+    """Whether two groups of delays have one distribution, with any pattern of ties and censoring.
+
+    Observed less expected events of the first group are the sum of scores c_i - H(D_i) over it, where c_i is 1
+    for a run that generalised and H is the Nelson-Aalen hazard of all runs. With the division into
+    groups drawn anew, z = sum / sqrt(a b var(scores) / (a + b)), p two-sided. All divisions are taken
+    where there are at most 20,000 of them, else `permutations` with one added to both counts.
+
+    Exact where both groups have the same budget; a difference in the distribution of censoring
+    alone can make it reject.
+
+    Raises:
+        MeasurementError: an empty group, delays that are not finite, or no run that generalised.
+
+    Source: Mantel 1966; Peto and Peto 1972 (scores).
+
+    >>> early, late, none = np.arange(1.0, 5.0), np.arange(6.0, 10.0), np.zeros(4, dtype=bool)
+    >>> permutation_logrank(early, none, late, none, np.random.default_rng(0)).p  # 2 of 70 divisions
+    0.02857...
+    """
+    where = "permutation_logrank"
+    _checked_delays(where, first, first_censored)
+    _checked_delays(where, second, second_censored)
+    delays = np.concatenate([first, second])
+    censored = np.concatenate([first_censored, second_censored])
+    if censored.all():
+        raise MeasurementError(
+            "two groups in which nothing happened cannot be told apart",
+            where=where,
+            got="every delay censored",
+            expected="at least one run that generalised",
+        )
+    a, total = len(first), len(delays)
+    times, at_risk, events = _table(delays, censored, math.inf)
+    hazard = np.append(0.0, np.cumsum(events / at_risk))
+    scores = ~censored - hazard[np.searchsorted(times, delays, side="right")]
+    scores -= scores.mean()  # 0 but for rounding
+    observed = float(scores[:a].sum())
+    spread = a * (total - a) / total * float(scores.var(ddof=1))
+    if not spread > 1e-24:
+        return LogRank(0.0, 1.0, True)  # every delay the same
+    # Divisions that tie with the observed one must not fall out by rounding.
+    bound = abs(observed) - 1e-9 * math.sqrt(spread)
+    exact = math.comb(total, a) <= ENUMERATED
+    if exact:
+        sums = scores[np.array(list(combinations(range(total), a)))].sum(axis=1)
+        p = float((np.abs(sums) >= bound).mean())
+    else:
+        if permutations < 1:
+            raise MeasurementError("a null needs permutations", where=where, got=str(permutations))
+        sums = np.array([generator.permutation(scores)[:a].sum() for _ in range(permutations)])
+        p = float(1 + (np.abs(sums) >= bound).sum()) / (1 + permutations)
+    return LogRank(observed / math.sqrt(spread), p, exact)
+
+
+def _passage(steps: NDArray[np.int64], values: NDArray[np.float64], level: float) -> int | None:
+    """Index of the first sustained record."""
+    reached = values >= level
+    for index in np.flatnonzero(reached):
+        step = steps[index]
+        if step < 1:
+            continue
+        near = (steps >= step) & (steps <= 1.1 * step)
+        if reached[near].mean() >= 0.8:
+            return int(index)
+    return None
+
+
+def _earliest(steps: NDArray[np.int64], index: int) -> int:
+    """The first step at which a passage that record `index` shows can have happened."""
+    return max(1, int(steps[index - 1]) + 1) if index else 1
+
+
+def _table(
+    delays: NDArray[np.float64], censored: NDArray[np.bool_], until: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Times of events before or at `until`, runs at risk and events there. Censored runs are at risk at their time."""
+    times = np.unique(delays[~censored & (delays <= until)])
+    at_risk = (delays[None] >= times[:, None]).sum(axis=1).astype(float)
+    events = (~censored[None] & (delays[None] == times[:, None])).sum(axis=1).astype(float)
+    return times, at_risk, events
+
+
+def _checked(where: str, steps: NDArray[np.int64], *series: NDArray[np.float64]) -> None:
+    if len(steps) == 0 or any(values.shape != steps.shape for values in series):
+        raise MeasurementError(
+            "records do not match",
+            where=where,
+            got=f"{len(steps)} steps, {', '.join(str(len(v)) for v in series)} values",
+            expected="as many values as steps, at least one",
+        )
+    if (np.diff(steps) <= 0).any() or steps[0] < 0:
+        raise MeasurementError("steps must rise from 0 or later", where=where, got=str(steps[:10].tolist()))
+    if not all(np.isfinite(values).all() for values in series):
+        raise MeasurementError(
+            "accuracies are not finite",
+            where=where,
+            got="NaN or infinity",
+            do="a run that diverged has no times",
+        )
+
+
+def _checked_delays(where: str, delays: NDArray[np.float64], censored: NDArray[np.bool_]) -> None:
+    if len(delays) == 0 or censored.shape != delays.shape or not np.isfinite(delays).all():
+        raise MeasurementError(
+            "a group of delays without meaning",
+            where=where,
+            got=f"{len(delays)} delays, {len(censored)} flags, {int((~np.isfinite(delays)).sum())} not finite",
+            expected="one finite delay and one flag for each run, at least one",
+            do="leave out runs that were not fitted",
+        )

@@ -1,0 +1,475 @@
+"""Spectra: effective ranks, the decay of an ordered spectrum, and heavy tails by maximum likelihood.
+
+n: rows. d: columns. k: values of a spectrum. Singular values s of X and eigenvalues l = s^2 of X^T X
+are named where it matters: the two give different effective ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+from torch import Tensor
+
+from universality.errors import MeasurementError
+
+Floats = NDArray[np.float64]
+
+CANDIDATES = 60
+"""Most values of x_min that are tried, evenly spaced over the ordered data."""
+
+LEAST_TAIL = 50
+"""Fewest values of a tail: below, alpha is biased and the test of fit has no power (Clauset et al. 2009)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampledSpectrum:
+    """A statistic of the covariance of which the rows are a sample; `corrected` is the interval's centre."""
+
+    estimate: float
+    corrected: float
+    low: float
+    high: float
+    level: float
+    blocks: int
+    supported: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """lambda_k ~ k^-exponent over `window`; `halves` are the exponents of its two halves in log rank."""
+
+    exponent: float
+    low: float
+    high: float
+    level: float
+    window: tuple[int, int]
+    halves: tuple[float, float]
+    correlation: float
+    residual: float
+    r2: float
+    supported: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Log-likelihood ratio of the power law to `rival` (positive: for the power law), Vuong's p."""
+
+    rival: Literal["exponential", "lognormal"]
+    ratio: float
+    z: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """p(x) ~ x^-alpha for x >= xmin; bounds are None where too many bootstrap fits degenerate."""
+
+    alpha: float
+    low: float | None
+    high: float | None
+    level: float
+    xmin: float
+    tail: int
+    decades: float
+    distance: float
+    p: float
+    against: tuple[Comparison, ...]
+    supported: bool
+    reason: str
+
+
+def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
+    """exp(-sum p ln p), p = s / sum s, of singular values s (Roy and Vetterli 2007); 0 ln 0 = 0.
+
+    A matrix stands for its singular values, as it is: centre it first for a covariance. For the entropy of a
+    covariance's variances give its eigenvalues instead: that is another, smaller number. In [1, k].
+
+    Raises `MeasurementError` for values that are negative, not finite or all zero.
+
+    Cost: of a matrix, min(n, d)^2 max(n, d), float64.
+
+    >>> round(effective_rank(torch.ones(5)), 6), round(effective_rank(3 * torch.eye(4)), 6)
+    (5.0, 4.0)
+    """
+    s = _spectrum(values, "effective_rank")
+    p = s / s.sum()
+    return math.exp(torch.special.entr(p).sum().item())
+
+
+def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
+    """(sum l)^2 / sum l^2 of eigenvalues l of the covariance; a matrix X stands for those of X^T X.
+
+    In [1, k]; of n rows of a wide distribution it cannot exceed n: see `sampled_spectrum`.
+    Source: Gao and Ganguli 2015, arXiv:1503.08779. Errors and cost: as `effective_rank`.
+
+    >>> participation_ratio(torch.tensor([2.0, 1.0, 1.0, 0.0]))  # 16 / 6
+    2.666...
+    """
+    values_, matrix = _spectrum(values, "participation_ratio"), values.ndim == 2
+    v = values_ / values_.max()
+    eigenvalues = v.square() if matrix else v
+    return (eigenvalues.sum().square() / eigenvalues.square().sum()).item()
+
+
+def stable_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
+    """|X|_F^2 / |X|_2^2 = sum s^2 / max s^2 of singular values s (Rudelson and Vershynin 2007).
+
+    In [1, k]. Errors and cost: as `effective_rank`.
+
+    >>> stable_rank(torch.tensor([2.0, 1.0, 1.0]))
+    1.5
+    """
+    s = _spectrum(values, "stable_rank")
+    return (s / s.max()).square().sum().item()
+
+
+def sampled_spectrum(
+    X: Float[Tensor, "n d"],
+    statistic: Callable[[Float[Tensor, " k"]], float],
+    *,
+    blocks: int = 20,
+    level: float = 0.95,
+) -> SampledSpectrum:
+    """A statistic of the eigenvalues of the covariance, with its interval over independent rows.
+
+    The statistic gets the k = min(n - n / blocks, d) largest eigenvalues, descending, of the centred
+    covariance of all rows (theta) and of all but block g (theta_g). With G blocks (rows i with i mod G = g)
+
+        corrected = G theta - (G - 1) mean theta_g        bounds: corrected +- t_{G-1} se
+        se^2 = (G - 1)/G sum (theta_g - mean theta_g)^2
+
+    The correction removes the bias of order 1/n: sample spectra are wider than the truth (Marchenko
+    and Pastur), so ranks come out too small. Not supported where it exceeds half of the width of
+    the interval, n < 10 d or where the interval is not finite: rows are then too few for what is left. Coverage
+    of a supported 95 % interval was 92 to 97 % for the three ranks in simulation (86 to 89 % at n = 4 d). Smooth statistics only:
+    `stable_rank` when the two largest eigenvalues are close is not one. Rows must be
+    independent: shuffle nothing, but give one row for each independent unit.
+
+    Cost: n d^2 + (blocks + 1) d^3, float64, on the device of X.
+
+    Raises:
+        MeasurementError: fewer than 2 rows a block or 5 blocks, values that are not finite, constant rows.
+
+    Source: Tukey 1958; bias of sample eigenvalues: Lawley 1956.
+
+    >>> X = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([2.0, 1.0, 1.0])
+    >>> result = sampled_spectrum(X, participation_ratio)  # of (4, 1, 1): 36 / 18
+    >>> result.supported, result.low < 2 < result.high
+    (True, True)
+    """
+    where = "sampled_spectrum"
+    n, d = X.shape
+    if blocks < 5 or n < 2 * blocks:
+        raise MeasurementError(
+            "too few rows for a jackknife over blocks",
+            where=where,
+            got=f"{n} rows, {blocks} blocks",
+            expected="at least 5 blocks of at least 2 rows",
+        )
+    if not bool(torch.isfinite(X).all()):
+        raise MeasurementError("features are not finite", where=where)
+    # Centred once, so that an offset does not eat the digits of the sums below.
+    Z = X.double() - X.double().mean(0)
+    if not bool(Z.abs().max() > 1e-12 * X.double().abs().max()):
+        raise MeasurementError("all rows are equal", where=where)
+    owner = torch.arange(n, device=X.device) % blocks
+    counts = torch.bincount(owner, minlength=blocks)
+    sums = torch.zeros(blocks, d, dtype=torch.float64, device=X.device).index_add_(0, owner, Z)
+    total = Z.T @ Z
+    top = min(n - int(counts.max()) - 1, d)
+
+    def eigenvalues(second: Tensor, first: Tensor, rows: int) -> Tensor:
+        covariance = (second - torch.outer(first, first) / rows) / (rows - 1)
+        spectrum: Tensor = torch.linalg.eigvalsh(covariance)
+        return spectrum.flip(0)[:top].clamp_min(0)
+
+    theta = float(statistic(eigenvalues(total, sums.sum(0), n)))
+    without = []
+    for g in range(blocks):
+        part = Z[owner == g]
+        kept = n - len(part)
+        without.append(float(statistic(eigenvalues(total - part.T @ part, sums.sum(0) - sums[g], kept))))
+    mean = sum(without) / blocks
+    corrected = blocks * theta - (blocks - 1) * mean
+    variance = (blocks - 1) / blocks * sum((value - mean) ** 2 for value in without)
+    half = float(stats.t.ppf((1 + level) / 2, blocks - 1)) * math.sqrt(variance)
+    reason = ""
+    if not math.isfinite(corrected) or not math.isfinite(half):
+        reason = "the statistic is not finite"
+    elif n < 10 * d:
+        reason = f"{n} rows are too few for {d} columns"
+    elif abs(corrected - theta) > half:
+        reason = f"the correction for bias, {corrected - theta:.3g}, exceeds half of the interval"
+    return SampledSpectrum(
+        theta, corrected, corrected - half, corrected + half, level, blocks, not reason, reason
+    )
+
+
+def spectral_decay(values: Float[Tensor, " k"], first: int, last: int, *, level: float = 0.95) -> Decay:
+    """The exponent a of lambda_k ~ k^-a over the ranks first .. last (from 1), by regression in log-log.
+
+    Least squares of ln lambda_k on ln k, equal weight for each rank, which means that high ranks dominate.
+    Neighbours on a spectrum deviate together, so the standard error is multiplied by
+    sqrt((1 + r)/(1 - r)), r the lag-1 correlation of residuals corrected for its bias of -(1 + 3 r)/n
+    and held in [0, .95], and Student's t has n (1 - r)/(1 + r) - 2 degrees of freedom. Simulated coverage of 95 %:
+    95 to 96 % for independent deviations, 91 to 96 % for autoregressive ones of r = .5 and .8, 40 and 200 ranks. It says how well a line describes
+    *these* values; how far a new sample would move it says `sampled_spectrum` with this
+    exponent as the statistic.
+
+    Not supported, with a reason: under a decade of ranks or 10 of them; halves of the window (in log
+    rank) whose exponents differ by more than a fifth of the larger; r above .95. R^2 is given because
+    it is asked for: it cannot fail on anything monotone.
+
+    Cost: O(k log k).
+
+    Raises:
+        MeasurementError: a window outside the spectrum or of fewer than 5 ranks, values that are negative
+            or not finite, zeros in the window.
+
+    Source: Stringer et al. 2019 (Nature 571) for the practice; Quenouille 1952 for the effective size.
+
+    >>> k = torch.arange(1, 201, dtype=torch.float64)
+    >>> fit = spectral_decay(5 * k**-1.5, 10, 150)
+    >>> round(fit.exponent, 6), fit.supported
+    (1.5, True)
+    """
+    where = "spectral_decay"
+    spectrum = _spectrum(values, where).sort(descending=True).values.cpu().numpy()
+    if first < 1 or last > len(spectrum) or last - first < 4:
+        raise MeasurementError(
+            "no such window of ranks",
+            where=where,
+            got=f"ranks {first} .. {last} of {len(spectrum)}",
+            expected="at least 5 ranks within the spectrum, counted from 1",
+        )
+    chosen = spectrum[first - 1 : last]
+    if not chosen[-1] > 0:
+        raise MeasurementError(
+            "eigenvalues of the window are zero",
+            where=where,
+            got=f"{int((chosen == 0).sum())} of {len(chosen)}",
+            do="end the window at the rank of the matrix",
+        )
+    u, y = np.log(np.arange(first, last + 1)), np.log(chosen)
+    n, x = len(u), u - u.mean()
+    slope = float(x @ y / (x @ x))
+    left = y - y.mean() - slope * x
+    spread = float(left @ left)
+    # Exact data leave rounding only, whose correlation means nothing.
+    noise = spread > n * (1e-12 * max(1.0, float(np.abs(y).max()))) ** 2
+    raw = float(left[1:] @ left[:-1]) / spread if noise else 0.0
+    r = min(max(raw + (1 + 3 * raw) / n if noise else 0.0, 0.0), 0.95)
+    inflation = (1 + r) / (1 - r)
+    df = max(n / inflation - 2, 1.0)
+    half = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(spread / (n - 2) / float(x @ x) * inflation)
+    middle = (u[0] + u[-1]) / 2
+    halves = [
+        -float(np.polyfit(u[side], y[side], 1)[0]) for side in (u <= middle, u >= middle) if side.sum() > 1
+    ]
+    decades, reasons = float(u[-1] - u[0]) / math.log(10), []
+    if decades < 1 - 1e-9 or n < 10:
+        reasons.append(f"{n} ranks over {decades:.2f} decades")
+    if len(halves) < 2 or abs(halves[0] - halves[1]) > 0.2 * max(abs(h) for h in halves):
+        reasons.append(
+            f"the exponent is {halves[0]:.2f} in the first half and {halves[-1]:.2f} in the second"
+        )
+    if r >= 0.95:
+        reasons.append("residuals follow each other: the spectrum is not a line")
+    total = float(((y - y.mean()) ** 2).sum())
+    return Decay(
+        -slope,
+        -slope - half,
+        -slope + half,
+        level,
+        (first, last),
+        (halves[0], halves[-1]),
+        raw,
+        math.sqrt(spread / n),
+        1 - spread / total if total > 0 else 0.0,
+        not reasons,
+        "; ".join(reasons),
+    )
+
+
+def fit_tail(
+    values: Float[Tensor, " k"],
+    generator: torch.Generator,
+    *,
+    xmin: float | None = None,
+    draws: int = 200,
+    level: float = 0.95,
+) -> Tail:
+    """Is the upper tail of a density a power law, p(x) ~ x^-alpha for x >= xmin?
+
+        alpha = 1 + m / sum ln(x_i / xmin)        over the m values x_i >= xmin
+        xmin minimises the Kolmogorov-Smirnov distance of tail and fit (unless given)
+        p = share of bootstrap samples, each refitted, with a larger distance than the data
+        R = sum ln p_power(x_i) - ln p_rival(x_i),  z = R / (sqrt(m) sd),  p = erfc(|z| / sqrt 2)
+
+    A bootstrap sample draws each value from the fitted tail with probability m/k and else from the data
+    below xmin. Rivals, each fitted by maximum likelihood to x >= xmin: exponential; lognormal. The
+    lognormal contains the power law as a limit, so it never fits worse: it can win or tie.
+
+    The interval of alpha with xmin given is exact, (alpha - 1) chi2_{2m} / (2m) (the last for m >= 2);
+    with xmin chosen it is the basic bootstrap of ln(alpha - 1) with xmin chosen anew each time.
+
+    Supported means all of: m >= 50; the tail covers a decade; p >= .1; the exponential is worse at .1, and
+    the lognormal not better at .1. Without them alpha is a number that any matrix has: of Gaussian
+    512 x 128 matrices it is about 6.7. In simulation, 500 values: 90 to 97 % of Pareto tails are supported, no
+    exponential, 7 % of lognormals of sigma 1 and half of those of sigma 2, which cannot be told apart so. Values should be independent; eigenvalues repel each other, which makes the
+    distance smaller and p too large, so a supported tail of eigenvalues is necessary, not sufficient, evidence:
+    compare with a matrix of shuffled or fresh entries.
+
+    Cost: draws x 60 x k; memory 60 k. p has a standard error of at most 1 / (2 sqrt(draws)).
+
+    Raises:
+        MeasurementError: values that are not finite and positive, fewer than 10 different ones
+            in the tail, fewer than 50 draws.
+
+    Source: Clauset, Shalizi and Newman 2009, arXiv:0706.1062; Vuong 1989.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> x = torch.rand(2000, generator=generator, dtype=torch.float64) ** -0.5  # alpha = 1 + 1/.5
+    >>> tail = fit_tail(x, generator, xmin=1.0, draws=50)
+    >>> round(tail.alpha, 1), tail.supported
+    (3.0, True)
+    """
+    where = "fit_tail"
+    x = np.sort(_spectrum(values, where).cpu().numpy())
+    if draws < 50:
+        raise MeasurementError("too few bootstrap draws", where=where, got=str(draws), expected="50 or more")
+    if x[0] <= 0 or len(np.unique(x[x >= (xmin or 0)])) < 10:
+        raise MeasurementError(
+            "a tail wants positive values",
+            where=where,
+            got=f"{int((x <= 0).sum())} not positive, {len(np.unique(x[x >= (xmin or 0)]))} different in the tail",
+            expected="at least 10 different ones, all positive",
+            do="leave out the zero eigenvalues, saying how many",
+        )
+    alpha, chosen, distance = _tail(x, xmin)
+    tail, body = x[x >= chosen], x[x < chosen]
+    m, k = len(tail), len(x)
+    rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+    alphas, distances = np.empty(draws), np.empty(draws)
+    for i in range(draws):
+        above = int(rng.binomial(k, m / k)) if len(body) else k
+        fresh = chosen * rng.random(above) ** (-1 / (alpha - 1))
+        sample = np.sort(np.concatenate([fresh, rng.choice(body, k - above)] if len(body) else [fresh]))
+        alphas[i], _, distances[i] = _tail(sample, None if xmin is None else chosen)
+    p = float(np.mean(distances >= distance))
+    low: float | None
+    high: float | None
+    if xmin is not None:
+        # sum ln(x / xmin) is Gamma(m, alpha - 1), so 2 m (true - 1) / (alpha - 1) is chi-square with 2 m.
+        edges = stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], 2 * m) / (2 * m)
+        low, high = (1 + (alpha - 1) * float(edge) for edge in edges)
+    else:
+        logs = np.log(alphas - 1)
+        edges = 2 * math.log(alpha - 1) - np.quantile(logs, [(1 + level) / 2, (1 - level) / 2])
+        low, high = (1 + math.exp(float(edge)) for edge in edges)
+    against = (_vuong(tail, chosen, alpha, "exponential"), _vuong(tail, chosen, alpha, "lognormal"))
+    decades, reasons = math.log10(tail[-1] / chosen), []
+    if m < LEAST_TAIL:
+        reasons.append(f"{m} values in the tail")
+    if decades < 1:
+        reasons.append(f"the tail covers {decades:.2f} decades")
+    if p < 0.1:
+        reasons.append(f"a power law would fit better than this with probability {1 - p:.2f}")
+    if not (against[0].ratio > 0 and against[0].p < 0.1):
+        reasons.append("not better than an exponential")
+    if against[1].ratio < 0 and against[1].p < 0.1:
+        reasons.append("a lognormal is better")
+    return Tail(
+        alpha, low, high, level, chosen, m, decades, distance, p, against, not reasons, "; ".join(reasons)
+    )
+
+
+def _spectrum(values: Tensor, where: str) -> Tensor:
+    """Singular values of a matrix, or the given values; float64, not negative, not all zero."""
+    if values.ndim not in (1, 2) or values.numel() == 0:
+        raise MeasurementError("a spectrum or a matrix", where=where, got=f"shape {list(values.shape)}")
+    if not bool(torch.isfinite(values).all()):
+        raise MeasurementError("values are not finite", where=where)
+    spectrum = values.detach().double()
+    if values.ndim == 2:
+        spectrum = torch.linalg.svdvals(spectrum)
+    if bool((spectrum < 0).any()) or not bool((spectrum > 0).any()):
+        raise MeasurementError(
+            "a spectrum must be positive",
+            where=where,
+            got=f"minimum {spectrum.min().item():g}, maximum {spectrum.max().item():g}",
+            do="give singular values, or eigenvalues of a positive semidefinite matrix, with rounding set to zero",
+        )
+    return spectrum
+
+
+def _tail(x: Floats, xmin: float | None) -> tuple[float, float, float]:
+    """(alpha, xmin, KS distance) of sorted x; xmin, unless given, with the least distance."""
+    k = len(x)
+    logs = np.log(x)
+    if xmin is not None:
+        first = np.array([np.searchsorted(x, xmin)])
+        start = np.array([math.log(xmin)])
+    else:
+        # A candidate leaves at least 10 values; the first of equal ones, so that ties stay together.
+        first = np.unique(np.searchsorted(x, x[np.linspace(0, k - 10, CANDIDATES).astype(int)]))
+        start = logs[first]
+    sums = np.cumsum(logs[::-1])[::-1]
+    m = k - first
+    mean = sums[first] / m - start
+    usable = mean > 1e-12
+    first, start, m, mean = first[usable], start[usable], m[usable], mean[usable]
+    best = (math.nan, math.nan, math.inf)
+    for f, s, count, average in zip(first.tolist(), start.tolist(), m.tolist(), mean.tolist(), strict=True):
+        fitted = -np.expm1(-(logs[f:] - s) / average)
+        steps = np.arange(count + 1) / count
+        distance = max(float((steps[1:] - fitted).max()), float((fitted - steps[:-1]).max()))
+        if distance < best[2]:
+            best = (1 + 1 / average, math.exp(s), distance)
+    return best[0], float(x[np.searchsorted(x, best[1] * (1 - 1e-12))]) if xmin is None else xmin, best[2]
+
+
+def _vuong(x: Floats, xmin: float, alpha: float, rival: Literal["exponential", "lognormal"]) -> Comparison:
+    """Likelihood ratio of the power law to a rival, both normalised to x >= xmin (Vuong 1989)."""
+    logs = np.log(x / xmin)
+    power = math.log(alpha - 1) - alpha * logs  # densities of x / xmin
+    if rival == "exponential":
+        mean = float((x / xmin - 1).mean())
+        other = -math.log(mean) - (x / xmin - 1) / mean
+    else:
+
+        def density(p: Floats) -> Floats:
+            mu, sigma = p[0], math.exp(p[1])
+            z = (logs - mu) / sigma
+            tail = special.log_ndtr(mu / sigma)  # ln P(ln x > 0)
+            return np.asarray(-logs - z * z / 2 - math.log(sigma * math.sqrt(2 * math.pi)) - tail)
+
+        # A power law is the limit mu -> -infinity, sigma^2 = -mu / (alpha - 1): bounded, or it never ends.
+        starts = [(logs.mean(), math.log(logs.std())), (-10.0, 0.5 * math.log(10 / (alpha - 1)))]
+        found = min(
+            (
+                optimize.minimize(
+                    lambda p: -float(density(p).sum()),
+                    start,
+                    method="L-BFGS-B",
+                    bounds=[(-100.0, 100.0), (-5.0, 5.0)],
+                )
+                for start in starts
+            ),
+            key=lambda result: float(result.fun),
+        )
+        other = density(found.x)
+    difference = power - other
+    ratio, sd = float(difference.sum()), float(difference.std())
+    z = ratio / (math.sqrt(len(x)) * sd) if sd > 0 else 0.0
+    return Comparison(rival, ratio, z, math.erfc(abs(z) / math.sqrt(2)))

@@ -1,5 +1,6 @@
 """Captured features are what the modules put out; the network is left as it was found; what is unclear is refused."""
 
+from importlib import import_module
 from inspect import unwrap
 
 import pytest
@@ -8,7 +9,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from universality.errors import MeasurementError
-from universality.measures import capture as module
 from universality.measures.capture import capture
 
 
@@ -68,7 +68,7 @@ def test_names_come_in_the_order_in_which_the_modules_run(net):
 def test_rows_keep_their_order_over_several_passes(net, monkeypatch):
     x = rows(17)
     at_once = capture(net, {"relu": net.relu}, net.readout, x)
-    monkeypatch.setattr(module, "ROWS", 5)
+    monkeypatch.setattr(import_module("universality.measures.capture"), "ROWS", 5)
     for name, features in capture(net, {"relu": net.relu}, net.readout, x).items():
         torch.testing.assert_close(features, at_once[name])
 

@@ -46,6 +46,25 @@ FROZEN: dict[str, Options] = {
     },
     "status": {"--help": (None, 0), "folder": (None, None)},
     "report": {"--help": (None, 0), "folder": (None, None)},
+    "compare": {
+        "--help": (None, 0),
+        "first": (None, None),
+        "second": (None, None),
+        "--out": (None, None),
+        "--allow-versions": (False, 0),
+    },
+    "leaderboard": {
+        "--help": (None, 0),
+        "places": (None, "*"),
+        "--out": (None, None),
+        "--write": (None, None),
+    },
+    "check": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "targets": (None, "+"),
+    },
     "data": {"--help": (None, 0)},
     "data fetch": {
         "--help": (None, 0),
@@ -164,6 +183,8 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["run", "--timeout", "1h"], "argument --timeout: a number of seconds above 0, got '1h'"),
         (["list", "models"], "argument what: invalid choice: 'models'"),
         (["status"], "the following arguments are required: folder"),
+        (["compare", "a"], "the following arguments are required: B"),
+        (["check"], "the following arguments are required: DIR|NAME"),
         (["data"], "the following arguments are required: ACTION"),
         (["data", "fetch"], "the following arguments are required: task"),
     ],
@@ -251,7 +272,9 @@ def test_a_device_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[s
     assert err.startswith("error: the device cannot be used\n  where: --device gpu\n")
 
 
-@pytest.mark.parametrize("command", [["run"], ["list"], ["data", "fetch", "digits"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["run"], ["list"], ["check", "mlp"], ["data", "fetch", "digits"]], ids=" ".join
+)
 def test_a_plugin_folder_that_does_not_exist_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str]
 ) -> None:
@@ -259,9 +282,12 @@ def test_a_plugin_folder_that_does_not_exist_is_refused(
     assert err.startswith("error: no such plugin folder\n")
 
 
-@pytest.mark.parametrize("command", ["status", "report"])
+@pytest.mark.parametrize(
+    "command",
+    ["status nowhere", "report nowhere", "compare nowhere nowhere", "leaderboard nowhere", "check ./nowhere"],
+)
 def test_a_folder_without_results_is_refused_without_torch(tmp_path: Path, command: str) -> None:
-    result = run_command(command, "nowhere", cwd=tmp_path, code=WITHOUT_TORCH)
+    result = run_command(*command.split(), cwd=tmp_path, code=WITHOUT_TORCH)
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert "nowhere" in result.stderr
@@ -373,8 +399,27 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
     monkeypatch.setattr(benchmark, "run_all", never)
     assert cli.main(arguments) == 0
     assert "9 runs, 9 stored, 0 to train" in capsys.readouterr().err
-    report = run_command("report", str(folder), cwd=tmp_path, code=WITHOUT_TORCH, MPLCONFIGDIR=str(tmp_path))
-    assert (report.returncode, report.stderr) == (0, "")
+    for command in (["report"], ["compare", str(folder)], ["leaderboard"], ["check"]):
+        reading = run_command(
+            *command, str(folder), cwd=tmp_path, code=WITHOUT_TORCH, MPLCONFIGDIR=str(tmp_path)
+        )
+        assert (reading.returncode, reading.stderr) == (0, ""), command
+
+
+def test_check_tells_folders_from_plugins(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy_other").mkdir()
+    assert cli.main(["check", "toy_other", "--plugins", str(toys)]) == 1
+    assert "holds no manifest.json" in capsys.readouterr().out, "a folder of that name is what is meant"
+    assert cli.main(["check", "toy_net[width=5]", "--plugins", str(toys)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("architecture toy_net[width=5]\n  ok ")
+    err = refused(capsys, "check", "toy_nte", "--plugins", str(toys))
+    assert err.startswith("error: unknown folder, architecture, task or phenomenon 'toy_nte'\n")
+    assert "did you mean 'toy_net'" in err
+    assert refused(capsys, "check", "toy_net[width=0]").startswith("error: a toy needs width\n")
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:

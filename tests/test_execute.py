@@ -8,16 +8,18 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from universality import registry
 from universality.errors import DeviceUnavailable, UniversalityError
 from universality.execute import Event, jobs, local, run_all
 from universality.leases import Leases
+from universality.registry import component
 from universality.spec import Component, Recipe, RunSpec
 from universality.store import Store
 
@@ -78,6 +80,8 @@ def main(connection, settings):
 class Job:
     spec: RunSpec
     observe: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
+    stack: int = 1
 
 
 def a_job(act: str = "trains", seed: int = 0) -> Job:
@@ -369,6 +373,7 @@ class Job:
     def __init__(self, act):
         self.spec = RunSpec(Component("mlp"), Component(act), Recipe(steps=10, lr=0.1), 0)
         self.observe = {{"loss": (0, 10)}}
+        self.seconds, self.stack = 0.0, 1
 
 if __name__ == "__main__":
     local._PRELOAD = []
@@ -422,3 +427,179 @@ def test_no_more_slots_are_offered_than_this_process_has_cores() -> None:
         [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "1"
+
+
+# ------------------------------------------------------------------------------------ groups
+
+
+def stack_of(*acts: str, stack: int = 8, seconds: float = 1.0) -> list[Job]:
+    """Runs that may be trained side by side; what a member does is told by its seed, see `ACTS`."""
+    jobs = [a_job("group", seed=ACTS.index(act) + 10 * n) for n, act in enumerate(acts)]
+    for job in jobs:
+        job.stack, job.seconds = stack, seconds
+    return jobs
+
+
+ACTS = ("trains", "dies", "hangs", "fails")
+
+GROUP_WORKER = """
+import os, signal, time
+from pathlib import Path
+import numpy as np
+from universality.spec import RunSpec
+from universality.store import Recording, Store
+
+def main(connection, settings):
+    store, scratch = Store.open(Path(settings["store_root"])), Path(settings["data_root"])
+    while (message := connection.recv()) is not None:
+        members = message.get("members") or [message]
+        specs = [RunSpec.from_record(job["spec"]) for job in members]
+        with open(scratch / "groups", "a") as file:
+            file.write(" ".join(str(spec.seed) for spec in specs) + "\\n")
+        for spec, job in zip(specs, members):
+            act = ("trains", "dies", "hangs", "fails")[spec.seed % 10]
+            if act == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif act == "hangs":
+                time.sleep(600)
+            elif act == "trains":
+                store.publish(Recording(spec=spec, state="done", series={}, arrays={}, seconds=0.0,
+                                        observed=job["observe"], facts={"slot": settings.get("slot")}))
+            state = "failed" if act == "fails" else "done"
+            connection.send({"state": state, "run_id": spec.id, "seconds": 0.0, "message": "bad", "traceback": ""})
+"""
+
+
+@pytest.fixture
+def grouped(bench: Bench) -> Bench:
+    (bench.scratch.parent / "code" / "group_worker.py").write_text(GROUP_WORKER)
+    return bench
+
+
+def run_grouped(bench: Bench, asked: list[Job], **kwargs: Any) -> tuple[list[str], list[list[int]]]:
+    """States in order, and the seeds of every group that a worker was given."""
+    states = bench.run(asked, target="group_worker:main", **kwargs)
+    lines = (bench.scratch / "groups").read_text().splitlines()
+    return [states[job.spec.id] for job in asked], [[int(s) for s in line.split()] for line in lines]
+
+
+@pytest.mark.parametrize("slots", [0, 1])
+def test_runs_like_each_other_go_to_one_worker_up_to_the_size_of_a_stack(grouped: Bench, slots: int) -> None:
+    asked = stack_of(*["trains"] * 5, stack=3)
+    others = [
+        a_job("other"),
+        Job(replace(asked[0].spec, recipe=Recipe(steps=11, lr=0.1)), {"loss": (0,)}, 1.0, 3),
+    ]
+    states, groups = run_grouped(grouped, [*asked, *others], slots=slots)
+    assert set(states) == {"done"}
+    assert sorted(map(len, groups)) == [1, 1, 2, 3]
+    assert [0, 10, 20] in groups
+
+
+def test_rates_and_decays_may_differ_within_a_stack(grouped: Bench) -> None:
+    asked = stack_of("trains", "trains")
+    asked[1].spec = replace(asked[1].spec, recipe=Recipe(steps=10, lr=0.2, weight_decay=0.5))
+    assert run_grouped(grouped, asked, slots=1)[1] == [[0, 10]]
+
+
+def test_no_stack_takes_more_than_its_share_of_the_work(grouped: Bench) -> None:
+    states, groups = run_grouped(grouped, stack_of(*["trains"] * 8), slots=2)
+    assert set(states) == {"done"}
+    # Half of what is left, each time: 4 of 8 jobs, 2 of 4, and the last two alone.
+    assert sorted(map(len, groups)) == [1, 1, 2, 4]
+
+
+def test_a_stack_that_is_killed_is_trained_one_by_one_and_charges_nobody_but_the_killer(
+    grouped: Bench,
+) -> None:
+    asked = stack_of("trains", "dies", "trains")
+    states, groups = run_grouped(grouped, asked, slots=1)
+    assert states == ["done", "crashed", "done"]
+    # The first had been published before the worker died.
+    assert groups == [[0, 11, 20], [11], [11], [20]]
+    assert [len(grouped.store.failures(job.spec.id)) for job in asked] == [0, 2, 0]
+    assert grouped.kinds(asked[0]) == ["started", "done"]
+    assert grouped.kinds(asked[2]) == ["started", "retrying", "started", "done"]
+    assert list((grouped.root / "claims").iterdir()) == []
+
+
+def test_a_stack_over_its_limit_is_trained_one_by_one(grouped: Bench) -> None:
+    asked = stack_of("trains", "hangs", "trains")
+    states, groups = run_grouped(grouped, asked, slots=1, timeout_s=0.7)
+    assert states == ["done", "timeout", "done"]
+    assert groups == [[0, 12, 20], [12], [20]]
+    (failure,) = grouped.store.failures(asked[1].spec.id)
+    assert failure.kind == "timeout"
+
+
+def test_a_member_that_fails_is_its_own_failure(grouped: Bench) -> None:
+    asked = stack_of("trains", "fails", "trains")
+    states, groups = run_grouped(grouped, asked, slots=1)
+    assert (states, groups) == (["done", "failed", "done"], [[0, 13, 20]])
+
+
+def test_what_another_process_holds_or_has_stored_does_not_join_a_stack(
+    grouped: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_LOOK_AGAIN", 0.05)
+    asked = stack_of("trains", "trains", "trains", "trains")
+    grouped.run(asked[1:2], target="group_worker:main", slots=0)
+    other = Leases(grouped.root / "claims")
+    other.claim(asked[2].spec.id)
+
+    def release(event: Event) -> None:
+        if event.kind == "done":
+            other.release(asked[2].spec.id)
+
+    states, groups = run_grouped(grouped, asked, slots=1, on_event=release)
+    other.close()
+    assert set(states) == {"done"}
+    assert groups == [[10], [0, 30], [20]]
+
+
+def test_every_worker_knows_its_slot(grouped: Bench) -> None:
+    asked = stack_of("trains", "trains", stack=1)
+    run_grouped(grouped, asked, slots=1)
+    found = [grouped.store.trajectory(job.spec.id, job.observe) for job in asked]
+    assert [run.facts["slot"] for run in found if run is not None] == [0, 0]
+
+
+def real_jobs(address: str, *observed: dict[str, tuple[int, ...]]) -> list[Job]:
+    """Short trainings of one architecture that the built-in worker may stack."""
+    parts = registry.resolve("architecture", address), registry.resolve("task", "digits[subset=20]")
+    recipe = Recipe(steps=4, lr=0.1)
+    return [
+        Job(RunSpec(component(parts[0]), component(parts[1]), recipe, seed), observe, 1.0, 4)
+        for seed, observe in enumerate(observed)
+    ]
+
+
+def test_the_worker_publishes_every_member_of_a_stack_as_it_does_alone(bench: Bench, tmp_path: Path) -> None:
+    asked = real_jobs("mlp[width=5,depth=1]", {"accuracy": (0, 4)}, {"weights": (4,)}, {})
+    Store.create(tmp_path / "alone")
+    stacked = bench.run(asked, slots=0, target=local.WORKER)
+    singles = bench.run(
+        [replace(job, stack=1) for job in asked],
+        slots=0,
+        target=local.WORKER,
+        store_root=tmp_path / "alone",
+    )
+    assert set(stacked.values()) == set(singles.values()) == {"done"}
+    for job in asked:
+        pair = [
+            Store.open(root).trajectory(job.spec.id, job.observe) for root in (bench.root, tmp_path / "alone")
+        ]
+        assert [run.facts["engine"]["members"] for run in pair if run is not None] == [3, 1]
+        files = [run.folder / "arrays.safetensors" for run in pair if run is not None]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_member_whose_probe_raises_fails_alone(bench: Bench) -> None:
+    asked = real_jobs("mlp[width=5,depth=1]", {"accuracy": (0,)}, {"no_such_probe": (0,)}, {"accuracy": (4,)})
+    assert list(bench.run(asked, slots=0, target=local.WORKER).values()) == ["done", "failed", "done"]
+    (failure,) = bench.store.failures(asked[1].spec.id)
+    assert "no_such_probe" in failure.message
+    assert "Traceback" in failure.traceback
+    run = bench.store.trajectory(asked[0].spec.id, asked[0].observe)
+    assert run is not None
+    assert run.facts["engine"]["members"] == 1

@@ -36,7 +36,18 @@ FLOORS: dict[int, set[str]] = {
     3: {"training", "probes", "phenomena", "checks"},
     4: {"plan", "measure", "worker", "execute"},
     5: {"verdicts"},
-    6: {"report", "progress", "status", "listing", "fetching"},
+    6: {
+        "report",
+        "progress",
+        "status",
+        "listing",
+        "fetching",
+        "resultset",
+        "compare",
+        "leaderboard",
+        "audit",
+        "conformance",
+    },
     7: {"benchmark", "cli", "__main__"},
 }
 """Modules and subpackages directly below the package (the empty name) by floor. A module imports from
@@ -139,7 +150,21 @@ def test_the_walk_sees_imports_in_functions_relative_ones_and_submodules(
 
 @pytest.mark.parametrize(
     "module",
-    ["report", "verdicts", "statistics", "status", "columns", "store", "records", "suite", "execute", "cli"],
+    [
+        *(
+            "report",
+            "verdicts",
+            "statistics",
+            "status",
+            "columns",
+            "store",
+            "records",
+            "suite",
+            "execute",
+            "cli",
+        ),
+        *("resultset", "compare", "leaderboard", "audit"),
+    ],
 )
 def test_what_reads_and_what_supervises_never_loads_torch(module: str, tmp_path: Path) -> None:
     code = (

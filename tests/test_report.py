@@ -1,5 +1,6 @@
 """Tables survive a round trip; figures carry the data, labels and bounds they were given."""
 
+import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -149,7 +150,7 @@ def test_the_table_is_plain_text_outside_a_terminal() -> None:
 
 
 def test_the_table_is_plain_text_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     stream = Terminal()
     tables.print_table(universality(judge(RECORDS)), FACTS, stream)
     assert len(stream.getvalue().splitlines()) == 3

@@ -24,7 +24,8 @@ from universality.records import CellRecord
 from universality.report import print_summary, rebuild
 from universality.store import Store
 from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite, check_name
-from universality.worker import configure, find_device
+from universality.training.ensemble import most_members
+from universality.worker import configure, find_device, gpus
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     device = find_device(options.device)
     root = data_root(options.data_root)
     plan = Planner(root).add_suite(suite)
-    slots = default_slots() if options.workers is None else options.workers
+    slots = default_slots(gpus(device)) if options.workers is None else options.workers
     workers = f"{slots} {device.type} worker(s)" if slots else "this process"
     if options.dry_run:
         describe(plan, slots, workers)
@@ -97,6 +98,10 @@ def train(
 ) -> None:
     """Train the jobs, longest first, so that no long one is left to a single worker at the end."""
     ordered = sorted(todo, key=lambda job: -job.seconds)
+    for job in ordered:
+        job.stack = most_members(
+            job.parameters, job.data_bytes, job.seconds, on_gpu=device.startswith("cuda")
+        )
     progress = Progress({job.spec.id: job.seconds for job in ordered}, slots)
     try:
         run_all(
@@ -153,5 +158,6 @@ def _write_plan(
         },
         "cells": [record.id for record in records],
         "runs": {run_id: job.observe for run_id, job in plan.jobs.items()},
+        "specs": {run_id: job.spec.record() for run_id, job in plan.jobs.items()},
     }
     store.write(store.layout.plan, encode_json(content).decode())

@@ -1,4 +1,5 @@
-"""The command line. Exit codes: 0 clean, 1 what was asked fell short, 2 bad usage, 3 finished with failures."""
+"""The command line. Exit codes: 0 clean, 1 what was asked differs or fell short, 2 bad usage, 3 finished with
+failures."""
 
 from __future__ import annotations
 
@@ -67,6 +68,51 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="tables and figures of a results folder, anew")
     report.add_argument("folder", type=Path)
 
+    compare = commands.add_parser(
+        "compare",
+        help="two result sets: which verdicts flipped, which effects changed",
+        description="Join two result sets cell by cell, from their measurements. Exits with 1 where a verdict "
+        "flipped or a claim is validated in one set only.",
+    )
+    compare.add_argument("first", type=Path, metavar="A", help="a results folder, before")
+    compare.add_argument("second", type=Path, metavar="B", help="a results folder, after")
+    compare.add_argument(
+        "--out", type=Path, metavar="DIR", help="write comparison.md, comparison.json and comparison.html"
+    )
+    compare.add_argument(
+        "--allow-versions", action="store_true", help="join cells that different claims or versions judged"
+    )
+
+    board = commands.add_parser(
+        "leaderboard",
+        help="claims in order of prevalence, over one or many result sets",
+        description="Pool the cells of result sets. Exits with 1 where a set could not be used.",
+    )
+    board.add_argument(
+        "places",
+        nargs="*",
+        type=Path,
+        metavar="DIR",
+        help="result sets, or folders of them (default: results)",
+    )
+    board.add_argument(
+        "--out", type=Path, metavar="DIR", help="write leaderboard.md, leaderboard.json and leaderboard.html"
+    )
+    board.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the table between the markers of this Markdown file"
+    )
+
+    check = commands.add_parser(
+        "check",
+        parents=[plugins, data],
+        help="whether a result set, or a plugin, is what it should be",
+        description="A folder is checked as a result set that somebody else made: nothing in it is executed. "
+        "Anything else is the address of a plugin. Exits with 1 where something is wrong.",
+    )
+    check.add_argument(
+        "targets", nargs="+", metavar="DIR|NAME", help="e.g. results/quick-cpu, or 'mlp[width=64]'"
+    )
+
     fetch = commands.add_parser("data", help="get data sets").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
@@ -128,6 +174,20 @@ def _dispatch(options: argparse.Namespace) -> int:
         from universality.report import show
 
         return show(options.folder)
+    if options.command == "compare":
+        from universality.report import comparison
+
+        return comparison.show(
+            options.first, options.second, options.out, allow_versions=options.allow_versions
+        )
+    if options.command == "leaderboard":
+        from universality.report import board
+
+        return board.show(options.places, options.out, options.write)
+    if options.command == "check":
+        from universality import audit
+
+        return audit.show(options.targets, options.plugins, options.data_root)
     from universality import fetching
 
     return fetching.fetch(options.task, options.plugins, options.data_root)

@@ -117,7 +117,7 @@ class ResultsFolder:
                 record = decode_json(path.read_bytes())
             if record["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema version {record['schema_version']}")
-        except (StoreError, ValueError, KeyError, TypeError) as error:
+        except (StoreError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             self._report(path, f"{type(error).__name__}: {error}")
             return None
         return dict(record)

@@ -5,6 +5,7 @@ A training that several phenomena need is planned once, with the union of what t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,11 @@ class Job:
     observe: dict[str, tuple[int, ...]]
     seconds: float = 0.0
     """Predicted cost on one CPU core."""
+    parameters: int = 0
+    data_bytes: int = 0
+    """Of the training set, at most."""
+    stack: int = 1
+    """How many runs like this one a worker may train side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Planner:
     def __init__(self, data_root: Path) -> None:
         self._data_root = data_root
         self._signatures: dict[str, Signature] = {}
-        self._checked: set[tuple[str, InputSpec, int]] = set()
+        self._parameters: dict[tuple[str, InputSpec, int], int] = {}
         self._step_seconds: dict[str, float] = {}
         self.plan = Plan()
 
@@ -175,6 +181,9 @@ class Planner:
         if job is None:
             job = self.plan.jobs[spec.id] = Job(spec, {})
             job.seconds = spec.recipe.steps * (self._gradient_seconds(request) + OPTIMIZER_SECONDS)
+            signature = self._signature(request.task)
+            job.parameters = self._check_builds(request.architecture, signature)
+            job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
         full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))
         for probe, steps in wanted.items():
             known = job.observe.get(probe, ())
@@ -188,12 +197,13 @@ class Planner:
             self._signatures[key] = task.signature(self._data_root)
         return self._signatures[key]
 
-    def _check_builds(self, architecture: Architecture, signature: Signature) -> None:
+    def _check_builds(self, architecture: Architecture, signature: Signature) -> int:
+        """How many parameters the network has."""
         key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
-        if key not in self._checked:
+        if key not in self._parameters:
             try:
                 with torch.random.fork_rng(devices=[]):
-                    architecture.build(signature.inputs, signature.outputs)
+                    net = architecture.build(signature.inputs, signature.outputs)
             except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
                 raise BadParameter(
                     "a network cannot be built",
@@ -201,7 +211,8 @@ class Planner:
                     got=str(error).partition("\n")[0],
                     expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
                 ) from error
-            self._checked.add(key)
+            self._parameters[key] = sum(p.numel() for p in net.parameters())
+        return self._parameters[key]
 
     def _gradient_seconds(self, request: Request) -> float:
         """CPU seconds of one gradient here, measured once per network, data shape and batch size."""

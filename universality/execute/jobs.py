@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from universality.leases import Leases
 from universality.records import RunState
-from universality.spec import RunSpec
+from universality.spec import Component, Recipe, RunSpec
 from universality.store import FailureKind, Store
 
 _CRASHES = 2
@@ -22,12 +22,19 @@ _CRASHES = 2
 
 
 class Job(Protocol):
-    """A training and the steps at which each probe address must have recorded."""
+    """A training and the steps at which each probe address must have recorded.
+
+    `seconds` is its predicted cost, `stack` how many runs like it one worker may train side by side.
+    """
 
     @property
     def spec(self) -> RunSpec: ...
     @property
     def observe(self) -> Mapping[str, Sequence[int]]: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def stack(self) -> int: ...
 
 
 def job_record(job: Job) -> dict[str, Any]:
@@ -36,6 +43,18 @@ def job_record(job: Job) -> dict[str, Any]:
         "spec": job.spec.record(),
         "observe": {address: [int(s) for s in steps] for address, steps in job.observe.items()},
     }
+
+
+def message(group: Sequence[Job]) -> dict[str, Any]:
+    """A single job as itself, several as `{"members": [...]}`."""
+    return job_record(group[0]) if len(group) == 1 else {"members": [job_record(job) for job in group]}
+
+
+def alike(spec: RunSpec) -> tuple[Component, Component, Recipe, str]:
+    """What runs that are trained side by side have in common: all but seed, rate and weight decay."""
+    # The rate given by a multiple of the sharpness is a rate like any other.
+    recipe = replace(spec.recipe, lr=1.0, lr_over_stability=0.0, weight_decay=0.0)
+    return spec.architecture, spec.task, recipe, spec.content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +97,7 @@ class JobQueue:
         self._seen_elsewhere: set[str] = set()
         self._total = len(jobs)
         self._crashes: dict[str, int] = {}
+        self._alone: set[str] = set()
         # Failures of earlier invocations do not count: asking again tries again.
         self._known_attempts = {run_id: store.attempts(run_id) for run_id in ids}
         self.states: dict[str, RunState] = {}
@@ -101,25 +121,68 @@ class JobQueue:
         self._open.extend(self._elsewhere)
         self._elsewhere.clear()
 
-    def take(self) -> Job | None:
-        """The next job that nobody else works on, under a lease; None where there is none now."""
+    def take(self, slots: int = 1) -> list[Job]:
+        """The next jobs that nobody else works on, under leases; none where there are none now.
+
+        More than one where the first allows it and others are like it, but never more than a fair
+        share of the work that is left, so that no slot runs out of work before the others.
+        """
+        left = sum(map(_cost, self._open))
+        first = self._next()
+        if first is None:
+            return []
+        group, cost = [first], _cost(first)
+        if self._may_stack(first):
+            kind = alike(first.spec)
+            for job in tuple(self._open):
+                full = len(group) >= first.stack or cost + _cost(job) > left / max(1, slots)
+                if full:
+                    break
+                if self._may_stack(job) and alike(job.spec) == kind:
+                    self._open.remove(job)
+                    if self._claim(job):
+                        group.append(job)
+                        cost += _cost(job)
+        return group
+
+    def split(self, group: Sequence[Job], why: str, seconds: float) -> None:
+        """Put back the jobs of a group that was lost: each is tried again alone, its lease kept.
+
+        No attempt is charged to any of them, since one may be to blame and the others not.
+        """
+        for job in reversed(group):
+            self._alone.add(job.spec.id)
+            self._open.appendleft(job)
+            self._emit(
+                "retrying", job.spec.id, seconds=seconds, message=f"alone, since its group ended: {why}"
+            )
+
+    def _next(self) -> Job | None:
         while self._open:
             job = self._open.popleft()
-            run_id = job.spec.id
-            if self._stored(job):
-                continue
-            if not self._leases.claim(run_id):
-                self._elsewhere.append(job)
-                if run_id not in self._seen_elsewhere:
-                    self._seen_elsewhere.add(run_id)
-                    self._emit("elsewhere", run_id)
-                continue
-            # Between the look and the claim somebody may have published, or failed and given up.
-            if self._stored(job) or self._failed_elsewhere(run_id):
-                continue
-            self._emit("started", run_id)
-            return job
+            if self._claim(job):
+                return job
         return None
+
+    def _claim(self, job: Job) -> bool:
+        """Whether the job is ours to train now; else it is settled, or held elsewhere."""
+        run_id = job.spec.id
+        if self._stored(job):
+            return False
+        if not self._leases.claim(run_id):
+            self._elsewhere.append(job)
+            if run_id not in self._seen_elsewhere:
+                self._seen_elsewhere.add(run_id)
+                self._emit("elsewhere", run_id)
+            return False
+        # Between the look and the claim somebody may have published, or failed and given up.
+        if self._stored(job) or self._failed_elsewhere(run_id):
+            return False
+        self._emit("started", run_id)
+        return True
+
+    def _may_stack(self, job: Job) -> bool:
+        return job.stack > 1 and job.spec.id not in self._alone
 
     def finish(self, job: Job, reply: Mapping[str, Any]) -> None:
         """Settle a job by its worker's reply."""
@@ -206,3 +269,8 @@ class JobQueue:
                 total=self._total,
             )
         )
+
+
+def _cost(job: Job) -> float:
+    # Jobs without a prediction are equally long.
+    return max(job.seconds, 1e-9)

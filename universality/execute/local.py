@@ -1,11 +1,14 @@
 """Supervised worker processes on this machine, one per slot.
 
-Each child serves one run at a time over a pipe:
+Each child serves one run, or one group of runs like each other, at a time over a pipe:
 
-    parent -> child   {"spec": RunSpec.record(), "observe": {address: [steps]}}, or None to stop
+    parent -> child   {"spec": RunSpec.record(), "observe": {address: [steps]}}, or
+                      {"members": [{"spec": ..., "observe": ...}, ...]}, or None to stop
     child -> parent   {"state": "done" | "diverged" | "failed", "run_id", "seconds", "message", "traceback"}
+                      for every run
 
-and publishes to the store itself before it replies. Children are forked from a server that has
+and publishes to the store itself before it replies. A group that is lost with its child costs no run
+an attempt: what it had not published is trained one by one. Children are forked from a server that has
 imported torch already. A pool would not do: it breaks as a whole when one of its processes is killed.
 """
 
@@ -27,7 +30,7 @@ from typing import Any
 from universality import errors
 from universality.environment import cores
 from universality.execute.child import entry_point, serve
-from universality.execute.jobs import Event, Job, JobQueue, job_record
+from universality.execute.jobs import Event, Job, JobQueue, message
 from universality.leases import Leases
 from universality.records import RunState
 from universality.store import Store
@@ -42,9 +45,12 @@ _GRACE = 10.0
 """Seconds that an idle child has to leave when asked."""
 
 
-def default_slots() -> int:
-    """One slot per core that this process may use; every child has one thread."""
-    return cores()
+def default_slots(gpus: int = 0) -> int:
+    """One slot per GPU, or without one per core that this process may use; a child has one thread.
+
+    A second slot on a GPU hides what a worker does between its runs and in probes (`--workers`).
+    """
+    return gpus or cores()
 
 
 def run_all(
@@ -68,7 +74,7 @@ def run_all(
     Args:
         slots: worker processes; 0 trains in the calling process, without a timeout and without
             protection from crashes, for debuggers and tests.
-        timeout_s: wall time of one run, after which its child is killed.
+        timeout_s: wall time of one run, after which its child is killed; a group has that of all its runs.
         target: `module:function` that serves a pipe, called with the pipe and the settings
             `store_root`, `device`, `plugins` and `data_root`.
 
@@ -97,52 +103,56 @@ class _Inline:
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
-        self._job: Job | None = None
+        self._jobs: dict[str, Job] = {}
 
     def recv(self) -> dict[str, Any] | None:
-        self._job = self._queue.take()
-        while self._job is None and self._queue.elsewhere:
+        group = self._queue.take()
+        while not group and self._queue.elsewhere:
             time.sleep(_LOOK_AGAIN)
             self._queue.ask_again()
-            self._job = self._queue.take()
-        return None if self._job is None else job_record(self._job)
+            group = self._queue.take()
+        self._jobs = {job.spec.id: job for job in group}
+        return message(group) if group else None
 
     def send(self, reply: Mapping[str, Any]) -> None:
-        assert self._job is not None
-        self._queue.finish(self._job, reply)
+        self._queue.finish(self._jobs.pop(reply["run_id"]), reply)
 
 
 class _Child:
     """A worker process, seen from its parent."""
 
-    def __init__(self, target: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, target: str, settings: Mapping[str, Any], slot: int) -> None:
+        self.slot = slot
         context = multiprocessing.get_context("forkserver")
         self.connection, theirs = context.Pipe()
         # The child reads the lifeline and nobody writes: it ends when this process does.
         lifeline, self._lifeline = context.Pipe(duplex=False)
         self.process = context.Process(
-            target=serve, args=(theirs, lifeline, target, dict(settings)), daemon=True
+            target=serve, args=(theirs, lifeline, target, {**settings, "slot": slot}), daemon=True
         )
         self.process.start()
         theirs.close()
         lifeline.close()
         self.ready = False
-        self.job: Job | None = None
+        self.jobs: dict[str, Job] = {}
+        """Those assigned that have not been answered for."""
+        self.assigned = 0
         self.since = 0.0
 
     @property
     def idle(self) -> bool:
-        return self.ready and self.job is None
+        return self.ready and not self.jobs
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.since
 
-    def assign(self, job: Job) -> None:
-        self.job, self.since = job, time.monotonic()
+    def assign(self, group: Sequence[Job]) -> None:
+        self.jobs, self.since = {job.spec.id: job for job in group}, time.monotonic()
+        self.assigned = len(group)
         # A child that died while idle is found by its sentinel.
         with contextlib.suppress(BrokenPipeError):
-            self.connection.send(job_record(job))
+            self.connection.send(message(group))
 
     def peak_memory(self) -> int | None:
         """Bytes, while the process lives and the kernel tells."""
@@ -187,7 +197,7 @@ class _Supervisor:
         try:
             while True:
                 self._employ()
-                if not (self._queue.open or self._queue.elsewhere or any(c.job for c in self._children)):
+                if not (self._queue.open or self._queue.elsewhere or any(c.jobs for c in self._children)):
                     break
                 self._attend(wait(self._watched(), self._patience()))
             clean = True
@@ -201,11 +211,12 @@ class _Supervisor:
             self._queue.ask_again()
             self._look_again = math.inf
         for child in self._children:
-            if child.idle and (job := self._queue.take()) is not None:
-                child.assign(job)
-        unemployed = sum(child.job is None for child in self._children)
+            if child.idle and (group := self._queue.take(self._slots)):
+                child.assign(group)
+        unemployed = sum(not child.jobs for child in self._children)
         while len(self._children) < self._slots and unemployed < self._queue.open:
-            self._children.append(_Child(self._target, self._settings))
+            free = min(set(range(self._slots)) - {child.slot for child in self._children})
+            self._children.append(_Child(self._target, self._settings, free))
             unemployed += 1
         if self._queue.elsewhere and math.isinf(self._look_again):
             self._look_again = time.monotonic() + _LOOK_AGAIN
@@ -215,9 +226,12 @@ class _Supervisor:
 
     def _patience(self) -> float | None:
         """Seconds until a run times out or jobs held elsewhere are looked at again."""
-        ends = [child.since + self._timeout for child in self._children if child.job]
+        ends = [child.since + self._limit(child) for child in self._children if child.jobs]
         first = min([self._look_again, *ends])
         return None if math.isinf(first) else max(0.0, first - time.monotonic())
+
+    def _limit(self, child: _Child) -> float:
+        return self._timeout * child.assigned
 
     def _attend(self, ready: Sequence[Any]) -> None:
         for child in tuple(self._children):
@@ -226,7 +240,7 @@ class _Supervisor:
                 self._hear(child)
             elif child.process.sentinel in ready:
                 self._lost(child)
-            elif child.job is not None and child.seconds >= self._timeout:
+            elif child.jobs and child.seconds >= self._limit(child):
                 self._overdue(child)
 
     def _hear(self, child: _Child) -> None:
@@ -241,35 +255,38 @@ class _Supervisor:
             raise _rebuilt(reply)
         elif reply["state"] == "crashed":
             self._lost(child, reply["message"], reply["traceback"])
-        elif child.job is not None:
-            job, child.job = child.job, None
+        elif (job := child.jobs.pop(reply["run_id"], None)) is not None:
             self._queue.finish(job, reply)
 
-    def _lost(self, child: _Child, message: str = "", trace: str = "") -> None:
+    def _lost(self, child: _Child, cause: str = "", trace: str = "") -> None:
         self._children.remove(child)
-        seconds, job, ready = child.seconds, child.job, child.ready
+        seconds, jobs, ready = child.seconds, tuple(child.jobs.values()), child.ready
         child.process.join(_GRACE)
         code = child.end(kindly=False)
-        message = message or _cause_of_death(code)
-        if job is not None:
-            self._queue.fail(job, "crashed", message, seconds, trace)
+        cause = cause or _cause_of_death(code)
+        if child.assigned > 1:
+            self._queue.split(jobs, cause, seconds)
+        elif jobs:
+            self._queue.fail(jobs[0], "crashed", cause, seconds, trace)
         elif not ready:
             self._stillborn += 1
             if self._stillborn >= _STILLBORN:
                 raise errors.UniversalityError(
                     "worker processes die before they take a job",
                     where=self._target,
-                    got=message,
+                    got=cause,
                     do="look at the messages above; --workers 0 trains in this process",
                 )
 
     def _overdue(self, child: _Child) -> None:
         self._children.remove(child)
-        job, seconds, memory = child.job, child.seconds, child.peak_memory()
+        jobs, seconds, memory = tuple(child.jobs.values()), child.seconds, child.peak_memory()
         child.end(kindly=False)
-        assert job is not None
-        message = f"killed after {seconds:.1f} s, the limit is {self._timeout:g} s"
-        self._queue.fail(job, "timeout", message, seconds, memory_bytes=memory)
+        cause = f"killed after {seconds:.1f} s, the limit is {self._limit(child):g} s"
+        if child.assigned > 1:
+            self._queue.split(jobs, cause, seconds)
+        else:
+            self._queue.fail(jobs[0], "timeout", cause, seconds, memory_bytes=memory)
 
 
 def _cause_of_death(code: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from universality.files import decode_json, storing
 from universality.records import CellRecord
 from universality.report import tables
 from universality.report.collect import layer_similarities, trajectories
+from universality.report.page import page, recorded
 from universality.report.write import write_figures, write_tables
 from universality.store import Store
 from universality.verdicts import CellVerdict, judge, universality
@@ -25,9 +26,10 @@ class Summary:
 
 
 def rebuild(store: Store) -> Summary:
-    """Write tables and figures of a results folder. Raises `StoreError` where it holds no plan.
+    """Write tables, figures and the page of a results folder. Raises `StoreError` where it holds no plan.
 
-    Trajectories are drawn from `runs/`; a published folder without them keeps its figures.
+    Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page
+    says that there are none.
     """
     plan = read_plan(store)
     by_id = {record.id: record for record in store.measurements()}
@@ -56,7 +58,18 @@ def rebuild(store: Store) -> Summary:
         if store.run_ids():
             frame = trajectories(store, records)
             write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
+        _write_page(store, verdicts, plan, records)
     return Summary(store, verdicts, facts)
+
+
+def _write_page(
+    store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any], records: Sequence[CellRecord]
+) -> None:
+    paths = store.layout
+    toml = paths.suite.read_text(encoding="utf-8", errors="replace") if paths.suite.is_file() else ""
+    created = decode_json(paths.manifest.read_bytes()).get("created", "")
+    html = page(verdicts, plan, toml=toml, created=str(created), runs=recorded(store, records))
+    (paths.report / "index.html").write_text(html, encoding="utf-8")
 
 
 def read_plan(store: Store) -> dict[str, Any]:
@@ -72,7 +85,10 @@ def read_plan(store: Store) -> dict[str, Any]:
             "runs": {run: dict(observe) for run, observe in plan["runs"].items()},
             "phenomena": {name: dict(about) for name, about in plan["phenomena"].items()},
         }
-    except (StoreError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        *(StoreError, ValueError, KeyError, TypeError, AttributeError),
+        *(RecursionError, OverflowError),
+    ) as error:
         raise StoreError(
             "the plan of these results cannot be read",
             where=str(path),
@@ -88,7 +104,10 @@ def print_summary(summary: Summary) -> None:
     layout = summary.store.layout
     for damage in summary.store.damaged:
         print(f"damaged, not used: {damage}", file=sys.stderr)
-    print(f"evidence: {layout.evidence}\ntable:    {layout.universality}\nfigures:  {layout.report}/")
+    print(
+        f"evidence: {layout.evidence}\ntable:    {layout.universality}\n"
+        f"page:     {layout.report / 'index.html'}\nfigures:  {layout.report}/"
+    )
 
 
 def show(folder: Path) -> int:

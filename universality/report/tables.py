@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TextIO
 import pandas as pd
 
 from universality import columns as c
+from universality.report import text
 from universality.verdicts import VERDICTS, CellVerdict, Universality
 
 Facts = Mapping[str, Mapping[str, str]]
@@ -134,56 +133,25 @@ def _readable(row: Universality, facts: Mapping[str, str]) -> tuple[str, ...]:
         *(f"{row.counts[v]} ({row.confirmed[v]})" for v in VERDICTS[:2]),
         others or "-",
         f"{row.decided}/{row.applicable}",
-        _number(pooled.estimate) + _bracket(pooled.low, pooled.high) if pooled else "-",
-        _bracket(pooled.prediction_low, pooled.prediction_high).strip() or "-" if pooled else "-",
+        text.number_text(pooled.estimate) + text.bracket(pooled.low, pooled.high) if pooled else "-",
+        text.bracket(pooled.prediction_low, pooled.prediction_high).strip() or "-" if pooled else "-",
         "validated" if row.validated else f"unvalidated: {'; '.join(row.failed_controls)}",
     )
 
 
 def markdown(rows: Sequence[Universality], facts: Facts) -> str:
     """The universality table in GitHub's Markdown, with the source of each phenomenon below."""
-    lines = [HEADERS, ("---",) * len(HEADERS), *readable_rows(rows, facts)]
-    table = "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
+    table = text.markdown_table(HEADERS, readable_rows(rows, facts))
     names = dict.fromkeys(row.phenomenon for row in rows)
     sources = [
-        f"- {_escaped(facts[name].get(c.TITLE) or name)}: {_escaped(facts[name][c.SOURCE])}"
+        f"- {text.escaped(facts[name].get(c.TITLE) or name)}: {text.escaped(facts[name][c.SOURCE])}"
         for name in names
         if facts.get(name, {}).get(c.SOURCE)
     ]
-    return f"{table}\n\n{NOTE}\n" + ("\n" + "\n".join(sources) + "\n" if sources else "")
+    return f"{table}\n{NOTE}\n" + ("\n" + "\n".join(sources) + "\n" if sources else "")
 
 
 def print_table(rows: Sequence[Universality], facts: Facts, stream: TextIO | None = None) -> None:
     """The universality table on `stream`: by rich in a terminal, else aligned plain text."""
-    out = sys.stdout if stream is None else stream
-    texts = readable_rows(rows, facts)
-    if out.isatty() and importlib.util.find_spec("rich") is not None:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*HEADERS)
-        for row in texts:
-            # Text, not markup: an address such as mlp[width=512] would be read as a style.
-            table.add_row(*map(Text, row))
-        Console(file=out).print(table)
-        out.write(f"{NOTE}\n")
-        return
-    lines = [HEADERS, *texts]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADERS))]
-    for line in lines:
-        out.write("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() + "\n")
-    out.write(f"{NOTE}\n")
-
-
-def _number(value: float) -> str:
-    return "inf" if math.isinf(value) else f"{value:.3g}"
-
-
-def _bracket(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
-
-
-def _escaped(text: str) -> str:
-    """Characters that would end a cell, or start markup, of a Markdown table."""
-    return re.sub(r"([\\|`*_<])", r"\\\1", re.sub(r"\s+", " ", text))
+    text.print_table(HEADERS, readable_rows(rows, facts), stream)
+    (sys.stdout if stream is None else stream).write(f"{NOTE}\n")

@@ -1,4 +1,4 @@
-"""One folder that holds everything to be read: tables as CSV and Markdown, figures as SVG and PNG."""
+"""One folder that holds everything to be read: tables as CSV, Markdown and LaTeX, figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from universality.claims import Within
 from universality.records import CellRecord
 from universality.report import figures, tables
 from universality.report.heatmap import verdict_heatmap
+from universality.report.latex import latex
 from universality.report.similarity import Pair, representation_similarity
 from universality.report.style import save
 from universality.verdicts import CellVerdict, universality
 
 
 def write_tables(root: Path, folder: Path, verdicts: Sequence[CellVerdict], facts: tables.Facts) -> None:
-    """evidence.csv (a row per cell and claim) and universality.csv in `root`, universality.md in `folder`."""
+    """evidence.csv (a row per cell and claim) and universality.csv in `root`; universality.md and .tex in
+    `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = universality(verdicts)
-    tables.evidence_table(verdicts).to_csv(root / "evidence.csv", index=False)
-    tables.universality_table(rows, facts).to_csv(root / "universality.csv", index=False)
-    (folder / "universality.md").write_text(tables.markdown(rows, facts), encoding="utf-8")
+    tables.evidence_table(verdicts).to_csv(root / "evidence.csv", index=False, errors="backslashreplace")
+    tables.universality_table(rows, facts).to_csv(
+        root / "universality.csv", index=False, errors="backslashreplace"
+    )
+    markdown = tables.markdown(rows, facts)
+    (folder / "universality.md").write_text(markdown, encoding="utf-8", errors="backslashreplace")
+    (folder / "universality.tex").write_text(latex(rows, facts), encoding="utf-8")
 
 
 def write_figures(

@@ -1,4 +1,4 @@
-"""The one training loop.
+"""The one training loop, for one network or for several of one architecture.
 
 Everything that can happen at a step, a probe or a change of the learning rate, is an event known
 before the loop starts. Between two events runs a bare inner loop.
@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,11 +27,18 @@ from universality.records import RunState, Series
 from universality.spec import Recipe, RunSpec, derive_seed
 from universality.task import Splits
 from universality.training.batches import Batches
+from universality.training.ensemble import CannotStack, Ensemble, Separate
 from universality.training.objective import objective
 from universality.training.optimizers import RateSchedule, build_optimizer
+from universality.training.steps import BLOCK, Capture, FusedSteps, Lane, LoopSteps, cuda_graph
 
-_BLOCK = 200
-"""Updates between two checks for a loss that is not finite."""
+Engine = Literal["auto", "loop", "fused"]
+
+_FUSED_FROM = 4
+"""Members from which a GPU takes their gradients at once."""
+
+_SHARED = ("optimizer", "batch_size", "steps", "loss", "milestones", "gamma", "warmup")
+"""What the recipes of a group have in common."""
 
 
 @dataclass(slots=True)
@@ -44,6 +51,16 @@ class Trained:
     facts: dict[str, Any]
     net: nn.Module
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One run of a group. `observe`: probe addresses and their steps."""
+
+    spec: RunSpec
+    architecture: Architecture
+    splits: Splits
+    observe: Mapping[str, Sequence[int]]
 
 
 def build_network(spec: RunSpec, architecture: Architecture, splits: Splits) -> nn.Module:
@@ -65,105 +82,190 @@ def train(
     The same spec gives bit-identical weights on a CPU whatever is observed. A loss or a weight that
     is not finite ends the run with the state `diverged`; what was recorded until then is kept.
     """
-    with torch.random.fork_rng(devices=[]):
-        # Dropout draws from the global generator, which otherwise knows what this process ran before.
-        torch.manual_seed(derive_seed("noise", spec.seed))
-        return _train(spec, architecture, splits, observe, device)
+    return train_group([Member(spec, architecture, splits, observe)], device)[0]
+
+
+def train_group(
+    members: Sequence[Member],
+    device: torch.device,
+    engine: Engine = "auto",
+    *,
+    capture: Capture | None = None,
+) -> list[Trained]:
+    """Train runs side by side, each as if it were alone; returns what each leaves, in their order.
+
+    On a CPU every member's weights, series and arrays are those of `train`, to the last bit,
+    whoever its neighbours are. A member that diverges stops, the others go on.
+
+    Args:
+        members: runs whose networks have the same parameters, and whose recipes differ in nothing
+            but learning rate, weight decay and the optimizer's other numbers.
+        engine: `loop` takes gradients one member after another, `fused` all at once, see
+            `universality.training.steps`. `auto` is `fused` on CUDA from four members on. What
+            cannot be fused runs as a loop, what cannot be stacked one network after another; the
+            fact `engine` of every run says what was done, and why.
+        capture: what repeats a fused update; a CUDA graph where the device is CUDA.
+
+    Raises:
+        ValueError: for recipes that cannot be trained side by side.
+    """
+    recipes = [member.spec.recipe for member in members]
+    if any(getattr(r, name) != getattr(recipes[0], name) for r in recipes for name in _SHARED):
+        raise ValueError(f"the recipes of a group differ in one of {', '.join(_SHARED)}")
+    if capture is None and device.type == "cuda":
+        capture = cuda_graph
+    try:
+        return _train(members, device, engine, capture)
+    except torch.OutOfMemoryError as error:
+        if len(members) == 1:
+            raise
+        reason, half = str(error).partition("\n")[0], len(members) // 2
+        parts = [members[:half], members[half:]]
+    except CannotStack as error:
+        reason = str(error)
+        if len(members) == 1:
+            return _noted(_train(members, device, engine, capture, separate=True), reason)
+        parts = [[member] for member in members]
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return _noted(
+        [run for part in parts for run in train_group(part, device, engine, capture=capture)], reason
+    )
+
+
+def _noted(runs: list[Trained], reason: str) -> list[Trained]:
+    """The same runs, with the reason why they were not trained as was tried first."""
+    for run in runs:
+        run.facts["engine"]["fallback"] = run.facts["engine"]["fallback"] or reason
+    return runs
 
 
 def _train(
-    spec: RunSpec,
-    architecture: Architecture,
-    splits: Splits,
-    observe: Mapping[str, Sequence[int]],
+    members: Sequence[Member],
     device: torch.device,
-) -> Trained:
-    started = time.perf_counter()
-    recipe = spec.recipe
-    splits = splits.to(device)
-    net = build_network(spec, architecture, splits).to(device)
-    net.train()
-    facts: dict[str, Any] = {
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "taps": list(architecture.taps(net)),
-    }
-    lr = recipe.lr or _stable_rate(spec, net, splits, facts)
-    facts |= {"lr": lr, "train_rows": len(splits.train), "outputs": splits.outputs}
-    optimizer = build_optimizer(recipe, net.parameters(), lr)
-
-    recorder = _Recorder(spec, observe, net, architecture, splits, optimizer, device)
-    step_once = _stepper(recipe, spec.seed, net, splits, optimizer, device)
-    losses: list[Tensor] = []
-    series_of_losses: list[NDArray[np.float64]] = []
-    rates = RateSchedule(recipe)
-    events = sorted(
-        {s for steps in observe.values() for s in steps}
-        | rates.changes
-        | set(range(0, recipe.steps, _BLOCK))
-        | {recipe.steps}
-    )
-    state: RunState = "done"
-    for begin, end in zip(events, [*events[1:], recipe.steps], strict=True):
-        if not recorder.record(begin):
-            state = "diverged"
-            break
-        if begin in rates.changes:
-            for group in optimizer.param_groups:
-                group["lr"] = lr * rates.factor(begin)
-        for step in range(begin, end):
-            losses.append(step_once(step))
-        if losses:
-            block = torch.stack(losses).to("cpu", torch.float64).numpy()
-            losses.clear()
-            series_of_losses.append(block)
-            if not np.isfinite(block).all():
-                state = "diverged"
+    engine: Engine,
+    capture: Capture | None,
+    *,
+    separate: bool = False,
+) -> list[Trained]:
+    with torch.random.fork_rng(devices=[]):
+        # Dropout draws from the global generator, which otherwise knows what this process ran before.
+        torch.manual_seed(derive_seed("noise", members[0].spec.seed))
+        started = time.perf_counter()
+        recipe = members[0].spec.recipe
+        moved: dict[int, Splits] = {}
+        runs = []
+        for member in members:
+            # Members of one data set keep sharing it.
+            splits = moved.setdefault(id(member.splits), member.splits.to(device))
+            runs.append(_Run(member, splits, device))
+        state, steps, fallback = _engine(runs, recipe, engine, capture, separate)
+        rates = RateSchedule(recipe)
+        for run in runs:
+            run.events |= rates.changes
+        events = sorted(set().union(*(run.events for run in runs)))
+        for begin, end in zip(events, [*events[1:], recipe.steps], strict=True):
+            for number, run in enumerate(runs):
+                if begin in run.events and run.lane.running and not run.meet(begin, state, number):
+                    state.release(number)
+            if not any(run.lane.running for run in runs):
                 break
+            if begin in rates.changes:
+                state.scale_rates(rates.factor(begin))
+            steps.advance(begin, end)
+        for number, run in enumerate(runs):
+            if run.lane.running:
+                state.release(number)
+        seconds = time.perf_counter() - started
+        shared = (seconds - sum(run.recorder.seconds for run in runs)) / len(runs)
+        how = {"mode": steps.mode, "members": len(runs), "fallback": fallback}
+        if isinstance(steps, FusedSteps):
+            how |= {"captured": steps.captured, "not_captured": steps.not_captured}
+        return [run.trained(shared, dict(how)) for run in runs]
 
-    if not _finite_weights(net):
-        state = "diverged"  # in the last update, which no later loss betrays
-    loss = np.concatenate(series_of_losses) if series_of_losses else np.empty(0)
-    if state == "diverged":
-        facts["diverged_at"] = int(np.argmin(np.isfinite(loss))) if not np.isfinite(loss).all() else len(loss)
-    series = recorder.series()
-    series["train_loss"] = Series(np.arange(len(loss), dtype=np.int64), loss)
-    seconds = time.perf_counter() - started
-    facts |= {"probe_seconds": round(recorder.seconds, 3), "seconds": round(seconds, 3)}
-    return Trained(state, series, recorder.arrays, facts, net, seconds)
+
+def _engine(
+    runs: Sequence[_Run], recipe: Recipe, engine: Engine, capture: Capture | None, separate: bool
+) -> tuple[Ensemble | Separate, LoopSteps | FusedSteps, str]:
+    """The state of the members, how they are stepped, and why not otherwise."""
+    nets, rates = [run.lane.net for run in runs], [run.rate for run in runs]
+    recipes, lanes = [run.member.spec.recipe for run in runs], [run.lane for run in runs]
+    if separate:
+        alone = Separate(nets, recipes, rates)
+        return alone, LoopSteps(alone, lanes, recipe), ""
+    on_gpu = lanes[0].data.targets.is_cuda
+    fused = engine == "fused" or (engine == "auto" and on_gpu and len(runs) >= _FUSED_FROM)
+    state = Ensemble(nets, recipes, rates)
+    if not fused:
+        return state, LoopSteps(state, lanes, recipe), ""
+    try:
+        return state, FusedSteps(state, lanes, recipe, capture), ""
+    except CannotStack as error:
+        return state, LoopSteps(state, lanes, recipe), str(error)
+
+
+class _Run:
+    """One member while it trains: its network, what is due at which step, what was found."""
+
+    def __init__(self, member: Member, splits: Splits, device: torch.device) -> None:
+        self.member = member
+        spec, architecture, recipe = member.spec, member.architecture, member.spec.recipe
+        net = build_network(spec, architecture, splits).to(device)
+        net.train()
+        self.facts: dict[str, Any] = {
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "taps": list(architecture.taps(net)),
+        }
+        self.rate = recipe.lr or _stable_rate(spec, net, splits, self.facts)
+        self.facts |= {"lr": self.rate, "train_rows": len(splits.train), "outputs": splits.outputs}
+        self.recorder = _Recorder(spec, member.observe, net, architecture, splits, device)
+        rows, size = len(splits.train), recipe.batch_size
+        full = size == 0 or size >= rows
+        self.lane = Lane(net, splits.train, None if full else Batches(rows, size, spec.seed, device))
+        self.state: RunState = "done"
+        self.events = {
+            *(step for steps in member.observe.values() for step in steps),
+            *range(0, recipe.steps, BLOCK),
+            recipe.steps,
+        }
+        """Steps at which something is due: a record, a change of the rate, a look at the losses."""
+        self._losses: list[NDArray[np.float64]] = []
+
+    def meet(self, step: int, state: Ensemble | Separate, number: int) -> bool:
+        """Look at the losses so far and record what is due; False where this member has diverged."""
+        if self.lane.losses:
+            block = torch.cat(self.lane.losses).to("cpu", torch.float64).numpy()
+            self.lane.losses.clear()
+            self._losses.append(block)
+            if not np.isfinite(block).all():
+                self.state = "diverged"
+        due = self.state == "done" and self.recorder.due(step)
+        if due and not self.recorder.record(step, state.optimizer_of(number)):
+            self.state = "diverged"
+        if step == self.member.spec.recipe.steps and not _finite_weights(self.lane.net):
+            self.state = "diverged"  # in the last update, which no later loss betrays
+        self.lane.running = self.state == "done"
+        return self.lane.running
+
+    def trained(self, shared_seconds: float, engine: dict[str, Any]) -> Trained:
+        loss = np.concatenate(self._losses) if self._losses else np.empty(0)
+        if self.state == "diverged":
+            finite = np.isfinite(loss)
+            self.facts["diverged_at"] = len(loss) if finite.all() else int(np.argmin(finite))
+        series = self.recorder.series()
+        series["train_loss"] = Series(np.arange(len(loss), dtype=np.int64), loss)
+        seconds = shared_seconds + self.recorder.seconds
+        self.facts |= {
+            "probe_seconds": round(self.recorder.seconds, 3),
+            "seconds": round(seconds, 3),
+            "engine": engine,
+        }
+        return Trained(self.state, series, self.recorder.arrays, self.facts, self.lane.net, seconds)
 
 
 @torch.no_grad()
 def _finite_weights(net: nn.Module) -> bool:
     return all(bool(p.isfinite().all()) for p in net.parameters())
-
-
-def _stepper(
-    recipe: Recipe,
-    seed: int,
-    net: nn.Module,
-    splits: Splits,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> Any:
-    """The update as a function of the step; returns the loss before it, still on the device."""
-    inputs, targets, loss_of = splits.train.inputs, splits.train.targets, objective(recipe)
-
-    def update(batch: Tensor, labels: Tensor) -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(net(batch), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return loss.detach()
-
-    if recipe.batch_size == 0 or recipe.batch_size >= len(targets):
-        return lambda step: update(inputs, targets)
-    batches = Batches(len(targets), recipe.batch_size, seed, device)
-
-    def update_rows(step: int) -> Tensor:
-        rows = batches.rows(step)
-        return update(inputs.index_select(0, rows), targets.index_select(0, rows))
-
-    return update_rows
 
 
 def _stable_rate(spec: RunSpec, net: nn.Module, splits: Splits, facts: dict[str, Any]) -> float:
@@ -203,11 +305,10 @@ class _Recorder:
         net: nn.Module,
         architecture: Architecture,
         splits: Splits,
-        optimizer: torch.optim.Optimizer,
         device: torch.device,
     ) -> None:
-        self._spec, self._net, self._device = spec, net, device
-        self._context = (architecture, splits, spec.recipe, optimizer)
+        self._run_id, self._net, self._device = spec.id, net, device
+        self._context = (architecture, splits, spec.recipe)
         self._at: dict[int, list[str]] = defaultdict(list)
         self._probes: dict[str, Probe] = {}
         for address, steps in sorted(observe.items()):
@@ -218,12 +319,15 @@ class _Recorder:
         self.arrays: dict[tuple[str, int], NDArray[Any]] = {}
         self.seconds = 0.0
 
-    def record(self, step: int) -> bool:
+    def due(self, step: int) -> bool:
+        return step in self._at
+
+    def record(self, step: int, optimizer: torch.optim.Optimizer) -> bool:
         """False where the network has left the finite numbers, so that nothing can be measured."""
         for address in self._at.get(step, ()):
             started = time.perf_counter()
-            seed = derive_seed("probe", address, self._spec.id, step)
-            architecture, splits, recipe, optimizer = self._context
+            seed = derive_seed("probe", address, self._run_id, step)
+            architecture, splits, recipe = self._context
             training = Training(
                 net=self._net,
                 architecture=architecture,
@@ -251,7 +355,7 @@ class _Recorder:
 
     @torch.no_grad()
     def _finite(self) -> bool:
-        _, splits, recipe, _ = self._context
+        _, splits, recipe = self._context
         loss = objective(recipe)(self._net(splits.train.inputs), splits.train.targets)
         return bool(loss.isfinite())
 

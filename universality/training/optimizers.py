@@ -5,28 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from universality.spec import Recipe
 
 
-def build_optimizer(recipe: Recipe, params: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+def build_optimizer(
+    recipe: Recipe, params: Iterable[Tensor], lr: float, *, on_device: bool = False
+) -> torch.optim.Optimizer:
     """The recipe's optimizer at learning rate `lr`, with torch's semantics of weight decay.
 
     `sgd`, `adam` and `rmsprop` add decay to the gradient (L2), `adamw` decouples it.
+
+    Args:
+        on_device: torch's fused form where there is one (not of RMSprop): the rate is a tensor, and
+            a step can be captured in a CUDA graph. Not to the last bit the other form.
     """
     betas, decay = (recipe.beta1, recipe.beta2), recipe.weight_decay
     parameters = list(params)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=decay
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            parameters, lr, alpha=recipe.beta2, eps=recipe.eps, weight_decay=decay, momentum=recipe.momentum
         )
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr, betas=betas, eps=recipe.eps, weight_decay=decay)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr, betas=betas, eps=recipe.eps, weight_decay=decay)
-    return torch.optim.RMSprop(
-        parameters, lr, alpha=recipe.beta2, eps=recipe.eps, weight_decay=decay, momentum=recipe.momentum
+    rate: float | Tensor = torch.tensor(lr, device=parameters[0].device) if on_device else lr
+    fused = True if on_device else None
+    if recipe.optimizer == "sgd":
+        momentum, nesterov = recipe.momentum, recipe.nesterov
+        return torch.optim.SGD(
+            parameters, rate, momentum=momentum, nesterov=nesterov, weight_decay=decay, fused=fused
+        )
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    capturable = on_device and parameters[0].is_cuda
+    return kind(
+        parameters,
+        rate,
+        betas=betas,
+        eps=recipe.eps,
+        weight_decay=decay,
+        fused=fused,
+        capturable=capturable,
     )
 
 

@@ -1,0 +1,26 @@
+// Elements are made here and nowhere else. Text is only ever a text node.
+const make = (element, attributes, children) => {
+  for (const [name, value] of Object.entries(attributes)) if (value !== null) element.setAttribute(name, value);
+  element.append(...children.filter((child) => child !== null).map((c) => (c instanceof Node ? c : String(c))));
+  return element;
+};
+const h = (tag, attributes = {}, ...children) => make(document.createElement(tag), attributes, children);
+const s = (tag, attributes = {}, ...children) =>
+  make(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+const one = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+// Data is parsed when the first cell is opened, so that the page is ready before.
+const parsed = {};
+const data = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
+const chartOf = (cell) => data("cell-data").charts[cell.chart];
+const text = (index) => data("cell-data").texts[index];
+
+const number = (x) => {
+  if (x === null || x === undefined) return "–";
+  const a = Math.abs(x);
+  const t = a === 0 || (a >= 1e-3 && a < 1e5) ? String(Number(x.toPrecision(4))) : x.toExponential(2);
+  return t.replace("e+", "e").replaceAll("-", "−");
+};
+const crop = (t, most) => (t.length <= most ? t : `${t.slice(0, most / 2)}…${t.slice(-most / 2)}`);
+const ending = (t, most) => (t.length <= most ? t : `…${t.slice(1 - most)}`);

@@ -35,7 +35,7 @@ FLOORS: dict[int, set[str]] = {
     2: {"registry", "plugin", "recording", "folder", "store", "nn", "measures", "suite", "statistics"},
     3: {"training", "probes", "phenomena", "checks"},
     4: {"plan", "measure", "worker", "execute"},
-    5: {"verdicts"},
+    5: {"verdicts", "boundary"},
     6: {
         "report",
         "progress",

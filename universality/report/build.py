@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from universality.boundary import Boundary, swept
 from universality.errors import StoreError
 from universality.files import decode_json, storing
 from universality.records import CellRecord
 from universality.report import tables
 from universality.report.collect import layer_similarities, trajectories
 from universality.report.page import page, recorded
+from universality.report.text import plain
 from universality.report.write import write_figures, write_tables
 from universality.store import Store
 from universality.verdicts import CellVerdict, judge, universality
 
 
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What was concluded, and where it was written."""
 
-    def __init__(self, store: Store, verdicts: Sequence[CellVerdict], facts: tables.Facts) -> None:
-        self.store, self.verdicts, self.facts = store, verdicts, facts
+    store: Store
+    verdicts: Sequence[CellVerdict]
+    facts: tables.Facts
+    boundaries: Sequence[Boundary]
 
 
 def rebuild(store: Store) -> Summary:
@@ -59,7 +65,7 @@ def rebuild(store: Store) -> Summary:
             frame = trajectories(store, records)
             write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
         _write_page(store, verdicts, plan, records)
-    return Summary(store, verdicts, facts)
+    return Summary(store, verdicts, facts, swept(verdicts, plan))
 
 
 def _write_page(
@@ -101,6 +107,8 @@ def print_summary(summary: Summary) -> None:
     """The table, what kept cells undecided, and where everything lies."""
     rows = universality(summary.verdicts)
     tables.print_table(rows, summary.facts)
+    for b in summary.boundaries:
+        print(plain(f"{b.phenomenon}.{b.claim_name}, {b.parameter} from {b.example}, {b.beside}: {b}", 400))
     layout = summary.store.layout
     for damage in summary.store.damaged:
         print(f"damaged, not used: {damage}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 
 from universality import __version__
 from universality import columns as c
+from universality.boundary import swept
 from universality.progress import clock
 from universality.report.heatmap import MARKS, MEANINGS
 from universality.report.page.text import bounds, bracket, linked, number, plain, short
@@ -95,6 +96,16 @@ def context(
         "tiers": [(name, meaning, tiers[name]) for name, meaning in TIERS.items() if tiers[name]],
         "total": len(cells),
         "uncounted": sum(not v.counted for v in cells),
+        "boundaries": [
+            (
+                _title(facts, b.phenomenon),
+                short(plain(b.claim_name)),
+                short(plain(b.parameter)),
+                f"{short(plain(b.example))}, {short(plain(b.beside))}",
+                str(b),
+            )
+            for b in swept(verdicts, plan)
+        ],
         "controls": _controls(verdicts, facts),
         "unvalidated": [
             (_title(facts, r.phenomenon), short(plain(r.claim_name)), [plain(f) for f in r.failed_controls])

@@ -28,6 +28,8 @@ def environment(device: str | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": None if torch is None else str(torch.__version__),
         "threads": None if torch is None else torch.get_num_threads(),
+        "tf32": None if torch is None else bool(torch.backends.cuda.matmul.allow_tf32),
+        "deterministic": None if torch is None else bool(torch.are_deterministic_algorithms_enabled()),
         "numpy": None if numpy is None else str(numpy.__version__),
         "platform": platform.platform(),
         "cpu": cpu_model(),

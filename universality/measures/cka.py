@@ -16,7 +16,7 @@ from torch import Tensor
 from universality.errors import MeasurementError
 from universality.measures.features import centred, checked, mean_of_rows
 
-ROWS = 1024
+ROWS = 512
 """Rows of every representation that are held centred at a time by `cka_matrix`."""
 
 TILE = 128
@@ -106,7 +106,7 @@ def cka_matrix(
             products in less (TF32, bfloat16), the default is float64.
 
     Cost: n^2 (sum of widths + a b) / 2 multiplications, or n (products of widths) of the pairs where
-    that is less. Memory beyond the features: 1024 rows of all of them and 131,072 numbers for each,
+    that is less. Memory beyond the features: 512 rows of all of them and 65,536 numbers for each,
     in `dtype`; or, for products of features, those of one X with all Ys.
 
     Source: as `debiased_cka`.

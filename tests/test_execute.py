@@ -363,8 +363,9 @@ def test_an_exception_in_the_parent_kills_the_children_and_is_raised_again(bench
 
 
 PARENT = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path.insert(0, {code!r})
 from universality.execute import local, run_all
 from universality.spec import Component, Recipe, RunSpec
@@ -398,7 +399,10 @@ def test_children_die_with_their_parent_and_what_was_published_stays(
     child = int(wait_for(bench.scratch / "hanging"))
     assert is_alive(child)
     parent.send_signal(number)
-    parent.communicate(timeout=20)
+    try:
+        parent.communicate(timeout=20)
+    finally:
+        parent.kill()
     wait_until_dead(child)
     expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: -signal.SIGINT}
     assert parent.returncode == expected[number]

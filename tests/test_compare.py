@@ -483,7 +483,7 @@ def test_damage_is_named_and_nothing_is_concluded(tmp_path: Path) -> None:
         (lambda raw: raw.update(task="other"), "holds the measurement"),
         (lambda raw: raw.update(extra=1), "has keys, types or an id"),
         (lambda raw: raw["groups"][0].update(state="fine"), "in the state 'fine'"),
-        (lambda raw: raw["groups"][0].update(units="s0"), "has keys, types or an id"),
+        (lambda raw: raw["groups"][0].update(units="s0"), "units is a text, a list is expected"),
         (lambda raw: raw.update(schema_version=99), "has schema version 99"),
         (lambda raw: raw.update(version="1"), "has the version '1'"),
         (lambda raw: raw["claim"].update(kind="maybe"), "is no measurement"),

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +102,11 @@ def write_over(path: Path, data: bytes, scratch: Path) -> None:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """`write_over` with the scratch file beside `path`: a link at `path` is replaced, not followed."""
+    write_over(path, data, path.with_name(f".{uuid.uuid4().hex}.tmp"))
 
 
 def write_once(path: Path, data: bytes, scratch: Path) -> bool:

@@ -14,7 +14,14 @@ from typing import Any, Self
 
 from universality.environment import environment
 from universality.errors import StoreError
-from universality.files import decode_json, encode_json, storing, write_durably, write_once, write_over
+from universality.files import (
+    decode_json,
+    encode_json,
+    storing,
+    write_durably,
+    write_once,
+    write_over,
+)
 from universality.layout import Layout
 from universality.leases import is_orphan, owner_tag
 from universality.spec import SCHEMA_VERSION
@@ -57,6 +64,7 @@ class ResultsFolder:
         """
         store = cls(Path(root))
         paths = store.layout
+        refuse_links(paths)
         with storing(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
             known = {path.name for path in (*paths.folders, paths.suite, paths.plan, paths.manifest)}
@@ -86,9 +94,10 @@ class ResultsFolder:
         """An existing results folder; `writable` also tries a write and clears away garbage.
 
         Raises:
-            StoreError: where there is none, or as in `create`.
+            StoreError: where there is none, where a part of it is a symbolic link, or as in `create`.
         """
         store = cls(Path(root))
+        refuse_links(store.layout)
         store._check_manifest()
         if writable:
             store._check_writable()
@@ -115,6 +124,8 @@ class ResultsFolder:
         try:
             with storing(path):
                 record = decode_json(path.read_bytes())
+            if not isinstance(record, dict):
+                raise ValueError(f"holds {type(record).__name__}, an object is expected")
             if record["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema version {record['schema_version']}")
         except (StoreError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
@@ -169,6 +180,29 @@ class ResultsFolder:
                         shutil.rmtree(entry.path)
                     else:
                         os.unlink(entry.path)
+
+
+def refuse_links(layout: Layout) -> None:
+    """Raises `StoreError` where a part of a results folder that is read or written is a symbolic link.
+
+    The folder itself may be reached through links: whoever names it chose them.
+    """
+    parts = [layout.suite, layout.manifest, layout.plan, layout.evidence, layout.universality]
+    parts += [layout.report, *layout.folders]
+    with storing(layout.root):
+        link = next((part for part in parts if part.is_symlink()), None)
+        for folder in (layout.report, layout.measurements):
+            if link is None and folder.is_dir():
+                with os.scandir(folder) as entries:
+                    link = next((Path(e.path) for e in entries if e.is_symlink()), None)
+    if link is not None:
+        raise StoreError(
+            "a part of a results folder is a symbolic link, which is not followed",
+            where=str(link),
+            got=f"a link to {os.readlink(link)!r}",
+            expected="plain files and folders",
+            do="put a copy of what it points to in its place, or delete the link",
+        )
 
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:

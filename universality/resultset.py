@@ -6,6 +6,8 @@ every number and text has a bound. What is not exactly as `universality run` wri
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
+from universality import suite as suites
 from universality.claims import Scale, Within
 from universality.errors import StoreError, UniversalityError
 from universality.files import decode_json, encode_json
+from universality.folder import refuse_links
 from universality.layout import Layout, safe_name
 from universality.records import CellRecord, RunState
 from universality.spec import SCHEMA_VERSION
@@ -103,6 +107,8 @@ def parse_measurement(raw: Any, measurement_id: str) -> CellRecord:
     A record must come back unchanged from `CellRecord`, so that no key is unknown or of another
     type than it reads as; what Python would take for a number, a truth or a verdict is checked.
     """
+    if damage := next(_misshapen(raw), ""):
+        raise Unreadable(f"this measurement is damaged: {damage}")
     try:
         record = CellRecord.from_record(raw)
         if complaint := next(_complaints(record), ""):
@@ -115,6 +121,44 @@ def parse_measurement(raw: Any, measurement_id: str) -> CellRecord:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Unreadable(f"is no measurement: {type(error).__name__}: {clipped(str(error))}") from None
     return record
+
+
+def _misshapen(raw: Any) -> Iterator[str]:
+    """Where a list or an object is something else."""
+    yield from _parts("it", raw, {"claim": dict, "expects": list, "groups": list})
+    for i, group in enumerate(raw["groups"]):
+        name = f"groups[{i}]"
+        yield from _parts(name, group, {"units": list, "runs": dict})
+        if (outcome := group.get("outcome")) is None:
+            continue
+        name += ".outcome"
+        shape = {"gates": list, "criteria": list, "details": dict, "matrices": dict}
+        yield from _parts(name, outcome, shape)
+        for kind in ("gates", "criteria"):
+            for j, check in enumerate(outcome[kind]):
+                yield from _parts(f"{name}.{kind}[{j}]", check, {})
+        for title, matrix in outcome["matrices"].items():
+            shape = {"rows": list, "columns": list, "values": list}
+            yield from _parts(f"{name}.matrices[{clipped(repr(title))}]", matrix, shape)
+
+
+def _parts(name: str, value: Any, shape: Mapping[str, type]) -> Iterator[str]:
+    """Says where `value` is no object, or a part of it of another kind than `shape` has."""
+    if not isinstance(value, dict):
+        yield f"{name} is {_json_kind(value)}, an object is expected"
+        return
+    for key, kind in shape.items():
+        where = key if name == "it" else f"{name}.{key}"
+        if key not in value:
+            yield f"{where} is missing"
+        elif not isinstance(value[key], kind):
+            expected = "a list" if kind is list else "an object"
+            yield f"{where} is {_json_kind(value[key])}, {expected} is expected"
+
+
+def _json_kind(value: object) -> str:
+    kinds = {type(None): "null", list: "a list", dict: "an object", str: "a text", bool: "a truth value"}
+    return kinds.get(type(value), "a number")
 
 
 def _complaints(record: CellRecord) -> Iterator[str]:
@@ -255,6 +299,7 @@ def load(root: Path, label: str = "") -> ResultSet:
         StoreError: where one of them cannot be used; without it a table would look better than it is.
     """
     layout = Layout(Path(root))
+    refuse_links(layout)
     name = layout.manifest.name
     try:
         check_schema(read_record(layout.manifest))
@@ -281,6 +326,29 @@ def load(root: Path, label: str = "") -> ResultSet:
         plan.environment,
         plan.run_seconds,
     )
+
+
+def unused_damage(layout: Layout) -> list[str]:
+    """What is wrong with suite.toml and evidence.csv, which conclusions do not rest on: a line each."""
+    found = []
+    try:
+        suites.parse(read_bytes(layout.suite, most=1 << 20).decode(), where=layout.suite.name)
+    except Unreadable as problem:
+        found.append(f"{layout.suite.name} {problem}")
+    except UniversalityError as error:
+        found.append(f"{layout.suite.name} is damaged: {error.what}")
+    except (RecursionError, ValueError) as error:
+        found.append(f"{layout.suite.name} is damaged: {type(error).__name__}")
+    try:
+        text = io.StringIO(read_bytes(layout.evidence).decode(), newline="")
+        header, *rows = csv.reader(text, strict=True)
+        if not rows or "verdict" not in header or any(len(row) != len(header) for row in rows):
+            found.append(f"{layout.evidence.name} is damaged: no table of verdicts")
+    except Unreadable as problem:
+        found.append(f"{layout.evidence.name} {problem}")
+    except (csv.Error, ValueError) as error:
+        found.append(f"{layout.evidence.name} is damaged: {type(error).__name__}")
+    return found
 
 
 def judge_all(records: Sequence[CellRecord]) -> list[CellVerdict]:

@@ -131,3 +131,35 @@ def test_batches_weighted_by_size_give_the_hessian_of_all_rows(problem, batch_ro
 def test_batches_without_rows_or_targets_are_refused(n, targets, batch):
     with pytest.raises(MeasurementError, match="one target each"):
         batch_losses(lambda a, b: a.sum(), torch.ones(n), torch.ones(targets), batch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_gradient_that_overflows_is_refused(dtype):
+    big = 1e30 if dtype == torch.float32 else 1e200
+    x = torch.full((3,), big, dtype=dtype, requires_grad=True)
+    if dtype == torch.float32:  # |g|^2 is beyond float32 only: the ratio is right
+        found = batch_sharpness(lambda i: (3 * (x / big) * x / 2).sum() + 0 * i.sum(), 4, 2, [x])
+        assert found.value == pytest.approx(3 / big)
+    scale = torch.tensor(float("inf") if dtype == torch.float32 else 1.0, dtype=dtype)
+    with pytest.raises(MeasurementError, match=r"without a finite ratio(.|\n)*batch 1"):
+        batch_sharpness(lambda i: Kink.apply(x, scale).sum() + 0 * i.sum(), 4, 2, [x])
+
+
+class Kink(torch.autograd.Function):
+    """Zero, with gradient scale * x."""
+
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.save_for_backward(x, scale)
+        return torch.zeros_like(x)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        x, scale = ctx.saved_tensors
+        return upstream * scale * x, None
+
+
+def test_small_gradients_of_many_parameters_keep_their_ratio_in_float32():
+    x = torch.full((1000,), 1e-22, requires_grad=True)
+    found = batch_sharpness(lambda i: (3 * x * x / 2).sum() * 1.0 + 0 * i.sum(), 4, 2, [x])
+    assert found.value == pytest.approx(3.0, rel=1e-5)

@@ -132,6 +132,8 @@ def test_as_many_rows_as_directions_would_be_degenerate_and_is_refused_one_row_m
         (lambda: svcca(normal(9, 2), normal(9, 2), 0.0), r"in \(0, 1\]"),
         (lambda: mean_cca(torch.full((9, 2), 0.1), normal(9, 2)), "no directions"),
         (lambda: mean_cca(torch.zeros(9, 2), normal(9, 2)), "no directions"),
+        (lambda: unwrap(mean_cca)(normal(9, 2).half(), normal(9, 2)), r"float16(.|\n)*\.float\(\)"),
+        (lambda: unwrap(pwcca)(normal(9, 2), normal(9, 2).bfloat16()), "bfloat16"),
         (lambda: mean_cca(normal(9, 2) * torch.nan, normal(9, 2)), "not finite"),
         (lambda: unwrap(canonical_correlations)(normal(9, 2), normal(8, 2)), "do not match"),
     ],

@@ -223,6 +223,9 @@ H, Y, W = normal(12, 4), torch.arange(12) % 3, normal(3, 4, seed=1)
         ((H.clone().fill_(torch.nan), Y, W), "features are not finite"),
         ((H, Y, W.clone().fill_(torch.inf)), "weight are not finite"),
         ((H, Y, W, torch.full((3,), torch.nan)), "bias are not finite"),
+        ((H, Y.to(torch.uint8), W), r"no indices of classes(.|\n)*uint8(.|\n)*\.long\(\)"),
+        ((H, Y > 0, W), "no indices of classes(.|\n)*bool"),
+        ((H, Y.float(), W), "no indices of classes(.|\n)*float32"),
         ((H, 0 * Y, W[:1]), "compares classes(.|\n)*1 class"),
         ((H, Y.clamp_max(1), W), r"no rows of class \[2\]"),
         ((H, Y + 1, W), r"labels out of range(.|\n)*0 \.\. 2"),
@@ -306,6 +309,16 @@ def test_the_float32_product_is_used_and_given_up_where_its_check_fails(monkeypa
     assert [dtype for dtype, _ in dtypes] == [torch.float32, torch.float64, torch.float64]
     assert dtypes[0][1] > 8e-8
     assert fast.nc1 == pytest.approx(exact.nc1, rel=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-19, 1e12, 1e19], ids=str)
+def test_float32_features_whose_squares_float32_cannot_hold_keep_their_measures(scale):
+    H, y, W, b = scaled(0, 0, n=600)
+    H, W = scale * H, W / scale
+    found, plain = neural_collapse(H, y, W, b), neural_collapse(*scaled(0, 0, n=600))
+    assert_equal(found, neural_collapse(H.double(), y, W, b), rel=1e-7)
+    assert found.nc1_ratio == pytest.approx(plain.nc1_ratio, rel=1e-5)
+    assert found.cdnv == pytest.approx(plain.cdnv, rel=1e-5)
 
 
 def test_rows_within_rounding_of_two_classes_are_decided_in_float64():
@@ -421,5 +434,7 @@ def test_other_rows_that_do_not_fit_are_refused():
             unwrap(nearest_mean_mismatch)(*arguments)
     with pytest.raises(MeasurementError, match="shapes do not match"):
         unwrap(class_means)(normal(4, 6), torch.arange(3), 3)
+    with pytest.raises(MeasurementError, match="no indices of classes"):
+        unwrap(class_means)(H, Y.bool(), 3)
     with pytest.raises(MeasurementError, match=r"no rows of class \[2\]"):
         class_means(normal(4, 6), torch.arange(4) % 2, 3)

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -170,6 +171,16 @@ def test_fragility_tries_every_threshold():
         ({"budget": 100}, "last record 4000, budget 100"),
         ({"steps": STEPS[::-1].copy()}, "steps must rise"),
         ({"steps": STEPS[:3]}, "records do not match"),
+        ({"steps": STEPS[::-1].astype(np.uint64)}, "steps must rise"),
+        ({"steps": STEPS + 0.5}, "steps are not whole"),
+        ({"steps": STEPS > 3}, "steps are not whole"),
+        ({"steps": STEPS * np.nan}, "steps are not whole"),
+        ({"steps": STEPS[:, None]}, "steps are no list of numbers"),
+        ({"train": [[1.0], [1.0, 2.0]]}, "numpy does not read"),
+        ({"train": torch.ones(len(STEPS), requires_grad=True)}, "numpy does not read"),
+        ({"train": ["a"] * len(STEPS)}, "accuracies are no list of numbers"),
+        ({"budget": math.inf}, "budget inf"),
+        ({"budget": math.nan}, "budget nan"),
     ],
 )
 def test_records_without_meaning_are_refused(changes, text):
@@ -339,3 +350,47 @@ def test_groups_without_meaning_are_refused():
             unwrap(permutation_logrank)(delays, flags, good, none, draw)
         with pytest.raises(MeasurementError, match="without meaning"):
             unwrap(delay_summary)(delays, flags)
+
+
+def test_records_of_every_kind_of_array_are_the_same():
+    train, validation = course({10: 1.0}), course({90: 1.0})
+    plain = grokking_times(STEPS, train, validation, budget=BUDGET, chance=0.1)
+    for kind in (torch.tensor, np.ndarray.tolist):
+        assert (
+            unwrap(grokking_times)(kind(STEPS), kind(train), kind(validation), budget=BUDGET, chance=0.1)
+            == plain
+        )
+    for dtype in (np.uint64, np.float64):
+        assert (
+            unwrap(grokking_times)(STEPS.astype(dtype), train, validation, budget=BUDGET, chance=0.1) == plain
+        )
+    # Single precision's .9 lies below double precision's and still is at a threshold of .9.
+    assert sustained(np.array([1]), np.array([0.9], np.float32), 0.9) == 1
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0, 1.1, math.nan])
+def test_a_level_is_an_accuracy(level):
+    with pytest.raises(MeasurementError, match="no such level"):
+        sustained(np.array([1]), np.array([0.5]), level)
+
+
+def test_integer_flags_are_flags_and_lists_are_arrays():
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([2.5, 4.0, 5.0])
+    flags, none = np.array([False, False, True]), np.zeros(3, bool)
+    rank = unwrap(permutation_logrank)
+    expected = delay_summary(x, flags), rank(x, flags, y, none, np.random.default_rng(0))
+    for kind in (lambda v: v.astype(int), lambda v: v.astype(np.uint8), np.ndarray.tolist):
+        assert unwrap(delay_summary)(x.tolist(), kind(flags)) == expected[0]
+        assert rank(x, kind(flags), y.tolist(), kind(none), np.random.default_rng(0)) == expected[1]
+    for wrong in (np.array([0, 1, 2]), np.array([0, -1, 0]), np.array([0.0, 1.0, 0.0])):
+        with pytest.raises(MeasurementError, match="neither true nor false"):
+            unwrap(delay_summary)(x, wrong)
+        with pytest.raises(MeasurementError, match="neither true nor false"):
+            rank(x, none, y, wrong, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("horizon", [-1.0, math.nan, math.inf])
+def test_a_horizon_that_compares_nothing_is_refused(horizon):
+    with pytest.raises(MeasurementError, match="below every delay or not finite"):
+        summary([1.0, 2.0, 3.0], horizon=horizon)
+    assert summary([-3.0, -2.0, 1.0], horizon=-1.0).restricted_mean == pytest.approx(-2)

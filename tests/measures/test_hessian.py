@@ -152,3 +152,16 @@ def test_a_vector_of_another_size_is_refused():
     vector: Tensor = torch.ones(3)
     with pytest.raises(MeasurementError, match=r"\[3\](.|\n)*\[2\]"):
         operator(vector)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(weight):
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(MeasurementError, match="must be finite"):
+        HessianOperator([lambda: x.pow(2).sum()], [x], weights=[weight])
+
+
+def test_a_parameter_given_twice_is_refused():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(MeasurementError, match="given twice"):
+        HessianOperator(lambda: x.pow(2).sum(), [x, x])

@@ -318,3 +318,12 @@ GOOD, TARGETS = psd(5, 3, 0), normal(5, 1, seed=1)
 def test_kernels_without_a_meaningful_answer_are_refused(function, arguments, text):
     with pytest.raises(MeasurementError, match=text):
         unwrap(function)(*arguments)
+
+
+@pytest.mark.parametrize("function", [empirical_ntk, trace_ntk, pseudo_ntk])
+def test_a_module_in_training_mode_below_a_network_in_eval_mode_is_refused(function):
+    network = built("batch norm")
+    network[1].train()
+    assert not network.training
+    with pytest.raises(MeasurementError, match="training mode"):
+        function(network, normal(3, 12))

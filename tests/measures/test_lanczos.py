@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
 from universality.measures import top_eigenvalues
+from universality.measures.lanczos import safe_norm
 
 
 def seeded(seed):
@@ -175,3 +176,52 @@ def test_eigenvalues_are_invariant_to_orthogonal_coordinates_and_follow_shifts(s
     result = top_eigenvalues(lambda v: A @ v + shift * v, d, 2, tolerance=1e-10, dtype=torch.float64)
     expected = spectrum.sort(descending=True).values[:2] + shift
     torch.testing.assert_close(result.values, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1e-24, 1e-30, 1e30])
+def test_float32_keeps_its_word_at_scales_whose_squares_leave_its_range(scale):
+    spectrum = torch.linspace(0, 30, 500) ** 2 / 30
+    plain = top_eigenvalues(lambda v: spectrum * v, 500)
+    found = top_eigenvalues(lambda v: spectrum * scale * v, 500)
+    assert found.converged
+    assert found.matvecs == plain.matvecs
+    assert found.values.item() / scale == pytest.approx(plain.values.item(), rel=1e-5)
+    assert abs(found.values.item() / scale - 30) <= found.error_estimates.item() / scale
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_safe_norm_is_the_norm_to_the_last_bit_and_goes_beyond_its_range(dtype):
+    x = torch.randn(1000, generator=seeded(0), dtype=dtype)
+    assert torch.equal(safe_norm(x), x.norm())
+    for scale in (1e-30, 1e30):
+        assert (safe_norm(scale * x) / scale).item() == pytest.approx(x.norm().item(), rel=1e-6)
+    assert safe_norm(0 * x).item() == 0
+    assert not torch.isfinite(safe_norm(x / 0)).item()
+    assert not torch.isfinite(safe_norm(x * float("nan"))).item()
+
+
+@pytest.mark.parametrize("d", [2, 100])
+def test_products_too_asymmetric_for_the_tolerance_are_not_converged(d):
+    A = torch.zeros(d, d)
+    A[0, 1] = 10.0
+    result = top_eigenvalues(lambda v: A @ v, d)
+    assert not result.converged
+    assert result.error_estimates.item() > 1
+
+
+def test_a_dtype_too_coarse_for_the_tolerance_is_not_converged():
+    result = top_eigenvalues(lambda v: torch.arange(100) * v, 100, dtype=torch.bfloat16)
+    assert not result.converged
+    assert result.error_estimates.item() >= abs(result.values.item() - 99)
+
+
+def test_rounding_as_of_float32_does_not_stop_convergence_at_a_small_second_eigenvalue():
+    # Its own tolerance, 1e-6, lies below the rounding of an operator of norm 1.
+    A = rotated(torch.cat([torch.tensor([1.0, 1e-3]), torch.zeros(8)]))[0].float()
+    assert top_eigenvalues(lambda v: A @ v, 10, 2).converged
+
+
+def test_a_product_that_works_in_place_does_no_harm():
+    spectrum = torch.linspace(0, 1, 60)
+    found = top_eigenvalues(lambda v: v.mul_(spectrum), 60)
+    assert torch.equal(found.values, top_eigenvalues(lambda v: v * spectrum, 60).values)

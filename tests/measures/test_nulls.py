@@ -169,6 +169,15 @@ def test_adjusted_p_values_stand_for_their_own_pair():
     assert null.quantile(1.0) == null.maxima.max().item()
 
 
+@pytest.mark.parametrize("scale", [1e-160, 1e160], ids=str)
+@pytest.mark.parametrize("widths", [(3, 2), (300, 200)], ids=["by features", "by grams"])
+def test_the_null_of_a_maximum_does_not_depend_on_the_scale_of_features(scale, widths):
+    Xs = [normal(40, d, seed=d) for d in widths]
+    null, other = (max_cka_null([c * X for X in Xs], Xs, 5, seeded()) for c in (1, scale))
+    torch.testing.assert_close(other.maxima, null.maxima, rtol=0, atol=1e-6)
+    torch.testing.assert_close(other.scores, null.scores, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -178,6 +187,11 @@ def test_adjusted_p_values_stand_for_their_own_pair():
             "needs permutations(.|\n)*>= 1",
         ),
         (lambda: max_cka_null([torch.ones(9, 2)], [normal(9, 2)], 5, seeded()), "without spread"),
+        (
+            lambda: mutual_knn_null([torch.ones(30, 3)], [2 * torch.ones(30, 5)], 3),
+            "tied(.|\n)*30 of 30 rows",
+        ),
+        (lambda: unwrap(mutual_knn_matrix)(normal(30, 2), [normal(30, 2)], 3), "tensor where a sequence"),
         (lambda: cka_null([]), "no representations(.|\n)*cka_null"),
         (lambda: cka_null([normal(3, 2)]), "too few rows"),
         (

@@ -33,6 +33,20 @@ def test_equal_dissimilarities_share_their_mean_rank():
     assert rsa(X, Y, "euclidean") == pytest.approx(expected)
 
 
+def test_dissimilarities_that_rounding_alone_splits_are_ties():
+    # Corners of three cubes: three distances of the first, which rotation and an offset split in the last digit.
+    corners = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)
+    Y = normal(8, 4)
+    rotation = torch.linalg.qr(normal(3, 3, seed=1))[0]
+    moved = corners @ rotation + 0.1
+    assert len(dissimilarities(moved, "euclidean").unique()) > 3
+    # Distances are the square roots of these numbers of different coordinates.
+    exact = pdist(corners.numpy(), "hamming").round(6)
+    expected = spearmanr(exact, pdist(Y.numpy())).statistic
+    for X in (corners, moved):
+        assert rsa(X, Y, "euclidean") == pytest.approx(expected, abs=1e-12)
+
+
 def test_close_rows_far_from_zero_keep_their_distance():
     X = torch.tensor([[1e6, 0.0], [1e6 + 1e-3, 0.0], [1e6, 1.0], [0.0, 0.0]], dtype=torch.float64)
     assert dissimilarities(X, "euclidean")[0].item() == pytest.approx(1e-3, rel=1e-6)
@@ -63,6 +77,11 @@ def test_what_they_see():
     assert abs(rsa(X, Y)) < 0.2
 
 
+def nearly_equidistant():
+    """Distances that differ by 1e-11 in all, and by less than 1e-12 from one to the next."""
+    return torch.diag(1 + 1e-11 * torch.linspace(0, 1, 9, dtype=torch.float64))
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -70,6 +89,8 @@ def test_what_they_see():
         (lambda: rsa(torch.full((9, 3), 0.1), normal(9, 3)), "9 of 9 rows constant"),
         (lambda: rsa(torch.full((9, 3), 0.1), normal(9, 3), "euclidean"), "all at one distance"),
         (lambda: rsa(torch.eye(9), normal(9, 3), "euclidean"), "all at one distance"),
+        (lambda: rsa(nearly_equidistant(), normal(9, 3), "euclidean"), "up to rounding, have no ranks"),
+        (lambda: unwrap(rsa)(normal(9, 3).half(), normal(9, 3)), "float16(.|\n)*float32 or float64"),
         (lambda: rsa(normal(3, 3), normal(3, 3)), "too few rows(.|\n)*>= 4"),
         (lambda: rsa(normal(9, 3) * torch.nan, normal(9, 3)), "not finite"),
         (lambda: unwrap(rsa)(normal(9, 3), normal(8, 3)), "do not match"),

@@ -272,3 +272,35 @@ def test_too_few_sizes_to_hold_out_and_bad_options_are_refused():
         fit_scaling(N, torch.ones(8, 3), huber=0.0)
     with pytest.raises(MeasurementError, match="no such level"):
         fit_scaling(N, torch.ones(8, 3), level=95.0)
+    with pytest.raises(MeasurementError, match=r"no such form(.|\n)*banana"):
+        inspect.unwrap(fit_scaling)(N, torch.ones(8, 3), form="banana")
+    for measure in (log_slope, fit_scaling, compare_scaling):
+        for level in (0.0, 1.0, math.nan):
+            with pytest.raises(MeasurementError, match="no such level"):
+                measure(N, torch.ones(8, 3), level=level)
+    fit = fit_scaling(N, TRUTHS["offset"][0](N)[:, None])
+    with pytest.raises(MeasurementError, match="no such size"):
+        fit.predict(0)
+
+
+def test_equal_columns_are_no_replicates():
+    rng = np.random.default_rng(3)
+    losses = sweep(TRUTHS["power"][0], 3, 0.01, rng)
+    for fit in (fit_scaling(N, losses, form="power"), log_slope(N, losses)):
+        assert "differ" not in fit.reason
+    twice = losses[:, [0, 1, 2, 0]]
+    slope, law = log_slope(N, twice), fit_scaling(N, twice, form="power")
+    assert (slope.supported, law.identified) == (False, False)
+    assert (slope.low, slope.high, slope.bend_low, law.low, law.high) == (None,) * 5
+    for reason in (slope.reason, law.reason, compare_scaling(N, twice).reason):
+        assert "only 3 of 4 seeds differ" in reason
+
+
+def test_huge_numbers_have_their_law_or_are_refused():
+    losses = sweep(TRUTHS["power"][0], 3, 0.01, np.random.default_rng(3))
+    plain, large = (fit_scaling(a * N, losses, form="power") for a in (1.0, 1e30))
+    assert large.exponent == pytest.approx(plain.exponent, rel=1e-9)
+    assert large.amplitude == pytest.approx(plain.amplitude * 1e30**plain.exponent, rel=1e-6)
+    for sizes, values in [(1e200 * N, losses**4), (N, 1e304 * losses), (N, 1e-303 * losses)]:
+        with pytest.raises(MeasurementError, match="does not fit into double precision"):
+            fit_scaling(sizes, values, form="power")

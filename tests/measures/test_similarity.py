@@ -154,6 +154,23 @@ def test_features_too_small_or_large_for_their_squares_are_compared_all_the_same
         )
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e80, 1e200], ids=str)
+@pytest.mark.parametrize("widths", [(5, 4), (60, 90)], ids=["by features", "by grams"])
+def test_float64_features_whose_fourth_powers_leave_the_range_are_compared_all_the_same(scale, widths):
+    X, Y = normal(30, widths[0]), normal(30, widths[1], seed=1)
+    Y[:, :2] += X[:, :2]
+    for measure in (biased_cka, debiased_cka):
+        expected = measure(X, Y)
+        assert measure(scale * X, Y) == pytest.approx(expected, rel=1e-9)
+        assert measure(scale * X, scale * Y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_float32_features_of_few_rows_and_many_columns_are_compared_in_float64():
+    Xs = [normal(5, 20_000, seed=seed).float() for seed in range(3)]
+    torch.testing.assert_close(cka_matrix(Xs), cka_matrix(Xs, dtype=torch.float64), rtol=0, atol=1e-14)
+    assert (cka_matrix(Xs, dtype=torch.float32) - cka_matrix(Xs)).abs().max() > 1e-7
+
+
 def test_what_float32_would_lose_to_an_outlying_row_is_computed_again():
     Xs = related_layers(200, (5, 20))
     for X in Xs:
@@ -235,6 +252,29 @@ def test_neighbours_are_by_direction_exclude_the_row_itself_and_see_offsets():
     assert mutual_knn(X, X + 3) < 1
 
 
+def with_duplicates(n, copies):
+    """Gaussian rows, the first of them `copies` times: at least as many rows are tied where copies > k + 1."""
+    X = normal(n, 6)
+    X[:copies] = X[0]
+    return X
+
+
+def test_tied_neighbours_are_refused_where_they_are_more_than_a_percent_of_rows():
+    one_hot = [torch.eye(5)[torch.randint(5, (200,), generator=seeded(seed))] for seed in (0, 1)]
+    for X, Y in [
+        (torch.ones(50, 3), 2 * torch.ones(50, 5)),
+        one_hot,
+        (normal(200, 1), normal(200, 1, seed=1)),
+        (normal(200, 1).float() * torch.tensor([0.3, 0.7]), normal(200, 2, seed=1)),  # float32, one direction
+    ]:
+        for pair in ((X, Y), (normal(len(X), 4), X)):
+            with pytest.raises(MeasurementError, match=f"neighbours are tied(.|\n)*of {len(X)} rows"):
+                mutual_knn(*pair)
+    assert nearest_neighbours(with_duplicates(1000, 4), 2).shape == (1000, 2)
+    with pytest.raises(MeasurementError, match="of 1000 rows with equal cosines at neighbours 2 and 3"):
+        nearest_neighbours(with_duplicates(1000, 12), 2)
+
+
 def test_calibrated_mutual_knn_of_unrelated_features_is_about_zero():
     n, k = 200, 10
     values = [mutual_knn(normal(n, 8, seed=s), normal(n, 8, seed=99 + s), k) for s in range(20)]
@@ -297,6 +337,18 @@ def test_permuted_rows_give_the_null_of_each_measure():
         (lambda: cka_matrix([]), "no representations"),
         (lambda: cka_matrix([normal(9, 2) * torch.inf]), r"not finite(.|\n)*\[9, 2\]"),
         (lambda: cka_matrix([normal(9, 2)], dtype=torch.float16), "float16(.|\n)*float32 or float64"),
+        (
+            lambda: unwrap(cka.alignments)(normal(9, 2), normal(9, 2), where=""),
+            r"sequence of representations(.|\n)*write \[X\]",
+        ),
+        (lambda: unwrap(cka.alignments)([normal(9, 2)], normal(9, 2), where=""), r"got: +\[9, 2\]"),
+        (lambda: unwrap(debiased_cka)(normal(9, 2).bfloat16(), normal(9, 2)), r"bfloat16(.|\n)*\.float\(\)"),
+        (lambda: unwrap(mutual_knn)(normal(30, 2).half(), normal(30, 2), 3), r"float16(.|\n)*\.float\(\)"),
+        (lambda: unwrap(isometric_compress)(torch.ones(3, 5).long()), "int64(.|\n)*float32 or float64"),
+        (lambda: unwrap(isometric_compress)(torch.ones(3, 5).half()), "float16"),
+        (lambda: calibrated(1.1, 10, 101), r"no share of neighbours(.|\n)*1\.1(.|\n)*\[0, 1\]"),
+        (lambda: calibrated(-0.01, 10, 101), "no share of neighbours"),
+        (lambda: calibrated(math.nan, 10, 101), "no share of neighbours(.|\n)*nan"),
         (lambda: mutual_knn_matrix([]), "no representations"),
         (
             lambda: unwrap(neighbour_overlap)(torch.zeros(5, 2).long(), torch.zeros(5, 3).long()),

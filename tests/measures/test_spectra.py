@@ -263,8 +263,32 @@ X = normal(60, 3)
         (lambda: fit_tail(torch.arange(50.0), seeded()), "1 not positive"),
         (lambda: fit_tail(torch.arange(1.0, 50), seeded(), draws=5), "too few bootstrap draws"),
         (lambda: fit_tail(torch.arange(1.0, 50), seeded(), xmin=45.0), "5 different in the tail"),
+        *(
+            (lambda xmin=xmin: fit_tail(torch.arange(1.0, 50), seeded(), xmin=xmin), "cannot begin there")
+            for xmin in (0.0, -1.0, math.inf, math.nan)
+        ),
+        *(
+            (lambda call=call, level=level: call(level), "no such level")
+            for level in (0.0, 1.0, -0.5, 95.0, math.nan)
+            for call in (
+                lambda level: fit_tail(torch.arange(1.0, 50), seeded(), level=level),
+                lambda level: spectral_decay(torch.ones(20), 1, 20, level=level),
+                lambda level: sampled_spectrum(X, stable_rank, level=level),
+            )
+        ),
+        (lambda: inspect.unwrap(sampled_spectrum)(X[:, 0], stable_rank), r"shape \[60\]"),
+        (lambda: sampled_spectrum(X.double() * 1e200, stable_rank), "does not fit into double precision"),
+        (lambda: sampled_spectrum(X.double() * 1e-200, stable_rank), "does not fit into double precision"),
     ],
 )
 def test_input_without_an_answer_is_refused(call, text):
     with pytest.raises(MeasurementError, match=text):
         call()
+
+
+@pytest.mark.parametrize("unit", [1e308, 1e-300])
+def test_ranks_do_not_overflow(unit):
+    values = unit * torch.ones(5, dtype=torch.float64)
+    for rank in (effective_rank, participation_ratio, stable_rank):
+        assert rank(values) == pytest.approx(5)
+        assert rank(torch.diag(values / 4)) == pytest.approx(5)

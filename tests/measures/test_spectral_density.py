@@ -1,6 +1,7 @@
 """Stochastic Lanczos quadrature against exact moments and the dense spectrum of a network's Hessian."""
 
 import math
+from inspect import unwrap
 
 import pytest
 import torch
@@ -146,3 +147,23 @@ def test_products_widths_and_powers_without_meaning_are_refused():
         found.density(torch.zeros(1), 0.0)
     with pytest.raises(MeasurementError, match="power"):
         found.moment(-1)
+
+
+@pytest.mark.parametrize("scale", [1e-24, 1e30])
+def test_float32_nodes_follow_scales_whose_squares_leave_its_range(scale):
+    spectrum = torch.linspace(0, 30, 300) ** 2 / 30
+    plain = spectral_density(lambda v: spectrum * v, 300, probes=2, order=20)
+    found = spectral_density(lambda v: spectrum * scale * v, 300, probes=2, order=20)
+    torch.testing.assert_close(found.nodes / scale, plain.nodes, rtol=1e-3, atol=1e-3)
+
+
+def test_a_moment_of_no_integer_power_is_refused():
+    found = spectral_density(lambda v: v, 3)
+    with pytest.raises(MeasurementError, match=r"integer power(.|\n)*0\.5"):
+        unwrap(SpectralDensity.moment)(found, 0.5)
+
+
+def test_a_product_that_works_in_place_does_no_harm():
+    spectrum = torch.linspace(0, 1, 30)
+    a = spectral_density(lambda v: v.mul_(spectrum), 30, probes=2, order=5)
+    assert torch.equal(a.nodes, spectral_density(lambda v: v * spectrum, 30, probes=2, order=5).nodes)

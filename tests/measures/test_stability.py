@@ -145,3 +145,36 @@ def test_parameters_of_another_net_and_zero_preconditioners_are_refused():
         preconditioner(Adam([x]), [other], [torch.ones(1)])
     with pytest.raises(MeasurementError, match="must be positive"):
         preconditioned(lambda v: v, preconditioner(Adam([x], eps=0.0), [x], [torch.zeros(1)]))
+
+
+class OtherStep(SGD):
+    """Torch's settings, another update."""
+
+
+def changed(optimizer, **settings):
+    """Settings that the constructors refuse, as a schedule may leave them."""
+    optimizer.param_groups[0].update(settings)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda p: OtherStep(p, lr=0.1), "OtherStep"),
+        (lambda p: SGD(p, lr=float("inf")), "lr=inf"),
+        (lambda p: SGD(p, lr=0.1, momentum=1.0), r"momentum 1\.0"),
+        (lambda p: changed(Adam(p, lr=0.1), betas=(1.5, 0.9)), r"momentum 1\.5"),
+        (lambda p: AdamW(p, lr=1.0, weight_decay=2.0), r"lr \* weight_decay = 2\.0"),
+    ],
+)
+def test_settings_that_are_stable_at_no_curvature_are_refused(make, text):
+    with pytest.raises(MeasurementError, match=text):
+        stability_threshold(make([torch.nn.Parameter(torch.zeros(1))]))
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, lr=0.1), Adam, RMSprop])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_gradients_that_are_not_finite_have_no_preconditioner(make, value):
+    x = torch.nn.Parameter(torch.zeros(2))
+    with pytest.raises(MeasurementError, match="gradients are not finite"):
+        preconditioner(make([x]), [x], [torch.tensor([1.0, value])])

@@ -132,13 +132,37 @@ def updated(stream, *batches):
         (lambda: MinibatchCKA().update([normal(3, 2)]), "too few rows(.|\n)*>= 4"),
         (
             lambda: updated(MinibatchCKA(), [normal(5, 2)], [normal(5, 2)] * 2),
-            r"\[2, 2\] pairs(.|\n)*\[1, 1\]",
+            r"got: +widths \[2, 2\](.|\n)*widths \[2\]",
+        ),
+        (
+            lambda: MinibatchCKA().update([1e160 * normal(9, 2)]),
+            "too large or too small for the sum",
         ),
     ],
 )
 def test_batches_without_a_meaningful_answer_are_refused(call, text):
     with pytest.raises(MeasurementError, match=text):
         call()
+
+
+@pytest.mark.parametrize("kind", [StreamingCKA, MinibatchCKA])
+def test_a_batch_of_another_layout_is_refused_also_where_it_has_as_many_pairs(kind):
+    X, Y = normal(9, 2), normal(9, 3, seed=1)
+    for first, other, text in [
+        (
+            ([X, X + Y[:, :1]], None),
+            ([X, X], [X, X]),
+            r"first 2 of them Xs(.|\n)*expected: +widths \[2, 2\], no",
+        ),
+        (([X], [Y]), ([Y], [X]), r"\[3, 2\](.|\n)*\[2, 3\]"),
+        (([X], [Y]), ([Y], [Y]), r"\[3, 3\](.|\n)*\[2, 3\]"),
+    ]:
+        stream = kind()
+        stream.update(*first)
+        before = stream.result()
+        with pytest.raises(MeasurementError, match=text):
+            stream.update(*other)
+        assert torch.equal(stream.result(), before)
 
 
 def test_a_refused_batch_leaves_no_trace():

@@ -111,3 +111,10 @@ def test_impossible_sizes_are_refused(size):
 def test_a_product_that_is_not_finite_raises():
     with pytest.raises(MeasurementError, match=r"not finite(.|\n)*product 1"):
         hessian_trace(lambda v: v * math.nan, 3)
+
+
+@pytest.mark.parametrize("sketch", [0, 3])
+def test_a_product_that_works_in_place_does_no_harm(sketch):
+    spectrum = torch.arange(5.0)
+    found = hessian_trace(lambda v: v.mul_(spectrum), 5, sketch=sketch)
+    assert found == hessian_trace(lambda v: v * spectrum, 5, sketch=sketch)

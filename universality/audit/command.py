@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from universality.audit.asked import check_asked, check_names, check_plan, check_specs, check_suite
+from universality.audit.claimed import check_checks, check_claims
 from universality.audit.derived import check_derived
 from universality.audit.files import check_files
 from universality.audit.findings import Audit
@@ -64,6 +65,8 @@ def audit(root: Path) -> Audit:
     if suite is not None:
         check_asked(found, suite, known)
     check_specs(found, plan, known)
+    check_claims(found, known)
+    check_checks(found, known)
     check_runs(found, layout, plan, known)
     if len(known) == len(plan.cells):
         check_derived(found, layout, plan, known)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from universality.errors import MeasurementError
 from universality.measures.hessian import HessianOperator, Loss
+from universality.measures.lanczos import safe_norm
 
 LEAST = 10
 """Batches before a standard error is believed (Andreyev and Beneventano's least)."""
@@ -69,7 +70,7 @@ def batch_sharpness(
 
     Raises:
         MeasurementError: fewer than 2 whole batches, a batch whose gradient is exactly zero (the
-            ratio is undefined), or what `HessianOperator` refuses.
+            ratio is undefined) or whose |g|^2 or curvature is not finite, or what `HessianOperator` refuses.
 
     Source: Andreyev and Beneventano 2024, arXiv:2412.20553.
 
@@ -96,8 +97,8 @@ def batch_sharpness(
         chosen = order[begin : begin + batch_rows]
         hessian = HessianOperator(partial(loss_of_rows, chosen), parameters)
         gradient = torch.cat([g.reshape(-1) for g in hessian.gradients])
-        size = gradient.norm()
-        if not bool(size > 0):
+        size = safe_norm(gradient)
+        if bool(size == 0):
             raise MeasurementError(
                 "the ratio g^T H g / |g|^2 has no value where the gradient vanishes",
                 where=f"batch_sharpness, batch {len(ratios) + 1}",
@@ -107,7 +108,15 @@ def batch_sharpness(
         # The unit vector first: |g|^2 underflows in float32 from |g| = 1e-19 on.
         unit = gradient / size
         curvature = (unit @ hessian(unit)).item()
-        squares.append(size.item() ** 2)
+        square = size.double().square().item()
+        if not (math.isfinite(square) and math.isfinite(curvature)):
+            raise MeasurementError(
+                "a batch without a finite ratio g^T H g / |g|^2",
+                where=f"batch_sharpness, batch {len(ratios) + 1}",
+                got=f"|g|^2 = {square:g}, ratio {curvature:g}",
+                expected="finite gradients and second derivatives",
+            )
+        squares.append(square)
         ratios.append(curvature)
         n = len(ratios)
         if n < min(LEAST, batches):

@@ -225,6 +225,7 @@ def class_means(
     """
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise _mismatched("class_means", features, labels)
+    _indices("class_means", labels)
     return _means(lambda: [(features, labels)], classes, "class_means")[0]
 
 
@@ -295,8 +296,11 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
     # Elsewhere than on a CPU, or if so set, float32 products may be TF32 or bfloat16.
     single = dtype != torch.float64 and means.device.type == "cpu"
     single = single and torch.get_float32_matmul_precision() == "highest"
+    # Where squares would leave the range of float32, as those of 1e-25 and 1e19 do.
+    single = single and all(_moderate(value) for value in (S[0], head.largest_weight))
     within = _within(batches, head, counts, torch.float32 if single else torch.float64)
-    if single and not within.deviation <= 8e-8:
+    noise = (within.squares.sum() / counts.sum()).sqrt()
+    if single and not (within.deviation <= 8e-8 and _moderate(noise)):
         within = _within(batches, head, counts, torch.float64)
     if not within.same:
         raise MeasurementError(
@@ -488,6 +492,10 @@ def _means(batches: Batches, C: int, where: str) -> tuple[Tensor, Tensor, torch.
     return sums / counts[:, None], counts.double(), dtype
 
 
+def _moderate(scale: Tensor) -> bool:
+    return 1e-12 <= scale.item() <= 1e12
+
+
 def _simplex(rows: Tensor) -> tuple[float, float, float]:
     """Deviation of C vectors from equal norms, from equal, maximal angles, and from a frame's Gram matrix."""
     C = len(rows)
@@ -527,6 +535,20 @@ def _matching(
     good = good and (labels is None or labels.shape == features.shape[:1])
     if not (good and (bias is None or bias.shape == weight.shape[:1])):
         raise _mismatched(where, *(t for t in (features, labels, weight, bias) if t is not None))
+    if labels is not None:
+        _indices(where, labels)
+
+
+def _indices(where: str, labels: Tensor) -> None:
+    # uint8 and bool would select rows as masks do.
+    if labels.dtype not in (torch.int32, torch.int64):
+        raise MeasurementError(
+            "labels are no indices of classes",
+            where=where,
+            got=str(labels.dtype),
+            expected="int64 or int32",
+            do="convert with .long()",
+        )
 
 
 def _mismatched(where: str, *tensors: Tensor) -> MeasurementError:

@@ -5,7 +5,7 @@ n: rows (the same inputs in every representation). d: width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +44,9 @@ def isometric_compress(X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
     unchanged. With X^T = Q R, X X^T = R^T R: the result is R^T.
 
     Cost: 2 d n^2 where d > n, else nothing.
+
+    Raises:
+        MeasurementError: as `checked`.
 
     >>> X = torch.tensor([[3.0, 0.0, 4.0], [1.0, 2.0, 3.0]])
     >>> Z = isometric_compress(X)
@@ -118,10 +121,42 @@ def centred(X: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return X.double() - mean_of_rows(X)
 
 
-def checked(*representations: Tensor, where: str, least: int = 1, finite: bool = True) -> None:
-    """Raise unless all are matrices with the same number of rows, at least `least`, and finite.
+def scaled(A: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """A at mean square 1 of its rows, so that fourth powers stay in range; zeros as they are.
 
-    `finite=False` leaves that to a caller who sees it in sums that it needs anyway.
+    >>> scaled(torch.tensor([[3e-200, 4e-200], [0.0, 0.0]], dtype=torch.float64)).norm(dim=1).round(decimals=6).tolist()
+    [1.414214, 0.0]
+    """
+    # The largest entry comes first: squares of what is below 1e-160 or above 1e150 leave the range.
+    largest = A.abs().amax()
+    if not bool(largest > 0):
+        return A
+    A = A / largest
+    unit: Tensor = A * (len(A) ** 0.5 / A.norm())
+    return unit
+
+
+def listed(Xs: Sequence[Tensor] | Tensor, Ys: Sequence[Tensor] | Tensor | None, where: str) -> list[Tensor]:
+    """The Xs, then the Ys, of a function that takes sequences of representations."""
+    if isinstance(Xs, Tensor) or isinstance(Ys, Tensor):
+        raise MeasurementError(
+            "a tensor where a sequence of representations belongs",
+            where=where,
+            got=", ".join(f"{list(Z.shape)}" for Z in (Xs, Ys) if isinstance(Z, Tensor)),
+            expected="sequences of [n, d]",
+            do="write [X] and [Y]",
+        )
+    if not Xs or (Ys is not None and not Ys):
+        raise MeasurementError("no representations to compare", where=where)
+    return [*Xs, *(Ys or [])]
+
+
+def checked(*representations: Tensor, where: str, least: int = 1, finite: bool = True) -> None:
+    """Raise unless all are float32 or float64 matrices of the same number of rows, at least `least`, and finite.
+
+    Of half precision every digit counts as given, and ranks, ties and neighbours are those of its
+    rounding: whoever converts it has seen that. `finite=False` leaves that to a caller who sees it
+    in sums that it needs anyway.
     """
     shapes = [list(X.shape) for X in representations]
     rows = {X.shape[0] for X in representations if X.ndim == 2}
@@ -131,6 +166,15 @@ def checked(*representations: Tensor, where: str, least: int = 1, finite: bool =
             where=where,
             got=", ".join(map(str, shapes)),
             expected="[n, d] each, with the same n rows",
+        )
+    other = [str(X.dtype) for X in representations if X.dtype not in (torch.float32, torch.float64)]
+    if other:
+        raise MeasurementError(
+            "features of another precision than is compared",
+            where=where,
+            got=", ".join(other),
+            expected="float32 or float64",
+            do="convert with .float(); half precision better already in the network",
         )
     if min(rows) < least:
         raise MeasurementError("too few rows", where=where, got=str(min(rows)), expected=f">= {least}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import combinations, product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -118,7 +118,9 @@ def sustained(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], lev
     >>> sustained(np.array([10, 11, 12, 13]), np.array([0.95, 0.3, 0.9, 1.0]), 0.9)
     12
     """
-    _checked("sustained", steps, values)
+    if not 0 < level <= 1:
+        raise MeasurementError("no such level", where="sustained", got=f"{level:g}", expected="in (0, 1]")
+    steps, values = _checked("sustained", steps, values)
     index = _passage(steps, values, level)
     return None if index is None else int(steps[index])
 
@@ -131,7 +133,7 @@ def gap_area(
     >>> gap_area(np.array([0, 1, 10, 100]), np.ones(4), np.array([0.0, 0.0, 0.0, 1.0]))
     1.5
     """
-    _checked("gap_area", steps, train, validation)
+    steps, train, validation = _checked("gap_area", steps, train, validation)
     keep = steps >= 1
     gap = np.maximum(0.0, train[keep] - validation[keep])
     return float(np.trapezoid(gap, np.log10(steps[keep])))
@@ -155,8 +157,8 @@ def grokking_times(
         chance: validation accuracy of a guess, 1 / classes.
 
     Raises:
-        MeasurementError: steps that do not rise or end after the budget, accuracies that are not in
-            [0, 1], a chance not in [0, 1).
+        MeasurementError: steps that are not whole, do not rise or end after the budget, a budget that
+            is not finite, accuracies that are not in [0, 1], a chance not in [0, 1).
 
     Source: Power et al. 2022, arXiv:2201.02177 (the delay); Liu et al. 2022, arXiv:2210.01117.
 
@@ -166,15 +168,15 @@ def grokking_times(
     ('grokking', 10, 1000, 2.0)
     """
     limits = thresholds or Thresholds()
-    _checked("grokking_times", steps, train, validation)
+    steps, train, validation = _checked("grokking_times", steps, train, validation)
     wrong = [v for v in (train, validation) if v.size and (v.min() < 0 or v.max() > 1)]
-    if wrong or not 0 <= chance < 1 or not steps[-1] <= budget:
+    if wrong or not 0 <= chance < 1 or not steps[-1] <= budget < math.inf:
         raise MeasurementError(
             "no accuracies of a run within its budget",
             where="grokking_times",
             got=f"accuracies from {min(train.min(), validation.min()):g} to {max(train.max(), validation.max()):g}, "
             f"chance {chance:g}, last record {steps[-1]}, budget {budget}",
-            expected="accuracies in [0, 1], chance in [0, 1), no record after the budget",
+            expected="accuracies in [0, 1], chance in [0, 1), a finite budget and no record after it",
         )
     area = gap_area(steps, train, validation)
     late = steps >= budget / 1.1
@@ -264,8 +266,9 @@ def delay_summary(
         horizon: give groups that are compared the same one; the largest delay by default.
 
     Raises:
-        MeasurementError: no runs, delays that are not finite, or a horizon beyond the largest delay
-            if that is censored: the curve is unknown there.
+        MeasurementError: no runs, delays that are not finite, flags that are neither booleans nor integers
+            0 and 1, a horizon that is not finite or below every delay, where nothing was compared, or
+            beyond the largest delay if that is censored: the curve is unknown there.
 
     Source: Kaplan and Meier 1958; Irwin 1949 (restricted mean); Brookmeyer and Crowley 1982 (median).
 
@@ -277,8 +280,15 @@ def delay_summary(
 
     from universality.statistics import kaplan_meier_median
 
-    _checked_delays("delay_summary", delays, censored)
+    delays, censored = _checked_delays("delay_summary", delays, censored)
     largest = float(delays.max())
+    if horizon is not None and not float(delays.min()) <= horizon < math.inf:
+        raise MeasurementError(
+            "a horizon below every delay or not finite",
+            where="delay_summary",
+            got=f"horizon {horizon:g}, delays from {float(delays.min()):g} to {largest:g}",
+            expected="a number not below the smallest delay",
+        )
     until = largest if horizon is None else horizon
     if until > largest and censored[delays == largest].any():
         raise MeasurementError(
@@ -342,7 +352,8 @@ def permutation_logrank(
     alone can make it reject.
 
     Raises:
-        MeasurementError: an empty group, delays that are not finite, or no run that generalised.
+        MeasurementError: an empty group, delays that are not finite, flags that are neither booleans nor
+            integers 0 and 1, or no run that generalised.
 
     Source: Mantel 1966; Peto and Peto 1972 (scores).
 
@@ -351,8 +362,8 @@ def permutation_logrank(
     0.02857...
     """
     where = "permutation_logrank"
-    _checked_delays(where, first, first_censored)
-    _checked_delays(where, second, second_censored)
+    first, first_censored = _checked_delays(where, first, first_censored)
+    second, second_censored = _checked_delays(where, second, second_censored)
     delays = np.concatenate([first, second])
     censored = np.concatenate([first_censored, second_censored])
     if censored.all():
@@ -385,7 +396,7 @@ def permutation_logrank(
     return LogRank(observed / math.sqrt(spread), p, exact)
 
 
-def _passage(steps: NDArray[np.int64], values: NDArray[np.float64], level: float) -> int | None:
+def _passage(steps: NDArray[np.int64], values: NDArray[Any], level: float) -> int | None:
     """Index of the first sustained record."""
     reached = values >= level
     for index in np.flatnonzero(reached):
@@ -413,7 +424,53 @@ def _table(
     return times, at_risk, events
 
 
-def _checked(where: str, steps: NDArray[np.int64], *series: NDArray[np.float64]) -> None:
+def _numbers(where: str, name: str, given: Any) -> NDArray[Any]:
+    """One axis of real numbers, from whatever numpy reads."""
+    try:
+        values = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MeasurementError(
+            f"{name} that numpy does not read",
+            where=where,
+            got=f"{type(given).__name__}: {error}",
+            expected="an array of one axis",
+            do="detach tensors, and move them to the CPU",
+        ) from error
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        raise MeasurementError(
+            f"{name} are no list of numbers",
+            where=where,
+            got=f"shape {list(values.shape)}, {values.dtype}",
+            expected="an array of one axis",
+        )
+    return values
+
+
+def _floats(where: str, name: str, given: Any) -> NDArray[Any]:
+    """As they are if floating: single precision must not be compared with double thresholds."""
+    values = _numbers(where, name, given)
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def _whole(where: str, given: Any) -> NDArray[np.int64]:
+    """Steps as int64: differences of unsigned integers wrap."""
+    values = _numbers(where, "steps", given)
+    # 2^53 is where doubles stop being able to tell neighbours apart.
+    most = 2**53 if values.dtype.kind == "f" else 2**63 - 1
+    if values.dtype.kind == "b" or not all(v == v // 1 and abs(v) <= most for v in values.tolist()):
+        raise MeasurementError(
+            "steps are not whole",
+            where=where,
+            got=f"{values[:10].tolist()}, {values.dtype}",
+            expected="integers",
+        )
+    return values.astype(np.int64)
+
+
+def _checked(where: str, steps: Any, *series: Any) -> list[NDArray[Any]]:
+    """Steps and series as arrays."""
+    steps = _whole(where, steps)
+    series = tuple(_floats(where, "accuracies", values) for values in series)
     if len(steps) == 0 or any(values.shape != steps.shape for values in series):
         raise MeasurementError(
             "records do not match",
@@ -430,9 +487,21 @@ def _checked(where: str, steps: NDArray[np.int64], *series: NDArray[np.float64])
             got="NaN or infinity",
             do="a run that diverged has no times",
         )
+    return [steps, *series]
 
 
-def _checked_delays(where: str, delays: NDArray[np.float64], censored: NDArray[np.bool_]) -> None:
+def _checked_delays(where: str, delays: Any, censored: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Delays and flags as arrays."""
+    delays, censored = _floats(where, "delays", delays).astype(np.float64), _numbers(where, "flags", censored)
+    # Of integers ~1 is -2: an index, not a flag.
+    if len(censored) and (censored.dtype.kind == "f" or not np.isin(censored, (0, 1)).all()):
+        raise MeasurementError(
+            "flags of censoring are neither true nor false",
+            where=where,
+            got=f"{censored[:10].tolist()}, {censored.dtype}",
+            expected="booleans, or integers 0 and 1",
+        )
+    censored = censored.astype(bool)
     if len(delays) == 0 or censored.shape != delays.shape or not np.isfinite(delays).all():
         raise MeasurementError(
             "a group of delays without meaning",
@@ -441,3 +510,4 @@ def _checked_delays(where: str, delays: NDArray[np.float64], censored: NDArray[n
             expected="one finite delay and one flag for each run, at least one",
             do="leave out runs that were not fitted",
         )
+    return delays, censored

@@ -5,6 +5,7 @@ d: number of parameters, flattened in the order in which they are given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -30,8 +31,8 @@ class HessianOperator:
 
     Args:
         losses: one closure that returns a scalar, or one for each batch.
-        parameters: with respect to what; all floating, of one dtype and device.
-        weights: of the batches, default 1 each. For a mean over n rows pass len(batch) / n.
+        parameters: with respect to what; all floating, of one dtype and device, none twice.
+        weights: of the batches, finite, default 1 each. For a mean over n rows pass len(batch) / n.
 
     Attributes:
         loss: its value.
@@ -42,7 +43,7 @@ class HessianOperator:
     of two backward passes over all batches for as long as the operator lives.
 
     Raises:
-        MeasurementError: a loss is not a finite scalar or does not depend on the parameters, or
+        MeasurementError: parameters or weights are not as above, a loss is not a finite scalar or does not depend on the parameters, or
             goes through `torch.nn.utils.weight_norm`, whose second derivative torch gets wrong.
 
     Source: Pearlmutter 1994.
@@ -67,6 +68,14 @@ class HessianOperator:
                 "a Hessian needs parameters, and losses with one weight each",
                 where="HessianOperator",
                 got=f"{len(self.parameters)} parameters, {len(closures)} losses, {len(scales)} weights",
+            )
+        if len({id(parameter) for parameter in self.parameters}) < len(self.parameters):
+            raise MeasurementError(
+                "a parameter that is given twice", where="HessianOperator", do="list each parameter once"
+            )
+        if not all(math.isfinite(scale) for scale in scales):
+            raise MeasurementError(
+                "weights of batches must be finite", where="HessianOperator", got=f"weights {scales}"
             )
         self.dim = sum(parameter.numel() for parameter in self.parameters)
         self.loss = 0.0

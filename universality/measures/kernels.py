@@ -50,7 +50,7 @@ def empirical_ntk(
     n^2 C^2 p operations. Memory: two Jacobians of `batch` rows, 2 batch C p numbers, and n^2 C^2 float64.
 
     Raises:
-        MeasurementError: a network in training mode, without trainable parameters or with outputs
+        MeasurementError: a network with a module in training mode, without trainable parameters or with outputs
             or gradients that are not finite.
 
     Source: Jacot et al. 2018, arXiv:1806.07572; Novak et al. 2022, arXiv:2206.08720 (this is their
@@ -192,11 +192,11 @@ def _contract(
     summed: bool = False,
 ) -> Tensor:
     """Sum over parameter tensors of products of their arranged Jacobians, block by block."""
-    if network.training:
+    if any(module.training for module in network.modules()):
         raise MeasurementError(
             "a tangent kernel is of a function of one row",
             where="empirical_ntk",
-            got="a network in training mode",
+            got="a network, or a module of it, in training mode",
             do="call network.eval()",
         )
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -35,7 +35,8 @@ class EigenResult:
     `residuals` are |A v - value v|; an eigenvalue lies within each. `error_estimates` are
     min(residual, residual^2 / gap), the gap being to the nearest other Ritz value, plus what the
     rounding of the products leaves uncertain, measured as the asymmetry |q_i A q_j - q_j A q_i| that
-    they show: an estimate, not a bound. No verdict should rest on a result that is not `converged`.
+    they show: an estimate, not a bound. No verdict should rest on a result that is not `converged`:
+    products too coarse or too asymmetric for the tolerance are not, however small the residuals.
     """
 
     values: Float[Tensor, " k"]
@@ -142,6 +143,21 @@ def top_eigenvalues(
     return basis.result(k, tolerance, confirmed=confirmed >= needed)
 
 
+def safe_norm(vector: Float[Tensor, " d"]) -> Float[Tensor, ""]:
+    """|vector|, also where the squares of its entries leave the range of the dtype.
+
+    Equal to `vector.norm()` to the last bit between 1e-12 and 1e12.
+
+    >>> f"{safe_norm(torch.tensor([3e-25, 4e-25])).item():.3g}"
+    '5e-25'
+    """
+    norm: Tensor = vector.norm()
+    if 1e-12 < norm < 1e12:
+        return norm
+    size = vector.abs().max()
+    return size * (vector / size).norm() if size > 0 else size
+
+
 class _Basis:
     """An orthonormal basis Q (as rows), its images A Q, and the projected matrix Q A Q^T."""
 
@@ -160,7 +176,7 @@ class _Basis:
     def extend(self, vector: Tensor) -> bool:
         """Add the part of `vector` outside the basis; False where there is none."""
         Q = self.rows[: self.size]
-        vector = vector / vector.norm().clamp_min(torch.finfo(vector.dtype).tiny)
+        vector = vector / safe_norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)
         for _ in range(2):  # twice is enough (Kahan; Parlett 1980)
             vector = vector - Q.T @ (Q @ vector)
         norm = vector.norm()
@@ -169,7 +185,7 @@ class _Basis:
         vector = vector / norm
         vector = vector - Q.T @ (Q @ vector)
         vector = vector / vector.norm()
-        image = self.matvec(vector)
+        image = self.matvec(vector.clone())  # it may work in place
         self.products += 1
         j = self.size
         self.rows[j], self.images[j], self.size = vector, image, j + 1
@@ -205,7 +221,7 @@ class _Basis:
         # A Ritz value that has not settled lies below its eigenvalue, by at most its residual, so the
         # plain difference would overstate the gap; half the residual is what tracking networks needed.
         near = min(k + 1, self.size)
-        residuals = torch.stack([self.residual(i).norm() for i in range(near)]).to("cpu", torch.float64)
+        residuals = torch.stack([safe_norm(self.residual(i)) for i in range(near)]).to("cpu", torch.float64)
         values = self.values[:near]
         gaps = (values[:k, None] - values[None, :]).abs() - residuals[None, :] / 2
         gaps[range(k), range(k)] = torch.inf
@@ -246,6 +262,11 @@ class _Basis:
         wide = min(k + WARM, self.size)
         converged = confirmed and bool(self.settled(errors, tolerance).all())
         errors = errors + self.rounding()
+        # Rounding as of float32 or finer is no reason to doubt; that of coarser dtypes is.
+        usual = 100 * min(self.eps, torch.finfo(torch.float32).eps) * self.values.abs().max()
+        converged = converged and bool(
+            (errors <= torch.maximum(tolerance * self.values[:k].abs(), usual)).all()
+        )
         subspace = (self.coordinates[:, :wide].T.to(self.rows) @ self.rows[: self.size]).T
         return EigenResult(
             self.values[:k].clone(), subspace[:, :k], subspace, residuals, errors, self.products, converged

@@ -13,20 +13,32 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import checked
+from universality.measures.features import checked, listed
 
 ENTRIES = 2**21
 """Entries of an n x n matrix that are held at a time."""
 
+TIE = 1e-12
+"""Difference of cosines, in float64, that is none: far above its rounding (1e-15), and above what the
+rounding of float32 features does to cosines near 1 (1e-14)."""
+
+TIED = 0.01
+"""Share of rows whose last neighbour may be tied with the next: a few duplicates do not move an overlap."""
+
 
 def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k"]:
-    """The k other rows of largest cosine, for each row. Equal cosines are broken arbitrarily.
+    """The k other rows of largest cosine, for each row.
+
+    Which of two rows at one cosine comes first depends on their order alone, which two representations
+    share: ties look like agreement. A row is tied where its k-th and its (k+1)-th largest cosines differ by
+    at most 1e-12; up to 1 % of such rows (duplicates among the inputs) are let pass.
 
     Cost: n^2 d, float64. Memory: a float64 copy of X and about 2 million numbers.
 
     Raises:
         MeasurementError: k outside 1 .. n-2 (with all n-1 others every answer agrees), a row of
-            zeros (no direction), values that are not finite.
+            zeros (no direction), more than 1 % of rows tied (constant, one-hot or 1-dimensional
+            features), values that are not finite.
 
     >>> nearest_neighbours(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]), 1).flatten()
     tensor([1, 0, 3, 2])
@@ -44,11 +56,21 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
             do="check for a dead layer",
         )
     unit = unit / norms
-    found = []
+    found, tied = [], 0
     for start, stop in _blocks(n):
         cosines = unit[start:stop] @ unit.T
         cosines[:, start:stop].fill_diagonal_(-torch.inf)
-        found.append(cosines.topk(k, dim=1).indices)
+        largest = cosines.topk(k + 1, dim=1)
+        tied = tied + (largest.values[:, k - 1] - largest.values[:, k] <= TIE).sum()
+        found.append(largest.indices[:, :k])
+    if int(tied) > TIED * n:
+        raise MeasurementError(
+            "neighbours are tied: which come first would depend on the order of the rows",
+            where="nearest_neighbours",
+            got=f"{int(tied)} of {n} rows with equal cosines at neighbours {k} and {k + 1}",
+            expected=f"at most {TIED:.0%} of the rows",
+            do="check for constant, one-hot or 1-dimensional features and duplicate inputs, or compare by CKA",
+        )
     return torch.cat(found)
 
 
@@ -93,9 +115,7 @@ def mutual_knn_matrix(
     >>> mutual_knn_matrix([X, X + 9]).diagonal().tolist()
     [1.0, 1.0]
     """
-    if not Xs or (Ys is not None and not Ys):
-        raise MeasurementError("no representations to compare", where="mutual_knn_matrix")
-    checked(*Xs, *(Ys or []), where="mutual_knn_matrix")
+    checked(*listed(Xs, Ys, "mutual_knn_matrix"), where="mutual_knn_matrix")
     first = [nearest_neighbours(X, k) for X in Xs]
     second = [nearest_neighbours(Y, k) for Y in Ys] if Ys else first
     return torch.tensor([_overlaps(one, second) for one in first], dtype=torch.float64)
@@ -104,12 +124,23 @@ def mutual_knn_matrix(
 def calibrated(score: float, k: int, n: int) -> float:
     """(s - c) / (1 - c) with chance c = k/(n-1): 0 for unrelated representations, 1 for equal ones.
 
+    Raises:
+        MeasurementError: k outside 1 .. n-2, a score outside [0, 1] by more than 1e-9.
+
     Source: Groeger et al. 2026, arXiv:2602.14486.
 
     >>> calibrated(1.0, 10, 101), calibrated(0.1, 10, 101)
     (1.0, 0.0)
     """
     _check_k(k, n)
+    if not -1e-9 <= score <= 1 + 1e-9:
+        raise MeasurementError(
+            "a score that is no share of neighbours",
+            where="calibrated",
+            got=str(score),
+            expected="in [0, 1]",
+            do="pass the result of mutual_knn",
+        )
     chance = k / (n - 1)
     return (score - chance) / (1 - chance)
 

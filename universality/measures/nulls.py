@@ -32,7 +32,7 @@ from torch import Tensor
 
 from universality.errors import MeasurementError
 from universality.measures.cka import Alignments, alignments
-from universality.measures.features import Null, centred
+from universality.measures.features import Null, centred, scaled
 from universality.measures.neighbours import mutual_knn_matrix, nearest_neighbours
 
 PAIRS = 2**18
@@ -284,7 +284,7 @@ def _feature_maxima(Xs: Sequence[Tensor], Ys: Sequence[Tensor], orders: Tensor) 
 
 def _joined(Xs: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[int], Tensor]:
     """Centred features side by side at mean square 1, norms of their rows, widths, and u of each with itself."""
-    parts = [_unit(X) for X in Xs]
+    parts = [scaled(centred(X)) for X in Xs]
     r = torch.stack([part.square().sum(1) for part in parts])
     n, s = len(parts[0]), r.sum(1)
     inner = torch.stack([(part.T @ part).square().sum() for part in parts])
@@ -312,19 +312,13 @@ def _gram_maxima(Xs: Sequence[Tensor], Ys: Sequence[Tensor], orders: Tensor) -> 
 
 def _scored(X: Tensor) -> Tensor:
     """K~ of `cka_matrix`, [n, n] at Frobenius norm 1, in float32."""
-    A = _unit(X)
+    A = scaled(centred(X))
     n, r = len(A), A.square().sum(1)
     q = (r - r.sum() / (2 * (n - 1))) / (n - 2)
     K = A @ A.T + q + q[:, None]
     K.fill_diagonal_(0)
-    scaled: Tensor = (K / K.norm()).float()
-    return scaled
-
-
-def _unit(X: Tensor) -> Tensor:
-    A = centred(X)
-    scaled: Tensor = A * (len(A) ** 0.5 / A.norm())
-    return scaled
+    unit: Tensor = (K / K.norm()).float()
+    return unit
 
 
 def _orders(

@@ -68,7 +68,8 @@ def rsa(
 ) -> float:
     """Correlation, over pairs of rows, of the dissimilarities of X and of Y. In [-1, 1].
 
-    Default: correlation distance and Spearman's rank correlation (ties share their mean rank), as
+    Default: correlation distance and Spearman's rank correlation (ties share their mean rank; neighbours
+    in order within 1e-12 of the largest dissimilarity are ties, since equal ones differ by rounding), as
     Kriegeskorte et al. 2008 propose where no linear relation of the dissimilarities is to be assumed.
     Invariances are those of the distance, and positive scaling. About 0 for unrelated features.
 
@@ -96,14 +97,22 @@ def rsa(
             )
     if compare == "spearman":
         first, second = _ranks(first), _ranks(second)
+        if not all(bool(ranks.max() > ranks.min()) for ranks in (first, second)):
+            raise MeasurementError(
+                "rows all at one distance, up to rounding, have no ranks", where="rsa", do="compare='pearson'"
+            )
     first, second = first - first.mean(), second - second.mean()
     correlation: float = (first @ second / (first.norm() * second.norm())).item()
     return correlation
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """Mean rank among equal values, from 1."""
-    _, place, count = torch.unique(values, return_inverse=True, return_counts=True)
+    """Mean rank among values that are equal up to rounding, from 1."""
+    rising, order = values.sort()
+    place = torch.zeros_like(order)
+    # Not to a grid of values, whose borders would split some ties all the same.
+    place[order[1:]] = (rising.diff() > 1e-12 * rising.abs().amax()).cumsum(0)
+    count = place.bincount()
     last = count.cumsum(0).double()
     ranks: Tensor = (last - (count - 1) / 2)[place]
     return ranks

@@ -86,6 +86,10 @@ class ScalingFit:
     reason: str
 
     def predict(self, size: float | int) -> float:
+        if not 0 < size < math.inf:
+            raise MeasurementError(
+                "no such size", where="predict", got=f"{size:g}", expected="positive and finite"
+            )
         return self.offset + self.amplitude * math.exp(-self.exponent * math.log(size))
 
 
@@ -113,7 +117,8 @@ def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, lev
 
     `bend` = 2 q (max ln x - min ln x), with q the coefficient of the square in a parabola, has its
     interval by the same method. Not supported, with a reason: under a decade of x, or a bend that is
-    significant and above 0.25, where no single slope describes the data.
+    significant and above 0.25, where no single slope describes the data; two columns that are
+    equal, which are one replicate and leave no interval.
 
     Cost: O(sizes x seeds).
 
@@ -133,15 +138,16 @@ def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, lev
     low, high = _mean_interval(u, Y, straight, 1, level)
     slope, bend = float(straight.mean()), float(square.mean()) * 2 * reach
     edges = [bound * 2 * reach for bound in _mean_interval(u, Y, square, 2, level)]
-    decades, reason = reach / math.log(10), ""
+    local = tuple((np.diff(Y.mean(1)) / np.diff(u)).tolist())
+    decades, reason, repeated = reach / math.log(10), "", _repeated(Y)
     if decades < 1 - 1e-9:
         reason = f"{decades:.2f} decades of x are too few for a slope"
     elif edges[0] * edges[1] > 0 and abs(bend) > BEND:
         reason = f"the slope changes by {bend:.2f} over the range"
-    local = np.diff(Y.mean(1)) / np.diff(u)
-    return LogSlope(
-        slope, low, high, level, tuple(local.tolist()), bend, edges[0], edges[1], decades, not reason, reason
-    )
+    if repeated:
+        reason = f"{reason}; {repeated}" if reason else repeated
+        return LogSlope(slope, None, None, level, local, bend, None, None, decades, False, reason)
+    return LogSlope(slope, low, high, level, local, bend, edges[0], edges[1], decades, not reason, reason)
 
 
 def fit_scaling(
@@ -175,13 +181,14 @@ def fit_scaling(
     Not identified, with a reason: under one decade of sizes; an E that touches zero in a fit or a
     refit, or whose interval contains zero (use `power`; the interval is then the profile, which is
     conservative there); a fit that did not converge; alpha at its upper limit of 8; an alpha whose
-    interval is unbounded, reaches zero or (with E) leaves [.01, 8].
+    interval is unbounded, reaches zero or (with E) leaves [.01, 8]; two columns that are equal, which
+    are one replicate and leave no interval.
 
     Cost: 1 + seeds fits of about 20 evaluations; O(sizes) each.
 
     Raises:
         MeasurementError: fewer than 5 sizes, sizes that repeat, losses that are not finite and
-            positive, shapes that do not match.
+            positive, shapes that do not match, another form, an A outside double precision.
 
     Source: Hestness et al. 2017, arXiv:1712.00409; Hoffmann et al. 2022, arXiv:2203.15556; Besiroglu
     et al. 2024, arXiv:2404.10102; profile intervals: Bates and Watts 1988.
@@ -193,11 +200,23 @@ def fit_scaling(
     (0.5, 0.5, 4.0)
     """
     u, Y = _logs(sizes, losses, LEAST, "fit_scaling", level)
-    if huber is not None and not huber > 0:
+    if form not in ("power", "power_offset"):
+        raise MeasurementError(
+            "no such form", where="fit_scaling", got=repr(form), expected="power or power_offset"
+        )
+    if huber is not None and not 0 < huber < math.inf:
         raise MeasurementError("Huber's threshold must be positive", where="fit_scaling", got=f"{huber:g}")
     x, S = u - u[-1], Y.shape[1]
     whole = _fit(form, x, Y, huber)
     c, alpha, share, _ = whole
+    if max(float(np.abs(Y).max()), abs(c), abs(c + alpha * float(u[-1]))) > 690:
+        raise MeasurementError(
+            "the law does not fit into double precision",
+            where="fit_scaling",
+            got=f"losses near e^{c:.0f}, an amplitude near e^{c + alpha * u[-1]:.0f}",
+            expected="both within e^-690 .. e^690",
+            do="give sizes or losses in other units",
+        )
     # share = E / L(N_max), so that E = share e^c and A N_max^-alpha = (1 - share) e^c
     offset = share * math.exp(c)
     amplitude = (1 - share) * math.exp(c + alpha * u[-1])
@@ -205,6 +224,9 @@ def fit_scaling(
     residuals = Y.mean(1) - c - _shape(form, x, alpha, share)
 
     reasons = [] if decades >= 1 - 1e-9 else [f"{decades:.2f} decades of sizes"]
+    repeated = _repeated(Y)
+    if repeated:
+        reasons.append(repeated)
     offsets: list[float | None] = [None, None] if form == "power_offset" else [0.0, 0.0]
     refits = [_fit(form, x, np.delete(Y, s, 1), huber) for s in range(S)] if S >= 3 else []
     touches = form == "power_offset" and any(fit.rho < 1e-6 for fit in [whole, *refits])
@@ -215,6 +237,8 @@ def fit_scaling(
         reasons.append("a fit did not converge")
     elif form == "power_offset" and any(fit.theta > 0.999 * TOP[form] for fit in [whole, *refits]):
         reasons.append("the exponent is at its upper limit")
+    elif repeated:
+        pass
     elif refits and not touches:
         method = "jackknife over seeds"
         if form == "power":
@@ -331,6 +355,8 @@ def compare_scaling(
     reasons = []
     if S < 3:
         reasons.append(f"{S} seeds give no error of the comparison")
+    if repeated := _repeated(Y):
+        reasons.append(repeated)
     if decades < 1 - 1e-9:
         reasons.append(f"{decades:.2f} decades of fitted sizes")
     if law.low is None or law.low <= 0:
@@ -383,6 +409,12 @@ def _logs(sizes: Tensor, values: Tensor, least: int, where: str, level: float) -
         )
     order = np.argsort(x)
     return np.log(x[order]), np.log(y[order])
+
+
+def _repeated(Y: Floats) -> str:
+    """Why columns are no replicates: noise does not repeat to the last digit."""
+    different = len(np.unique(Y, axis=1).T)
+    return "" if different == Y.shape[1] else f"only {different} of {Y.shape[1]} seeds differ"
 
 
 def _mean_interval(u: Floats, Y: Floats, per_seed: Floats, degree: int, level: float) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.lanczos import safe_norm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,11 +71,13 @@ class SpectralDensity:
         `moment(1)` times `dim` is the trace, `moment(2)` times `dim` the squared Frobenius norm.
 
         Raises:
-            MeasurementError: a negative power.
+            MeasurementError: a power that is negative or no integer.
         """
-        if power < 0:
+        if not isinstance(power, int) or power < 0:
             raise MeasurementError(
-                "a moment needs a power of at least 0", where="SpectralDensity.moment", got=str(power)
+                "a moment needs an integer power of at least 0",
+                where="SpectralDensity.moment",
+                got=str(power),
             )
         mean, error = _over_probes((self.weights * self.nodes**power).sum(-1)[None])
         return mean.item(), error.item()
@@ -100,7 +103,7 @@ def spectral_density(
         generator: of the probes. None is a fixed seed; the global state is never touched.
         dtype: of the vectors. T and the result are float64, the result on the CPU.
 
-    Cost: probes * min(order, dim) products, memory of order + 2 vectors.
+    Cost: probes * min(order, dim) products, memory of order + 3 vectors.
 
     Raises:
         MeasurementError: fewer than 2 probes (no standard error), an order below 1, or a product
@@ -143,13 +146,13 @@ def _lanczos(
     """Diagonal and off-diagonal of T, float64 on the CPU; shorter than `steps` in an invariant subspace."""
     eps = torch.finfo(start.dtype).eps
     Q = torch.zeros(steps, len(start), dtype=start.dtype, device=start.device)
-    Q[0] = start / start.norm()
+    Q[0] = start / safe_norm(start)
     diagonal: list[float] = []
     off: list[float] = []
     for j in range(steps):
-        image = matvec(Q[j])
+        image = matvec(Q[j].clone())  # it may work in place
         diagonal.append((Q[j] @ image).item())
-        size = image.norm().item()
+        size = safe_norm(image).item()
         if not math.isfinite(size):
             raise MeasurementError(
                 "a product that is not finite",
@@ -161,7 +164,7 @@ def _lanczos(
             break
         for _ in range(2):  # twice is enough (Kahan; Parlett 1980)
             image = image - Q[: j + 1].T @ (Q[: j + 1] @ image)
-        beta = image.norm().item()
+        beta = safe_norm(image).item()
         # What rounding leaves of a vector that lies in the basis is no direction.
         if beta <= 100 * eps * max(size, max(map(abs, diagonal))):
             break

@@ -6,13 +6,14 @@ lambda_max(P^-1/2 H P^-1/2) is below a threshold that its hyperparameters fix. d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.optim import SGD, Adam, Optimizer, RMSprop
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from universality.errors import MeasurementError
 
@@ -34,7 +35,9 @@ def stability_threshold(optimizer: Optimizer) -> float:
 
     Raises:
         MeasurementError: an optimizer or option without a known threshold (dampening, amsgrad,
-            centred RMSprop, maximize), or groups with different settings.
+            centred RMSprop, maximize, a subclass), groups with different settings, an lr that is not
+            positive and finite, momentum outside [0, 1), or decoupled decay with lr w >= 2, which
+            diverges at any curvature.
 
     Source: Cohen et al. 2021, arXiv:2103.00065 (gradient descent, momentum); Cohen et al. 2022,
     arXiv:2207.14484 (adaptive).
@@ -45,15 +48,29 @@ def stability_threshold(optimizer: Optimizer) -> float:
     """
     group = _settings(optimizer)
     lr = float(group["lr"])
-    if not lr > 0:
+    if not (lr > 0 and math.isfinite(lr)):
         raise MeasurementError(
             "no stability threshold at this learning rate", where="stability_threshold", got=f"lr={lr}"
         )
-    if isinstance(optimizer, Adam):
-        b1 = float(group["betas"][0])
+    adam = isinstance(optimizer, Adam)
+    b = float(group["betas"][0] if adam else group["momentum"])
+    if not 0 <= b < 1:
+        raise MeasurementError(
+            "no stability threshold at this momentum",
+            where="stability_threshold",
+            got=f"momentum {b}",
+            expected="0 <= momentum < 1",
+        )
+    if adam:
         shrink = lr * float(group["weight_decay"]) if group.get("decoupled_weight_decay") else 0.0
-        return (2 - shrink) * (1 + b1) / ((1 - b1) * lr)
-    b = float(group["momentum"])
+        if not 0 <= shrink < 2:
+            raise MeasurementError(
+                "decoupled decay that is unstable by itself",
+                where="stability_threshold",
+                got=f"lr * weight_decay = {shrink}",
+                expected="0 <= lr * weight_decay < 2",
+            )
+        return (2 - shrink) * (1 + b) / ((1 - b) * lr)
     return 2 * (1 + b) / ((1 + 2 * b if group.get("nesterov") else 1) * lr)
 
 
@@ -89,7 +106,8 @@ def preconditioner(
         gradients: of the loss at the present parameters (`HessianOperator.gradients`).
 
     Raises:
-        MeasurementError: as `stability_threshold`, or parameters that the optimizer does not train.
+        MeasurementError: as `stability_threshold`, parameters that the optimizer does not train, or
+            gradients that are not finite.
 
     Source: Cohen et al. 2022, arXiv:2207.14484.
 
@@ -107,6 +125,8 @@ def preconditioner(
             got=f"{len(parameters)} parameters, {len(gradients)} gradients, "
             f"{sum(id(parameter) not in trained for parameter in parameters)} not in the optimizer",
         )
+    if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+        raise MeasurementError("gradients are not finite", where="preconditioner", got="NaN or infinity")
     if isinstance(optimizer, SGD):
         return torch.cat([torch.ones_like(p, requires_grad=False).reshape(-1) for p in parameters])
     adam = isinstance(optimizer, Adam)
@@ -161,7 +181,7 @@ def _settings(optimizer: Optimizer) -> dict[str, Any]:
     ]
     group = groups[0]
     wrong = ""
-    if not isinstance(optimizer, SGD | Adam | RMSprop):
+    if type(optimizer) not in (SGD, Adam, AdamW, RMSprop):  # a subclass may step otherwise
         wrong = type(optimizer).__name__
     elif any(other != group for other in groups[1:]):
         wrong = f"{len(groups)} parameter groups with different settings"

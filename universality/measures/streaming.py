@@ -19,7 +19,10 @@ from torch import Tensor
 
 from universality.errors import MeasurementError
 from universality.measures.cka import alignments
-from universality.measures.features import checked, mean_of_rows
+from universality.measures.features import checked, listed, mean_of_rows
+
+_Layout = tuple[list[int], int | None]
+"""Widths of the Xs and the Ys, and the number of Xs where there are Ys."""
 
 
 class StreamingCKA:
@@ -61,13 +64,7 @@ class StreamingCKA:
         widths, split = [X.shape[1] for X in both], len(Xs) if Ys else None
         if not self._widths:
             self._start(both, widths, split)
-        if (widths, split) != (self._widths, self._split):
-            raise MeasurementError(
-                "a batch of other representations",
-                where="StreamingCKA",
-                got=f"widths {widths}, {split or len(widths)} of them Xs",
-                expected=f"widths {self._widths}, {self._split or len(widths)} of them Xs",
-            )
+        _same_layout((widths, split), (self._widths, self._split), "StreamingCKA")
         A = [X.double() - m for X, m in zip(both, self._reference, strict=True)]
         r = torch.stack([a.square().sum(1) for a in A])
         joined = torch.cat(A, 1)
@@ -162,25 +159,34 @@ class MinibatchCKA:
     def __init__(self) -> None:
         self.batches = 0
         self._u = self._own = torch.zeros(0)
+        self._layout: _Layout = [], None
 
     def update(
         self, Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None
     ) -> None:
-        """Add a batch of at least 4 rows: the same representations as in every batch before."""
+        """Add a batch of at least 4 rows: the same representations as in every batch before.
+
+        Raises:
+            MeasurementError: as `StreamingCKA.update` and `cka_matrix`.
+        """
         both = _both(Xs, Ys, "MinibatchCKA")
+        layout = [X.shape[1] for X in both], len(Xs) if Ys else None
+        if self.batches:
+            _same_layout(layout, self._layout, "MinibatchCKA")
         found = alignments(Xs, Ys, dtype=torch.float64, where="MinibatchCKA")
         n = len(both[0])
         # Every batch in the units of the features themselves: `found` is in units of its own.
         unit = torch.stack([X.double().sub(mean_of_rows(X)).square().sum() for X in both]) / found.r.sum(1)
         u = found.u * torch.outer(unit[found.left], unit[found.right]) / (n - 3)
         own = found.own * unit.square() / (n - 3)
-        if self.batches and u.shape != self._u.shape:
+        if not bool((own.isfinite() & (own > 0)).all()):
             raise MeasurementError(
-                "a batch of other representations",
+                "features too large or too small for the sum over batches",
                 where="MinibatchCKA",
-                got=f"{list(u.shape)} pairs",
-                expected=f"{list(self._u.shape)}",
+                got=f"self-similarities {own.min().item():.3g} to {own.max().item():.3g}",
+                do="divide every batch by one constant",
             )
+        self._layout = layout
         self._split = found.left, found.right
         self._u, self._own = (self._u + u, self._own + own) if self.batches else (u, own)
         self.batches += 1
@@ -195,11 +201,21 @@ class MinibatchCKA:
 
 
 def _both(Xs: Sequence[Tensor], Ys: Sequence[Tensor] | None, where: str) -> list[Tensor]:
-    if not Xs or (Ys is not None and not Ys):
-        raise MeasurementError("no representations to compare", where=where)
-    both = [*Xs, *(Ys or [])]
+    both = listed(Xs, Ys, where)
     checked(*both, where=where)
     return both
+
+
+def _same_layout(got: _Layout, expected: _Layout, where: str) -> None:
+    if got != expected:
+        raise MeasurementError(
+            "a batch of other representations", where=where, got=_said(got), expected=_said(expected)
+        )
+
+
+def _said(layout: _Layout) -> str:
+    widths, split = layout
+    return f"widths {widths}, {'no Ys' if split is None else f'the first {split} of them Xs'}"
 
 
 def _ratio(u: Tensor, scale: Tensor, left: range, right: range) -> Tensor:

@@ -59,7 +59,7 @@ def hessian_trace(
             as not converged.
         generator: of the signs. None is a fixed seed; the global state is never touched.
 
-    Cost: one product a sample, 2 s more for the sketch; memory of s + 3 vectors.
+    Cost: one product a sample, 2 s more for the sketch; memory of s + 4 vectors.
 
     Raises:
         MeasurementError: impossible sizes, or a product that is not finite.
@@ -86,7 +86,7 @@ def hessian_trace(
     def product(vector: Tensor) -> Tensor:
         nonlocal matvecs
         matvecs += 1
-        image = matvec(vector)
+        image = matvec(vector.clone())  # it may work in place
         if not bool(torch.isfinite(image).all()):
             raise MeasurementError(
                 "a product that is not finite",

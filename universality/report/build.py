@@ -11,12 +11,15 @@ from typing import Any
 from universality.boundary import Boundary, swept
 from universality.errors import StoreError
 from universality.files import decode_json, storing
+from universality.folder import refuse_links
+from universality.layout import Layout
 from universality.records import CellRecord
 from universality.report import tables
 from universality.report.collect import layer_similarities, trajectories
 from universality.report.page import page, recorded
 from universality.report.text import plain
 from universality.report.write import write_figures, write_tables
+from universality.resultset import Unreadable, check_schema, parse_measurement, read_record, unused_damage
 from universality.store import Store
 from universality.verdicts import CellVerdict, judge, universality
 
@@ -37,6 +40,7 @@ def rebuild(store: Store) -> Summary:
     Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page
     says that there are none.
     """
+    refuse_links(store.layout)
     plan = read_plan(store)
     by_id = {record.id: record for record in store.measurements()}
     lost = [i for i in plan["cells"] if i not in by_id]
@@ -46,7 +50,7 @@ def rebuild(store: Store) -> Summary:
             "measurements of this plan are missing or damaged",
             where=str(store.layout.measurements),
             got=f"{len(lost)} of {len(plan['cells'])}: {', '.join(lost[:5])}"
-            + "".join(f"; {damage}" for damage in store.damaged[:3]),
+            + "".join(f"; {why}" for i in lost[:3] if (why := _damage(store.layout, i))),
             do="run the same `universality run` again: what is trained is measured anew",
         )
     records: list[CellRecord] = [by_id[i] for i in plan["cells"]]
@@ -68,6 +72,22 @@ def rebuild(store: Store) -> Summary:
     return Summary(store, verdicts, facts, swept(verdicts, plan))
 
 
+def _damage(layout: Layout, measurement_id: str) -> str:
+    """Why a measurement cannot be used; empty where it is not there."""
+    try:
+        path = layout.measurement(measurement_id)
+        if not path.exists():
+            return ""
+        raw = read_record(path)
+        check_schema(raw)
+        parse_measurement(raw, measurement_id)
+    except Unreadable as problem:
+        return f"{path.relative_to(layout.root).as_posix()}: {problem}"
+    except StoreError as error:
+        return error.what
+    return ""
+
+
 def _write_page(
     store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any], records: Sequence[CellRecord]
 ) -> None:
@@ -75,7 +95,7 @@ def _write_page(
     toml = paths.suite.read_text(encoding="utf-8", errors="replace") if paths.suite.is_file() else ""
     created = decode_json(paths.manifest.read_bytes()).get("created", "")
     html = page(verdicts, plan, toml=toml, created=str(created), runs=recorded(store, records))
-    (paths.report / "index.html").write_text(html, encoding="utf-8")
+    store.write(paths.report / "index.html", html)
 
 
 def read_plan(store: Store) -> dict[str, Any]:
@@ -120,5 +140,9 @@ def print_summary(summary: Summary) -> None:
 
 def show(folder: Path) -> int:
     """The command `universality report DIR`."""
-    print_summary(rebuild(Store.open(folder, writable=True)))
+    store = Store.open(folder, writable=True)
+    for damage in unused_damage(store.layout):
+        mended = " (written anew)" if damage.startswith(store.layout.evidence.name) else ""
+        print(f"warning: {plain(str(folder))}: {plain(damage, 400)}{mended}", file=sys.stderr)
+    print_summary(rebuild(store))
     return 0

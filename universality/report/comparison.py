@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from universality.compare import Comparison, Difference, Joined, RowChange, compare
 from universality.files import storing
+from universality.layout import Layout
 from universality.report.small_page import page
 from universality.report.text import (
     bracket,
@@ -19,7 +20,7 @@ from universality.report.text import (
     plain,
     print_table,
 )
-from universality.resultset import ResultSet, labels, load
+from universality.resultset import ResultSet, labels, load, unused_damage
 from universality.verdicts import CellVerdict, Universality
 
 MOST_LISTED = 10
@@ -35,6 +36,9 @@ SETS = ("", "Set", "Version", "Commit", "torch", "Device", "Cells", "Trained for
 
 def show(first: Path, second: Path, out: Path | None, *, allow_versions: bool = False) -> int:
     """The command; returns 1 where a verdict flipped or a claim is validated in one set only, else 0."""
+    for folder in (first, second):
+        for damage in unused_damage(Layout(folder)):
+            print(f"warning: {plain(str(folder))}: {plain(damage, 400)}", file=sys.stderr)
     names = labels([first, second])
     if names[0] == names[1]:
         names = ["A", "B"]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from universality import columns as c
 from universality.claims import Within
+from universality.files import replace_file
 from universality.records import CellRecord
 from universality.report import figures, tables
 from universality.report.heatmap import verdict_heatmap
@@ -25,13 +26,14 @@ def write_tables(root: Path, folder: Path, verdicts: Sequence[CellVerdict], fact
     `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = universality(verdicts)
-    tables.evidence_table(verdicts).to_csv(root / "evidence.csv", index=False, errors="backslashreplace")
-    tables.universality_table(rows, facts).to_csv(
-        root / "universality.csv", index=False, errors="backslashreplace"
-    )
-    markdown = tables.markdown(rows, facts)
-    (folder / "universality.md").write_text(markdown, encoding="utf-8", errors="backslashreplace")
-    (folder / "universality.tex").write_text(latex(rows, facts), encoding="utf-8")
+    texts = {
+        root / "evidence.csv": tables.evidence_table(verdicts).to_csv(index=False),
+        root / "universality.csv": tables.universality_table(rows, facts).to_csv(index=False),
+        folder / "universality.md": tables.markdown(rows, facts),
+        folder / "universality.tex": latex(rows, facts),
+    }
+    for path, text in texts.items():
+        replace_file(path, text.encode(errors="backslashreplace"))
 
 
 def write_figures(

@@ -389,8 +389,8 @@ def test_integer_flags_are_flags_and_lists_are_arrays():
             rank(x, none, y, wrong, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("horizon", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("horizon", [math.nan, math.inf])
 def test_a_horizon_that_compares_nothing_is_refused(horizon):
-    with pytest.raises(MeasurementError, match="below every delay or not finite"):
+    with pytest.raises(MeasurementError, match="horizon that is not finite"):
         summary([1.0, 2.0, 3.0], horizon=horizon)
     assert summary([-3.0, -2.0, 1.0], horizon=-1.0).restricted_mean == pytest.approx(-2)

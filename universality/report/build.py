@@ -141,8 +141,10 @@ def print_summary(summary: Summary) -> None:
 def show(folder: Path) -> int:
     """The command `universality report DIR`."""
     store = Store.open(folder, writable=True)
-    for damage in unused_damage(store.layout):
+    damaged = unused_damage(store.layout)  # before evidence.csv is written anew
+    summary = rebuild(store)
+    for damage in damaged:
         mended = " (written anew)" if damage.startswith(store.layout.evidence.name) else ""
         print(f"warning: {plain(str(folder))}: {plain(damage, 400)}{mended}", file=sys.stderr)
-    print_summary(rebuild(store))
+    print_summary(summary)
     return 0

@@ -36,13 +36,13 @@ SETS = ("", "Set", "Version", "Commit", "torch", "Device", "Cells", "Trained for
 
 def show(first: Path, second: Path, out: Path | None, *, allow_versions: bool = False) -> int:
     """The command; returns 1 where a verdict flipped or a claim is validated in one set only, else 0."""
-    for folder in (first, second):
-        for damage in unused_damage(Layout(folder)):
-            print(f"warning: {plain(str(folder))}: {plain(damage, 400)}", file=sys.stderr)
     names = labels([first, second])
     if names[0] == names[1]:
         names = ["A", "B"]
     result = compare(load(first, names[0]), load(second, names[1]), allow_versions=allow_versions)
+    for folder in (first, second):
+        for damage in unused_damage(Layout(folder)):
+            print(f"warning: {plain(str(folder))}: {plain(damage, 400)}", file=sys.stderr)
     print_comparison(result)
     if out is not None:
         for path in write(result, out):

@@ -267,7 +267,8 @@ def delay_summary(
 
     Raises:
         MeasurementError: no runs, delays that are not finite, flags that are neither booleans nor integers
-            0 and 1, a horizon that is not finite or beyond the largest delay if that is censored: the curve is unknown there.
+            0 and 1, a horizon that is not finite or beyond the largest delay if that is censored: the
+            curve is unknown there.
 
     Source: Kaplan and Meier 1958; Irwin 1949 (restricted mean); Brookmeyer and Crowley 1982 (median).
 

@@ -327,6 +327,29 @@ def test_the_quick_suite_plans_without_data_and_every_control_applies(name: str,
     assert stuck == {}
 
 
+def swept(root: Path, *sweeps: CrossSpec, controls: bool = False) -> Plan:
+    crosses = (cross("grokking", "mlp", "modular[p=5]", seeds=3),)
+    return Planner(root).add_suite(Suite(name="toy", crosses=crosses, sweeps=sweeps, controls=controls))
+
+
+def test_a_sweep_adds_settings_that_share_the_controls_and_a_cell_of_a_cross_stays_counted(
+    tmp_path: Path,
+) -> None:
+    sweep = cross("grokking[decay=0.5] grokking[decay=1]", "mlp", "modular[p=5]", seeds=3)
+    plan = swept(tmp_path, sweep, controls=True)
+    found = [(str(planning.component(c.phenomenon)), c.swept) for c in plan.cells if c.control is None]
+    assert found == [("grokking", False), ("grokking[decay=0.5]", True)]
+    controls = [c.control.name for c in plan.cells if c.control is not None]
+    assert len(controls) == len(set(controls)) == 3
+
+
+def test_a_sweep_needs_a_cross_of_its_phenomenon_and_its_seeds(tmp_path: Path) -> None:
+    with pytest.raises(BadSuite, match="a sweep of a phenomenon that no cross asks for"):
+        swept(tmp_path, cross("edge_of_stability", "mlp", "digits", seeds=3))
+    with pytest.raises(BadSuite, match="two crosses ask for one cell in different ways"):
+        swept(tmp_path, cross("grokking", "mlp", "modular[p=5]", seeds=4))
+
+
 @pytest.mark.usefixtures("toys")
 def test_crosses_that_ask_for_one_cell_differently_are_refused_before_training(tmp_path: Path) -> None:
     first = cross("toy_early", "toy_net", "toy_points", seeds=3)

@@ -40,16 +40,14 @@ def test_an_axis_written_twice_is_asked_once() -> None:
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 axes = st.lists(texts, min_size=1, max_size=3, unique=True).map(tuple)
+crosses = st.builds(CrossSpec, phenomena=axes, architectures=axes, tasks=axes, seeds=st.integers(1, 10**6))
 suites = st.builds(
     Suite,
     name=st.from_regex(r"[A-Za-z0-9_-]*[A-Za-z0-9][A-Za-z0-9_-]*", fullmatch=True),
     description=st.text(st.characters(exclude_categories=["Cs"])),
     controls=st.booleans(),
-    crosses=st.lists(
-        st.builds(CrossSpec, phenomena=axes, architectures=axes, tasks=axes, seeds=st.integers(1, 10**6)),
-        min_size=1,
-        max_size=3,
-    ).map(tuple),
+    crosses=st.lists(crosses, min_size=1, max_size=3).map(tuple),
+    sweeps=st.lists(crosses, max_size=2).map(tuple),
 )
 
 
@@ -77,14 +75,14 @@ MALFORMED: dict[str, tuple[str, str]] = {
         f"name = 'a'\ndescripton = 'b'\n{CROSS}",
         "unknown key of a suite 'descripton'\n"
         "  where:    x.toml\n"
-        "  expected: one of: controls, cross, description, name\n"
+        "  expected: one of: controls, cross, description, name, sweep\n"
         "  do:       did you mean 'description'?",
     ),
     "crosses instead of cross": (
         f"name = 'a'\n{CROSS}".replace("cross", "crosses"),
         "unknown key of a suite 'crosses'\n"
         "  where:    x.toml\n"
-        "  expected: one of: controls, cross, description, name\n"
+        "  expected: one of: controls, cross, description, name, sweep\n"
         "  do:       did you mean 'cross' or 'controls'?",
     ),
     "unknown key of a cross": (
@@ -134,6 +132,14 @@ MALFORMED: dict[str, tuple[str, str]] = {
     "absent axis": (
         "name = 'a'\n[[cross]]\narchitectures = ['mlp']\ntasks = ['digits']",
         "a cross needs phenomena\n  where:    x.toml, cross 1\n  got:      []\n  expected: a list of names, not empty",
+    ),
+    "a sweep that is no table": (
+        f"name = 'a'\nsweep = 3\n{CROSS}",
+        "sweeps are tables\n  where:    x.toml\n  got:      3\n  expected: [[sweep]]",
+    ),
+    "a sweep without tasks": (
+        f"name = 'a'\n{CROSS}[[sweep]]\narchitectures = ['mlp']\nphenomena = ['grokking']",
+        "a sweep needs tasks\n  where:    x.toml, sweep 1\n  got:      []\n  expected: a list of names, not empty",
     ),
     "text instead of a list": (
         f"name = 'a'\n{CROSS}".replace('["grokking"]', '"grokking"'),
@@ -247,7 +253,8 @@ def test_a_builtin_suite_is_named_as_its_file_described_and_validated(name: str)
 @pytest.mark.parametrize("name", suite.builtin())
 def test_every_address_in_a_builtin_suite_resolves(name: str) -> None:
     wrong: dict[str, Any] = {}
-    for cross in suite.load(name).crosses:
+    found = suite.load(name)
+    for cross in (*found.crosses, *found.sweeps):
         kinds = {"phenomenon": cross.phenomena, "architecture": cross.architectures, "task": cross.tasks}
         for kind, addresses in kinds.items():
             for address in addresses:

@@ -21,6 +21,7 @@ from universality.measure import failed_measuring, measure_cell
 from universality.plan import Job, Plan, Planner, total_seconds
 from universality.progress import Progress, clock
 from universality.records import CellRecord
+from universality.registry import component
 from universality.report import print_summary, rebuild
 from universality.store import Store
 from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite, check_name
@@ -134,7 +135,8 @@ def describe(plan: Plan, slots: int, workers: str) -> None:
         runs = {run for group in cell.groups for run in group.runs.values()}
         what = f"not applicable: {cell.not_applicable}" if cell.not_applicable else f"{len(runs)} runs"
         control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
-        print(f"{cell.phenomenon.name}  {cell.architecture}  {cell.task}  {what}{control}")
+        swept = "  (swept, not counted)" if cell.swept else ""
+        print(f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}  {what}{control}{swept}")
     total = total_seconds(plan.jobs.values())
     print(
         f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
@@ -155,6 +157,10 @@ def _write_plan(
         "phenomena": {
             name: {"title": p.title, "strand": p.strand, "sense": p.sense, "source": p.source}
             for name, p in phenomena.items()
+        },
+        "variants": {
+            str(part): {"name": part.name, "params": dict(part.params)}
+            for part in (component(cell.phenomenon) for cell in plan.cells)
         },
         "cells": [record.id for record in records],
         "runs": {run_id: job.observe for run_id, job in plan.jobs.items()},

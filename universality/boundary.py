@@ -1,7 +1,8 @@
 """Where a phenomenon ends: the values of one parameter between which its verdict changes.
 
-A suite sweeps a parameter where it names several values of it, e.g. `mlp[output_scale=1]`,
-`mlp[output_scale=10]`, `mlp[output_scale=100]`, with everything else the same.
+A suite sweeps a parameter where it names several values of it with everything else the same: of an
+architecture (`mlp[output_scale=1]`, `mlp[output_scale=10]`), of a task, or, in a `[[sweep]]`, of the
+phenomenon itself (`grokking[decay=0.1]`, `grokking[decay=1]`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ class Boundary:
     """One claim along one swept parameter, everything else fixed.
 
     Args:
-        of: `architecture` or `task`, the name of the plugin that has the parameter.
+        of: the name of the plugin that has the parameter.
         example: the address at the smallest decided value.
-        beside: the address of the other half of the cells.
-        decided: (value, verdict) in ascending order; cells that are not decided are left out.
-        undecided: how many were left out.
+        beside: the addresses of everything else in the cells.
+        decided: (value, verdict) in ascending order.
+        undecided: the values of cells that were not decided, in ascending order.
     """
 
     phenomenon: str
@@ -35,7 +36,7 @@ class Boundary:
     example: str
     beside: str
     decided: tuple[tuple[float, str], ...]
-    undecided: int
+    undecided: tuple[float, ...]
 
     @property
     def changes(self) -> tuple[tuple[float, float], ...]:
@@ -51,30 +52,32 @@ class Boundary:
             where = "changes between " + " and again between ".join(
                 f"{a:g} and {b:g}" for a, b in self.changes
             )
-        more = f" ({self.undecided} not decided)" if self.undecided else ""
-        return f"{where}: {told}{more}"
+        left = ", ".join(f"{value:g}" for value in self.undecided)
+        return f"{where}: {told}" + (f" (not decided at {left})" if left else "")
 
 
-def parameters_of(specs: Mapping[str, Any]) -> tuple[Parameters, Parameters]:
-    """Architectures and tasks by address, from the specs of runs in a plan."""
-    found: tuple[dict[str, tuple[str, Mapping[str, Any]]], ...] = ({}, {})
-    for spec in specs.values():
-        for kind, known in zip(("architecture", "task"), found, strict=True):
+def parameters_of(plan: Mapping[str, Any]) -> tuple[Parameters, Parameters, Parameters]:
+    """Phenomena, architectures and tasks by address, from a plan; specs of runs hold the last two."""
+    phenomena, architectures, tasks = (dict[str, tuple[str, Mapping[str, Any]]]() for _ in range(3))
+    for address, part in plan.get("variants", {}).items():
+        phenomena[str(address)] = (str(part["name"]), dict(part["params"]))
+    for spec in plan.get("specs", {}).values():
+        for kind, known in (("architecture", architectures), ("task", tasks)):
             part = spec[kind]
             known[str(part["label"])] = (str(part["name"]), dict(part["params"]))
-    return found[0], found[1]
+    return phenomena, architectures, tasks
 
 
 def swept(verdicts: Sequence[CellVerdict], plan: Mapping[str, Any]) -> list[Boundary]:
-    """`boundaries` by the specs of a plan; none where it holds no usable ones (earlier results)."""
+    """`boundaries` by the parameters in a plan; none where it holds no usable ones (earlier results)."""
     try:
-        return boundaries(verdicts, *parameters_of(plan.get("specs", {})))
+        return boundaries(verdicts, *parameters_of(plan))
     except (KeyError, TypeError, ValueError, AttributeError):
         return []
 
 
 def boundaries(
-    verdicts: Sequence[CellVerdict], architectures: Parameters, tasks: Parameters
+    verdicts: Sequence[CellVerdict], phenomena: Parameters, architectures: Parameters, tasks: Parameters
 ) -> list[Boundary]:
     """Every sweep of one numeric parameter with at least two decided values, in order of appearance.
 
@@ -86,19 +89,18 @@ def boundaries(
         r = v.record
         if r.control:
             continue
-        for address, other, known in (
-            (r.architecture, r.task, architectures),
-            (r.task, r.architecture, tasks),
-        ):
+        parts = ((r.variant, phenomena), (r.architecture, architectures), (r.task, tasks))
+        for which, (address, known) in enumerate(parts):
             name, params = known.get(address, ("", {}))
+            beside = tuple(other for i, (other, _) in enumerate(parts) if i != which)
             for parameter, value in params.items():
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     continue
                 rest = ",".join(f"{k}={x}" for k, x in sorted(params.items()) if k != parameter)
-                key = (r.phenomenon, r.variant, r.claim_name, name, parameter, other, rest)
+                key = (r.phenomenon, r.claim_name, name, parameter, rest, *beside)
                 sweeps.setdefault(key, []).append((float(value), address, str(v.verdict)))
     result = []
-    for (phenomenon, _, claim_name, name, parameter, other, _), cells in sweeps.items():
+    for (phenomenon, claim_name, name, parameter, _, *others), cells in sweeps.items():
         decided = sorted(c for c in cells if c[2] in ("present", "absent"))
         if len({value for value, _, _ in decided}) >= 2:
             result.append(
@@ -108,9 +110,9 @@ def boundaries(
                     name,
                     parameter,
                     example=decided[0][1],
-                    beside=other,
+                    beside=", ".join(other for other in others if other not in ("", phenomenon)),
                     decided=tuple((value, verdict) for value, _, verdict in decided),
-                    undecided=len(cells) - len(decided),
+                    undecided=tuple(sorted({c[0] for c in cells} - {c[0] for c in decided})),
                 )
             )
     return result

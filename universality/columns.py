@@ -5,6 +5,7 @@ from __future__ import annotations
 # What was asked.
 ID = "id"
 PHENOMENON = "phenomenon"
+SETTING = "setting"
 VERSION = "version"
 CLAIM = "claim"
 BOUNDS = "bounds"
@@ -37,6 +38,7 @@ PASSED = "passed"
 EVIDENCE = (
     ID,
     PHENOMENON,
+    SETTING,
     VERSION,
     CLAIM,
     BOUNDS,

@@ -170,7 +170,7 @@ def _rows(results: ResultSet) -> Mapping[tuple[str, str, frozenset[str]], Univer
     """Rows by phenomenon, claim and the settings of its cells: a row of other settings is another row."""
     settings: dict[tuple[str, str], set[str]] = {}
     for r in results.records:
-        if not r.control:
+        if r.crossed:
             settings.setdefault((r.phenomenon, r.claim_name), set()).add(r.variant)
     keys = [(row.phenomenon, row.claim_name) for row in results.rows]
     return {

@@ -130,7 +130,7 @@ def leaderboard(sets: Sequence[ResultSet], skipped: Sequence[tuple[str, str]] = 
     members: dict[Key, dict[int, list[CellVerdict]]] = {}
     for index, results in enumerate(sets):
         for verdict in results.verdicts:
-            if not verdict.record.control:
+            if verdict.record.crossed:
                 members.setdefault(_key(verdict), {}).setdefault(index, []).append(verdict)
     rows = [_row(key, sets, cells) for key, cells in members.items()]
     return Board(sets=tuple(sets), rows=tuple(sorted(rows, key=_order)), skipped=tuple(skipped))

@@ -79,6 +79,7 @@ def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> Ce
         groups=groups,
         not_applicable=reason,
         control="" if control is None else f"{control.sign}: {control.name}",
+        swept=cell.swept,
         expects=() if control is None else tuple(sorted(control.expects.get(name, ()))),
     )
 

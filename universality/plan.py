@@ -60,12 +60,13 @@ class PlannedCell:
     groups: tuple[PlannedGroup, ...] = ()
     not_applicable: str = ""
     control: Control | None = None
+    swept: bool = False
 
     @property
     def question(self) -> tuple[str, str, str, str]:
         """What is asked, whatever the replicates."""
         control = "" if self.control is None else f"{self.control.sign} {self.control.name}"
-        return self.phenomenon.name, self.architecture, self.task, control
+        return str(component(self.phenomenon)), self.architecture, self.task, control
 
 
 @dataclass(slots=True)
@@ -97,7 +98,17 @@ class Planner:
                         "one phenomenon in two settings",
                         where=suite.name,
                         got=f"{component(controlled[phenomenon.name])} and {component(phenomenon)}",
-                        do="make it two suites: the controls of one setting do not validate another",
+                        do="put further settings into a [[sweep]], which is not counted, or make it two "
+                        "suites: the controls of one setting do not validate another",
+                    )
+        for sweep in suite.sweeps:
+            for phenomenon in self._add_cross(sweep, swept=True):
+                if phenomenon.name not in controlled:
+                    raise BadSuite(
+                        "a sweep of a phenomenon that no cross asks for",
+                        where=suite.name,
+                        got=str(component(phenomenon)),
+                        do=f"add a [[cross]] of {phenomenon.name}: its controls judge the sweep",
                     )
         if all(cell.not_applicable for cell in self.plan.cells):
             reasons = sorted({f"{c.phenomenon.name}: {c.not_applicable}" for c in self.plan.cells})
@@ -108,7 +119,7 @@ class Planner:
                 self._add_control(control)
         return self.plan
 
-    def _add_cross(self, cross: CrossSpec) -> list[Phenomenon]:
+    def _add_cross(self, cross: CrossSpec, *, swept: bool = False) -> list[Phenomenon]:
         phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
@@ -124,6 +135,7 @@ class Planner:
                         phenomenon,
                         Cell(architecture, task, signature),
                         Cross(range(cross.seeds), partners),
+                        swept=swept,
                     )
         return phenomena
 
@@ -135,7 +147,13 @@ class Planner:
         self._add_cell(control.phenomenon, cell, Cross(range(DEFAULT_SEEDS), partners), control)
 
     def _add_cell(
-        self, phenomenon: Phenomenon, cell: Cell, cross: Cross, control: Control | None = None
+        self,
+        phenomenon: Phenomenon,
+        cell: Cell,
+        cross: Cross,
+        control: Control | None = None,
+        *,
+        swept: bool = False,
     ) -> None:
         names = (str(component(cell.architecture)), str(component(cell.task)))
         reason = cell.architecture.reject(cell.signature.inputs)
@@ -147,14 +165,14 @@ class Planner:
             for group in check_groups(phenomenon, wanted)
             if any(phenomenon.speaks_to(group.key, claim) for claim in asked)
         ]
-        planned = PlannedCell(phenomenon, *names, tuple(groups), reason, control)
+        planned = PlannedCell(phenomenon, *names, tuple(groups), reason, control, swept)
         for other in self.plan.cells:
-            if planned == other:  # crosses may overlap; evidence counts once
+            if replace(planned, swept=other.swept) == other:  # crosses may overlap; evidence counts once
                 return
             if planned.question == other.question:
                 raise BadSuite(
                     "two crosses ask for one cell in different ways",
-                    where=f"{phenomenon.name}, {names[0]}, {names[1]}",
+                    where=f"{component(phenomenon)}, {names[0]}, {names[1]}",
                     got="different seeds or different partner architectures",
                     do="give both crosses the same seeds and architectures, or keep them apart",
                 )

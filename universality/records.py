@@ -134,6 +134,7 @@ class CellRecord:
     """All groups of one claim in one cell, or of one control.
 
     `variant` is the phenomenon's address with the parameters that differ from its defaults.
+    `swept` marks a cell that only maps where a claim ends; it is not counted.
     """
 
     phenomenon: str
@@ -147,6 +148,12 @@ class CellRecord:
     control: str = ""
     expects: tuple[str, ...] = ()
     variant: str = ""
+    swept: bool = False
+
+    @property
+    def crossed(self) -> bool:
+        """Whether it is a cell of a cross, neither a control nor part of a sweep."""
+        return not self.control and not self.swept
 
     @property
     def id(self) -> str:
@@ -176,6 +183,7 @@ class CellRecord:
             "not_applicable": self.not_applicable,
             "control": self.control,
             "expects": list(self.expects),
+            "swept": self.swept,
             "groups": [_group_record(g) for g in self.groups],
         }
 
@@ -192,6 +200,7 @@ class CellRecord:
             not_applicable=record["not_applicable"],
             control=record["control"],
             expects=tuple(record["expects"]),
+            swept=record.get("swept", False),  # sets of 0.1.0 without sweeps lack it
             groups=tuple(_group_from_record(g) for g in record["groups"]),
         )
 

@@ -180,6 +180,8 @@ def _complaints(record: CellRecord) -> Iterator[str]:
         yield "has a reason that is no text"
     if not set(record.expects) <= _DECIDABLE or bool(record.control) != bool(record.expects):
         yield "is a control without known verdicts, or no control with some"
+    if record.swept not in (True, False) or (record.control and record.swept):
+        yield "is both a control and swept, or neither swept nor not"
     if record.control and record.control.partition(": ")[0] not in ("positive", "negative"):
         yield "is a control that is neither positive nor negative"
     if len({g.key for g in record.groups}) < len(record.groups):

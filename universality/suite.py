@@ -29,10 +29,15 @@ class CrossSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A named list of crosses. With `controls`, every phenomenon's controls run beside its cells."""
+    """A named list of crosses. With `controls`, every phenomenon's controls run beside its cells.
+
+    `sweeps` ask for cells that map where a claim ends, e.g. along a parameter of the phenomenon. They
+    are shown, judged by the controls of the cross of the same phenomenon, and not counted.
+    """
 
     name: str
     crosses: tuple[CrossSpec, ...]
+    sweeps: tuple[CrossSpec, ...] = ()
     description: str = ""
     controls: bool = True
 
@@ -43,8 +48,8 @@ class Suite:
             f"description = {_quoted(self.description)}",
             f"controls = {json.dumps(self.controls)}",
         ]
-        for cross in self.crosses:
-            lines += ["", "[[cross]]"]
+        for title, cross in (*(("cross", c) for c in self.crosses), *(("sweep", c) for c in self.sweeps)):
+            lines += ["", f"[[{title}]]"]
             lines += [
                 f"{key} = [{', '.join(map(_quoted, getattr(cross, key)))}]"
                 for key in ("phenomena", "architectures", "tasks")
@@ -86,8 +91,8 @@ def parse(text: str, *, where: str) -> Suite:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadSuite("a suite is not valid TOML", where=where, got=str(error)) from None
-    _known_keys(raw, {"name", "description", "controls", "cross"}, where)
-    crosses = raw.get("cross", [])
+    _known_keys(raw, {"name", "description", "controls", "cross", "sweep"}, where)
+    crosses, sweeps = raw.get("cross", []), raw.get("sweep", [])
     name = raw.get("name", "")
     if not isinstance(name, str):
         raise BadSuite("a suite's name is text", where=where, got=f"name = {name!r}")
@@ -98,11 +103,14 @@ def parse(text: str, *, where: str) -> Suite:
         raise BadSuite("description is text", where=where, got=repr(raw["description"]))
     if not isinstance(crosses, list) or not crosses:
         raise BadSuite("a suite without [[cross]] asks for nothing", where=where)
+    if not isinstance(sweeps, list):
+        raise BadSuite("sweeps are tables", where=where, got=repr(sweeps), expected="[[sweep]]")
     return Suite(
         name=name,
         description=raw.get("description", ""),
         controls=raw.get("controls", True),
-        crosses=tuple(_cross(c, f"{where}, cross {i + 1}") for i, c in enumerate(crosses)),
+        crosses=tuple(_cross(c, "cross", f"{where}, cross {i + 1}") for i, c in enumerate(crosses)),
+        sweeps=tuple(_cross(c, "sweep", f"{where}, sweep {i + 1}") for i, c in enumerate(sweeps)),
     )
 
 
@@ -115,16 +123,16 @@ def check_name(name: str, *, where: str = "") -> str:
     return name
 
 
-def _cross(raw: Any, where: str) -> CrossSpec:
+def _cross(raw: Any, title: str, where: str) -> CrossSpec:
     if not isinstance(raw, dict):
-        raise BadSuite("a cross is a table", where=where, got=repr(raw), expected="[[cross]]")
+        raise BadSuite(f"a {title} is a table", where=where, got=repr(raw), expected=f"[[{title}]]")
     _known_keys(raw, {f.name for f in fields(CrossSpec)}, where)
     lists: dict[str, tuple[str, ...]] = {}
     for key in ("phenomena", "architectures", "tasks"):
         value = raw.get(key, [])
         if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
             raise BadSuite(
-                f"a cross needs {key}", where=where, got=repr(value), expected="a list of names, not empty"
+                f"a {title} needs {key}", where=where, got=repr(value), expected="a list of names, not empty"
             )
         lists[key] = tuple(dict.fromkeys(value))
     seeds = raw.get("seeds", DEFAULT_SEEDS)

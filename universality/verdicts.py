@@ -61,7 +61,7 @@ class CellVerdict:
         decided, holding: groups that met their gates, and those of them that show the phenomenon.
         seeds_needed: replicates at which an undecided interval would clear its bound, if any do.
         details: medians over the decided groups of their secondary numbers.
-        counted: whether it counts towards universality; controls and their settings do not.
+        counted: whether it counts towards universality; sweeps, controls and their settings do not.
         p: of a decided verdict, one-sided: the chance of data as far on its side, were the truth on
             the bound that it had to clear.
         p_holm: the same, corrected over all counted cells and claims that were judged together.
@@ -170,7 +170,9 @@ def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
 
     Raises `MeasurementError` where a cell or control occurs twice, which would count it twice.
     """
-    seen = Counter((r.phenomenon, r.claim_name, r.architecture, r.task, r.control) for r in records)
+    seen = Counter(
+        (r.variant, r.phenomenon, r.claim_name, r.architecture, r.task, r.control) for r in records
+    )
     twice = [key for key, count in seen.items() if count > 1]
     if twice:
         raise MeasurementError(
@@ -186,7 +188,7 @@ def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
     known = {_setting(v) for v in verdicts if v.record.control and _sign(v) == "positive"}
     judged = []
     for v in verdicts:
-        v = replace(v, counted=not v.record.control and _setting(v) not in known)
+        v = replace(v, counted=v.record.crossed and _setting(v) not in known)
         if not v.record.control and v.raw in MEASURED and _claim_key(v) in failed:
             why = f"control failed ({'; '.join(failed[_claim_key(v)])}); alone: {v.raw}"
             v = replace(_as(v, "invalid", why, v.raw), p=None)

@@ -76,7 +76,7 @@ def check_asked(found: Audit, suite: Suite, records: Sequence[CellRecord]) -> No
     Which parameters are defaults is not known here, so cells are counted by their bare names.
     """
     asked: dict[tuple[str, str, str], set[tuple[str, str, str]]] = {}
-    for cross in suite.crosses:
+    for cross in (*suite.crosses, *suite.sweeps):
         for phenomenon in cross.phenomena:
             for architecture in cross.architectures:
                 for task in cross.tasks:

@@ -20,9 +20,9 @@ _DRAWN: Mapping[str, tuple[str, ...]] = {
 
 
 def trajectories(store: Store, records: Sequence[CellRecord]) -> pd.DataFrame:
-    """`columns.TRAJECTORY` of every stored run of every cell; controls are left out."""
+    """`columns.TRAJECTORY` of every stored run of every cell; controls and sweeps are left out."""
     seen: set[tuple[str, str]] = set()
-    frames = [frame for record in records if not record.control for frame in _cell(store, record, seen)]
+    frames = [frame for record in records if record.crossed for frame in _cell(store, record, seen)]
     if not frames:
         return pd.DataFrame(columns=list(c.TRAJECTORY))
     return pd.concat(frames, ignore_index=True)
@@ -70,7 +70,7 @@ def layer_similarities(records: Sequence[CellRecord]) -> list[Pair]:
     }
     found: dict[tuple[str, frozenset[str]], Pair] = {}
     for record in records:
-        for group in () if record.control else record.groups:
+        for group in record.groups if record.crossed else ():
             names = (record.architecture, owners.get(group.runs.get("b", ""), record.architecture))
             key = (record.task, frozenset(names))
             pair = _pair(group, names, record.task) if key not in found else None

@@ -146,7 +146,7 @@ def _panels(verdicts: Sequence[CellVerdict], titles: Mapping[str, str]) -> list[
         cells = {
             (v.record.claim_name, (v.record.task, v.record.architecture)): v
             for v in members
-            if not v.record.control
+            if v.record.crossed
         }
         claims = list(dict.fromkeys(claim for claim, _ in cells))
         controls = {

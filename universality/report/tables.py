@@ -25,6 +25,7 @@ def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
         {
             c.ID: v.record.id,
             c.PHENOMENON: v.record.phenomenon,
+            c.SETTING: v.record.variant,
             c.VERSION: v.record.version,
             c.CLAIM: v.record.claim_name,
             c.BOUNDS: str(v.record.claim),

@@ -53,7 +53,7 @@ def write_figures(
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     records = [v.record for v in verdicts]
-    if any(not record.control for record in records):
+    if any(record.crossed for record in records):
         titles = {name: about.get(c.TITLE) or name for name, about in facts.items()}
         paths += save(verdict_heatmap(verdicts, titles), folder, "heatmap")
     drawn = dict(tuple(trajectories.groupby(c.PHENOMENON, sort=False)))

@@ -75,7 +75,7 @@ def context(
     facts: Facts = plan["phenomena"]
     names = Names()
     rows = universality(verdicts)
-    cells = [v for v in verdicts if not v.record.control]
+    cells = [v for v in verdicts if v.record.crossed]
     counts = Counter(v.verdict for v in cells)
     tiers = Counter(tier(v.verdict) for v in cells)
     controls = [v for v in verdicts if v.record.control]
@@ -213,7 +213,7 @@ def _heatmap(verdicts: Sequence[CellVerdict], facts: Facts, names: Names) -> lis
     """A table per phenomenon. Rows: its architectures. Columns: its claims, for each task."""
     panels: dict[str, list[tuple[int, CellVerdict]]] = {}
     for index, v in enumerate(verdicts):
-        if not v.record.control:
+        if v.record.crossed:
             panels.setdefault(v.record.phenomenon, []).append((index, v))
     return [_panel(name, members, facts, names) for name, members in panels.items()]
 
@@ -309,7 +309,7 @@ def _missing(verdicts: Sequence[CellVerdict], facts: Facts, names: Names) -> lis
     """Cells without a verdict, those of one phenomenon and one reason together."""
     found: dict[tuple[str, Verdict, str], list[tuple[int, str]]] = {}
     for index, v in enumerate(verdicts):
-        if v.record.control or tier(v.verdict) == "decided":
+        if not v.record.crossed or tier(v.verdict) == "decided":
             continue
         key = (_title(facts, v.record.phenomenon), v.verdict, v.reason)
         found.setdefault(key, []).append((index, _square(index, v, names).where))

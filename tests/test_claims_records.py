@@ -163,7 +163,11 @@ def test_the_id_of_a_measurement_never_changes() -> None:
 
 
 def test_a_record_holds_every_field_of_its_cell() -> None:
-    assert set(a_cell().record()) == {f.name for f in fields(CellRecord)} | {"id"}
+    # `swept` is written where it is true, so that sets from before sweeps are still what is written.
+    swept = replace(a_cell(), swept=True)
+    assert set(swept.record()) == {f.name for f in fields(CellRecord)} | {"id"}
+    assert set(a_cell().record()) == set(swept.record()) - {"swept"}
+    assert CellRecord.from_record(decode_json(encode_json(swept.record()))).swept
     assert set(a_cell().record()["groups"][0]) == {f.name for f in fields(GroupRecord)}
     whole = replace(a_cell(), groups=(replace(a_group(), outcome=Outcome(effect=1.0)),)).record()
     assert set(whole["groups"][0]["outcome"]) == {f.name for f in fields(Outcome)}

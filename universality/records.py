@@ -183,7 +183,7 @@ class CellRecord:
             "not_applicable": self.not_applicable,
             "control": self.control,
             "expects": list(self.expects),
-            "swept": self.swept,
+            **({"swept": True} if self.swept else {}),
             "groups": [_group_record(g) for g in self.groups],
         }
 
@@ -200,7 +200,7 @@ class CellRecord:
             not_applicable=record["not_applicable"],
             control=record["control"],
             expects=tuple(record["expects"]),
-            swept=record.get("swept", False),  # sets of 0.1.0 without sweeps lack it
+            swept=record.get("swept", False),
             groups=tuple(_group_from_record(g) for g in record["groups"]),
         )
 

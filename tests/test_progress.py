@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -94,3 +95,17 @@ def test_on_a_terminal_a_live_bar_shows_counts_failures_and_text_as_it_is() -> N
     assert "2 failed" not in shown
     assert "trying again: mlp[bold]: [red]text[/red]" in shown
     assert "2 runs in 0:0" in shown.splitlines()[-1]
+
+
+def test_long_silence_is_broken_and_ends_with_the_training() -> None:
+    stream = io.StringIO()
+    progress = Progress({"a": 600.0, "b": 600.0}, slots=2, stream=stream, quiet=0.02)
+    deadline = time.monotonic() + 20
+    while "none finished for 0:00, about 10:00 left" not in stream.getvalue():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert stream.getvalue().startswith("[0/2] training; ")
+    progress.close()
+    said = stream.getvalue()
+    time.sleep(0.1)
+    assert stream.getvalue() == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
@@ -53,26 +54,53 @@ class Remaining:
         return correction * sum(self._left.values()) / self._slots
 
 
-class Progress:
-    """Counts finished runs. Live on a terminal where rich is installed, else a line per run."""
+QUIET = 60.0
+"""Seconds after which it is said that nothing has finished: long runs that train side by side do so together."""
 
-    def __init__(self, predicted: Mapping[str, float], slots: int, stream: TextIO = sys.stderr) -> None:
+
+class Progress:
+    """Counts finished runs. Live on a terminal where rich is installed, else a line per run.
+
+    Args:
+        quiet: seconds without a finished run after which the estimate is given anew.
+    """
+
+    def __init__(
+        self, predicted: Mapping[str, float], slots: int, stream: TextIO = sys.stderr, quiet: float = QUIET
+    ) -> None:
         self._total = len(predicted)
         self._remaining = Remaining(predicted, slots)
         self._done = self._problems = 0
-        self._started = time.monotonic()
+        self._started = self._heard = time.monotonic()
         self._stream = stream
         self._live = _live(stream, self._total) if stream.isatty() else None
+        self._quiet, self._closed, self._lock = quiet, threading.Event(), threading.Lock()
+        threading.Thread(target=self._remind, name="progress", daemon=True).start()
 
     def notice(self, event: Event) -> None:
         """Take note of what happened to a run."""
-        if event.state is not None:
-            self._finished(event.run_id, event.state, event.seconds)
-        elif event.kind == "retrying":
-            self.say(f"trying again: {event.run_id}: {event.message}")
+        with self._lock:
+            if event.state is not None:
+                self._finished(event.run_id, event.state, event.seconds)
+            elif event.kind == "retrying":
+                self.say(f"trying again: {event.run_id}: {event.message}")
+
+    def _remind(self) -> None:
+        while not self._closed.wait(self._quiet):
+            with self._lock:
+                since = time.monotonic() - self._heard
+                if since < self._quiet or self._closed.is_set():
+                    continue
+                left = clock(max(0.0, self._remaining.seconds - since))
+                if self._live is None:
+                    count = f"[{self._done:>{len(str(self._total))}}/{self._total}]"
+                    self.say(f"{count} training; none finished for {clock(since)}, about {left} left")
+                else:
+                    self._live[0].update(self._live[1], note=f"about {left} left")
 
     def _finished(self, run_id: str, state: str, seconds: float) -> None:
         self._done += 1
+        self._heard = time.monotonic()
         self._problems += state not in ("done", "diverged")
         self._remaining.finish(run_id, seconds)
         left = clock(self._remaining.seconds)
@@ -96,6 +124,11 @@ class Progress:
             self._live[0].console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
         if self._live is not None:
             self._live[0].stop()
         took = clock(time.monotonic() - self._started)

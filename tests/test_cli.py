@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ import universality
 from universality import benchmark, cli
 from universality.files import decode_json
 from universality.store import Store
+from universality.training import loop
 
 CHECKOUT = Path(universality.__file__).resolve().parents[1]
 
@@ -36,6 +37,7 @@ FROZEN: dict[str, Options] = {
         "--results": ("results", None),
         "--device": ("auto", None),
         "--workers": (None, None),
+        "--engine": ("auto", None, ("auto", "loop", "fused", "plain")),
         "--timeout": (3600.0, None),
         "--dry-run": (False, 0),
     },
@@ -130,6 +132,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_commands_and_options_are_frozen() -> None:
     assert {name: options(parser) for name, parser in commands(cli.build_parser())} == FROZEN
+
+
+def test_the_engines_that_can_be_asked_for_are_those_of_training() -> None:
+    assert get_args(loop.Engine) == cli.ENGINES
 
 
 @pytest.mark.parametrize("name", [name for name in FROZEN if name])
@@ -404,6 +410,21 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
             *command, str(folder), cwd=tmp_path, code=WITHOUT_TORCH, MPLCONFIGDIR=str(tmp_path)
         )
         assert (reading.returncode, reading.stderr) == (0, ""), command
+
+
+@pytest.mark.parametrize(("engine", "mode"), [("auto", "loop"), ("fused", "fused"), ("plain", "plain")])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_the_engine_asked_for_trains_and_is_recorded(
+    toys: Path, tmp_path: Path, engine: str, mode: str, workers: str
+) -> None:
+    arguments = toy_run(toys, "--workers", workers, "--engine", engine, "--results", str(tmp_path))
+    assert cli.main([*arguments, "--name", "mine"]) == 0
+    runs = list((tmp_path / "mine" / "runs").iterdir())
+    assert len(runs) == 9
+    for run in runs:
+        how = decode_json((run / "facts.json").read_bytes())["facts"]["engine"]
+        assert (how["asked"], how["mode"], how["fallback"]) == (engine, mode, "")
+        assert (run / "log.txt").read_text().startswith(f"engine: {mode} (asked: {engine}), ")
 
 
 def test_check_tells_folders_from_plugins(

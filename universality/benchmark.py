@@ -114,6 +114,7 @@ def train(
             data_root=str(root),
             timeout_s=options.timeout,
             on_event=progress.notice,
+            engine=options.engine,
         )
     finally:
         progress.close()

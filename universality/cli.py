@@ -12,6 +12,9 @@ from pathlib import Path
 from universality import __version__
 from universality.errors import UniversalityError
 
+ENGINES = ("auto", "loop", "fused", "plain")
+"""`universality.training.loop.Engine`, which imports torch."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Every command and option; a test freezes them."""
@@ -52,7 +55,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers",
         type=_workers,
         metavar="N",
-        help="processes; 0 trains in this one (default: one per core, one per GPU)",
+        help="processes; 0 trains in this one, several may share a GPU (default: one per core, one per GPU)",
+    )
+    run.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="runs side by side: gradients one by one (loop) or at once (fused); plain: one after another "
+        "(default: auto, what is faster there)",
     )
     run.add_argument(
         "--timeout", type=_seconds, default=3600.0, metavar="S", help="seconds per run (default: 3600)"

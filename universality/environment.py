@@ -28,7 +28,7 @@ def environment(device: str | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": None if torch is None else str(torch.__version__),
         "threads": None if torch is None else torch.get_num_threads(),
-        "tf32": None if torch is None else bool(torch.backends.cuda.matmul.allow_tf32),
+        "tf32": None if torch is None else _tf32(torch),
         "deterministic": None if torch is None else bool(torch.are_deterministic_algorithms_enabled()),
         "numpy": None if numpy is None else str(numpy.__version__),
         "platform": platform.platform(),
@@ -80,6 +80,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _tf32(torch: Any) -> bool:
+    """Whether products or convolutions on a GPU may round their factors to 10 bits."""
+    return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
 
 
 def _accelerator(torch: Any, device: str | None) -> str | None:

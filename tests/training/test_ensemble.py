@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from universality import registry
 from universality.architecture import Architecture, InputSpec, Kind
@@ -17,10 +18,11 @@ from universality.registry import component
 from universality.spec import Recipe, RunSpec
 from universality.task import Split, Splits
 from universality.training import loop
+from universality.training.batches import Batches
 from universality.training.ensemble import CannotStack, Ensemble
-from universality.training.loop import Member, Trained, build_network, train_group
+from universality.training.loop import Engine, Member, Trained, build_network, train_group
 from universality.training.optimizers import build_optimizer
-from universality.training.steps import FusedSteps
+from universality.training.steps import FusedSteps, LoopSteps, race
 
 CPU = torch.device("cpu")
 TANH = "mlp[width=7,depth=1,activation=tanh]"
@@ -73,7 +75,7 @@ def member(
 
 def alone(one: Member) -> Trained:
     """Trained by a plain loop: torch's optimizer on the network's own parameters."""
-    return loop._train([one], CPU, "loop", None, separate=True)[0]
+    return train_group([one], CPU, "plain")[0]
 
 
 def assert_the_same_run(found: Trained, expected: Trained) -> None:
@@ -100,7 +102,7 @@ def test_every_network_is_trained_in_a_stack_as_alone(address: str, name: str) -
     runs = train_group(members, CPU)
     for one, run in zip(members, runs, strict=True):
         assert_the_same_run(run, alone(one))
-        assert run.facts["engine"] == {"mode": "loop", "members": 3, "fallback": ""}
+        assert run.facts["engine"] == {"mode": "loop", "asked": "auto", "members": 3, "fallback": ""}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -199,10 +201,12 @@ def test_what_cannot_be_stacked_is_trained_alone_for_a_reason_that_is_recorded(k
         assert_the_same_run(run, alone(one))
         stacked = not REASONS[kind]
         assert run.facts["engine"] == {
-            "mode": "loop",
+            "mode": "loop" if stacked or kind == "dropout" else "plain",
+            "asked": "auto",
             "members": 2 if stacked else 1,
             "fallback": REASONS[kind],
         }
+        assert stacked or f"not as tried first: {REASONS[kind]}\n" in run.log
 
 
 def test_recipes_that_cannot_run_side_by_side_are_refused() -> None:
@@ -378,6 +382,7 @@ def test_what_cannot_be_fused_runs_as_a_loop_and_says_why(members: list[Member],
         assert run.facts["engine"]["mode"] == "loop"
         assert run.facts["engine"]["members"] == 2
         assert reason in run.facts["engine"]["fallback"]
+        assert reason in run.log
         assert_the_same_run(run, alone(one))
 
 
@@ -439,12 +444,183 @@ def test_the_optimizer_on_the_device_is_torchs_own_fused_one() -> None:
         assert isinstance(built.param_groups[0]["lr"], Tensor)
 
 
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` chooses as on CUDA."""
+    monkeypatch.setattr(loop, "_may_fuse", lambda lanes: len(lanes) >= loop._FUSED_FROM)
+
+
+def test_where_both_ways_are_open_a_short_trial_decides_and_is_recorded(
+    as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [member(TANH, RECIPES["adam, L2"], seed) for seed in range(4)]
+    for seconds, mode, why in (((2.0, 1.0), "fused", ""), ((1.0, 2.0), "loop", "the loop is faster")):
+        monkeypatch.setattr(loop, "race", lambda *_, seconds=seconds: seconds)
+        runs = train_group(members, CPU, capture=lambda update: update)
+        for run in runs:
+            how = run.facts["engine"]
+            assert (how["mode"], how["asked"], how["fallback"]) == (mode, "auto", why)
+            assert (how["loop_seconds"], how["fused_seconds"]) == seconds
+    for one, run in zip(members, runs, strict=True):  # the loop's optimizer is torch's usual one again
+        assert_the_same_run(run, alone(one))
+    assert "not as tried first: the loop is faster" in runs[0].log
+
+
+def test_fewer_than_four_are_not_worth_a_trial(as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "race", None)  # would raise
+    runs = train_group([member(TANH, RECIPES["sgd"], seed) for seed in range(3)], CPU)
+    assert {run.facts["engine"]["mode"] for run in runs} == {"loop"}
+
+
+@pytest.mark.parametrize("address", STACKABLE)
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_trial_changes_no_bit_of_what_follows(
+    address: str, captured: bool, as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [member(address, RECIPES["heavy ball, L2"], seed, {"accuracy": (0, 7)}) for seed in range(4)]
+    capture = (lambda update: update) if captured else None
+    trials = []
+
+    def won_by(mode: str) -> Callable[..., tuple[float, float]]:
+        def tried(*arguments: Any) -> tuple[float, float]:
+            trials.append(race(*arguments))
+            return (2.0, 1.0) if mode == "fused" else (1.0, 2.0)
+
+        return tried
+
+    for mode in ("fused", "loop"):
+        monkeypatch.setattr(loop, "race", won_by(mode))
+        tried = train_group(members, CPU, capture=capture)
+        asked = train_group(members, CPU, mode, capture=capture)  # type: ignore[arg-type]
+        for run, other in zip(tried, asked, strict=True):
+            assert run.facts["engine"]["mode"] == other.facts["engine"]["mode"] == mode
+            assert_the_same_run(run, other)
+    assert all(0 < seconds < 60 for trial in trials for seconds in trial)
+
+
+def test_plain_is_one_network_after_another_with_an_optimizer_of_its_own() -> None:
+    members = [member(TANH, RECIPES["adam, L2"], seed) for seed in range(2)]
+    runs = train_group(members, CPU, "plain")
+    assert [run.facts["engine"] for run in runs] == [
+        {"mode": "plain", "asked": "plain", "members": 1, "fallback": ""}
+    ] * 2
+    # No storage in common: each parameter is as it was built, a tensor alone.
+    assert all(p.untyped_storage().nbytes() == p.nbytes for run in runs for p in run.net.parameters())
+
+
+class Watched(TorchDispatchMode):
+    """Notes operations that bring numbers from a device, and so wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if any(word in name for word in ("_local_scalar_dense", "nonzero", "masked_select")):
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("engine", ["loop", "fused"])
+@pytest.mark.parametrize("name", ["heavy ball, L2", "sgd"])
+def test_between_two_looks_at_the_losses_nothing_waits_for_the_device(
+    engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, watched = (LoopSteps if engine == "loop" else FusedSteps), Watched()
+    tables = []
+
+    class Quiet(kind):  # type: ignore[misc, valid-type]
+        def advance(self, begin: int, end: int) -> None:
+            with watched:
+                super().advance(begin, end)
+
+    def table(self: Batches, begin: int, end: int) -> Tensor:
+        tables.append((begin, end))
+        return made(self, begin, end)
+
+    made = Batches.table
+    monkeypatch.setattr(Batches, "table", table)
+    monkeypatch.setattr(loop, kind.__name__, Quiet)
+    recipe = replace(RECIPES[name], steps=30)
+    runs = train_group([member(TANH, recipe, s, {"accuracy": (15,)}) for s in range(2)], CPU, engine)
+    assert {run.facts["engine"]["mode"] for run in runs} == {engine}
+    assert watched.seen == []
+    # Rows come to the device once between two events, not once per epoch of two updates.
+    later = [t for t in tables if t[1] - t[0] > 1]
+    assert later == ([(0, 15)] * 2 + [(15, 30)] * 2 if recipe.batch_size else [])
+
+
+STRIDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda g: g.contiguous(),
+    "transposed": lambda g: g.transpose(-1, -2).contiguous().transpose(-1, -2),
+    "every other": lambda g: torch.stack([g, torch.zeros_like(g)], -1)[..., 0],
+    "reversed layout": lambda g: (
+        g.permute(*reversed(range(g.ndim))).contiguous().permute(*reversed(range(g.ndim)))
+    ),
+    "expanded": lambda g: g.mean(-1, keepdim=True).expand_as(g),
+}
+
+
+@pytest.mark.parametrize("layout", STRIDED)
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("on_device", [False, True], ids=["torch's usual form", "torch's fused form"])
+def test_every_optimizer_takes_gradients_of_any_strides(name: str, layout: str, on_device: bool) -> None:
+    recipe, shapes = RECIPES[name], [(4, 3, 2, 2), (5, 3)]
+    nets = [nn.ParameterList(torch.randn(shape) for shape in shapes) for _ in range(2)]
+    copies = [[nn.Parameter(p.detach().clone()) for p in net] for net in nets]
+    own = [build_optimizer(recipe, copy, recipe.lr) for copy in copies]
+    state = Ensemble(nets, [recipe] * 2, [recipe.lr] * 2)
+    if on_device:
+        state.keep_on_device()
+    for turn in range(3):
+        gradients = [[STRIDED[layout](torch.randn(shape)) for shape in shapes] for _ in nets]
+        if turn == 2:
+            state.take_stacked([torch.stack(pair) for pair in zip(*gradients, strict=True)])
+        else:
+            for number, each in enumerate(gradients):
+                state.take(number, each)
+        state.step()
+        for copy, optimizer, each in zip(copies, own, gradients, strict=True):
+            for parameter, gradient in zip(copy, each, strict=True):
+                parameter.grad = gradient.contiguous()
+            optimizer.step()
+    for net, copy in zip(nets, copies, strict=True):
+        for found, wanted in zip(net, copy, strict=True):
+            if on_device:
+                torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+            else:
+                assert torch.equal(found, wanted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("engine", ["loop", "fused"])
+def test_on_a_gpu_nothing_waits_between_two_looks_at_the_losses(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = LoopSteps if engine == "loop" else FusedSteps
+
+    class Quiet(kind):  # type: ignore[misc, valid-type]
+        def advance(self, begin: int, end: int) -> None:
+            # The first block makes the table's copy, warms up and captures, which all may wait.
+            torch.cuda.set_sync_debug_mode("error" if begin else "default")
+            try:
+                super().advance(begin, end)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(loop, kind.__name__, Quiet)
+    recipe = replace(RECIPES["sgd"], steps=30)
+    observe = {"accuracy": (15,)}
+    train_group([member(TANH, recipe, s, observe) for s in range(4)], torch.device("cuda"), engine)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("address", STACKABLE)
 def test_on_a_gpu_a_captured_ensemble_follows_the_cpu(address: str) -> None:
     recipe = replace(RECIPES["heavy ball, L2"], steps=20)
     members = [member(address, recipe, seed, {"accuracy": (0, 10)}) for seed in range(4)]
-    runs = train_group(members, torch.device("cuda"))
+    runs = train_group(members, torch.device("cuda"), "fused")
     assert {(r.facts["engine"]["mode"], r.facts["engine"]["captured"]) for r in runs} == {("fused", True)}
     for run, other in zip(runs, train_group(members, CPU), strict=True):
         assert run.series["train_loss"].values == pytest.approx(other.series["train_loss"].values, rel=1e-3)

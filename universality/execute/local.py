@@ -63,6 +63,7 @@ def run_all(
     data_root: str,
     timeout_s: float,
     on_event: Callable[[Event], None],
+    engine: str = "auto",
     target: str = WORKER,
 ) -> dict[str, RunState]:
     """Train what the store lacks; returns the final state of every job by run id.
@@ -75,8 +76,9 @@ def run_all(
         slots: worker processes; 0 trains in the calling process, without a timeout and without
             protection from crashes, for debuggers and tests.
         timeout_s: wall time of one run, after which its child is killed; a group has that of all its runs.
+        engine: how runs are stepped, see `universality.training.loop.train_group`.
         target: `module:function` that serves a pipe, called with the pipe and the settings
-            `store_root`, `device`, `plugins` and `data_root`.
+            `store_root`, `device`, `plugins`, `data_root` and `engine`.
 
     Raises:
         UniversalityError: where workers cannot start, or one raised such an error outside a job.
@@ -86,6 +88,7 @@ def run_all(
         "device": device,
         "plugins": list(plugins),
         "data_root": data_root,
+        "engine": engine,
     }
     store = Store.open(store_root, writable=True)
     with _sigterm_raises(), Leases(store.layout.claims) as leases:

@@ -23,9 +23,22 @@ class Batches:
         self._order: Tensor = torch.empty(0, dtype=torch.int64)
 
     def rows(self, step: int) -> Tensor:
-        epoch, position = divmod(step, self.per_epoch)
+        return self.table(step, step + 1)[0]
+
+    def table(self, begin: int, end: int) -> Tensor:
+        """Rows of the updates `begin` to `end`, `[updates, size]`: one copy to the device for all of them."""
+        parts = []
+        while begin < end:
+            epoch, position = divmod(begin, self.per_epoch)
+            part = self._of(epoch)[position : position + end - begin]
+            parts.append(part)
+            begin += len(part)
+        return torch.cat(parts).to(self._device)
+
+    def _of(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive_seed("batches", self._seed, epoch))
-            self._order = torch.randperm(self._rows, generator=generator).to(self._device)
+            order = torch.randperm(self._rows, generator=generator)
+            self._order = order[: self.per_epoch * self.size].view(self.per_epoch, self.size)
             self._epoch = epoch
-        return self._order[position * self.size : (position + 1) * self.size]
+        return self._order

@@ -30,9 +30,10 @@ from universality.training.batches import Batches
 from universality.training.ensemble import CannotStack, Ensemble, Separate
 from universality.training.objective import objective
 from universality.training.optimizers import RateSchedule, build_optimizer
-from universality.training.steps import BLOCK, Capture, FusedSteps, Lane, LoopSteps, cuda_graph
+from universality.training.steps import BLOCK, Capture, FusedSteps, Lane, LoopSteps, cuda_graph, race
 
-Engine = Literal["auto", "loop", "fused"]
+Engine = Literal["auto", "loop", "fused", "plain"]
+"""What may be asked for (`run --engine`); see `train_group`."""
 
 _FUSED_FROM = 4
 """Members from which a GPU takes their gradients at once."""
@@ -43,7 +44,7 @@ _SHARED = ("optimizer", "batch_size", "steps", "loss", "milestones", "gamma", "w
 
 @dataclass(slots=True)
 class Trained:
-    """What a training leaves: series, arrays, facts, and the network itself."""
+    """What a training leaves: series, arrays, facts, a log for people, and the network itself."""
 
     state: RunState
     series: dict[str, Series]
@@ -51,6 +52,19 @@ class Trained:
     facts: dict[str, Any]
     net: nn.Module
     seconds: float
+
+    @property
+    def log(self) -> str:
+        """How the run was trained and why not otherwise, a line each."""
+        how = self.facts["engine"]
+        lines = [f"engine: {how['mode']} (asked: {how['asked']}), {how['members']} side by side"]
+        if how["fallback"]:
+            lines.append(f"not as tried first: {how['fallback']}")
+        if how.get("not_captured"):
+            lines.append(f"not captured as a CUDA graph: {how['not_captured']}")
+        if "diverged_at" in self.facts:
+            lines.append(f"diverged at update {self.facts['diverged_at']}")
+        return "".join(f"{line}\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +115,10 @@ def train_group(
         members: runs whose networks have the same parameters, and whose recipes differ in nothing
             but learning rate, weight decay and the optimizer's other numbers.
         engine: `loop` takes gradients one member after another, `fused` all at once, see
-            `universality.training.steps`. `auto` is `fused` on CUDA from four members on. What
-            cannot be fused runs as a loop, what cannot be stacked one network after another; the
-            fact `engine` of every run says what was done, and why.
+            `universality.training.steps`; `plain` trains one network after another, each with an
+            optimizer of its own. `auto` is `loop`, and on CUDA from four members on what is faster
+            in a short trial. What cannot be fused runs as a loop, what cannot be stacked as `plain`;
+            the fact `engine` of every run says what was done, and why.
         capture: what repeats a fused update; a CUDA graph where the device is CUDA.
 
     Raises:
@@ -114,6 +129,8 @@ def train_group(
         raise ValueError(f"the recipes of a group differ in one of {', '.join(_SHARED)}")
     if capture is None and device.type == "cuda":
         capture = cuda_graph
+    if engine == "plain":
+        return [run for one in members for run in _train([one], device, engine, capture)]
     try:
         return _train(members, device, engine, capture)
     except torch.OutOfMemoryError as error:
@@ -124,7 +141,7 @@ def train_group(
     except CannotStack as error:
         reason = str(error)
         if len(members) == 1:
-            return _noted(_train(members, device, engine, capture, separate=True), reason)
+            return _noted(_train(members, device, "plain", capture, asked=engine), reason)
         parts = [[member] for member in members]
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -146,7 +163,7 @@ def _train(
     engine: Engine,
     capture: Capture | None,
     *,
-    separate: bool = False,
+    asked: Engine | None = None,
 ) -> list[Trained]:
     with torch.random.fork_rng(devices=[]):
         # Dropout draws from the global generator, which otherwise knows what this process ran before.
@@ -159,7 +176,7 @@ def _train(
             # Members of one data set keep sharing it.
             splits = moved.setdefault(id(member.splits), member.splits.to(device))
             runs.append(_Run(member, splits, device))
-        state, steps, fallback = _engine(runs, recipe, engine, capture, separate)
+        state, steps, why = _engine(runs, recipe, engine, capture)
         rates = RateSchedule(recipe)
         for run in runs:
             run.events |= rates.changes
@@ -178,30 +195,48 @@ def _train(
                 state.release(number)
         seconds = time.perf_counter() - started
         shared = (seconds - sum(run.recorder.seconds for run in runs)) / len(runs)
-        how = {"mode": steps.mode, "members": len(runs), "fallback": fallback}
+        mode = "plain" if isinstance(state, Separate) else steps.mode
+        how = {"mode": mode, "asked": asked or engine, "members": len(runs), "fallback": "", **why}
         if isinstance(steps, FusedSteps):
             how |= {"captured": steps.captured, "not_captured": steps.not_captured}
         return [run.trained(shared, dict(how)) for run in runs]
 
 
 def _engine(
-    runs: Sequence[_Run], recipe: Recipe, engine: Engine, capture: Capture | None, separate: bool
-) -> tuple[Ensemble | Separate, LoopSteps | FusedSteps, str]:
-    """The state of the members, how they are stepped, and why not otherwise."""
+    runs: Sequence[_Run], recipe: Recipe, engine: Engine, capture: Capture | None
+) -> tuple[Ensemble | Separate, LoopSteps | FusedSteps, dict[str, Any]]:
+    """The state of the members, how they are stepped, and what spoke for it."""
     nets, rates = [run.lane.net for run in runs], [run.rate for run in runs]
     recipes, lanes = [run.member.spec.recipe for run in runs], [run.lane for run in runs]
-    if separate:
+    if engine == "plain":
         alone = Separate(nets, recipes, rates)
-        return alone, LoopSteps(alone, lanes, recipe), ""
-    on_gpu = lanes[0].data.targets.is_cuda
-    fused = engine == "fused" or (engine == "auto" and on_gpu and len(runs) >= _FUSED_FROM)
+        return alone, LoopSteps(alone, lanes, recipe), {}
     state = Ensemble(nets, recipes, rates)
-    if not fused:
-        return state, LoopSteps(state, lanes, recipe), ""
+    loop = LoopSteps(state, lanes, recipe)
+    if engine == "loop" or (engine == "auto" and not _may_fuse(lanes)):
+        return state, loop, {}
     try:
-        return state, FusedSteps(state, lanes, recipe, capture), ""
+        fused = FusedSteps(state, lanes, recipe, capture)
     except CannotStack as error:
-        return state, LoopSteps(state, lanes, recipe), str(error)
+        return state, loop, {"fallback": str(error)}
+    timed = {}
+    if engine == "auto":
+        one_by_one, at_once = race(loop, fused, lanes, lambda: _wait(lanes[0]))
+        timed = {"loop_seconds": one_by_one, "fused_seconds": at_once}
+        if one_by_one < at_once:
+            return state, loop, {**timed, "fallback": "the loop is faster"}
+    if capture is not None:
+        state.keep_on_device()
+    return state, fused, timed
+
+
+def _may_fuse(lanes: Sequence[Lane]) -> bool:
+    return lanes[0].data.targets.is_cuda and len(lanes) >= _FUSED_FROM
+
+
+def _wait(lane: Lane) -> None:
+    if lane.data.targets.is_cuda:
+        torch.cuda.synchronize(lane.data.targets.device)
 
 
 class _Run:

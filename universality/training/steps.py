@@ -10,7 +10,9 @@ Nothing here waits for the device: losses stay there until somebody looks at the
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +38,9 @@ _AGREE = 1e-4
 _WARM = 3
 """Updates before one is captured, in which optimizer and libraries allocate what they keep."""
 
+_LAPS = 3
+"""Times that either way is timed."""
+
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 """From a function to one that repeats its work on the same memory."""
 
@@ -52,11 +57,18 @@ class Lane:
     """Blocks of losses that nobody has looked at, on the device."""
     running: bool = True
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def batch_of(self, begin: int, end: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+        """From an update among `begin` to `end` to its batch; what it takes lies on the device already."""
+        inputs, targets = self.data.inputs, self.data.targets
         if self.batches is None:
-            return self.data.inputs, self.data.targets
-        rows = self.batches.rows(step)
-        return self.data.inputs.index_select(0, rows), self.data.targets.index_select(0, rows)
+            return lambda _: (inputs, targets)
+        rows = self.batches.table(begin, end).unbind()
+
+        def batch(step: int) -> tuple[Tensor, Tensor]:
+            chosen = rows[step - begin]
+            return inputs.index_select(0, chosen), targets.index_select(0, chosen)
+
+        return batch
 
 
 class LoopSteps:
@@ -74,8 +86,10 @@ class LoopSteps:
 
     def advance(self, begin: int, end: int) -> None:
         """Make the updates `begin` to `end`."""
+        if end == begin:
+            return
         running = [
-            (number, lane, self._state.trained[number], lane.batch, list[Tensor]())
+            (number, lane, self._state.trained[number], lane.batch_of(begin, end), list[Tensor]())
             for number, lane in enumerate(self._lanes)
             if lane.running
         ]
@@ -91,8 +105,18 @@ class LoopSteps:
         if drawn is not None and not torch.equal(drawn, _random_state(self._lanes)):
             raise CannotStack("the networks draw random numbers")
         for _, lane, _, _, losses in running:
-            if losses:
-                lane.losses.append(torch.stack(losses))
+            lane.losses.append(torch.stack(losses))
+
+    def gradients(self) -> Callable[[], None]:
+        """What takes the gradients of a first update, and changes nothing else but buffers: to be timed."""
+        batches = [lane.batch_of(0, 1)(0) for lane in self._lanes]
+
+        def take() -> None:
+            for number, (lane, (inputs, targets)) in enumerate(zip(self._lanes, batches, strict=True)):
+                loss, trained = self._loss_of(lane.net(inputs), targets), self._state.trained[number]
+                self._state.take(number, torch.autograd.grad(loss, trained, allow_unused=True))
+
+        return take
 
 
 class FusedSteps:
@@ -126,9 +150,9 @@ class FusedSteps:
         self._targets, _ = _stacked([lane.data.targets for lane in lanes])
         first = lanes[0].batches
         size = 0 if first is None else first.size
-        self._offsets = torch.zeros(len(lanes), 1, dtype=torch.int64)
+        self._offsets = torch.zeros(len(lanes), 1, dtype=torch.int64, device=device)
         if not self._shared:
-            self._offsets += len(lanes[0].data) * torch.arange(len(lanes)).unsqueeze(1)
+            self._offsets += len(lanes[0].data) * torch.arange(len(lanes), device=device).unsqueeze(1)
         self._table = torch.zeros(BLOCK if size else 0, len(lanes), size, dtype=torch.int64, device=device)
         self._at = torch.zeros(1, dtype=torch.int64, device=device)
         self._log = state.weights.new_zeros(BLOCK, len(lanes))
@@ -141,12 +165,28 @@ class FusedSteps:
         }  # the same memory
         self._fill(0, 1)
         self._try()
-        if capture is not None:
-            state.keep_on_device()
 
     @property
     def captured(self) -> bool:
         return self._replay is not None
+
+    def gradients(self) -> Callable[[], None]:
+        """As of `LoopSteps`, on cloned weights and buffers, and captured where updates will be."""
+        parameters, buffers = self._clones()
+
+        def take() -> None:
+            self._state.take_stacked(self._gradients(parameters, buffers)[1])
+
+        if self._capture is None:
+            return take
+        for _ in range(_WARM):
+            self._aside(take)
+        try:
+            return self._capture(take)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            return take
 
     def advance(self, begin: int, end: int) -> None:
         """Make the updates `begin` to `end`, at most `BLOCK`."""
@@ -227,16 +267,18 @@ class FusedSteps:
         """Write the rows of these updates into the table."""
         self._at.zero_()
         if len(self._table) and end > begin:
-            rows = [
-                torch.stack([lane.batches.rows(step) for lane in self._lanes if lane.batches is not None])
-                for step in range(begin, end)
-            ]
-            self._table[: end - begin].copy_(torch.stack(rows) + self._offsets.to(rows[0].device))
+            rows = [lane.batches.table(begin, end) for lane in self._lanes if lane.batches is not None]
+            torch.stack(rows, 1, out=self._table[: end - begin]).add_(self._offsets)
+
+    def _clones(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return (
+            {name: leaf.detach().clone().requires_grad_() for name, leaf in self._leaves.items()},
+            {name: buffer.clone() for name, buffer in self._state.buffers.items()},
+        )
 
     def _try(self) -> None:
         """One fused gradient on cloned state against the loop's."""
-        parameters = {name: leaf.detach().clone().requires_grad_() for name, leaf in self._leaves.items()}
-        buffers = {name: buffer.clone() for name, buffer in self._state.buffers.items()}
+        parameters, buffers = self._clones()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             try:
@@ -251,7 +293,7 @@ class FusedSteps:
             raise CannotStack(slow[0].partition(" Please")[0])
         for number, lane in enumerate(self._lanes):
             with preserved(lane.net):
-                inputs, targets = lane.batch(0)
+                inputs, targets = lane.batch_of(0, 1)(0)
                 loss = self._loss_of(lane.net(inputs), targets)
                 alone = torch.autograd.grad(loss, self._state.trained[number], allow_unused=True)
             pairs = [(loss.detach(), losses[number].detach())]
@@ -264,6 +306,32 @@ class FusedSteps:
             apart = (pairs[0][0] - pairs[0][1]).abs()
             if not (off <= _AGREE * size and apart <= _AGREE * pairs[0][0].abs()):
                 raise CannotStack("fused gradients differ from the loop's")
+
+
+def race(
+    loop: LoopSteps, fused: FusedSteps, lanes: Sequence[Lane], wait: Callable[[], None]
+) -> tuple[float, float]:
+    """Seconds of the gradients of one update in either way, the least of `_LAPS`.
+
+    Which of them is faster follows from no rule: a grouped convolution can take longer than its
+    members one after another. Nothing that a run leaves is changed. `wait` returns when the device
+    has done what it was given.
+    """
+    least = []
+    with contextlib.ExitStack() as clean:
+        for lane in lanes:
+            clean.enter_context(preserved(lane.net))
+        for way in (loop, fused):
+            take, taken = way.gradients(), []
+            take()
+            for _ in range(_LAPS):
+                wait()
+                started = time.perf_counter()
+                take()
+                wait()
+                taken.append(time.perf_counter() - started)
+            least.append(min(taken))
+    return least[0], least[1]
 
 
 def cuda_graph(update: Callable[[], None]) -> Callable[[], None]:

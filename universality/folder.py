@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +118,17 @@ class ResultsFolder:
         with storing(self.layout.tmp):
             self.layout.tmp.mkdir(exist_ok=True)
         return self.layout.tmp / owner_tag()
+
+    @contextlib.contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """A folder in `tmp/` that goes with the block; of a killed process, with the next that opens the store."""
+        path = self._scratch()
+        with storing(path):
+            path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _record(self, path: Path) -> Mapping[str, Any] | None:
         """A JSON object of this schema, or None with the damage reported."""

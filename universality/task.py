@@ -28,9 +28,6 @@ class Split:
     def take(self, rows: Tensor) -> Split:
         return Split(self.inputs[rows], self.targets[rows])
 
-    def to(self, device: torch.device) -> Split:
-        return Split(self.inputs.to(device), self.targets.to(device))
-
 
 @dataclass(frozen=True, slots=True)
 class Splits:
@@ -45,14 +42,6 @@ class Splits:
     reference: Split
     inputs: InputSpec
     outputs: int
-
-    def to(self, device: torch.device) -> Splits:
-        return replace(
-            self,
-            train=self.train.to(device),
-            validation=self.validation.to(device),
-            reference=self.reference.to(device),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,9 @@ import torch
 
 from universality import registry
 from universality.errors import DeviceUnavailable, StoreError
-from universality.spec import RunSpec, derive_seed
+from universality.prepared import prepared
+from universality.registry import component
+from universality.spec import RunSpec, derive_seed, digest
 from universality.store import Recording, Store
 from universality.task import Splits, Task
 from universality.training.loop import Engine, Member, Trained, train_group
@@ -76,14 +79,31 @@ def configure(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker finds data, and what it trains on and how.
+
+    Args:
+        prepared: a folder in which workers share what they loaded; None keeps it to oneself.
+    """
+
+    device: torch.device
+    data_root: Path
+    prepared: Path | None = None
+    engine: Engine = "auto"
+
+
 @lru_cache(maxsize=4)
-def _load(task: Task, seed: int, data_root: Path) -> Splits:
-    return task.load(np.random.default_rng(derive_seed("data", task.name, seed)), data_root)
+def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits:
+    def load() -> Splits:
+        return task.load(np.random.default_rng(derive_seed("data", task.name, seed)), data_root)
+
+    if folder is None:
+        return load()
+    return prepared(folder, digest([component(task).identity(), seed], 64), load)
 
 
-def answers(
-    message: Mapping[str, Any], store: Store, device: torch.device, data_root: Path, engine: Engine = "auto"
-) -> Iterator[dict[str, Any]]:
+def answers(message: Mapping[str, Any], store: Store, place: Place) -> Iterator[dict[str, Any]]:
     """Train and publish a job, or the members of a group; a reply for each.
 
     A group in which anything raises is trained one by one, so that a member's mistake, which becomes
@@ -93,36 +113,34 @@ def answers(
     if len(jobs) > 1:
         started = time.perf_counter()
         try:
-            members = [_member(job, data_root) for job in jobs]
-            runs = train_group(members, device, engine)
+            members = [_member(job, place) for job in jobs]
+            runs = train_group(members, place.device, place.engine)
         except Exception:
             pass
         else:
             seconds = (time.perf_counter() - started) / len(jobs)
             for member, run in zip(members, runs, strict=True):
-                yield _published(member, run, store, device, seconds)
+                yield _published(member, run, store, place.device, seconds)
             return
     for job in jobs:
-        yield execute(job, store, device, data_root, engine)
+        yield execute(job, store, place)
 
 
-def execute(
-    job: Mapping[str, Any], store: Store, device: torch.device, data_root: Path, engine: Engine = "auto"
-) -> dict[str, Any]:
+def execute(job: Mapping[str, Any], store: Store, place: Place) -> dict[str, Any]:
     """Train and publish one job; an error becomes the reply `failed`, not an exception."""
     started = time.perf_counter()
     try:
-        member = _member(job, data_root)
-        (run,) = train_group([member], device, engine)
+        member = _member(job, place)
+        (run,) = train_group([member], place.device, place.engine)
     except Exception as error:
         return _failed(RunSpec.from_record(job["spec"]).id, error, time.perf_counter() - started)
-    return _published(member, run, store, device, time.perf_counter() - started)
+    return _published(member, run, store, place.device, time.perf_counter() - started)
 
 
-def _member(job: Mapping[str, Any], data_root: Path) -> Member:
+def _member(job: Mapping[str, Any], place: Place) -> Member:
     spec = RunSpec.from_record(job["spec"])
     architecture = registry.instantiate("architecture", spec.architecture)
-    splits = _load(registry.instantiate("task", spec.task), spec.seed, data_root)
+    splits = _load(registry.instantiate("task", spec.task), spec.seed, place.data_root, place.prepared)
     return Member(spec, architecture, splits, {p: tuple(steps) for p, steps in job["observe"].items()})
 
 
@@ -173,7 +191,8 @@ def main(connection: Pipe, settings: Mapping[str, Any]) -> None:
         # Slots beyond the number of GPUs share them.
         device = torch.device("cuda", settings.get("slot", 0) % torch.cuda.device_count())
     store = Store.open(Path(settings["store_root"]))
-    data_root = Path(settings["data_root"])
+    shared = Path(settings["prepared"]) if settings["prepared"] else None
+    place = Place(device, Path(settings["data_root"]), shared, settings["engine"])
     while True:
         try:
             job = connection.recv()
@@ -181,5 +200,5 @@ def main(connection: Pipe, settings: Mapping[str, Any]) -> None:
             return
         if job is None:
             return
-        for reply in answers(job, store, device, data_root, settings["engine"]):
+        for reply in answers(job, store, place):
             connection.send(reply)

@@ -361,6 +361,19 @@ def test_a_fused_member_that_diverges_leaves_the_others_as_they_are() -> None:
         assert drift([runs[number]], [expected[number]]) < 1e-6
 
 
+@pytest.mark.parametrize("size", [0, 10])
+@pytest.mark.parametrize("labels", ["the same", "another's"])
+def test_members_that_share_their_inputs_keep_their_own_labels(size: int, labels: str) -> None:
+    recipe, one = replace(RECIPES["sgd"], batch_size=size), made_up_splits(0)
+    other = replace(one, train=Split(one.train.inputs, (one.train.targets + 1) % 4))
+    members = [member(TANH, recipe, 0, splits=one), member(TANH, recipe, 1, splits=one)]
+    if labels == "another's":
+        members[1] = replace(members[1], splits=other)
+    runs = train_group(members, CPU, "fused")
+    assert {run.facts["engine"]["mode"] for run in runs} == {"fused"}
+    assert (drift(runs, train_group(members, CPU, "loop")) < 1e-6).all()
+
+
 @pytest.mark.parametrize(
     ("members", "reason"),
     [

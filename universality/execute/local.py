@@ -78,7 +78,8 @@ def run_all(
         timeout_s: wall time of one run, after which its child is killed; a group has that of all its runs.
         engine: how runs are stepped, see `universality.training.loop.train_group`.
         target: `module:function` that serves a pipe, called with the pipe and the settings
-            `store_root`, `device`, `plugins`, `data_root` and `engine`.
+            `store_root`, `device`, `plugins`, `data_root`, `engine` and `prepared`, a folder in
+            which several workers share the data that they load, empty for one alone.
 
     Raises:
         UniversalityError: where workers cannot start, or one raised such an error outside a job.
@@ -89,6 +90,7 @@ def run_all(
         "plugins": list(plugins),
         "data_root": data_root,
         "engine": engine,
+        "prepared": "",
     }
     store = Store.open(store_root, writable=True)
     with _sigterm_raises(), Leases(store.layout.claims) as leases:
@@ -97,7 +99,9 @@ def run_all(
         if slots == 0:
             entry_point(target)(_Inline(queue), settings)
         elif queue.open:
-            _Supervisor(queue, slots, timeout_s, target, settings).run()
+            with store.work_folder() as folder:
+                shared = {"prepared": str(folder) if slots > 1 else ""}
+                _Supervisor(queue, slots, timeout_s, target, {**settings, **shared}).run()
     return queue.states
 
 

@@ -10,7 +10,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from universality.measures import HessianOperator, preserved, stability_threshol
 from universality.probe import Probe, Training
 from universality.records import RunState, Series
 from universality.spec import Recipe, RunSpec, derive_seed
-from universality.task import Splits
+from universality.task import Split, Splits
 from universality.training.batches import Batches
 from universality.training.ensemble import CannotStack, Ensemble, Separate
 from universality.training.objective import objective
@@ -170,12 +170,8 @@ def _train(
         torch.manual_seed(derive_seed("noise", members[0].spec.seed))
         started = time.perf_counter()
         recipe = members[0].spec.recipe
-        moved: dict[int, Splits] = {}
-        runs = []
-        for member in members:
-            # Members of one data set keep sharing it.
-            splits = moved.setdefault(id(member.splits), member.splits.to(device))
-            runs.append(_Run(member, splits, device))
+        placed: dict[int, Tensor] = {}
+        runs = [_Run(member, _placed(member.splits, device, placed), device) for member in members]
         state, steps, why = _engine(runs, recipe, engine, capture)
         rates = RateSchedule(recipe)
         for run in runs:
@@ -200,6 +196,25 @@ def _train(
         if isinstance(steps, FusedSteps):
             how |= {"captured": steps.captured, "not_captured": steps.not_captured}
         return [run.trained(shared, dict(how)) for run in runs]
+
+
+def _placed(splits: Splits, device: torch.device, placed: dict[int, Tensor]) -> Splits:
+    """The splits on the device, where tensors that members share, `placed`, stay one."""
+
+    def once(tensor: Tensor) -> Tensor:
+        if id(tensor) not in placed:
+            placed[id(tensor)] = tensor.to(device)
+        return placed[id(tensor)]
+
+    def moved(split: Split) -> Split:
+        return Split(once(split.inputs), once(split.targets))
+
+    return replace(
+        splits,
+        train=moved(splits.train),
+        validation=moved(splits.validation),
+        reference=moved(splits.reference),
+    )
 
 
 def _engine(

@@ -146,8 +146,7 @@ class FusedSteps:
         self._steps_inside = recipe.optimizer != "rmsprop"
         self._code = copy.deepcopy(lanes[0].net).to("meta")
         self._device = device = state.weights.device
-        self._inputs, self._shared = _stacked([lane.data.inputs for lane in lanes])
-        self._targets, _ = _stacked([lane.data.targets for lane in lanes])
+        self._inputs, self._targets, self._shared = _stacked([lane.data for lane in lanes])
         first = lanes[0].batches
         size = 0 if first is None else first.size
         self._offsets = torch.zeros(len(lanes), 1, dtype=torch.int64, device=device)
@@ -343,13 +342,15 @@ def cuda_graph(update: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-def _stacked(tensors: Sequence[Tensor]) -> tuple[Tensor, bool]:
-    """All rows of all members one after another, and whether they are one and the same tensor."""
-    if all(tensor is tensors[0] for tensor in tensors):
-        return tensors[0], True
-    if any(tensor.shape != tensors[0].shape for tensor in tensors):
+def _stacked(sets: Sequence[Split]) -> tuple[Tensor, Tensor, bool]:
+    """Inputs and targets, all rows of all members one after another; or those of the first, and
+    True, where all members have these very tensors: labels may differ where inputs do not."""
+    inputs, targets = [data.inputs for data in sets], [data.targets for data in sets]
+    if all(data.inputs is inputs[0] and data.targets is targets[0] for data in sets):
+        return inputs[0], targets[0], True
+    if any(data.inputs.shape != inputs[0].shape for data in sets):
         raise CannotStack("training sets of different shapes")
-    return torch.cat(list(tensors)), False
+    return torch.cat(inputs), torch.cat(targets), False
 
 
 def _random_state(lanes: Sequence[Lane]) -> Tensor:

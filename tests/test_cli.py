@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -358,7 +359,8 @@ def test_a_dry_run_says_what_would_be_trained_and_touches_nothing(
         "toy_early  toy_other  toy_points[kind=image]  not applicable: toy_other does not take image inputs",
         "toy_early  toy_net[width=6]  toy_points  5 runs  (positive control: wide toy)",
     ]
-    assert total.startswith("9 distinct runs, about 0:00 on one core, 0:00 on 2 cpu worker(s)")
+    assert total.startswith("9 distinct runs, about 0:00 on one core, 0:00 on 2 cpu worker(s); probes take ")
+    assert re.search(r" [1-9]\d?% of it$", total)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -393,11 +395,14 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
     arguments = toy_run(toys, "--workers", "0", "--results", str(tmp_path / "results"), "--name", "mine")
     assert cli.main(arguments) == 0
     folder = tmp_path / "results" / "mine"
-    assert "9 runs, 0 stored, 9 to train" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "9 runs, 0 stored, 9 to train" in err
+    assert re.search(r"^probes took \d+% of the time of all runs$", out, re.MULTILINE)
     assert cli.main(["status", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines() == ["mine: 9 runs planned", "  done     9"]
     stored = decode_json((folder / "plan.json").read_bytes())
     assert len(stored["runs"]) == 9
+    assert 0 <= stored["probe_seconds"] <= stored["run_seconds"]
 
     def never(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("trained again")

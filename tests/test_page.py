@@ -118,6 +118,7 @@ PLAN: dict[str, Any] = {
     "description": "for tests",
     "wall_seconds": 75.0,
     "run_seconds": 3700.0,
+    "probe_seconds": 851.0,
     "environment": {
         "universality": "0.1.0",
         "commit": "0123456789abcdef",
@@ -158,7 +159,8 @@ def hostile() -> tuple[list[CellRecord], dict[str, Any]]:
     ]  # fmt: skip
     about = {c.TITLE: ATTACK, c.STRAND: ATTACK, c.SENSE: ATTACK, c.SOURCE: ATTACK + "arXiv:2103.00065"}
     plan = {**PLAN, "suite": ATTACK, "description": ATTACK, "phenomena": {ATTACK: about},
-            "environment": {"commit": ATTACK, "torch": ["not", "text"], "cpu": ATTACK}, "wall_seconds": "long", "run_seconds": 10**400}  # fmt: skip
+            "environment": {"commit": ATTACK, "torch": ["not", "text"], "cpu": ATTACK}, "wall_seconds": "long", "run_seconds": 10**400,
+            "probe_seconds": ATTACK}  # fmt: skip
     return records, plan
 
 
@@ -252,6 +254,7 @@ def test_every_section_says_what_is_known() -> None:
         r"\s+", " ", re.sub("<[^>]+>", "", written(RECORDS, runs=RUNS, created="2026-11-24T10:00:00"))
     )
     assert "2026-11-24 · universality 0.1.0 at 0123456789 · torch 2.11.0 · cpu · 1:01:40 of training" in text
+    assert re.search(r"share of it that probes took ?23%", text)
     assert "same number · strand: laws · Cohen et al. 2021, arXiv:2103.00065" in text
     assert "inconclusive: gate not met: training accuracy" in text
     assert "not applicable: refuses tokens" in text

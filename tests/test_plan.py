@@ -14,6 +14,7 @@ from universality import registry, suite
 from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
 from universality.phenomenon import Phenomenon
 from universality.plan import OPTIMIZER_SECONDS, Plan, PlannedCell, Planner, total_seconds
+from universality.probe import Probe
 from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.verdicts import VERDICTS
 
@@ -251,6 +252,17 @@ def test_the_cost_of_a_run_is_measured_and_positive(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     plan = planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
     assert all(0 < job.seconds < 60 for job in plan.jobs.values())
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_probes_will_take_is_their_cost_in_gradients_of_the_full_set(
+    tmp_path: Path,
+) -> None:
+    (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
+    records = sum(map(len, job.observe.values()))
+    assert records == 3  # accuracy at two steps, the toy probe at one
+    assert job.probe_seconds == pytest.approx(records * Probe.gradients * 0.5)
+    assert job.seconds == pytest.approx(job.probe_seconds + 8 * (0.5 + OPTIMIZER_SECONDS))
 
 
 # -------------------------------------------------------------------------------------------- controls

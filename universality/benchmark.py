@@ -139,9 +139,10 @@ def describe(plan: Plan, slots: int, workers: str) -> None:
         swept = "  (swept, not counted)" if cell.swept else ""
         print(f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}  {what}{control}{swept}")
     total = total_seconds(plan.jobs.values())
+    probes = sum(job.probe_seconds for job in plan.jobs.values())
     print(
         f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
-        f"{clock(total / max(1, slots))} on {workers}"
+        f"{clock(total / max(1, slots))} on {workers}; probes take {probes / max(total, 1e-9):.0%} of it"
     )
 
 
@@ -154,6 +155,7 @@ def _write_plan(
         "description": suite.description,
         "wall_seconds": round(seconds, 1),
         "run_seconds": round(store.seconds(plan.jobs), 1),
+        "probe_seconds": round(store.probe_seconds(plan.jobs), 1),
         "environment": environment(device),
         "phenomena": {
             name: {"title": p.title, "strand": p.strand, "sense": p.sense, "source": p.source}

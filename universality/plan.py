@@ -33,6 +33,8 @@ class Job:
     observe: dict[str, tuple[int, ...]]
     seconds: float = 0.0
     """Predicted cost on one CPU core."""
+    probe_seconds: float = 0.0
+    """Of these, what its probes take."""
     parameters: int = 0
     data_bytes: int = 0
     """Of the training set, at most."""
@@ -207,7 +209,8 @@ class Planner:
             known = job.observe.get(probe, ())
             job.observe[probe] = tuple(sorted({*known, *steps}))
             cost = registry.resolve("probe", probe).gradients
-            job.seconds += (len(job.observe[probe]) - len(known)) * cost * full
+            more = (len(job.observe[probe]) - len(known)) * cost * full
+            job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
 
     def _signature(self, task: Task) -> Signature:
         key = canonical(component(task).identity())

@@ -131,8 +131,16 @@ class Store(ResultsFolder):
 
     def seconds(self, run_ids: Iterable[str]) -> float:
         """Wall seconds that the stored runs took, added up; of several recordings the first counts."""
+        return sum(first.seconds for first in self._firsts(run_ids))
+
+    def probe_seconds(self, run_ids: Iterable[str]) -> float:
+        """Of `seconds`, what probes took; of a run that does not say, nothing."""
+        found = [first.facts.get("probe_seconds") for first in self._firsts(run_ids)]
+        return sum(seconds for seconds in found if isinstance(seconds, int | float))
+
+    def _firsts(self, run_ids: Iterable[str]) -> Iterator[StoredTrajectory]:
         firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)
-        return sum(first.seconds for first in firsts if first is not None)
+        return (first for first in firsts if first is not None)
 
     def run_ids(self) -> list[str]:
         """Ids that have a folder, damaged or not."""

@@ -32,6 +32,8 @@ class Summary:
     verdicts: Sequence[CellVerdict]
     facts: tables.Facts
     boundaries: Sequence[Boundary]
+    probe_share: float | None
+    """Of the time of the runs that are stored here."""
 
 
 def rebuild(store: Store) -> Summary:
@@ -69,7 +71,9 @@ def rebuild(store: Store) -> Summary:
             frame = trajectories(store, records)
             write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
         _write_page(store, verdicts, plan, records)
-    return Summary(store, verdicts, facts, swept(verdicts, plan))
+    seconds, probes = store.seconds(plan["runs"]), store.probe_seconds(plan["runs"])
+    share = probes / seconds if seconds > 0 else None
+    return Summary(store, verdicts, facts, swept(verdicts, plan), share)
 
 
 def _damage(layout: Layout, measurement_id: str) -> str:
@@ -129,6 +133,8 @@ def print_summary(summary: Summary) -> None:
     tables.print_table(rows, summary.facts)
     for b in summary.boundaries:
         print(plain(f"{b.phenomenon}.{b.claim_name}, {b.parameter} from {b.example}, {b.beside}: {b}", 400))
+    if summary.probe_share is not None:
+        print(f"probes took {summary.probe_share:.0%} of the time of all runs")
     layout = summary.store.layout
     for damage in summary.store.damaged:
         print(f"damaged, not used: {damage}", file=sys.stderr)

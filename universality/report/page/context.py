@@ -138,6 +138,13 @@ def _seconds(value: object) -> str:
     return clock(value) if isinstance(value, int | float) and 0 < value < 1e9 else ""
 
 
+def _share(part: object, whole: object) -> str:
+    """A share of time that was really taken; nothing where the plan holds something else."""
+    if not (isinstance(part, int | float) and isinstance(whole, int | float)):
+        return ""
+    return f"{part / whole:.0%}" if 0 <= part <= whole < 1e9 and whole > 0 else ""
+
+
 def _summary(plan: Mapping[str, Any], created: str) -> str:
     """One line: when, with what, on what, for how long."""
     about = _environment(plan)
@@ -347,6 +354,7 @@ def _provenance(
         ("platform", about.get("platform")),
         ("wall time of the last command", _seconds(plan.get("wall_seconds"))),
         ("time of all runs", _seconds(plan.get("run_seconds"))),
+        ("share of it that probes took", _share(plan.get("probe_seconds"), plan.get("run_seconds"))),
         ("cells, controls, runs planned", f"{cells}, {controls}, {len(plan['runs'])}"),
         ("runs behind this page", str(runs) if runs else "none: measurements only"),
         ("page written by", f"universality {__version__}"),

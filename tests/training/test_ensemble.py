@@ -431,6 +431,7 @@ def test_without_memory_for_all_half_of_them_are_trained_at_a_time(monkeypatch: 
     assert tried[0] == 5
     assert [run.facts["engine"]["members"] for run in runs] == [2, 2, 1, 2, 2]
     assert {run.facts["engine"]["fallback"] for run in runs} == {"no memory left"}
+    assert all("not as tried first: no memory left\n" in run.log for run in runs)
     assert (drift(runs, expected) < 1e-6).all()
 
 

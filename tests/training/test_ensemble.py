@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from universality import registry
 from universality.architecture import Architecture, InputSpec, Kind
+from universality.execute.jobs import alike
 from universality.registry import component
 from universality.spec import Recipe, RunSpec
 from universality.task import Split, Splits
@@ -103,6 +104,41 @@ def test_every_network_is_trained_in_a_stack_as_alone(address: str, name: str) -
     for one, run in zip(members, runs, strict=True):
         assert_the_same_run(run, alone(one))
         assert run.facts["engine"] == {"mode": "loop", "asked": "auto", "members": 3, "fallback": ""}
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("engine", ["loop", "fused"])
+def test_output_scales_are_members_of_one_stack(engine: Engine, centred: bool) -> None:
+    nets = [f"mlp[width=9,depth=1,centred={str(centred).lower()},output_scale={s}]" for s in (0.3, 3, 100)]
+    members = [
+        member(net, replace(RECIPES["sgd"], lr=0.1 / (1 + seed) ** 4), seed, {"accuracy": (0, 7)})
+        for seed, net in enumerate(nets)
+    ]
+    assert len({alike(one.spec) for one in members}) == 1
+    for one, run in zip(members, train_group(members, CPU, engine), strict=True):
+        assert run.facts["engine"]["mode"] == engine
+        assert run.facts["engine"]["members"] == 3
+        if engine == "loop":
+            assert_the_same_run(run, alone(one))
+        else:
+            torch.testing.assert_close(run.net.state_dict(), alone(one).net.state_dict())
+
+
+def test_an_output_scale_of_one_and_other_parameters_make_another_stack() -> None:
+    kinds = {
+        alike(member(f"mlp[width=9,{rest}]", RECIPES["sgd"]).spec)
+        for rest in ("output_scale=1", "output_scale=2", "output_scale=3", "output_scale=2,init_scale=2")
+    }
+    assert len(kinds) == 3
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 1e-3, 1 / 3])
+def test_the_output_scale_multiplies_as_a_number_does(scale: float) -> None:
+    net = registry.resolve("architecture", f"mlp[width=9,output_scale={scale}]").build(
+        InputSpec("vector", (5,)), 3
+    )
+    x = torch.randn(11, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(net(x), scale * net.net(x))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -379,7 +415,7 @@ def test_members_that_share_their_inputs_keep_their_own_labels(size: int, labels
     [
         ([member("lstm[width=5]", RECIPES["sgd"], s) for s in range(2)], "Batching rule not implemented"),
         (
-            [member(f"mlp[width=5,depth=1,output_scale={s}]", RECIPES["sgd"]) for s in (2, 3)],
+            [member(f"mlp[width=5,depth=1,activation={a}]", RECIPES["sgd"]) for a in ("relu", "tanh")],
             "fused gradients differ from the loop's",
         ),
         (

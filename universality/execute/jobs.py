@@ -17,6 +17,9 @@ from universality.records import RunState
 from universality.spec import Component, Recipe, RunSpec
 from universality.store import FailureKind, Store
 
+OUTPUT_SCALE = "output_scale"
+"""The parameter of architectures that wrap their network in `universality.nn.ScaledOutput`."""
+
 _CRASHES = 2
 """Attempts at a run whose worker dies: a machine short of memory deserves a second one."""
 
@@ -51,10 +54,12 @@ def message(group: Sequence[Job]) -> dict[str, Any]:
 
 
 def alike(spec: RunSpec) -> tuple[Component, Component, Recipe, str]:
-    """What runs that are trained side by side have in common: all but seed, rate and weight decay."""
+    """What runs that are trained side by side have in common: all but seed, rate, decay and output scale."""
     # The rate given by a multiple of the sharpness is a rate like any other.
     recipe = replace(spec.recipe, lr=1.0, lr_over_stability=0.0, weight_decay=0.0)
-    return spec.architecture, spec.task, recipe, spec.content
+    # A scale of 1 is no factor at all, which other members could not follow.
+    params = tuple((k, 2.0 if k == OUTPUT_SCALE and v != 1 else v) for k, v in spec.architecture.params)
+    return replace(spec.architecture, params=params, label=""), spec.task, recipe, spec.content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,17 +23,21 @@ class ScaledOutput(nn.Module):
         centred: subtract the initial output.
     """
 
+    scale: Tensor
+
     def __init__(self, net: nn.Module, scale: float, *, centred: bool) -> None:
         super().__init__()
         self.net = net
-        self.scale = scale
+        # A buffer, so that members of a stack that differ in it share the code of one forward pass.
+        self.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
         self.initial = _frozen_copy(net) if centred else None
 
     def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "rows outputs"]:
         h: Tensor = self.net(x)
         if self.initial is not None:
             h = h - self.initial(x)
-        return self.scale * h
+        scaled: Tensor = self.scale * h
+        return scaled
 
 
 def unscaled(net: nn.Module) -> nn.Module:

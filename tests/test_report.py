@@ -1,11 +1,14 @@
 """Tables survive a round trip; figures carry the data, labels and bounds they were given."""
 
+import contextlib
 import importlib.util
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +20,7 @@ from matplotlib.text import Text
 from universality import columns as c
 from universality.claims import Claim, Most, Within
 from universality.errors import MeasurementError, StoreError
-from universality.files import encode_json
+from universality.files import decode_json, encode_json
 from universality.records import CellRecord, GroupRecord, Outcome, RunState
 from universality.records import Matrix as StoredMatrix
 from universality.report import figures, rebuild, style, tables, write_figures, write_tables
@@ -490,10 +493,67 @@ def test_a_lost_measurement_is_an_error_and_never_a_better_table(tmp_path: Path)
     store = Store.create(tmp_path / "r")
     records = [record(control="positive: c", expects=("present",)), record(effect=2.0)]
     paths = [store.save_measurement(r) for r in records]
-    plan = {"suite": "s", "cells": [r.id for r in records], "runs": {}, "phenomena": FACTS}
+    plan = {"suite": "s", "cells": [r.id for r in records], "runs": {}, "phenomena": FACTS, "environment": {}}
     store.write(store.layout.plan, encode_json(plan).decode())
     assert len(rebuild(store).verdicts) == 2
     paths[0].unlink()
     with pytest.raises(StoreError, match="missing or damaged") as caught:
         rebuild(store)
     assert caught.value.got.startswith(f"1 of 2: {records[0].id}")
+
+
+FORGERIES: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "a state that is none": (("groups", 0, "state"), "</script>"),
+    "details of text": (("groups", 0, "outcome", "details"), {"x": "nan"}),
+    "details that are no object": (("groups", 0, "outcome", "details"), True),
+    "a number beyond all numbers": (("groups", 0, "outcome", "effect"), 10**400),
+    "a bound that is a list": (("claim", "low"), [0.9]),
+    "an architecture that is an object": (("architecture",), {"a": 1}),
+    "a run that climbs": (("groups", 0, "runs", "run"), "../../etc/passwd"),
+    "half a character": (("task",), "\ud800"),
+    "a name of megabytes": (("phenomenon",), "a" * 2_000_000),
+    "a version of text": (("version",), "1"),
+    "units that are lists": (("groups", 0, "units"), [["0"]]),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_report_of_forged_measurements_is_refused_and_writes_nothing(name: str, tmp_path: Path) -> None:
+    """Ids are recomputed where that is possible, as a forger would."""
+    store = Store.create(tmp_path / "r")
+    raw = decode_json(store.save_measurement(record()).read_bytes())
+    place, value = FORGERIES[name]
+    part = raw
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+    with contextlib.suppress(Exception):
+        raw["id"] = CellRecord.from_record(raw).id
+    path = store.layout.measurements / f"{raw['id']}.json"
+    path.write_text(json.dumps(raw, sort_keys=True, indent=1) + "\n")
+    plan = {"suite": "s", "cells": [raw["id"]], "runs": {}, "phenomena": FACTS, "environment": {}}
+    store.write(store.layout.plan, encode_json(plan).decode())
+    with pytest.raises(StoreError):
+        rebuild(store)
+    assert not store.layout.evidence.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cells": "abc"},
+        {"cells": ["../../x"]},
+        {"runs": {"r": {"accuracy": [10**400]}}},
+        {"runs": {"../r": {}}},
+        {"phenomena": {"edge_of_stability": "x"}},
+        {"suite": None},
+    ],
+    ids=str,
+)
+def test_a_forged_plan_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "r")
+    store.save_measurement(record())
+    plan = {"suite": "s", "cells": [record().id], "runs": {}, "phenomena": FACTS, "environment": {}}
+    store.write(store.layout.plan, json.dumps({**plan, **change}, sort_keys=True, indent=1) + "\n")
+    with pytest.raises(StoreError, match="the plan of these results cannot be read"):
+        rebuild(store)

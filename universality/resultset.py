@@ -37,6 +37,7 @@ MOST_DEPTH = 40
 
 STATES: tuple[RunState, ...] = get_args(RunState)
 _DECIDABLE = {"present", "absent", "inconclusive"}
+NO_CELL = "asks for no cell"
 _FACTS = ("title", "strand", "sense", "source")
 
 
@@ -235,9 +236,9 @@ def parse_plan(raw: Any) -> AskedPlan:
     try:
         plan = AskedPlan(
             suite=_text(raw["suite"]),
-            cells=tuple(safe_name(_text(cell)) for cell in raw["cells"]),
+            cells=tuple(safe_name(_text(cell)) for cell in _list(raw["cells"])),
             runs={
-                safe_name(run): {_text(p): tuple(map(_step, steps)) for p, steps in observe.items()}
+                safe_name(run): {_text(p): tuple(map(_step, _list(steps))) for p, steps in observe.items()}
                 for run, observe in raw["runs"].items()
             },
             phenomena={
@@ -254,14 +255,18 @@ def parse_plan(raw: Any) -> AskedPlan:
         raise Unreadable(f"is no plan: {type(error).__name__}: {clipped(str(error))}") from None
     if len(set(plan.cells)) < len(plan.cells):
         raise Unreadable("asks for a cell twice")
-    if not plan.cells:
-        raise Unreadable("asks for no cell")
     return plan
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{clipped(repr(value))} is no text")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{clipped(repr(value))} is no list")
     return value
 
 
@@ -307,6 +312,8 @@ def load(root: Path, label: str = "") -> ResultSet:
         check_schema(read_record(layout.manifest))
         name = layout.plan.name
         plan = parse_plan(read_record(layout.plan))
+        if not plan.cells:
+            raise Unreadable(NO_CELL)
         records = []
         for measurement_id in plan.cells:
             name = f"{layout.measurements.name}/{measurement_id}.json"

@@ -119,7 +119,7 @@ def test_evidence_keeps_the_raw_verdict_beside_an_invalid_one() -> None:
 
 
 def test_universality_table_has_a_column_per_verdict() -> None:
-    frame = tables.universality_table(universality(judge(RECORDS)), FACTS)
+    frame = tables.universality_table(universality(judge(RECORDS), FACTS), FACTS)
     row = frame.iloc[0]
     assert [row[v] for v in VERDICTS] == [2, 1, 0, 0, 0, 0, 0, 1, 0, 0]
     assert row[c.PREVALENCE] == pytest.approx(2 / 3)
@@ -129,7 +129,7 @@ def test_universality_table_has_a_column_per_verdict() -> None:
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
     failing = record(control="negative: a|b", expects=("absent",))
-    text = tables.markdown(universality(judge([RECORDS[0], failing])), FACTS)
+    text = tables.markdown(universality(judge([RECORDS[0], failing]), FACTS), FACTS)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 3
     assert r"Edge \| of stability" in lines[2]
@@ -146,7 +146,7 @@ class Terminal(io.StringIO):
 
 def test_the_table_is_plain_text_outside_a_terminal() -> None:
     stream = io.StringIO()
-    tables.print_table(universality(judge(RECORDS)), FACTS, stream)
+    tables.print_table(universality(judge(RECORDS), FACTS), FACTS, stream)
     header, row, note = stream.getvalue().splitlines()
     assert note == tables.NOTE
     assert header.index("Prevalence") == row.index("67% [")
@@ -155,14 +155,16 @@ def test_the_table_is_plain_text_outside_a_terminal() -> None:
 def test_the_table_is_plain_text_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     stream = Terminal()
-    tables.print_table(universality(judge(RECORDS)), FACTS, stream)
+    tables.print_table(universality(judge(RECORDS), FACTS), FACTS, stream)
     assert len(stream.getvalue().splitlines()) == 3
 
 
 def test_the_table_in_a_terminal_shows_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     stream = Terminal()
-    tables.print_table(universality(judge(RECORDS)), {"edge_of_stability": {c.TITLE: "x[red]"}}, stream)
+    tables.print_table(
+        universality(judge(RECORDS), FACTS), {"edge_of_stability": {c.TITLE: "x[red]"}}, stream
+    )
     assert "x[red]" in stream.getvalue()
     assert "67% [" in stream.getvalue()
 

@@ -296,7 +296,7 @@ class ResultSet:
 
     @cached_property
     def rows(self) -> list[Universality]:
-        return universality(self.verdicts)
+        return universality(self.verdicts, self.facts)
 
 
 def load(root: Path, label: str = "") -> ResultSet:

@@ -26,7 +26,7 @@ def check_derived(found: Audit, layout: Layout, plan: AskedPlan, records: Sequen
     """Verdicts and tables, decided anew, agree with the files."""
     try:
         verdicts = judge_all(records)
-        rows = universality(verdicts)
+        rows = universality(verdicts, plan.phenomena)
     except UniversalityError as error:
         found.say("measurements", f"{error.what}: {error.where} {error.got}")
         return

@@ -29,7 +29,7 @@ from universality.resultset import (
     unused_damage,
 )
 from universality.store import Store
-from universality.verdicts import CellVerdict, universality
+from universality.verdicts import CellVerdict, Facts, universality
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Summary:
 
     store: Store
     verdicts: Sequence[CellVerdict]
-    facts: tables.Facts
+    facts: Facts
     boundaries: Sequence[Boundary]
 
 
@@ -127,7 +127,7 @@ def read_plan(store: Store) -> dict[str, Any]:
 
 def print_summary(summary: Summary) -> None:
     """The table, what kept cells undecided, and where everything lies."""
-    rows = universality(summary.verdicts)
+    rows = universality(summary.verdicts, summary.facts)
     tables.print_table(rows, summary.facts)
     for b in summary.boundaries:
         print(plain(f"{b.phenomenon}.{b.claim_name}, {b.parameter} from {b.example}, {b.beside}: {b}", 400))

@@ -13,10 +13,7 @@ import pandas as pd
 
 from universality import columns as c
 from universality.report import text
-from universality.verdicts import VERDICTS, CellVerdict, Universality
-
-Facts = Mapping[str, Mapping[str, str]]
-"""Per phenomenon: its title, strand, sense of universality, and source."""
+from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality
 
 
 def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
@@ -100,7 +97,10 @@ def _universality_row(row: Universality, facts: Mapping[str, str]) -> dict[str, 
     }
 
 
-NOTE = "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %."
+NOTE = (
+    "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %. "
+    "Pooled effect and next cell: only where one number is claimed for all cells."
+)
 
 HEADERS = (
     "Phenomenon",

@@ -13,9 +13,9 @@ from universality.boundary import swept
 from universality.progress import clock
 from universality.report.heatmap import MARKS, MEANINGS
 from universality.report.page.text import bounds, bracket, linked, number, plain, short
-from universality.report.tables import NOTE, Facts
+from universality.report.tables import NOTE
 from universality.statistics import Prevalence
-from universality.verdicts import VERDICTS, CellVerdict, Universality, Verdict, universality
+from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality, Verdict, universality
 
 TIERS: Mapping[str, str] = {
     "decided": "present or absent: counts as evidence",
@@ -74,7 +74,7 @@ def context(
     """Everything that the template names, but for scripts, styles and embedded data."""
     facts: Facts = plan["phenomena"]
     names = Names()
-    rows = universality(verdicts)
+    rows = universality(verdicts, facts)
     cells = [v for v in verdicts if v.record.crossed]
     counts = Counter(v.verdict for v in cells)
     tiers = Counter(tier(v.verdict) for v in cells)

@@ -124,6 +124,7 @@ PLAN: dict[str, Any] = {
         "torch": "2.11.0",
         "device": "cpu",
     },
+    "tasks": {"digits": {"tier": "small real"}, "modular[p=23]": {"tier": "</script>"}},
     "phenomena": {
         "edge_of_stability": {
             c.TITLE: "Edge of stability",
@@ -468,15 +469,16 @@ def test_filters_leave_what_they_name_and_live_in_the_address(browser: Any, demo
         view.locator("select[name=phenomenon]").select_option("Edge of stability")
         assert count(view) == "6 of 7 cells"
         assert not view.locator(".panel[data-phenomenon=Grokking]").is_visible()
-        view.locator(".toggle[data-value=decided]").click()
+        view.locator(".toggle[data-value='decided']").click()
         assert count(view) == "3 of 7 cells"
         view.locator("select[name=architecture]").select_option("cnn")
         assert count(view) == "1 of 7 cells"
         assert view.locator(".cell:visible").get_attribute("aria-label") == "absent 3.00: gd, cnn, digits"
-        assert view.locator(".grid thead th:visible").all_inner_texts() == ["digits", "gd"]
+        headers = view.locator(".grid thead th:visible").all_inner_texts()
+        assert [header.split() for header in headers] == [["digits", "small", "real"], ["gd"]]
         view.reload()
         assert count(view) == "1 of 7 cells"
-        assert view.locator(".toggle[data-value=decided]").get_attribute("aria-pressed") == "true"
+        assert view.locator(".toggle[data-value='decided']").get_attribute("aria-pressed") == "true"
         view.locator(".reset").click()
         assert count(view) == "7 of 7 cells"
         assert "#" not in view.url
@@ -484,6 +486,26 @@ def test_filters_leave_what_they_name_and_live_in_the_address(browser: Any, demo
         view.locator(".toggle[data-value=present]").click()
         assert count(view) == "0 of 7 cells"
         assert view.locator(".none").is_visible()
+
+
+def test_cells_are_filtered_by_what_evidence_from_their_task_is_worth(browser: Any, demo: Path) -> None:
+    """What a plan says that is no tier counts as nothing said."""
+    with Visit(browser, demo) as view:
+        tiers = view.locator(".toggle[data-filter=tier]")
+        on_digits = sum(r.task == "digits" for r in RECORDS if not r.control)
+        assert [text.split() for text in tiers.all_inner_texts()] == [
+            ["small", "real", str(on_digits)],
+            ["not", "stated", str(7 - on_digits)],
+        ]
+        tiers.first.click()
+        assert count(view) == f"{on_digits} of 7 cells"
+        assert set(
+            view.locator(".cell:visible").evaluate_all("all => all.map(b => b.ariaLabel.split(', ').at(-1))")
+        ) == {"digits"}
+        view.reload()
+        assert count(view) == f"{on_digits} of 7 cells"
+        view.locator(".cell[data-i='0']").click()
+        assert "on digits (data: small real)" in view.locator("dialog").inner_text()
 
 
 def test_a_cell_opens_by_mouse_with_all_that_is_known_of_it(browser: Any, demo: Path) -> None:

@@ -102,7 +102,7 @@ def trajectories(
 
 
 def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
-    frame = tables.evidence_table(judge(RECORDS))
+    frame = tables.evidence_table(judge(RECORDS), {"digits": "small real"})
     frame.to_csv(tmp_path / "evidence.csv", index=False)
     back = tables.read_evidence(tmp_path / "evidence.csv")
     pd.testing.assert_frame_equal(back, frame, check_dtype=False)
@@ -113,7 +113,7 @@ def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
 
 def test_evidence_keeps_the_raw_verdict_beside_an_invalid_one() -> None:
     failing = record(control="negative: lazy", expects=("absent",))
-    frame = tables.evidence_table(judge([RECORDS[0], RECORDS[4], failing]))
+    frame = tables.evidence_table(judge([RECORDS[0], RECORDS[4], failing]), {})
     assert list(frame[c.VERDICT]) == ["invalid", "present", "present"]
     assert list(frame[c.RAW_VERDICT]) == ["present", "present", "present"]
 
@@ -473,7 +473,7 @@ def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path:
 
 def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -> None:
     verdicts = judge([record(effect=9.0, claim=Most(at_least=5))])
-    write_tables(tmp_path, tmp_path / "report", verdicts, {})
+    write_tables(tmp_path, tmp_path / "report", verdicts, {}, {})
     assert "3 of 3 hold" in (tmp_path / "evidence.csv").read_text()
     assert (tmp_path / "universality.csv").is_file()
     assert (tmp_path / "report" / "universality.md").is_file()

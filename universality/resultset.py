@@ -24,6 +24,7 @@ from universality.folder import refuse_links
 from universality.layout import Layout, safe_name
 from universality.records import CellRecord, RunState
 from universality.spec import SCHEMA_VERSION
+from universality.tiers import tiers_of
 from universality.verdicts import CellVerdict, Universality, judge, universality
 
 MOST_BYTES = 64 << 20
@@ -219,6 +220,7 @@ class AskedPlan:
     Args:
         cells: ids of measurements, in the order of the tables.
         runs: per run, the steps at which each probe records.
+        tiers: per task, what evidence from it is worth; tasks that do not say are left out.
         specs: per run, its settings as `RunSpec.record`; empty where the plan does not say.
     """
 
@@ -226,6 +228,7 @@ class AskedPlan:
     cells: tuple[str, ...]
     runs: Mapping[str, Mapping[str, tuple[int, ...]]]
     phenomena: Mapping[str, Mapping[str, str]]
+    tiers: Mapping[str, str]
     specs: Mapping[str, Any]
     environment: Mapping[str, Any]
     run_seconds: float
@@ -245,6 +248,7 @@ def parse_plan(raw: Any) -> AskedPlan:
                 _text(name): {key: _text(about.get(key, "")) for key in _FACTS}
                 for name, about in raw["phenomena"].items()
             },
+            tiers=tiers_of(raw),
             specs=dict(raw.get("specs", {})),
             environment=dict(raw["environment"]),
             run_seconds=float(raw.get("run_seconds", 0.0)),

@@ -34,7 +34,10 @@ def check_derived(found: Audit, layout: Layout, plan: AskedPlan, records: Sequen
     found.counted["controls"] += sum(bool(v.record.control) for v in verdicts)
     facts = plan.phenomena
     _table(
-        found, layout.evidence, lambda: tables.evidence_table(verdicts).to_csv(index=False), _cell(verdicts)
+        found,
+        layout.evidence,
+        lambda: tables.evidence_table(verdicts, plan.tiers).to_csv(index=False),
+        _cell(verdicts),
     )
     _table(
         found,

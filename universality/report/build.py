@@ -29,6 +29,7 @@ from universality.resultset import (
     unused_damage,
 )
 from universality.store import Store
+from universality.tiers import tiers_of
 from universality.verdicts import CellVerdict, Facts, universality
 
 
@@ -62,7 +63,7 @@ def rebuild(store: Store) -> Summary:
     layout = store.layout
     runs = recorded(store, records)  # before anything is written: it refuses names that climb out
     with storing(layout.report):
-        write_tables(layout.root, layout.report, verdicts, facts)
+        write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan))
         if store.run_ids():
             frame = trajectories(store, records)
             write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))

@@ -16,8 +16,11 @@ from universality.report import text
 from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality
 
 
-def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
-    """A row per cell and claim; controls carry their name in `control`. Columns `columns.EVIDENCE`."""
+def evidence_table(verdicts: Sequence[CellVerdict], tiers: Mapping[str, str]) -> pd.DataFrame:
+    """A row per cell and claim; controls carry their name in `control`. Columns `columns.EVIDENCE`.
+
+    `tiers` says per task what evidence from it is worth.
+    """
     rows = [
         {
             c.ID: v.record.id,
@@ -28,6 +31,7 @@ def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
             c.BOUNDS: str(v.record.claim),
             c.ARCHITECTURE: v.record.architecture,
             c.TASK: v.record.task,
+            c.TIER: tiers.get(v.record.task, ""),
             c.CONTROL: v.record.control,
             c.EXPECTS: " or ".join(v.record.expects),
             c.PASSED: "" if v.passed is None else "yes" if v.passed else "no",

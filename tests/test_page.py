@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from universality.report.heatmap import COLOURS
 from universality.report.page import page
 from universality.report.page.commands import Commands
 from universality.report.page.render import contrast, ink
-from universality.report.page.series import thinned
+from universality.report.page.series import recorded, thinned
 from universality.report.page.text import plain
 from universality.spec import digest
 from universality.store import Store
@@ -611,6 +612,29 @@ def test_two_thousand_cells_are_quick_and_small(browser: Any, tmp_path: Path) ->
             " document.body.offsetHeight; return performance.now() - t; }"
         )
         assert took < 2000, f"{took:.0f} ms"
+
+
+def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:
+    """2,000 cells and 500 runs of two metrics would take 6 MB at 200 points each."""
+
+    class Run:
+        spec, state = SimpleNamespace(seed=0), "done"
+
+        def steps(self, metric: str) -> tuple[int, ...]:
+            return (0,)
+
+        def series(self, metric: str) -> Series:
+            return Series(np.arange(0, 4000, 10), np.random.default_rng(0).normal(1, 0.3, 400))
+
+    store: Any = SimpleNamespace(recordings=lambda run_id: iter([Run()]))
+    verdicts = large()
+    bare = len(page(verdicts, PLAN).encode())
+    runs = recorded(store, [v.record for v in verdicts], 4_900_000 - bare)
+    assert len(runs) == 500
+    size = len(page(verdicts, PLAN, runs=runs).encode())
+    assert bare + 200_000 < size < 5_000_000
+    full = recorded(store, [v.record for v in verdicts[:10]], 4_900_000)
+    assert all(len(steps) > 150 for run in full.values() for steps, _ in run["series"].values())
 
 
 def large() -> list[CellVerdict]:

@@ -106,6 +106,9 @@ def jackknife_interval(
     the variance is biased upwards, never downwards (Efron and Stein 1981). On the log scale the estimate
     is the geometric mean.
 
+    Replicates without any spread have an interval without width. That is right for what is determined,
+    and wrong for a proportion that sits at 0 or 1: claim a share of runs (`claims.Most`) instead.
+
     Coverage at a nominal 95 % with 3 to 5 replicates: .95 for normal values and for log-normal ones on the
     log scale; .97 to .99 for pairs with noise of their own, which the upward bias makes wide. As with
     Student's interval it falls short for values that are not normal: .92 to .93 for uniform, .89 for

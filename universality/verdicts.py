@@ -361,7 +361,8 @@ def _decide_most(base: CellVerdict, decided: Sequence[GroupRecord]) -> CellVerdi
         return _as(base, "inconclusive", f"{bounds}, but {open_groups} undecided")
     needed = _trials_to_decide(k / n)
     more = f"; about {math.ceil(needed * n / trials)} groups would decide" if needed else ""
-    verdict = _as(base, "inconclusive", f"mixed: {bounds}{more}")
+    share = "{:.0%} to {:.0%}".format(*clopper_pearson(k / n * trials, trials))
+    verdict = _as(base, "inconclusive", f"mixed: {bounds}, 95% interval of the share {share}{more}")
     return replace(verdict, seeds_needed=None if needed is None else math.ceil(needed * base.units / trials))
 
 

@@ -32,6 +32,9 @@ from universality.store import Store
 from universality.tiers import tiers_of
 from universality.verdicts import CellVerdict, Facts, universality
 
+PAGE_BYTES = 4_900_000
+"""What the page is kept below where thinner trajectories can do that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -61,13 +64,13 @@ def rebuild(store: Store) -> Summary:
     verdicts = judge_all(records)
     facts = plan["phenomena"]
     layout = store.layout
-    runs = recorded(store, records)  # before anything is written: it refuses names that climb out
+    html = _page(store, verdicts, plan)  # before anything is written: it refuses names that climb out
     with storing(layout.report):
         write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan))
         if store.run_ids():
             frame = trajectories(store, records)
             write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
-        _write_page(store, verdicts, plan, runs)
+        store.write(layout.report / "index.html", html)
     return Summary(store, verdicts, facts, swept(verdicts, plan))
 
 
@@ -100,14 +103,14 @@ def _measured(layout: Layout, cells: Sequence[str]) -> list[CellRecord]:
     return found
 
 
-def _write_page(
-    store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any], runs: Mapping[str, Any]
-) -> None:
+def _page(store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any]) -> str:
+    """The page, with as much of the trajectories as it has room for beside the rest."""
     paths = store.layout
     toml = paths.suite.read_text(encoding="utf-8", errors="replace") if paths.suite.is_file() else ""
     created = decode_json(paths.manifest.read_bytes()).get("created", "")
-    html = page(verdicts, plan, toml=toml, created=str(created), runs=runs)
-    store.write(paths.report / "index.html", html)
+    bare = page(verdicts, plan, toml=toml, created=str(created))
+    runs = recorded(store, [v.record for v in verdicts], PAGE_BYTES - len(bare.encode()))
+    return page(verdicts, plan, toml=toml, created=str(created), runs=runs) if runs else bare
 
 
 def read_plan(store: Store) -> dict[str, Any]:

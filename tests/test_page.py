@@ -30,7 +30,7 @@ from universality.plan import Planner
 from universality.records import CellRecord, Check, GroupRecord, Matrix, Outcome, RunState, Series
 from universality.report import rebuild
 from universality.report.heatmap import COLOURS
-from universality.report.page import page
+from universality.report.page import kept, page
 from universality.report.page.commands import Commands
 from universality.report.page.render import contrast, ink
 from universality.report.page.series import recorded, thinned
@@ -612,6 +612,24 @@ def test_two_thousand_cells_are_quick_and_small(browser: Any, tmp_path: Path) ->
             " document.body.offsetHeight; return performance.now() - t; }"
         )
         assert took < 2000, f"{took:.0f} ms"
+
+
+def test_a_page_without_runs_keeps_the_trajectories_that_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(written(RECORDS, runs=RUNS), encoding="utf-8")
+    some = sorted(RUNS)[:2]
+    assert kept(path, [*some, "another"]) == {run: RUNS[run] for run in some}
+    for forged in (
+        {some[0]: {**RUNS[some[0]], "state": ATTACK}},
+        {some[0]: {**RUNS[some[0]], "seed": "0"}},
+        {some[0]: {**RUNS[some[0]], "series": {"m": [[0], [ATTACK]]}}},
+        {some[0]: {**RUNS[some[0]], "series": {"m": [[0, 1], [1.0]]}}},
+        {some[0]: None},
+    ):
+        path.write_text(written(RECORDS, runs=forged), encoding="utf-8")
+        assert kept(path, some) == {}
+    path.write_text("no page")
+    assert kept(path, some) == kept(tmp_path / "missing.html", some) == {}
 
 
 def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:

@@ -16,7 +16,7 @@ from universality.layout import Layout
 from universality.records import CellRecord
 from universality.report import tables
 from universality.report.collect import layer_similarities, trajectories
-from universality.report.page import page, recorded
+from universality.report.page import kept, page, recorded
 from universality.report.text import plain
 from universality.report.write import write_figures, write_tables
 from universality.resultset import (
@@ -49,8 +49,8 @@ class Summary:
 def rebuild(store: Store) -> Summary:
     """Write tables, figures and the page of a results folder. Raises `StoreError` where it holds no plan.
 
-    Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page
-    says that there are none.
+    Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page the
+    trajectories that it had.
     """
     refuse_links(store.layout)
     plan = read_plan(store)
@@ -109,7 +109,12 @@ def _page(store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any]
     toml = paths.suite.read_text(encoding="utf-8", errors="replace") if paths.suite.is_file() else ""
     created = decode_json(paths.manifest.read_bytes()).get("created", "")
     bare = page(verdicts, plan, toml=toml, created=str(created))
-    runs = recorded(store, [v.record for v in verdicts], PAGE_BYTES - len(bare.encode()))
+    records = [v.record for v in verdicts]
+    runs = recorded(store, records, PAGE_BYTES - len(bare.encode()))
+    if not store.run_ids():
+        runs = kept(
+            paths.report / "index.html", {run for r in records for g in r.groups for run in g.runs.values()}
+        )
     return page(verdicts, plan, toml=toml, created=str(created), runs=runs) if runs else bare
 
 

@@ -41,6 +41,8 @@ class CharLM(Task):
         rows, validation_rows: numbers of windows.
     """
 
+    tier = "real"
+
     path: str = TINY_SHAKESPEARE
     context: int = 32
     rows: int = 20_000

@@ -18,6 +18,8 @@ class Digits(Task):
     same for every seed. `classes` keeps the digits below it.
     """
 
+    tier = "small real"
+
     classes: int = 10
 
     def __post_init__(self) -> None:

@@ -28,6 +28,8 @@ class GaussianMixture(Task):
         train_rows, validation_rows: sizes of the two sets.
     """
 
+    tier = "synthetic"
+
     classes: int = 10
     dim: int = 32
     separation: float = 6.0

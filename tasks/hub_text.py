@@ -52,6 +52,8 @@ class HubText(Task):
         validation_rows: rows of the test set to use.
     """
 
+    tier = "real"
+
     dataset: str = "fancyzhx/ag_news"
     text_column: str = "text"
     label_column: str = "label"

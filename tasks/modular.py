@@ -30,6 +30,8 @@ class Modular(Task):
         leak_free: keep the two orders of a commutative pair together.
     """
 
+    tier = "synthetic"
+
     operation: Literal["add", "subtract", "multiply", "divide"] = "add"
     p: int = 97
     train_fraction: float = 0.5

@@ -26,6 +26,8 @@ class SparseParity(Task):
         train_rows, validation_rows: sizes of the two sets.
     """
 
+    tier = "synthetic"
+
     bits: int = 30
     k: int = 3
     train_rows: int = 1000

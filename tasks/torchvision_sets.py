@@ -36,6 +36,8 @@ class _TorchvisionTask(Task):
     to be easier; reference is the first 512 test images. Both are the same for every seed.
     """
 
+    tier = "real"
+
     validation_rows: int = 2000
 
     dataset: ClassVar[str]

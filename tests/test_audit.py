@@ -105,7 +105,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = store.layout
     store.write(layout.suite, SUITE.toml())
     store.write(layout.plan, encode_json(plan()).decode())
-    write_tables(layout.root, layout.report, judge(CELLS), FACTS)
+    write_tables(layout.root, layout.report, judge(CELLS), FACTS, {})
     for folder in (layout.tmp, layout.claims, layout.failed):
         folder.rmdir()
     return layout.root
@@ -201,7 +201,7 @@ def with_name(architecture: str) -> Change:
         layout.measurement(record.id).write_bytes(encode_json({"schema_version": 1, **record.record()}))
         edited(layout.plan, lambda p: p.update(cells=[record.id, *p["cells"][1:]]))
         records = [record, *CELLS[1:]]
-        write_tables(root, layout.report, judge(records), FACTS)
+        write_tables(root, layout.report, judge(records), FACTS, {})
 
     return change
 
@@ -226,7 +226,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     # Tampering.
     "an effect": (effect(1.5), "evidence.csv: toy, one, mlp, points: "),
     "a row of evidence": (
-        replaced("evidence.csv", "points,,,,yes,present", "points,,,,yes,absent"),
+        replaced("evidence.csv", "points,,,,,yes,present", "points,,,,,yes,absent"),
         "evidence.csv: toy, one, mlp, points: verdict is 'absent', the measurements give 'present'",
     ),
     "a row too few": (

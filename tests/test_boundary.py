@@ -96,7 +96,7 @@ def test_swept_cells_are_judged_by_the_controls_and_not_counted() -> None:
     right = replace(failing, expects=("present",))
     first, second, _ = judge([counted, further, right])
     assert (first.counted, second.counted, second.verdict) == (True, False, "absent")
-    (row,) = universality([first, second])
+    (row,) = universality([first, second], {})
     assert (row.counts["present"], row.counts["absent"]) == (1, 0)
     assert second.p_holm is None
     assert judge([counted, further, failing])[1].verdict == "invalid"

@@ -232,6 +232,16 @@ def test_an_outcome_is_decided_only_with_an_effect_and_every_gate_met() -> None:
     assert not Outcome(effect=None, gates=(met,)).decided()
 
 
+@pytest.mark.parametrize("value", [True, "1.0", None, np.bool_(True), [1.0]], ids=repr)
+def test_what_is_no_number_is_refused_where_it_is_made(value: Any) -> None:
+    """Written to disk it could not be read back: all of a results folder would seem damaged."""
+    with pytest.raises(TypeError, match="loss is a number"):
+        Outcome(effect=1.0, gates=(Check("loss", value, "", True),))
+    with pytest.raises(TypeError, match="loss is a number"):
+        Outcome(effect=1.0, details={"loss": value})
+    Outcome(effect=np.float64(1.0), details={"loss": np.float32(1.0), "of a tensor": np.array(2.0)})
+
+
 # ---------------------------------------------------------------------------------------------- series
 
 

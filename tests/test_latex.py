@@ -26,7 +26,7 @@ def rows(phenomenon: str = "edge", claim_name: str = "gd", title: str = "Edge"):
     record = CellRecord(phenomenon=phenomenon, version=1, claim_name=claim_name, claim=claim,
                         architecture="mlp", task="digits", groups=groups)  # fmt: skip
     facts = {phenomenon: {c.TITLE: title, c.SENSE: "number", c.SOURCE: "Cohen et al. 2021, arXiv:2103.00065"}}
-    return universality(judge([record])), facts
+    return universality(judge([record]), facts), facts
 
 
 def test_a_row_holds_the_texts_of_the_other_tables_in_their_order() -> None:

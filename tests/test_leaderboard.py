@@ -236,6 +236,13 @@ def test_claims_on_shares_have_no_pooled_effect() -> None:
     assert only(leaderboard([result_set("a", cells, controlled=False)])).pooled is None
 
 
+def test_claims_of_a_form_have_no_pooled_effect() -> None:
+    numbers = result_set("a", grid(2, 2))
+    forms = replace(numbers, facts={"toy": {**FACTS["toy"], "sense": "form"}})
+    assert only(leaderboard([numbers])).pooled is not None
+    assert only(leaderboard([forms])).pooled is None
+
+
 # -------------------------------------------------------------------------------------- files and forms
 
 

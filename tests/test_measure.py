@@ -68,6 +68,7 @@ ACTIONS: dict[str, Callable[[], Mapping[str, Outcome]]] = {
     "index": raising(IndexError("index 0 is out of bounds")),
     "value": raising(ValueError("zero-size array")),
     "linalg": raising(np.linalg.LinAlgError("did not converge")),
+    "talks": raising(ValueError("an array of half characters: " + 10**5 * "\ud800")),
     "bug": raising(TypeError("a mistake in the code")),
     "stray": lambda: {"twice": Outcome(effect=1.0), "twcie": Outcome(effect=2.0)},
     "nothing": dict,
@@ -223,6 +224,15 @@ def test_a_mistake_in_a_plugin_fails_its_own_cell_and_is_told_to_the_user(store:
     lines = failed_measuring(records)
     assert len(lines) == len(records)
     assert all("a mistake in the code" in line for line in lines)
+
+
+def test_an_endless_message_is_cut_and_can_be_stored(store: Store) -> None:
+    publish(store, 0)
+    records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="talks")), store)
+    for record in records:
+        assert len(record.groups[0].message) < 2100
+        store.save_measurement(record)
+    assert len(store.measurements()) == len(records)
 
 
 def test_a_group_is_recorded_only_under_the_claims_that_it_bears_on(store: Store) -> None:

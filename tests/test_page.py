@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,10 @@ from universality.plan import Planner
 from universality.records import CellRecord, Check, GroupRecord, Matrix, Outcome, RunState, Series
 from universality.report import rebuild
 from universality.report.heatmap import COLOURS
-from universality.report.page import page
+from universality.report.page import kept, page
 from universality.report.page.commands import Commands
 from universality.report.page.render import contrast, ink
-from universality.report.page.series import thinned
+from universality.report.page.series import recorded, thinned
 from universality.report.page.text import plain
 from universality.spec import digest
 from universality.store import Store
@@ -125,6 +126,7 @@ PLAN: dict[str, Any] = {
         "torch": "2.11.0",
         "device": "cpu",
     },
+    "tasks": {"digits": {"tier": "small real"}, "modular[p=23]": {"tier": "</script>"}},
     "phenomena": {
         "edge_of_stability": {
             c.TITLE: "Edge of stability",
@@ -471,15 +473,16 @@ def test_filters_leave_what_they_name_and_live_in_the_address(browser: Any, demo
         view.locator("select[name=phenomenon]").select_option("Edge of stability")
         assert count(view) == "6 of 7 cells"
         assert not view.locator(".panel[data-phenomenon=Grokking]").is_visible()
-        view.locator(".toggle[data-value=decided]").click()
+        view.locator(".toggle[data-value='decided']").click()
         assert count(view) == "3 of 7 cells"
         view.locator("select[name=architecture]").select_option("cnn")
         assert count(view) == "1 of 7 cells"
         assert view.locator(".cell:visible").get_attribute("aria-label") == "absent 3.00: gd, cnn, digits"
-        assert view.locator(".grid thead th:visible").all_inner_texts() == ["digits", "gd"]
+        headers = view.locator(".grid thead th:visible").all_inner_texts()
+        assert [header.split() for header in headers] == [["digits", "small", "real"], ["gd"]]
         view.reload()
         assert count(view) == "1 of 7 cells"
-        assert view.locator(".toggle[data-value=decided]").get_attribute("aria-pressed") == "true"
+        assert view.locator(".toggle[data-value='decided']").get_attribute("aria-pressed") == "true"
         view.locator(".reset").click()
         assert count(view) == "7 of 7 cells"
         assert "#" not in view.url
@@ -487,6 +490,26 @@ def test_filters_leave_what_they_name_and_live_in_the_address(browser: Any, demo
         view.locator(".toggle[data-value=present]").click()
         assert count(view) == "0 of 7 cells"
         assert view.locator(".none").is_visible()
+
+
+def test_cells_are_filtered_by_what_evidence_from_their_task_is_worth(browser: Any, demo: Path) -> None:
+    """What a plan says that is no tier counts as nothing said."""
+    with Visit(browser, demo) as view:
+        tiers = view.locator(".toggle[data-filter=tier]")
+        on_digits = sum(r.task == "digits" for r in RECORDS if not r.control)
+        assert [text.split() for text in tiers.all_inner_texts()] == [
+            ["small", "real", str(on_digits)],
+            ["not", "stated", str(7 - on_digits)],
+        ]
+        tiers.first.click()
+        assert count(view) == f"{on_digits} of 7 cells"
+        assert set(
+            view.locator(".cell:visible").evaluate_all("all => all.map(b => b.ariaLabel.split(', ').at(-1))")
+        ) == {"digits"}
+        view.reload()
+        assert count(view) == f"{on_digits} of 7 cells"
+        view.locator(".cell[data-i='0']").click()
+        assert "on digits (data: small real)" in view.locator("dialog").inner_text()
 
 
 def test_a_cell_opens_by_mouse_with_all_that_is_known_of_it(browser: Any, demo: Path) -> None:
@@ -592,6 +615,47 @@ def test_two_thousand_cells_are_quick_and_small(browser: Any, tmp_path: Path) ->
             " document.body.offsetHeight; return performance.now() - t; }"
         )
         assert took < 2000, f"{took:.0f} ms"
+
+
+def test_a_page_without_runs_keeps_the_trajectories_that_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(written(RECORDS, runs=RUNS), encoding="utf-8")
+    some = sorted(RUNS)[:2]
+    assert kept(path, [*some, "another"]) == {run: RUNS[run] for run in some}
+    for forged in (
+        {some[0]: {**RUNS[some[0]], "state": ATTACK}},
+        {some[0]: {**RUNS[some[0]], "seed": "0"}},
+        {some[0]: {**RUNS[some[0]], "series": {"m": [[0], [ATTACK]]}}},
+        {some[0]: {**RUNS[some[0]], "series": {"m": [[0, 1], [1.0]]}}},
+        {some[0]: None},
+    ):
+        path.write_text(written(RECORDS, runs=forged), encoding="utf-8")
+        assert kept(path, some) == {}
+    path.write_text("no page")
+    assert kept(path, some) == kept(tmp_path / "missing.html", some) == {}
+
+
+def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:
+    """2,000 cells and 500 runs of two metrics would take 6 MB at 200 points each."""
+
+    class Run:
+        spec, state = SimpleNamespace(seed=0), "done"
+
+        def steps(self, metric: str) -> tuple[int, ...]:
+            return (0,)
+
+        def series(self, metric: str) -> Series:
+            return Series(np.arange(0, 4000, 10), np.random.default_rng(0).normal(1, 0.3, 400))
+
+    store: Any = SimpleNamespace(recordings=lambda run_id: iter([Run()]))
+    verdicts = large()
+    bare = len(page(verdicts, PLAN).encode())
+    runs = recorded(store, [v.record for v in verdicts], 4_900_000 - bare)
+    assert len(runs) == 500
+    size = len(page(verdicts, PLAN, runs=runs).encode())
+    assert bare + 200_000 < size < 5_000_000
+    full = recorded(store, [v.record for v in verdicts[:10]], 4_900_000)
+    assert all(len(steps) > 150 for run in full.values() for steps, _ in run["series"].values())
 
 
 def large() -> list[CellVerdict]:

@@ -1,11 +1,14 @@
 """Tables survive a round trip; figures carry the data, labels and bounds they were given."""
 
+import contextlib
 import importlib.util
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +20,7 @@ from matplotlib.text import Text
 from universality import columns as c
 from universality.claims import Claim, Most, Within
 from universality.errors import MeasurementError, StoreError
-from universality.files import encode_json
+from universality.files import decode_json, encode_json
 from universality.records import CellRecord, GroupRecord, Outcome, RunState
 from universality.records import Matrix as StoredMatrix
 from universality.report import figures, rebuild, style, tables, write_figures, write_tables
@@ -99,7 +102,7 @@ def trajectories(
 
 
 def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
-    frame = tables.evidence_table(judge(RECORDS))
+    frame = tables.evidence_table(judge(RECORDS), {"digits": "small real"})
     frame.to_csv(tmp_path / "evidence.csv", index=False)
     back = tables.read_evidence(tmp_path / "evidence.csv")
     pd.testing.assert_frame_equal(back, frame, check_dtype=False)
@@ -110,13 +113,13 @@ def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
 
 def test_evidence_keeps_the_raw_verdict_beside_an_invalid_one() -> None:
     failing = record(control="negative: lazy", expects=("absent",))
-    frame = tables.evidence_table(judge([RECORDS[0], RECORDS[4], failing]))
+    frame = tables.evidence_table(judge([RECORDS[0], RECORDS[4], failing]), {})
     assert list(frame[c.VERDICT]) == ["invalid", "present", "present"]
     assert list(frame[c.RAW_VERDICT]) == ["present", "present", "present"]
 
 
 def test_universality_table_has_a_column_per_verdict() -> None:
-    frame = tables.universality_table(universality(judge(RECORDS)), FACTS)
+    frame = tables.universality_table(universality(judge(RECORDS), FACTS), FACTS)
     row = frame.iloc[0]
     assert [row[v] for v in VERDICTS] == [2, 1, 0, 0, 0, 0, 0, 1, 0, 0]
     assert row[c.PREVALENCE] == pytest.approx(2 / 3)
@@ -126,7 +129,7 @@ def test_universality_table_has_a_column_per_verdict() -> None:
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
     failing = record(control="negative: a|b", expects=("absent",))
-    text = tables.markdown(universality(judge([RECORDS[0], failing])), FACTS)
+    text = tables.markdown(universality(judge([RECORDS[0], failing]), FACTS), FACTS)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 3
     assert r"Edge \| of stability" in lines[2]
@@ -143,7 +146,7 @@ class Terminal(io.StringIO):
 
 def test_the_table_is_plain_text_outside_a_terminal() -> None:
     stream = io.StringIO()
-    tables.print_table(universality(judge(RECORDS)), FACTS, stream)
+    tables.print_table(universality(judge(RECORDS), FACTS), FACTS, stream)
     header, row, note = stream.getvalue().splitlines()
     assert note == tables.NOTE
     assert header.index("Prevalence") == row.index("67% [")
@@ -152,14 +155,16 @@ def test_the_table_is_plain_text_outside_a_terminal() -> None:
 def test_the_table_is_plain_text_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     stream = Terminal()
-    tables.print_table(universality(judge(RECORDS)), FACTS, stream)
+    tables.print_table(universality(judge(RECORDS), FACTS), FACTS, stream)
     assert len(stream.getvalue().splitlines()) == 3
 
 
 def test_the_table_in_a_terminal_shows_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     stream = Terminal()
-    tables.print_table(universality(judge(RECORDS)), {"edge_of_stability": {c.TITLE: "x[red]"}}, stream)
+    tables.print_table(
+        universality(judge(RECORDS), FACTS), {"edge_of_stability": {c.TITLE: "x[red]"}}, stream
+    )
     assert "x[red]" in stream.getvalue()
     assert "67% [" in stream.getvalue()
 
@@ -468,7 +473,7 @@ def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path:
 
 def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -> None:
     verdicts = judge([record(effect=9.0, claim=Most(at_least=5))])
-    write_tables(tmp_path, tmp_path / "report", verdicts, {})
+    write_tables(tmp_path, tmp_path / "report", verdicts, {}, {})
     assert "3 of 3 hold" in (tmp_path / "evidence.csv").read_text()
     assert (tmp_path / "universality.csv").is_file()
     assert (tmp_path / "report" / "universality.md").is_file()
@@ -490,10 +495,67 @@ def test_a_lost_measurement_is_an_error_and_never_a_better_table(tmp_path: Path)
     store = Store.create(tmp_path / "r")
     records = [record(control="positive: c", expects=("present",)), record(effect=2.0)]
     paths = [store.save_measurement(r) for r in records]
-    plan = {"suite": "s", "cells": [r.id for r in records], "runs": {}, "phenomena": FACTS}
+    plan = {"suite": "s", "cells": [r.id for r in records], "runs": {}, "phenomena": FACTS, "environment": {}}
     store.write(store.layout.plan, encode_json(plan).decode())
     assert len(rebuild(store).verdicts) == 2
     paths[0].unlink()
     with pytest.raises(StoreError, match="missing or damaged") as caught:
         rebuild(store)
     assert caught.value.got.startswith(f"1 of 2: {records[0].id}")
+
+
+FORGERIES: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "a state that is none": (("groups", 0, "state"), "</script>"),
+    "details of text": (("groups", 0, "outcome", "details"), {"x": "nan"}),
+    "details that are no object": (("groups", 0, "outcome", "details"), True),
+    "a number beyond all numbers": (("groups", 0, "outcome", "effect"), 10**400),
+    "a bound that is a list": (("claim", "low"), [0.9]),
+    "an architecture that is an object": (("architecture",), {"a": 1}),
+    "a run that climbs": (("groups", 0, "runs", "run"), "../../etc/passwd"),
+    "half a character": (("task",), "\ud800"),
+    "a name of megabytes": (("phenomenon",), "a" * 2_000_000),
+    "a version of text": (("version",), "1"),
+    "units that are lists": (("groups", 0, "units"), [["0"]]),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_report_of_forged_measurements_is_refused_and_writes_nothing(name: str, tmp_path: Path) -> None:
+    """Ids are recomputed where that is possible, as a forger would."""
+    store = Store.create(tmp_path / "r")
+    raw = decode_json(store.save_measurement(record()).read_bytes())
+    place, value = FORGERIES[name]
+    part = raw
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+    with contextlib.suppress(Exception):
+        raw["id"] = CellRecord.from_record(raw).id
+    path = store.layout.measurements / f"{raw['id']}.json"
+    path.write_text(json.dumps(raw, sort_keys=True, indent=1) + "\n")
+    plan = {"suite": "s", "cells": [raw["id"]], "runs": {}, "phenomena": FACTS, "environment": {}}
+    store.write(store.layout.plan, encode_json(plan).decode())
+    with pytest.raises(StoreError):
+        rebuild(store)
+    assert not store.layout.evidence.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cells": "abc"},
+        {"cells": ["../../x"]},
+        {"runs": {"r": {"accuracy": [10**400]}}},
+        {"runs": {"../r": {}}},
+        {"phenomena": {"edge_of_stability": "x"}},
+        {"suite": None},
+    ],
+    ids=str,
+)
+def test_a_forged_plan_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "r")
+    store.save_measurement(record())
+    plan = {"suite": "s", "cells": [record().id], "runs": {}, "phenomena": FACTS, "environment": {}}
+    store.write(store.layout.plan, json.dumps({**plan, **change}, sort_keys=True, indent=1) + "\n")
+    with pytest.raises(StoreError, match="the plan of these results cannot be read"):
+        rebuild(store)

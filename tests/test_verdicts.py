@@ -11,10 +11,11 @@ import pytest
 from universality.claims import Claim, Most, Within
 from universality.errors import MeasurementError
 from universality.records import CellRecord, Check, GroupRecord, Outcome, RunState
-from universality.verdicts import decide, judge, universality
+from universality.verdicts import Facts, decide, judge, universality
 
 UNIT = Within(low=0, high=1)
 DELAY = Most(at_least=5)
+FACTS = {"edge": {"sense": "number"}}
 
 
 def group(
@@ -210,7 +211,10 @@ def test_most_is_decided_by_the_one_sided_clopper_pearson_bound(holding: int, n:
 
 def test_a_unanimous_claim_of_most_needs_five_seeds() -> None:
     found = decide(cell(effects(10, 10, 10), DELAY))
-    assert (found.seeds_needed, found.reason) == (5, "mixed: 3 of 3 hold; about 5 groups would decide")
+    assert (found.seeds_needed, found.reason) == (
+        5,
+        "mixed: 3 of 3 hold, 95% interval of the share 29% to 100%; about 5 groups would decide",
+    )
 
 
 def test_an_undecided_group_forbids_absence_but_not_presence() -> None:
@@ -254,7 +258,7 @@ PASSING = [control("positive", 0.5, "present"), control("negative", 3.0, "absent
 
 def test_controls_that_pass_validate_the_row() -> None:
     verdicts = judge([cell(effects(0.5, 0.5, 0.5)), *PASSING])
-    (row,) = universality(verdicts)
+    (row,) = universality(verdicts, FACTS)
     assert [v.passed for v in verdicts] == [None, True, True]
     assert (row.validated, row.controls, row.failed_controls) == (True, 2, ())
     assert row.counts["present"] == 1
@@ -274,7 +278,7 @@ def test_a_failed_control_makes_measured_cells_invalid_and_keeps_their_own_verdi
     assert [v.verdict for v in verdicts] == ["invalid", "crashed", "not applicable", "present", "present"]
     assert verdicts[0].raw == "present"
     assert "negative: toy is present, expected absent" in verdicts[0].reason
-    (row,) = universality(verdicts)
+    (row,) = universality(verdicts, FACTS)
     assert (row.validated, row.prevalence, row.pooled) == (False, None, None)
     assert row.failed_controls == ("negative: toy is present, expected absent",)
 
@@ -282,7 +286,7 @@ def test_a_failed_control_makes_measured_cells_invalid_and_keeps_their_own_verdi
 def test_a_row_without_controls_is_unvalidated_but_not_invalid() -> None:
     verdicts = judge([cell(effects(0.5, 0.5, 0.5))])
     assert verdicts[0].verdict == "present"
-    assert universality(verdicts)[0].failed_controls == (
+    assert universality(verdicts, FACTS)[0].failed_controls == (
         "no positive control was run",
         "no negative control was run",
     )
@@ -296,7 +300,7 @@ def test_prevalence_counts_only_present_and_absent() -> None:
         cell(effects(0.6, 0.8, 1.0), architecture="b", task="t"),
         cell([], architecture="c", task="s", not_applicable="no"),
     ]
-    (row,) = universality(judge([*records, *PASSING]))
+    (row,) = universality(judge([*records, *PASSING]), FACTS)
     assert row.prevalence is not None
     assert row.prevalence.estimate == pytest.approx(2 / 3)
     assert (row.decided, row.applicable, row.coverage) == (3, 4, 0.75)
@@ -332,10 +336,10 @@ def test_holm_counts_every_measured_cell_but_no_control() -> None:
     assert (alone.p, alone.p_holm) == (2**-5, 2**-5)
     verdicts = judge([*decided, mixed, gone])
     assert [v.p_holm for v in verdicts] == [4 / 32, 4 / 32, 4 / 32, None, None]
-    (row,) = universality(verdicts)
+    (row,) = universality(verdicts, FACTS)
     assert row.counts["present"] == 3
     assert row.confirmed == {"present": 0, "absent": 0}
-    assert universality([alone])[0].confirmed == {"present": 1, "absent": 0}
+    assert universality([alone], FACTS)[0].confirmed == {"present": 1, "absent": 0}
 
 
 def test_the_setting_of_a_positive_control_is_shown_but_not_counted() -> None:
@@ -346,14 +350,26 @@ def test_the_setting_of_a_positive_control_is_shown_but_not_counted() -> None:
     ]
     verdicts = judge([*PASSING, *same, cell(effects(5.0, 5.1, 5.2), architecture="cnn", task="other")])
     assert [v.counted for v in verdicts] == [False, False, False, True, True]
-    (row,) = universality(verdicts)
+    (row,) = universality(verdicts, FACTS)
     assert (row.counts["present"], row.counts["absent"], row.applicable) == (1, 1, 2)
     assert row.pooled is not None
     assert row.pooled.cells == 2
 
 
 def test_a_claim_of_most_is_not_pooled() -> None:
-    assert universality(judge([cell(effects(*[10.0] * 5), DELAY)]))[0].pooled is None
+    assert universality(judge([cell(effects(*[10.0] * 5), DELAY)]), FACTS)[0].pooled is None
+
+
+@pytest.mark.parametrize(
+    "facts", [{"edge": {"sense": "form"}}, {"edge": {"sense": "sign"}}, {"edge": {}}, {}]
+)
+def test_effects_are_pooled_only_where_one_number_is_claimed(facts: Facts) -> None:
+    """Constants of a form and sizes of a sign belong to the cell: their mean says which cells were chosen."""
+    cells = [cell(effects(0.4, 0.5, 0.6), architecture=a, task=t) for a in "ab" for t in "st"]
+    assert universality(judge(cells), FACTS)[0].pooled is not None
+    (row,) = universality(judge(cells), facts)
+    assert row.pooled is None
+    assert row.prevalence is not None
 
 
 def test_a_cell_recorded_twice_is_refused() -> None:

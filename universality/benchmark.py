@@ -165,6 +165,11 @@ def _write_plan(
             str(part): {"name": part.name, "params": dict(part.params)}
             for part in (component(cell.phenomenon) for cell in plan.cells)
         },
+        "tasks": {
+            address: {"tier": tier}
+            for address in dict.fromkeys(cell.task for cell in plan.cells)
+            if (tier := registry.resolve("task", address).tier)
+        },
         "cells": [record.id for record in records],
         "runs": {run_id: job.observe for run_id, job in plan.jobs.items()},
         "specs": {run_id: job.spec.record() for run_id, job in plan.jobs.items()},

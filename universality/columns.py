@@ -12,6 +12,7 @@ BOUNDS = "bounds"
 UNIT = "unit"
 ARCHITECTURE = "architecture"
 TASK = "task"
+TIER = "tier"
 
 # What came out, per cell.
 VERDICT = "verdict"
@@ -44,6 +45,7 @@ EVIDENCE = (
     BOUNDS,
     ARCHITECTURE,
     TASK,
+    TIER,
     CONTROL,
     EXPECTS,
     PASSED,

@@ -216,6 +216,9 @@ def difference(first: CellRecord, second: CellRecord) -> Difference | None:
     and (s_1^2 + s_2^2)^2 / sum_i s_i^4 / (n_i - 1) degrees of freedom (Welch 1947). Where times are
     censored there is no mean: a log-rank test, which ignores pairing (conservative for the same runs).
 
+    Coverage at a nominal 95 % for normal effects: .95 paired; .94 to .97 by Welch with 3 to 5 replicates on
+    either side, alike or of four times the spread.
+
     None where a set decided fewer than two replicates, or an effect has no meaning on the scale.
     """
     scale = first.claim.scale

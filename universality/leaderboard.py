@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from universality.claims import Claim, Within
+from universality.claims import Claim, Scale
 from universality.resultset import ResultSet
 from universality.statistics import Pooled, Prevalence, pool, prevalence
-from universality.verdicts import MEASURED, VERDICTS, CellVerdict, Universality, Verdict
+from universality.verdicts import MEASURED, VERDICTS, CellVerdict, Universality, Verdict, claims_a_number
 
 Extent = Literal["most cells", "few cells", "open"]
 _LOST: tuple[Verdict, ...] = ("failed", "crashed", "timeout", "missing")
@@ -159,6 +159,7 @@ def _row(key: Key, sets: Sequence[ResultSet], cells: Mapping[int, Sequence[CellV
     used = validated or list(cells)
     pooled = list(_pool_cells([(sets[i].label, v) for i in used for v in cells[i]]))
     counts = Counter(cell.verdict for cell in pooled)
+    facts = next((f for i in cells if (f := sets[i].facts.get(phenomenon))), {})
     decided = [cell for cell in pooled if cell.verdict in ("present", "absent")]
     return BoardRow(
         phenomenon=phenomenon,
@@ -166,7 +167,7 @@ def _row(key: Key, sets: Sequence[ResultSet], cells: Mapping[int, Sequence[CellV
         version=version,
         claim_name=claim_name,
         claim=claim,
-        facts=next((f for i in cells if (f := sets[i].facts.get(phenomenon))), {}),
+        facts=facts,
         sets=tuple(SetRow(label=sets[i].label, row=rows[i], pooled=i in used) for i in cells),
         cells=tuple(pooled),
         validated=bool(validated),
@@ -178,7 +179,7 @@ def _row(key: Key, sets: Sequence[ResultSet], cells: Mapping[int, Sequence[CellV
         )
         if decided
         else None,
-        pooled=_pool_effects(claim, pooled),
+        pooled=_pool_effects(pooled, claim.scale) if claims_a_number(claim, facts) else None,
     )
 
 
@@ -208,19 +209,19 @@ def _pool_cells(verdicts: Sequence[tuple[str, CellVerdict]]) -> Iterator[PooledC
         )
 
 
-def _pool_effects(claim: Claim, cells: Sequence[PooledCell]) -> Pooled | None:
+def _pool_effects(cells: Sequence[PooledCell], scale: Scale) -> Pooled | None:
     """As in `verdicts.universality`: every measured cell whose effect has an error, decided or not."""
     measured = [
         (cell, cell.speaker.effect, cell.speaker.se)
         for cell in cells
         if cell.verdict in MEASURED and cell.speaker.effect is not None and cell.speaker.se is not None
     ]
-    if not measured or not isinstance(claim, Within):
+    if not measured:
         return None
     return pool(
         [effect for _, effect, _ in measured],
         [se**2 for _, _, se in measured],
         [cell.architecture for cell, _, _ in measured],
         [cell.task for cell, _, _ in measured],
-        scale=claim.scale,
+        scale=scale,
     )

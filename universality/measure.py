@@ -12,6 +12,7 @@ from universality.registry import component
 from universality.store import Store
 
 _MEASURING = "measuring: "
+_MOST_MESSAGE = 2000
 _SEVERITY: tuple[RunState, ...] = ("missing", "failed", "crashed", "timeout", "diverged")
 
 
@@ -31,7 +32,9 @@ def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
             try:
                 outcomes = _measure(cell.phenomenon, runs)
             except Exception as error:  # a plugin's mistake is its own cell's failure
-                state, message = "failed", f"{_MEASURING}{type(error).__name__}: {error}"
+                # What a message may hold is the exception's own: pages of text, half a character.
+                text = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+                state, message = "failed", f"{_MEASURING}{text[:_MOST_MESSAGE]}"
         for name in cell.phenomenon.claims:
             if name in outcomes or (not outcomes and cell.phenomenon.speaks_to(group.key, name)):
                 groups[name].append(

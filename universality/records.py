@@ -101,17 +101,26 @@ class Outcome:
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        effect: object = self.effect
-        if effect is not None and not isinstance(effect, Real):
-            raise TypeError(f"an effect is a number or None, got {effect!r}")
-        if not all(isinstance(check, Check) for check in (*self.gates, *self.criteria)):
+        if self.effect is not None and not _is_number(self.effect):
+            raise TypeError(f"an effect is a number or None, got {self.effect!r}")
+        checks = (*self.gates, *self.criteria)
+        if not all(isinstance(check, Check) for check in checks):
             raise TypeError("gates and criteria are Checks")
+        numbers = {**self.details, **{check.name: check.value for check in checks}}
+        if bad := next((name for name, value in numbers.items() if not _is_number(value)), None):
+            raise TypeError(f"{bad} is a number, got {numbers[bad]!r}")
 
     def decided(self) -> bool:
         return self.effect is not None and all(g.met for g in self.gates)
 
     def holds(self, claim: Claim) -> bool:
         return self.effect is not None and claim.holds(self.effect) and all(c.met for c in self.criteria)
+
+
+def _is_number(value: object) -> bool:
+    """Also numbers of numpy and torch; truth values are none, and would not be read back as one."""
+    plain = value.item() if hasattr(value, "item") else value
+    return isinstance(plain, Real) and not isinstance(plain, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

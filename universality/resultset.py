@@ -24,6 +24,7 @@ from universality.folder import refuse_links
 from universality.layout import Layout, safe_name
 from universality.records import CellRecord, RunState
 from universality.spec import SCHEMA_VERSION
+from universality.tiers import tiers_of
 from universality.verdicts import CellVerdict, Universality, judge, universality
 
 MOST_BYTES = 64 << 20
@@ -37,6 +38,7 @@ MOST_DEPTH = 40
 
 STATES: tuple[RunState, ...] = get_args(RunState)
 _DECIDABLE = {"present", "absent", "inconclusive"}
+NO_CELL = "asks for no cell"
 _FACTS = ("title", "strand", "sense", "source")
 
 
@@ -218,6 +220,7 @@ class AskedPlan:
     Args:
         cells: ids of measurements, in the order of the tables.
         runs: per run, the steps at which each probe records.
+        tiers: per task, what evidence from it is worth; tasks that do not say are left out.
         specs: per run, its settings as `RunSpec.record`; empty where the plan does not say.
     """
 
@@ -225,6 +228,7 @@ class AskedPlan:
     cells: tuple[str, ...]
     runs: Mapping[str, Mapping[str, tuple[int, ...]]]
     phenomena: Mapping[str, Mapping[str, str]]
+    tiers: Mapping[str, str]
     specs: Mapping[str, Any]
     environment: Mapping[str, Any]
     run_seconds: float
@@ -235,15 +239,16 @@ def parse_plan(raw: Any) -> AskedPlan:
     try:
         plan = AskedPlan(
             suite=_text(raw["suite"]),
-            cells=tuple(safe_name(_text(cell)) for cell in raw["cells"]),
+            cells=tuple(safe_name(_text(cell)) for cell in _list(raw["cells"])),
             runs={
-                safe_name(run): {_text(p): tuple(map(_step, steps)) for p, steps in observe.items()}
+                safe_name(run): {_text(p): tuple(map(_step, _list(steps))) for p, steps in observe.items()}
                 for run, observe in raw["runs"].items()
             },
             phenomena={
                 _text(name): {key: _text(about.get(key, "")) for key in _FACTS}
                 for name, about in raw["phenomena"].items()
             },
+            tiers=tiers_of(raw),
             specs=dict(raw.get("specs", {})),
             environment=dict(raw["environment"]),
             run_seconds=float(raw.get("run_seconds", 0.0)),
@@ -254,14 +259,18 @@ def parse_plan(raw: Any) -> AskedPlan:
         raise Unreadable(f"is no plan: {type(error).__name__}: {clipped(str(error))}") from None
     if len(set(plan.cells)) < len(plan.cells):
         raise Unreadable("asks for a cell twice")
-    if not plan.cells:
-        raise Unreadable("asks for no cell")
     return plan
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{clipped(repr(value))} is no text")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{clipped(repr(value))} is no list")
     return value
 
 
@@ -291,7 +300,7 @@ class ResultSet:
 
     @cached_property
     def rows(self) -> list[Universality]:
-        return universality(self.verdicts)
+        return universality(self.verdicts, self.facts)
 
 
 def load(root: Path, label: str = "") -> ResultSet:
@@ -307,6 +316,8 @@ def load(root: Path, label: str = "") -> ResultSet:
         check_schema(read_record(layout.manifest))
         name = layout.plan.name
         plan = parse_plan(read_record(layout.plan))
+        if not plan.cells:
+            raise Unreadable(NO_CELL)
         records = []
         for measurement_id in plan.cells:
             name = f"{layout.measurements.name}/{measurement_id}.json"

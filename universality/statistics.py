@@ -1,8 +1,8 @@
 """Intervals for few, dependent or censored replicates.
 
 Groups of runs that share a seed, and cells that share an architecture or a task, are not
-independent; each interval here says what it treats as the independent replicate. Coverage of every
-one is tested by simulation.
+independent; each interval here says what it treats as the independent replicate. Each also says the
+level that it really has where that is not the nominal 95 %, and `tests/test_statistics.py` simulates both.
 """
 
 from __future__ import annotations
@@ -104,8 +104,16 @@ def jackknife_interval(
     variance = (U-1)/U sum_u (theta_(-u) - mean theta_(-.))^2 and bounds theta +- t_{U-1} sqrt(variance).
     For disjoint groups this is Student's interval exactly. For a U-statistic (all pairs of seeds)
     the variance is biased upwards, never downwards (Efron and Stein 1981). On the log scale the estimate
-    is the geometric mean. As with Student's interval, coverage falls short for skewed values: .81
-    to .86 in place of .95 for (z_i - z_j)^2 / 2 among 3 to 8 normal draws.
+    is the geometric mean.
+
+    Replicates without any spread have an interval without width. That is right for what is determined,
+    and wrong for a proportion that sits at 0 or 1: claim a share of runs (`claims.Most`) instead.
+
+    Coverage at a nominal 95 % with 3 to 5 replicates: .95 for normal values and for log-normal ones on the
+    log scale; .97 to .99 for pairs with noise of their own, which the upward bias makes wide. As with
+    Student's interval it falls short for values that are not normal: .92 to .93 for uniform, .89 for
+    exponential ones, .81 to .86 for (z_i - z_j)^2 / 2 among 3 to 8 normal draws; what is missing lies on
+    the side of the long tail.
 
     Bounds are None with fewer than two replicates, or where one of them touches every group.
     Cost: O(groups x replicates). Source: Tukey 1958; Arvesen 1969 for U-statistics.
@@ -176,7 +184,8 @@ def clopper_pearson(
     """Exact binomial bounds; one-sided ones spend all of 1 - level on their side.
 
     low = Beta^-1(alpha; k, n-k+1), high = Beta^-1(1-alpha; k+1, n-k). Fractional counts are taken as they
-    are (Korn and Graubard 1998). Source: Clopper and Pearson 1934.
+    are (Korn and Graubard 1998). Never below its level, and above it for few trials: .98 to 1 in place of
+    .95 for 3 or 5. Source: Clopper and Pearson 1934.
 
     >>> clopper_pearson(5, 5, side="lower")[0]  # 0.05^(1/5)
     0.549...
@@ -239,6 +248,9 @@ def kaplan_meier_median(
     1 - level (n < 5 at 95 %) there is no lower bound but 0; beyond, with nothing but censored
     values, it is their minimum.
 
+    Coverage at a nominal 95 %: 1 for 3 values, whose interval has no end on either side; .93 to .96 for 5;
+    .94 to .98 for 10 and 20, censored or not.
+
     Raises `MeasurementError` for values that are not finite and positive (these are times or ratios).
     """
     x = _finite(values, positive=True)
@@ -298,6 +310,9 @@ def prevalence(
     variance components a, t, e the variance a/A + t/T + e/n never exceeds (a+t+e)/min(A, T). It is
     also what is used where V is zero or undefined: at 0 %, at 100 %, with one architecture or task.
 
+    Coverage at a nominal 95 % is never below it and mostly above, since few architectures and tasks are few
+    replicates: 1 for 2 x 2 and 3 x 2 cells, .98 to 1 for 6 x 4, .96 to 1 for 10 x 5.
+
     Raises `MeasurementError` without cells.
     """
     n = len(present)
@@ -332,6 +347,9 @@ def pool(
     from `crossed_variance`, bounds with t_df, df = min(A, T) - 1; prediction bounds
     mean +- t_df sqrt(se^2 + tau^2). Bounds are None with one architecture or one task, which
     say nothing of others.
+
+    Coverage at a nominal 95 %, with three seeds a cell: mean .99 to 1 for 2 x 2 and 3 x 2 cells, .95 to 1 for
+    6 x 4, .93 to .99 for 10 x 5, the low end where tasks alone differ; next cell .98 to 1, .95 to .99, .95 to .99.
 
     Raises `MeasurementError` for no cells, or values without meaning on the scale.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from universality.architecture import InputSpec
 from universality.errors import BadParameter, DataUnavailable
+from universality.tiers import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class Task(ABC):
     name: ClassVar[str] = ""
     family: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    tier: ClassVar[Tier | Literal[""]] = ""
+    """What evidence from it is worth (`universality.tiers`); "" where the data is the user's own."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_noise <= 1:

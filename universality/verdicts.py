@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal, get_args
 
+from universality import columns as c
 from universality.claims import Claim, Within
 from universality.errors import MeasurementError
 from universality.records import CellRecord, GroupRecord, RunState
@@ -211,15 +212,28 @@ def _corrected(verdicts: Sequence[CellVerdict]) -> list[CellVerdict]:
     return result
 
 
-def universality(verdicts: Sequence[CellVerdict]) -> list[Universality]:
+Facts = Mapping[str, Mapping[str, str]]
+"""Per phenomenon: its title, strand, sense of universality, and source (`columns.FACTS`)."""
+
+
+def claims_a_number(claim: Claim, about: Mapping[str, str]) -> bool:
+    """Whether one value over all cells is claimed, so that a pooled one means something.
+
+    A claim of the same form or sign leaves its effect to the cell: a mean over cells would estimate the
+    choice of cells, and its interval from a handful of them spans decades.
+    """
+    return isinstance(claim, Within) and about.get(c.SENSE) == "number"
+
+
+def universality(verdicts: Sequence[CellVerdict], facts: Facts) -> list[Universality]:
     """One row per phenomenon and claim, in order of first appearance, from what `judge` returned."""
     rows: dict[tuple[str, str], list[CellVerdict]] = {}
     for verdict in verdicts:
         rows.setdefault(_claim_key(verdict), []).append(verdict)
-    return [_universality(members) for members in rows.values()]
+    return [_universality(members, facts.get(name, {})) for (name, _), members in rows.items()]
 
 
-def _universality(members: Sequence[CellVerdict]) -> Universality:
+def _universality(members: Sequence[CellVerdict], about: Mapping[str, str]) -> Universality:
     controls = [v for v in members if v.record.control]
     cells = [v for v in members if v.counted]
     counts = Counter(v.verdict for v in cells)
@@ -249,7 +263,7 @@ def _universality(members: Sequence[CellVerdict]) -> Universality:
             [v.record.task for v in measured],
             scale=first.claim.scale,
         )
-        if measured and isinstance(first.claim, Within)
+        if measured and claims_a_number(first.claim, about)
         else None,
         controls=len(controls),
         failed_controls=tuple(failures),
@@ -347,7 +361,8 @@ def _decide_most(base: CellVerdict, decided: Sequence[GroupRecord]) -> CellVerdi
         return _as(base, "inconclusive", f"{bounds}, but {open_groups} undecided")
     needed = _trials_to_decide(k / n)
     more = f"; about {math.ceil(needed * n / trials)} groups would decide" if needed else ""
-    verdict = _as(base, "inconclusive", f"mixed: {bounds}{more}")
+    share = "{:.0%} to {:.0%}".format(*clopper_pearson(k / n * trials, trials))
+    verdict = _as(base, "inconclusive", f"mixed: {bounds}, 95% interval of the share {share}{more}")
     return replace(verdict, seeds_needed=None if needed is None else math.ceil(needed * base.units / trials))
 
 

@@ -11,6 +11,7 @@ from universality.layout import Layout
 from universality.records import CellRecord
 from universality.report.text import plain
 from universality.resultset import (
+    NO_CELL,
     AskedPlan,
     Unreadable,
     check_schema,
@@ -34,6 +35,8 @@ def check_plan(found: Audit, layout: Layout) -> AskedPlan | None:
             found.say(layout.manifest.name, problem)
     try:
         plan = parse_plan(read_record(layout.plan))
+        if not plan.cells:
+            raise Unreadable(NO_CELL)
     except Unreadable as problem:
         found.say(layout.plan.name, problem)
         return None

@@ -26,7 +26,7 @@ def check_derived(found: Audit, layout: Layout, plan: AskedPlan, records: Sequen
     """Verdicts and tables, decided anew, agree with the files."""
     try:
         verdicts = judge_all(records)
-        rows = universality(verdicts)
+        rows = universality(verdicts, plan.phenomena)
     except UniversalityError as error:
         found.say("measurements", f"{error.what}: {error.where} {error.got}")
         return
@@ -34,7 +34,10 @@ def check_derived(found: Audit, layout: Layout, plan: AskedPlan, records: Sequen
     found.counted["controls"] += sum(bool(v.record.control) for v in verdicts)
     facts = plan.phenomena
     _table(
-        found, layout.evidence, lambda: tables.evidence_table(verdicts).to_csv(index=False), _cell(verdicts)
+        found,
+        layout.evidence,
+        lambda: tables.evidence_table(verdicts, plan.tiers).to_csv(index=False),
+        _cell(verdicts),
     )
     _table(
         found,

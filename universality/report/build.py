@@ -16,12 +16,24 @@ from universality.layout import Layout
 from universality.records import CellRecord
 from universality.report import tables
 from universality.report.collect import layer_similarities, trajectories
-from universality.report.page import page, recorded
+from universality.report.page import kept, page, recorded
 from universality.report.text import plain
 from universality.report.write import write_figures, write_tables
-from universality.resultset import Unreadable, check_schema, parse_measurement, read_record, unused_damage
+from universality.resultset import (
+    Unreadable,
+    check_schema,
+    judge_all,
+    parse_measurement,
+    parse_plan,
+    read_record,
+    unused_damage,
+)
 from universality.store import Store
-from universality.verdicts import CellVerdict, judge, universality
+from universality.tiers import tiers_of
+from universality.verdicts import CellVerdict, Facts, universality
+
+PAGE_BYTES = 4_900_000
+"""What the page is kept below where thinner trajectories can do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class Summary:
 
     store: Store
     verdicts: Sequence[CellVerdict]
-    facts: tables.Facts
+    facts: Facts
     boundaries: Sequence[Boundary]
     probe_share: float | None
     """Of the time of the runs that are stored here."""
@@ -39,97 +51,96 @@ class Summary:
 def rebuild(store: Store) -> Summary:
     """Write tables, figures and the page of a results folder. Raises `StoreError` where it holds no plan.
 
-    Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page
-    says that there are none.
+    Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page the
+    trajectories that it had.
     """
     refuse_links(store.layout)
     plan = read_plan(store)
-    by_id = {record.id: record for record in store.measurements()}
-    lost = [i for i in plan["cells"] if i not in by_id]
-    if lost:
-        # A table without them would look better than it is: a lost control voids nothing.
-        raise StoreError(
-            "measurements of this plan are missing or damaged",
-            where=str(store.layout.measurements),
-            got=f"{len(lost)} of {len(plan['cells'])}: {', '.join(lost[:5])}"
-            + "".join(f"; {why}" for i in lost[:3] if (why := _damage(store.layout, i))),
-            do="run the same `universality run` again: what is trained is measured anew",
-        )
-    records: list[CellRecord] = [by_id[i] for i in plan["cells"]]
+    records = _measured(store.layout, plan["cells"])
     if not records:
         raise StoreError(
             "nothing has been measured here yet",
             where=str(store.layout.root),
             do="finish `universality run` first",
         )
-    verdicts = judge(records)
+    verdicts = judge_all(records)
     facts = plan["phenomena"]
     layout = store.layout
+    html = _page(store, verdicts, plan)  # before anything is written: it refuses names that climb out
     with storing(layout.report):
-        write_tables(layout.root, layout.report, verdicts, facts)
+        write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan))
         if store.run_ids():
             frame = trajectories(store, records)
             write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
-        _write_page(store, verdicts, plan, records)
+        store.write(layout.report / "index.html", html)
     seconds, probes = store.seconds(plan["runs"]), store.probe_seconds(plan["runs"])
     share = probes / seconds if seconds > 0 else None
     return Summary(store, verdicts, facts, swept(verdicts, plan), share)
 
 
-def _damage(layout: Layout, measurement_id: str) -> str:
-    """Why a measurement cannot be used; empty where it is not there."""
-    try:
+def _measured(layout: Layout, cells: Sequence[str]) -> list[CellRecord]:
+    """The measurements of a plan, read as `universality check` reads them.
+
+    Raises `StoreError` where one is missing or is not what `universality run` writes: a table without it
+    would look better than it is, since a lost control voids nothing.
+    """
+    found: list[CellRecord] = []
+    lost: list[str] = []
+    damage: list[str] = []
+    for measurement_id in cells:
         path = layout.measurement(measurement_id)
-        if not path.exists():
-            return ""
-        raw = read_record(path)
-        check_schema(raw)
-        parse_measurement(raw, measurement_id)
-    except Unreadable as problem:
-        return f"{path.relative_to(layout.root).as_posix()}: {problem}"
-    except StoreError as error:
-        return error.what
-    return ""
+        try:
+            raw = read_record(path)
+            check_schema(raw)
+            found.append(parse_measurement(raw, measurement_id))
+        except Unreadable as problem:
+            lost.append(measurement_id)
+            if path.exists():
+                damage.append(f"; {path.relative_to(layout.root).as_posix()}: {problem}")
+    if lost:
+        raise StoreError(
+            "measurements of this plan are missing or damaged",
+            where=str(layout.measurements),
+            got=f"{len(lost)} of {len(cells)}: {', '.join(lost[:5])}{''.join(damage[:3])}",
+            do="run the same `universality run` again: what is trained is measured anew",
+        )
+    return found
 
 
-def _write_page(
-    store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any], records: Sequence[CellRecord]
-) -> None:
+def _page(store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any]) -> str:
+    """The page, with as much of the trajectories as it has room for beside the rest."""
     paths = store.layout
     toml = paths.suite.read_text(encoding="utf-8", errors="replace") if paths.suite.is_file() else ""
     created = decode_json(paths.manifest.read_bytes()).get("created", "")
-    html = page(verdicts, plan, toml=toml, created=str(created), runs=recorded(store, records))
-    store.write(paths.report / "index.html", html)
+    bare = page(verdicts, plan, toml=toml, created=str(created))
+    records = [v.record for v in verdicts]
+    runs = recorded(store, records, PAGE_BYTES - len(bare.encode()))
+    if not store.run_ids():
+        runs = kept(
+            paths.report / "index.html", {run for r in records for g in r.groups for run in g.runs.values()}
+        )
+    return page(verdicts, plan, toml=toml, created=str(created), runs=runs) if runs else bare
 
 
 def read_plan(store: Store) -> dict[str, Any]:
-    """What was asked of this folder."""
+    """What was asked of this folder. Raises `StoreError` unless its texts, numbers and names are such."""
     path = store.layout.plan
     try:
-        with storing(path):
-            plan = decode_json(path.read_bytes())
-        return {
-            **plan,
-            "suite": str(plan["suite"]),
-            "cells": list(plan["cells"]),
-            "runs": {run: dict(observe) for run, observe in plan["runs"].items()},
-            "phenomena": {name: dict(about) for name, about in plan["phenomena"].items()},
-        }
-    except (
-        *(StoreError, ValueError, KeyError, TypeError, AttributeError),
-        *(RecursionError, OverflowError),
-    ) as error:
+        raw = read_record(path)
+        parse_plan(raw)
+    except Unreadable as problem:
         raise StoreError(
             "the plan of these results cannot be read",
             where=str(path),
-            got=error.got if isinstance(error, StoreError) else str(error),
+            got=str(problem),
             do="run the same `universality run` again",
         ) from None
+    return dict(raw)
 
 
 def print_summary(summary: Summary) -> None:
     """The table, what kept cells undecided, and where everything lies."""
-    rows = universality(summary.verdicts)
+    rows = universality(summary.verdicts, summary.facts)
     tables.print_table(rows, summary.facts)
     for b in summary.boundaries:
         print(plain(f"{b.phenomenon}.{b.claim_name}, {b.parameter} from {b.example}, {b.beside}: {b}", 400))

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from universality import columns as c
-from universality.report.tables import HEADERS, NOTE, Facts, readable_rows
-from universality.verdicts import Universality
+from universality.report.tables import HEADERS, NOTE, readable_rows
+from universality.verdicts import Facts, Universality
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -13,14 +13,14 @@ import pandas as pd
 
 from universality import columns as c
 from universality.report import text
-from universality.verdicts import VERDICTS, CellVerdict, Universality
-
-Facts = Mapping[str, Mapping[str, str]]
-"""Per phenomenon: its title, strand, sense of universality, and source."""
+from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality
 
 
-def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
-    """A row per cell and claim; controls carry their name in `control`. Columns `columns.EVIDENCE`."""
+def evidence_table(verdicts: Sequence[CellVerdict], tiers: Mapping[str, str]) -> pd.DataFrame:
+    """A row per cell and claim; controls carry their name in `control`. Columns `columns.EVIDENCE`.
+
+    `tiers` says per task what evidence from it is worth.
+    """
     rows = [
         {
             c.ID: v.record.id,
@@ -31,6 +31,7 @@ def evidence_table(verdicts: Sequence[CellVerdict]) -> pd.DataFrame:
             c.BOUNDS: str(v.record.claim),
             c.ARCHITECTURE: v.record.architecture,
             c.TASK: v.record.task,
+            c.TIER: tiers.get(v.record.task, ""),
             c.CONTROL: v.record.control,
             c.EXPECTS: " or ".join(v.record.expects),
             c.PASSED: "" if v.passed is None else "yes" if v.passed else "no",
@@ -100,7 +101,10 @@ def _universality_row(row: Universality, facts: Mapping[str, str]) -> dict[str, 
     }
 
 
-NOTE = "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %."
+NOTE = (
+    "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %. "
+    "Pooled effect and next cell: only where one number is claimed for all cells."
+)
 
 HEADERS = (
     "Phenomenon",

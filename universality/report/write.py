@@ -18,16 +18,22 @@ from universality.report.heatmap import verdict_heatmap
 from universality.report.latex import latex
 from universality.report.similarity import Pair, representation_similarity
 from universality.report.style import save
-from universality.verdicts import CellVerdict, universality
+from universality.verdicts import CellVerdict, Facts, universality
 
 
-def write_tables(root: Path, folder: Path, verdicts: Sequence[CellVerdict], facts: tables.Facts) -> None:
+def write_tables(
+    root: Path,
+    folder: Path,
+    verdicts: Sequence[CellVerdict],
+    facts: Facts,
+    tiers: Mapping[str, str],
+) -> None:
     """evidence.csv (a row per cell and claim) and universality.csv in `root`; universality.md and .tex in
     `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = universality(verdicts)
+    rows = universality(verdicts, facts)
     texts = {
-        root / "evidence.csv": tables.evidence_table(verdicts).to_csv(index=False),
+        root / "evidence.csv": tables.evidence_table(verdicts, tiers).to_csv(index=False),
         root / "universality.csv": tables.universality_table(rows, facts).to_csv(index=False),
         folder / "universality.md": tables.markdown(rows, facts),
         folder / "universality.tex": latex(rows, facts),
@@ -39,7 +45,7 @@ def write_tables(root: Path, folder: Path, verdicts: Sequence[CellVerdict], fact
 def write_figures(
     folder: Path,
     verdicts: Sequence[CellVerdict],
-    facts: tables.Facts,
+    facts: Facts,
     trajectories: pd.DataFrame,
     matrices: Sequence[Pair] = (),
 ) -> list[Path]:

@@ -13,21 +13,22 @@ from universality.boundary import swept
 from universality.progress import clock
 from universality.report.heatmap import MARKS, MEANINGS
 from universality.report.page.text import bounds, bracket, linked, number, plain, short
-from universality.report.tables import NOTE, Facts
+from universality.report.tables import NOTE
 from universality.statistics import Prevalence
-from universality.verdicts import VERDICTS, CellVerdict, Universality, Verdict, universality
+from universality.tiers import NOT_STATED, TIERS, tiers_of
+from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality, Verdict, universality
 
-TIERS: Mapping[str, str] = {
+OUTCOMES: Mapping[str, str] = {
     "decided": "present or absent: counts as evidence",
     "undecided": "measured, but a gate, the interval or a control forbids a verdict",
     "not measured": "cannot be asked, or the runs did not end well",
 }
 
 
-def tier(verdict: Verdict) -> str:
+def outcome(verdict: Verdict) -> str:
     """How much a cell tells.
 
-    >>> [tier(v) for v in ("absent", "invalid", "timeout")]
+    >>> [outcome(v) for v in ("absent", "invalid", "timeout")]
     ['decided', 'undecided', 'not measured']
     """
     if verdict in ("present", "absent"):
@@ -74,26 +75,30 @@ def context(
     """Everything that the template names, but for scripts, styles and embedded data."""
     facts: Facts = plan["phenomena"]
     names = Names()
-    rows = universality(verdicts)
+    rows = universality(verdicts, facts)
     cells = [v for v in verdicts if v.record.crossed]
     counts = Counter(v.verdict for v in cells)
-    tiers = Counter(tier(v.verdict) for v in cells)
+    outcomes = Counter(outcome(v.verdict) for v in cells)
+    tiers = tiers_of(plan)
+    told = Counter(tiers.get(v.record.task, NOT_STATED) for v in cells)
+    meanings = [*TIERS.items(), (NOT_STATED, "the task does not say")]
     controls = [v for v in verdicts if v.record.control]
     return {
         "suite": short(plain(plan["suite"])),
         "description": short(plain(plan.get("description", "")), 400),
         "summary": _summary(plan, created),
-        "numbers": _numbers(counts, tiers, controls, runs),
+        "numbers": _numbers(counts, outcomes, controls, runs),
         "note": NOTE,
         "table": _by_phenomenon(rows, facts),
-        "heatmap": _heatmap(verdicts, facts, names),
+        "heatmap": _heatmap(verdicts, facts, tiers, names),
         "choices": {
             "phenomenon": _distinct(names(_title(facts, v.record.phenomenon)) for v in cells),
             "architecture": _distinct(names(v.record.architecture) for v in cells),
             "task": _distinct(names(v.record.task) for v in cells),
         },
         "verdicts": [(v, slug(v), MARKS[v], MEANINGS[v], counts[v]) for v in VERDICTS if counts[v]],
-        "tiers": [(name, meaning, tiers[name]) for name, meaning in TIERS.items() if tiers[name]],
+        "outcomes": [(name, meaning, outcomes[name]) for name, meaning in OUTCOMES.items() if outcomes[name]],
+        "tiers": [(name, meaning, told[name]) for name, meaning in meanings if told[name]],
         "total": len(cells),
         "uncounted": sum(not v.counted for v in cells),
         "boundaries": [
@@ -112,7 +117,7 @@ def context(
             for r in rows
             if not r.validated
         ],
-        "reasons": Counter(_kind(v) for v in cells if tier(v.verdict) != "decided").most_common(),
+        "reasons": Counter(_kind(v) for v in cells if outcome(v.verdict) != "decided").most_common(),
         "missing": _missing(verdicts, facts, names),
         "provenance": _provenance(plan, created, runs, len(cells), len(controls)),
         "toml": plain(toml, lines=True),
@@ -159,13 +164,13 @@ def _summary(plan: Mapping[str, Any], created: str) -> str:
 
 
 def _numbers(
-    counts: Mapping[Verdict, int], tiers: Mapping[str, int], controls: Sequence[CellVerdict], runs: int
+    counts: Mapping[Verdict, int], outcomes: Mapping[str, int], controls: Sequence[CellVerdict], runs: int
 ) -> list[tuple[str, str]]:
     """The few numbers at the top, each with what it counts."""
     passed = sum(bool(v.passed) for v in controls)
     found = [
-        (f"{sum(tiers.values())}", "cells, one claim in one network on one task"),
-        (f"{tiers['decided']}", f"decided: {counts['present']} present, {counts['absent']} absent"),
+        (f"{sum(outcomes.values())}", "cells, one claim in one network on one task"),
+        (f"{outcomes['decided']}", f"decided: {counts['present']} present, {counts['absent']} absent"),
         (f"{passed}/{len(controls)}", "controls came out as they must"),
     ]
     return [*found, (f"{runs}", "runs stored")] if runs else found
@@ -216,17 +221,23 @@ def _bar(share: Prevalence) -> dict[str, float]:
     return {name: round(4 + 92 * getattr(share, name), 1) for name in ("low", "estimate", "high")}
 
 
-def _heatmap(verdicts: Sequence[CellVerdict], facts: Facts, names: Names) -> list[dict[str, Any]]:
+def _heatmap(
+    verdicts: Sequence[CellVerdict], facts: Facts, tiers: Mapping[str, str], names: Names
+) -> list[dict[str, Any]]:
     """A table per phenomenon. Rows: its architectures. Columns: its claims, for each task."""
     panels: dict[str, list[tuple[int, CellVerdict]]] = {}
     for index, v in enumerate(verdicts):
         if v.record.crossed:
             panels.setdefault(v.record.phenomenon, []).append((index, v))
-    return [_panel(name, members, facts, names) for name, members in panels.items()]
+    return [_panel(name, members, facts, tiers, names) for name, members in panels.items()]
 
 
 def _panel(
-    phenomenon: str, members: Sequence[tuple[int, CellVerdict]], facts: Facts, names: Names
+    phenomenon: str,
+    members: Sequence[tuple[int, CellVerdict]],
+    facts: Facts,
+    tiers: Mapping[str, str],
+    names: Names,
 ) -> dict[str, Any]:
     records = [v.record for _, v in members]
     claims = {r.claim_name: r.claim for r in records}
@@ -247,8 +258,13 @@ def _panel(
             (short(plain(name), 40), short(plain(claim.unit)), bounds(claim))
             for name, claim in claims.items()
         ],
-        "tasks": [(names(task), plain(task), len(asked[task])) for task in tasks],
-        "columns": [(names(task), short(plain(claim), 24), plain(claim)) for task, claim in columns],
+        "tasks": [
+            (names(task), plain(task), tiers.get(task, NOT_STATED), len(asked[task])) for task in tasks
+        ],
+        "columns": [
+            (names(task), tiers.get(task, NOT_STATED), short(plain(claim), 24), plain(claim))
+            for task, claim in columns
+        ],
         "rows": [
             (names(a), plain(a), [squares.get((a, task, claim)) for task, claim in columns])
             for a in _distinct(r.architecture for r in records)
@@ -316,7 +332,7 @@ def _missing(verdicts: Sequence[CellVerdict], facts: Facts, names: Names) -> lis
     """Cells without a verdict, those of one phenomenon and one reason together."""
     found: dict[tuple[str, Verdict, str], list[tuple[int, str]]] = {}
     for index, v in enumerate(verdicts):
-        if not v.record.crossed or tier(v.verdict) == "decided":
+        if not v.record.crossed or outcome(v.verdict) == "decided":
             continue
         key = (_title(facts, v.record.phenomenon), v.verdict, v.reason)
         found.setdefault(key, []).append((index, _square(index, v, names).where))

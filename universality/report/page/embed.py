@@ -11,6 +11,7 @@ from universality.records import Check, GroupRecord, Matrix
 from universality.report.page.commands import Commands
 from universality.report.page.series import Chart, chart_of, rounded
 from universality.report.page.text import bounds, plain, short
+from universality.tiers import NOT_STATED
 from universality.verdicts import CellVerdict
 
 
@@ -28,12 +29,17 @@ class Texts:
         return list(self._index)
 
 
-def embedded(verdicts: Sequence[CellVerdict], titles: Mapping[str, str]) -> dict[str, Any]:
+def embedded(
+    verdicts: Sequence[CellVerdict], titles: Mapping[str, str], tiers: Mapping[str, str]
+) -> dict[str, Any]:
     """`cells` in the order of `verdicts`, with the `texts` and `charts` that their numbers point into."""
     texts = Texts()
     commands = Commands([v.record for v in verdicts])
     charts: list[Chart] = []
-    cells = [_cell(v, texts, charts, titles.get(v.record.phenomenon, ""), commands) for v in verdicts]
+    cells = []
+    for v in verdicts:
+        cell = _cell(v, texts, charts, titles.get(v.record.phenomenon, ""), commands)
+        cells.append({**cell, "tier": texts.add(tiers.get(v.record.task, NOT_STATED))})
     return {"cells": cells, "charts": [_chart(chart) for chart in charts], "texts": texts.all}
 
 

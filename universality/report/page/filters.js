@@ -1,6 +1,6 @@
 const form = one(".filters");
-const state = { phenomenon: "", architecture: "", task: "", tier: new Set(), verdict: new Set() };
-const tiers = { present: "decided", absent: "decided", inconclusive: "undecided", invalid: "undecided" };
+const state = { phenomenon: "", architecture: "", task: "", tier: new Set(), outcome: new Set(), verdict: new Set() };
+const outcomes = { present: "decided", absent: "decided", inconclusive: "undecided", invalid: "undecided" };
 
 const grids = all(".panel").map((panel) => {
   const table = one("table", panel);
@@ -31,7 +31,8 @@ const apply = () => {
           && (!state.architecture || state.architecture === row.name)
           && (!state.task || state.task === grid.columns[j].dataset.task)
           && (!state.verdict.size || state.verdict.has(verdict))
-          && (!state.tier.size || state.tier.has(tiers[verdict] ?? "not measured"));
+          && (!state.tier.size || state.tier.has(grid.columns[j].dataset.tier))
+          && (!state.outcome.size || state.outcome.has(outcomes[verdict] ?? "not measured"));
         td.classList.toggle("off", !shown);
         count += shown;
         filled ||= shown;
@@ -104,7 +105,7 @@ const recall = () => {
     const wanted = found.get(name) ?? "";
     state[name] = [...form.elements[name].options].some((option) => option.value === wanted) ? wanted : "";
   }
-  for (const name of ["tier", "verdict"]) {
+  for (const name of ["tier", "outcome", "verdict"]) {
     const known = new Set(all(`.toggle[data-filter="${name}"]`, form).map((toggle) => toggle.dataset.value));
     state[name] = new Set((found.get(name) ?? "").split(",").filter((word) => known.has(word)));
   }
@@ -127,8 +128,7 @@ form.addEventListener("click", (event) => {
     if (!chosen.delete(toggle.dataset.value)) chosen.add(toggle.dataset.value);
   } else if (event.target.closest(".reset")) {
     for (const name of ["phenomenon", "architecture", "task"]) state[name] = "";
-    state.tier.clear();
-    state.verdict.clear();
+    for (const name of ["tier", "outcome", "verdict"]) state[name].clear();
   } else return;
   apply();
   remember();

@@ -80,7 +80,7 @@ const draw = (cell) => {
   const parts = [];
   const add = (...nodes) => parts.push(...nodes.filter((node) => node !== null));
   add(h("h2", { id: "panel-title" }, `${crop(text(cell.title), 120)} · ${crop(text(cell.claim), 120)}`),
-    h("p", { class: "where" }, crop(text(cell.architecture), 400), " on ", crop(text(cell.task), 400)),
+    h("p", { class: "where" }, crop(text(cell.architecture), 400), " on ", crop(text(cell.task), 400), ` (data: ${text(cell.tier)})`),
     h("p", { class: "verdict" }, swatch(cell.verdict), cell.verdict,
       cell.raw === cell.verdict ? null : h("span", {}, `alone: ${cell.raw}`)),
     h("p", { class: "reason" }, crop(text(cell.reason), 2000)));

@@ -16,6 +16,7 @@ from universality.report.heatmap import COLOURS
 from universality.report.page.context import context, slug
 from universality.report.page.embed import embedded
 from universality.report.page.text import breakable, script_json
+from universality.tiers import tiers_of
 from universality.verdicts import VERDICTS, CellVerdict
 
 _FOLDER = Path(__file__).parent
@@ -59,7 +60,7 @@ def page(
         script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
-        cells=script_json(embedded(verdicts, titles)),
+        cells=script_json(embedded(verdicts, titles, tiers_of(plan))),
         runs=script_json(runs or {}),
     )
 

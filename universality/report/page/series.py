@@ -14,9 +14,9 @@ from universality import columns as c
 from universality.records import CellRecord, Series
 from universality.store import Store
 
-MOST_POINTS, LEAST_POINTS = 200, 30
-BUDGET = 3_000_000
-"""Bytes for all series together. A point takes about eleven."""
+MOST_POINTS, LEAST_POINTS = 200, 12
+POINT_BYTES, RUN_BYTES = 11, 150
+"""About what one point of a series, and one run beside its series, take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,11 @@ def chart_of(record: CellRecord) -> Chart:
     return Chart(accuracies, "accuracy", log_steps=record.phenomenon == "grokking")
 
 
-def recorded(store: Store, records: Sequence[CellRecord]) -> dict[str, dict[str, Any]]:
-    """Per stored run: its seed, how it ended, and per metric the steps (as differences) and values."""
+def recorded(store: Store, records: Sequence[CellRecord], room: int) -> dict[str, dict[str, Any]]:
+    """Per stored run: its seed, how it ended, and per metric the steps (as differences) and values.
+
+    Series are thinned until they fit into about `room` bytes, or have `LEAST_POINTS`.
+    """
     wanted: dict[str, dict[str, bool]] = {}
     for record in records:
         chart = chart_of(record)
@@ -57,7 +60,8 @@ def recorded(store: Store, records: Sequence[CellRecord]) -> dict[str, dict[str,
             series = {"train_loss": (stored.series("train_loss"), False)}
         found[run_id] = (stored.spec.seed, stored.state, series)
     count = sum(len(series) for _, _, series in found.values())
-    most = min(MOST_POINTS, max(LEAST_POINTS, BUDGET // (11 * max(1, count))))
+    most = (room - RUN_BYTES * len(found)) // (POINT_BYTES * max(1, count))
+    most = min(MOST_POINTS, max(LEAST_POINTS, most))
     return {
         run_id: {
             "seed": seed,

@@ -1,5 +1,6 @@
 """A phenomenon that cannot be judged is refused before anything is trained."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from universality.checks import ask, check_groups, check_phenomenon
+from universality.claims import Most
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import Cell, Control, Cross, Group, Outcome, Phenomenon, Trajectory, Within
 from universality.registry import resolve
@@ -58,6 +60,25 @@ def test_a_missing_or_misspelt_class_attribute_is_named(
     monkeypatch.setattr(Sound, attribute, value)
     with pytest.raises(BadParameter, match="claims nothing" if attribute == "claims" else attribute):
         check_phenomenon(Sound(expects={}))
+
+
+@pytest.mark.parametrize(
+    ("claim", "wrong"),
+    [
+        (Within(high=math.nan), "a bound that is no number"),
+        (Within(), "no finite bound"),
+        (Within(low=2.0, high=1.0), "the lower bound lies above the upper"),
+        (Within(high=0.0, scale="log"), "no positive number lies inside"),
+        (Most(at_least=math.nan), "no finite bound"),
+    ],
+)
+def test_a_claim_that_cannot_be_met_or_missed_is_refused(
+    claim: Within | Most, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sound, "claims", {"one": claim})
+    with pytest.raises(BadParameter, match="no effect can meet") as caught:
+        check_phenomenon(Sound(expects={}))
+    assert wrong in caught.value.got
 
 
 def test_an_error_inside_a_plugin_names_the_plugin_and_the_method() -> None:

@@ -72,6 +72,8 @@ ACTIONS: dict[str, Callable[[], Mapping[str, Outcome]]] = {
     "bug": raising(TypeError("a mistake in the code")),
     "stray": lambda: {"twice": Outcome(effect=1.0), "twcie": Outcome(effect=2.0)},
     "nothing": dict,
+    "number": lambda: 3.0,  # type: ignore[dict-item, return-value]
+    "numbers": lambda: {"twice": 3.0},  # type: ignore[dict-item]
 }
 
 
@@ -283,3 +285,17 @@ def test_a_cell_and_a_control_of_the_same_runs_are_two_measurements(store: Store
     control = Control("c", "positive", Doubling(), "net", "points", {"twice": frozenset({"present"})}, "")
     ids = [measure_cell(a_cell(a_group(0), control=c), store)[0].id for c in (None, control)]
     assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize(("action", "told"), [("number", "got float"), ("numbers", "got {twice: float}")])
+def test_what_is_no_outcome_fails_its_cell_and_says_what_was_returned(
+    store: Store, action: str, told: str
+) -> None:
+    run = publish(store, 0)
+    groups = (PlannedGroup("single", ("s0",), {"single": run}, {"single": OBSERVED}),)
+    records = measure_cell(PlannedCell(Doubling(action=action), "net", "points", groups), store)
+    assert {g.state for r in records for g in r.groups} == {"failed"}
+    assert all(told in line for line in failed_measuring(records))
+    assert failed_measuring(records)
+    for record in records:
+        store.save_measurement(record)

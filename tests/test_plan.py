@@ -236,7 +236,8 @@ def test_planning_loads_each_task_and_builds_each_network_once(
     counted(registry.plugin_class("architecture", "toy_net"), "build")
     both = cross("toy_early toy_late", "toy_net toy_other", "toy_points")
     planned(tmp_path, both, both)
-    assert calls == {"toy_points.read": 1, "toy_net.build": 1, "toy_other.build": 1}
+    # Each network once without memory, to see that it fits, and once as it is.
+    assert calls == {"toy_points.read": 1, "toy_net.build": 2, "toy_other.build": 2}
 
 
 @pytest.mark.usefixtures("toys")
@@ -337,6 +338,21 @@ def test_the_quick_suite_plans_without_data_and_every_control_applies(name: str,
         if c.control is not None and not c.groups
     }
     assert stuck == {}
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_control_without_a_group_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    early = registry.plugin_class("phenomenon", "toy_early")
+    monkeypatch.setattr(early, "speaks_to", lambda self, key, claim: False)
+    with pytest.raises(BadParameter, match="a control of phenomenon 'toy_early' asks for nothing"):
+        planned(tmp_path, cross("toy_early", "toy_net", "toy_points"), controls=True)
+
+
+def test_a_network_beyond_memory_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    deep = cross("edge_of_stability", "mlp[width=150000]", "digits[subset=50]")
+    with pytest.raises(BadParameter, match="a network cannot be built") as caught:
+        planned(tmp_path, deep)
+    assert "GiB, this machine has" in caught.value.got
 
 
 def swept(root: Path, *sweeps: CrossSpec, controls: bool = False) -> Plan:

@@ -256,6 +256,17 @@ def test_one_name_may_be_used_once_per_kind() -> None:
     assert registry.plugin_class("task", name) is not Knobs
 
 
+@pytest.mark.usefixtures("clean_registry")
+def test_a_class_that_lacks_a_method_of_its_contract_is_refused_by_name() -> None:
+    class Mute(Probe):
+        pass
+
+    with pytest.raises(BadParameter, match="probe 'mute' lacks what its contract asks for") as caught:
+        register("mute")(Mute)
+    assert caught.value.got == "no record"
+    assert "mute" not in registry.names("probe")
+
+
 def test_a_class_of_no_contract_is_a_programming_error() -> None:
     with pytest.raises(TypeError, match="int is no Architecture, Task, Phenomenon or Probe"):
         register("number")(int)

@@ -20,6 +20,7 @@ from universality.statistics import (
     prevalence,
     replicates,
     seeds_to_decide,
+    student_tail,
 )
 
 SINGLE = [("0",), ("1",), ("2",), ("3",)]
@@ -354,3 +355,10 @@ def test_holm_keeps_the_familywise_error() -> None:
     rng = np.random.default_rng(0)
     false = sum(min(holm(list(rng.uniform(size=20)))) <= 0.05 for _ in range(2000))
     assert 0.03 < false / 2000 < 0.065
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_equal_values_are_worth_a_sign_test(n: int) -> None:
+    assert student_tail(0.3, 0.0, n - 1) == 0.5**n
+    assert student_tail(0.0, 0.0, n - 1) == 0.5
+    assert student_tail(0.3, 1e-9, n - 1) < 0.5**n

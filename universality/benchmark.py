@@ -40,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     plan = Planner(root).add_suite(suite)
     slots = default_slots(gpus(device)) if options.workers is None else options.workers
     workers = f"{slots} {device.type} worker(s)" if slots else "this process"
+    for line in unvalidated(plan, suite):
+        print(f"note: {line}", file=sys.stderr)
     if options.dry_run:
         describe(plan, slots, workers)
         return 0
@@ -72,6 +74,20 @@ def run(options: argparse.Namespace) -> int:
     return 3 if broken or unmeasured else 0
 
 
+def unvalidated(plan: Plan, suite: Suite) -> list[str]:
+    """A line for each phenomenon whose claims no control can validate, before anything is trained."""
+    signs: dict[str, set[str]] = {cell.phenomenon.name: set() for cell in plan.cells}
+    for cell in plan.cells:
+        if cell.control is not None:
+            signs[cell.phenomenon.name].add(cell.control.sign)
+    return [
+        f"{name} has no {sign} control{'' if suite.controls else ' in this suite'}: its row will be unvalidated"
+        for name, known in signs.items()
+        for sign in ("positive", "negative")
+        if sign not in known
+    ]
+
+
 def chosen_suite(options: argparse.Namespace) -> Suite:
     """The suite named, or a cross of the user's own. Raises `BadSuite` for a mixture of the two."""
     lists = {k: getattr(options, k) for k in ("phenomena", "architectures", "tasks")}
@@ -80,7 +96,7 @@ def chosen_suite(options: argparse.Namespace) -> Suite:
         if options.seeds is not None:
             raise BadSuite("--seeds belongs to a cross of your own", do="set seeds in the suite's file")
         suite = suites.load("quick" if options.suite is None else options.suite)
-        return replace(suite, name=check_name(options.name)) if options.name else suite
+        return suite if options.name is None else replace(suite, name=check_name(options.name))
     if options.suite or len(given) < 3:
         raise BadSuite(
             "a cross of your own needs all three axes, and no --suite",
@@ -91,7 +107,10 @@ def chosen_suite(options: argparse.Namespace) -> Suite:
     if seeds < 1:
         raise BadSuite("--seeds is a number of replicates", got=str(seeds), expected=">= 1")
     axes = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
-    return Suite(name=check_name(options.name or "custom"), crosses=(CrossSpec(**axes, seeds=seeds),))
+    return Suite(
+        name=check_name("custom" if options.name is None else options.name),
+        crosses=(CrossSpec(**axes, seeds=seeds),),
+    )
 
 
 def train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar, get_args
 
@@ -34,6 +35,14 @@ def check_phenomenon(phenomenon: Phenomenon) -> Sequence[Control]:
     name = phenomenon.name
     if not phenomenon.claims or not all(isinstance(c, Within | Most) for c in phenomenon.claims.values()):
         raise BadParameter(f"phenomenon '{name}' claims nothing", expected="claims = {name: Within(...)}")
+    for claim_name, claim in phenomenon.claims.items():
+        if wrong := _unfit(claim):
+            raise BadParameter(
+                f"phenomenon '{name}' claims what no effect can meet or every one does",
+                where=f"claims, '{claim_name}'",
+                got=f"{claim!r}: {wrong}",
+                expected="bounds low < high, one of them finite, positive ones on the log scale",
+            )
     for attribute, options in (("sense", get_args(Sense)), ("strand", get_args(Strand))):
         value = getattr(phenomenon, attribute, None)
         if value not in options:
@@ -43,13 +52,28 @@ def check_phenomenon(phenomenon: Phenomenon) -> Sequence[Control]:
     controls = ask(phenomenon, "controls", lambda: list(phenomenon.controls()))
     for control in controls:
         where = f"{name}, {control.sign} control '{control.name}'"
-        for claim, verdicts in control.expects.items():
-            if claim not in phenomenon.claims:
-                raise unknown_name("claim", claim, phenomenon.claims, where=where)
+        for judged, verdicts in control.expects.items():
+            if judged not in phenomenon.claims:
+                raise unknown_name("claim", judged, phenomenon.claims, where=where)
             for verdict in verdicts:
                 if verdict not in _DECIDABLE:
                     raise unknown_name("verdict", verdict, _DECIDABLE, where=where)
     return controls
+
+
+def _unfit(claim: Within | Most) -> str:
+    """Why a claim cannot be missed or met; empty for one that can be both."""
+    if isinstance(claim, Most):
+        return "" if math.isfinite(claim.at_least) else "no finite bound"
+    if math.isnan(claim.low) or math.isnan(claim.high):
+        return "a bound that is no number"
+    if math.isinf(claim.low) and math.isinf(claim.high):
+        return "no finite bound"
+    if claim.low > claim.high:
+        return "the lower bound lies above the upper"
+    if claim.scale == "log" and claim.high <= 0:
+        return "no positive number lies inside"
+    return ""
 
 
 def check_groups(phenomenon: Phenomenon, groups: Sequence[Group]) -> Sequence[Group]:

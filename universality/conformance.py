@@ -71,9 +71,13 @@ def _asked(question: str, answer: Callable[[], str]) -> Finding:
     try:
         return Finding(question, answer())
     except DataUnavailable as error:
-        return Finding(question, skipped=f"{error.what}; {error.do}")
+        return Finding(question, skipped=_unavailable(error))
     except Exception as error:
         return Finding(question, _first_line(error))
+
+
+def _unavailable(error: DataUnavailable) -> str:
+    return "; ".join(filter(None, (error.what, error.got, error.do or "universality data fetch")))
 
 
 def _first_line(error: Exception) -> str:
@@ -243,7 +247,7 @@ def check_task(plugin: Task, data_root: Path) -> Iterator[Finding]:
     try:
         first, again, other = (plugin.load(np.random.default_rng(seed), data_root) for seed in (0, 0, 1))
     except DataUnavailable as error:
-        yield Finding("its data is here", skipped=f"{error.what}; {error.do or 'universality data fetch'}")
+        yield Finding("its data is here", skipped=_unavailable(error))
         return
     except Exception as error:
         yield Finding("its data can be read", _first_line(error))

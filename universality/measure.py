@@ -52,7 +52,14 @@ def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
 
 
 def _measure(phenomenon: Phenomenon, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
-    outcomes = phenomenon.measure(runs)
+    outcomes: object = phenomenon.measure(runs)
+    if not isinstance(outcomes, Mapping) or not all(isinstance(o, Outcome) for o in outcomes.values()):
+        kinds = (
+            f"{{{', '.join(f'{name}: {type(o).__name__}' for name, o in outcomes.items())}}}"
+            if isinstance(outcomes, Mapping)
+            else type(outcomes).__name__
+        )
+        raise TypeError(f"measure() returns {{claim: Outcome}}, got {kinds}")
     if stray := sorted(outcomes.keys() - phenomenon.claims.keys()):
         raise MeasurementError(f"outcomes of claims that do not exist: {', '.join(stray)}")
     return outcomes

@@ -6,6 +6,7 @@ A training that several phenomena need is planned once, with the union of what t
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -167,6 +168,12 @@ class Planner:
             for group in check_groups(phenomenon, wanted)
             if any(phenomenon.speaks_to(group.key, claim) for claim in asked)
         ]
+        if control is not None and not reason and not groups:
+            raise BadParameter(
+                f"a control of phenomenon '{phenomenon.name}' asks for nothing",
+                where=f"{control.sign} control '{control.name}'",
+                got="groups() gave no group that speaks to its claims",
+            )
         planned = PlannedCell(phenomenon, *names, tuple(groups), reason, control, swept)
         for other in self.plan.cells:
             if replace(planned, swept=other.swept) == other:  # crosses may overlap; evidence counts once
@@ -224,6 +231,7 @@ class Planner:
         if key not in self._parameters:
             try:
                 with torch.random.fork_rng(devices=[]):
+                    _check_fits(architecture, signature)
                     net = architecture.build(signature.inputs, signature.outputs)
             except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
                 raise BadParameter(
@@ -245,6 +253,24 @@ class Planner:
         if key not in self._step_seconds:
             self._step_seconds[key] = _time_update(request, signature, rows)
         return self._step_seconds[key]
+
+
+def _check_fits(architecture: Architecture, signature: Signature) -> None:
+    """Raises `MemoryError` for a network that this machine cannot train, before it is given memory.
+
+    Weights, gradients and two numbers of an optimizer for each make four times the parameters.
+    """
+    try:
+        with torch.device("meta"):
+            net = architecture.build(signature.inputs, signature.outputs)
+        needed = 4 * sum(p.numel() * p.element_size() for p in net.parameters())
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OverflowError, MemoryError):
+        raise
+    except Exception:
+        return  # the network needs numbers to be built, or the system does not tell: it is tried
+    if needed > memory:
+        raise MemoryError(f"training needs {needed / 2**30:.3g} GiB, this machine has {memory / 2**30:.3g}")
 
 
 OPTIMIZER_SECONDS = 1e-4

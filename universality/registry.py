@@ -60,6 +60,12 @@ def register(
 
     def add(cls: P) -> P:
         kind = _kind_of(cls)
+        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise BadParameter(
+                f"{kind} '{name}' lacks what its contract asks for",
+                where=f"{cls.__module__}.{cls.__qualname__}",
+                got=f"no {', no '.join(missing)}",
+            )
         known = _plugins[kind].get(name)
         here, there = (f"{c.__module__}.{c.__qualname__}" if c else "" for c in (cls, known))
         if there not in ("", here):

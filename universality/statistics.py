@@ -217,8 +217,14 @@ def clopper_pearson_p(successes: float, trials: float, *, side: Literal["lower",
 
 
 def student_tail(distance: float, se: float, degrees: int) -> float:
-    """P(T > distance / se) for Student's t; 0 where there is no spread."""
-    return float(stats.t.sf(distance / se, degrees)) if se > 0 else 0.0 if distance > 0 else 0.5
+    """P(T > distance / se) for Student's t.
+
+    Without spread, 2^-n for the n = degrees + 1 replicates that all lie on one side, as a sign test
+    has it: equal values are discrete, and Student's t would call any distance certain.
+    """
+    if se > 0:
+        return float(stats.t.sf(distance / se, degrees))
+    return 0.5 ** (degrees + 1) if distance > 0 else 0.5
 
 
 def holm(p_values: Sequence[float | None]) -> list[float]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
-from universality.measures import collapse
+from universality.measures import collapse, collapse_sums
 from universality.measures.collapse import (
     Collapse,
     batched_collapse,
@@ -117,7 +117,7 @@ def test_float32_features_far_from_the_origin_lose_only_their_own_rounding():
 def test_chunks_do_not_show(monkeypatch):
     y, H, W = torch.arange(100) % 3, normal(100, 5), normal(3, 5, seed=1)
     whole = neural_collapse(H, y, W)
-    monkeypatch.setattr(collapse, "BLOCK", 35)
+    monkeypatch.setattr(collapse_sums, "BLOCK", 35)
     assert_equal(neural_collapse(H, y, W), whole)
 
 
@@ -282,14 +282,14 @@ def test_float32_features_keep_seven_digits(case):
 
 def test_the_float32_product_is_used_and_given_up_where_its_check_fails(monkeypatch):
     dtypes = []
-    genuine = collapse._within
+    genuine = collapse.within_sums
 
     def spy(batches, head, counts, dtype):
         found = genuine(batches, head, counts, dtype)
         dtypes.append((dtype, found.deviation))
         return found
 
-    monkeypatch.setattr(collapse, "_within", spy)
+    monkeypatch.setattr(collapse, "within_sums", spy)
     neural_collapse(*scaled(0, 0, n=20_000))
     assert [dtype for dtype, _ in dtypes] == [torch.float32]
     dtypes.clear()

@@ -6,7 +6,7 @@ M [C d] holds them. The within-class covariance S_W averages over rows, S_B = M^
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,15 +14,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
-
-BLOCK = 2**19
-"""Numbers in a block of rows that is worked on at a time: as many as stay in a cache."""
-
-CHECKED = 1024
-"""Rows of float32 features, at least, that are done in float64 as well."""
-
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
-"""Opens the same features [k d] with labels [k] anew on each call, in any order."""
+from universality.measures.collapse_sums import (
+    Batches,
+    Head,
+    check_finite,
+    means_by_class,
+    moderate,
+    rows_of_block,
+    within_sums,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ def class_means(
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise _mismatched("class_means", features, labels)
     _indices("class_means", labels)
-    return _means(lambda: [(features, labels)], classes, "class_means")[0]
+    return means_by_class(lambda: [(features, labels)], classes, "class_means")[0]
 
 
 def nearest_mean_mismatch(
@@ -259,7 +259,7 @@ def nearest_mean_mismatch(
     _matching(where, features, None, weight, bias)
     if means.shape != weight.shape:
         raise _mismatched(where, means, weight)
-    _finite(where, means=means, features=features, weight=weight, bias=bias)
+    check_finite(where, means=means, features=features, weight=weight, bias=bias)
     if len(features) == 0:
         raise MeasurementError("a share of no rows", where=where, got="0 rows", expected="at least 1")
     # Distances to the means do not change with the origin; near it they keep their digits.
@@ -267,7 +267,7 @@ def nearest_mean_mismatch(
     M, W = means.double() - origin, weight.double()
     offset = W @ origin + (0 if bias is None else bias.double())
     wrong = 0
-    for rows in torch.split(features, _rows(features)):
+    for rows in torch.split(features, rows_of_block(features)):
         near = M.square().sum(1) - 2 * (centred := rows.double() - origin) @ M.T
         wrong += int((near.argmin(1) != (centred @ W.T + offset).argmax(1)).sum())
     n = len(features)
@@ -276,7 +276,7 @@ def nearest_mean_mismatch(
 
 
 def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str) -> Collapse:
-    _finite(where, weight=weight, bias=bias)
+    check_finite(where, weight=weight, bias=bias)
     if not bool((weight.double().norm(dim=1) > 0).all()):
         raise MeasurementError(
             "a class with zero weight has no direction",
@@ -285,23 +285,23 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
             expected="rows of W not 0",
         )
     C, d = weight.shape
-    means, counts, dtype = _means(batches, C, where)
+    means, counts, dtype = means_by_class(batches, C, where)
     M = means - means.mean(0)
     rank = min(C - 1, d)
     _, S, Vh = torch.linalg.svd(M, full_matrices=False)
     _apart(S, rank, where)
     W = weight.detach().double()
-    head = _Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
+    head = Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
 
     # Elsewhere than on a CPU, or if so set, float32 products may be TF32 or bfloat16.
     single = dtype != torch.float64 and means.device.type == "cpu"
     single = single and torch.get_float32_matmul_precision() == "highest"
     # Where squares would leave the range of float32, as those of 1e-25 and 1e19 do.
-    single = single and all(_moderate(value) for value in (S[0], head.largest_weight))
-    within = _within(batches, head, counts, torch.float32 if single else torch.float64)
+    single = single and all(moderate(value) for value in (S[0], head.largest_weight))
+    within = within_sums(batches, head, counts, torch.float32 if single else torch.float64)
     noise = (within.squares.sum() / counts.sum()).sqrt()
-    if single and not (within.deviation <= 8e-8 and _moderate(noise)):
-        within = _within(batches, head, counts, torch.float64)
+    if single and not (within.deviation <= 8e-8 and moderate(noise)):
+        within = within_sums(batches, head, counts, torch.float64)
     if not within.same:
         raise MeasurementError(
             "the second pass over the batches brought other features",
@@ -338,162 +338,6 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
         classes=C,
         imbalance=(counts.max() / counts.min()).item(),
     )
-
-
-class _Head:
-    """What the rows are projected on: columns S^-1 V^T (r of them), then the logits (C)."""
-
-    def __init__(self, means: Tensor, S: Tensor, Vh: Tensor, W: Tensor, bias: Tensor | None) -> None:
-        self.means = means
-        self.rank = len(S)
-        self.project = torch.cat([Vh / S[:, None], W]).T.contiguous()
-        M = means - means.mean(0)
-        self.corners = M @ self.project[:, : self.rank]  # U
-        self.reach = self.corners * S**2
-        self.lengths = M.square().sum(1)
-        logits = means @ W.T + (0 if bias is None else bias)
-        # A constant over the classes decides nothing and would cost digits.
-        self.logits = logits - logits.mean(1, keepdim=True)
-        self.largest_mean = self.lengths.max().sqrt()
-        self.largest_weight = W.norm(dim=1).max()
-
-    def scores(self, z: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Less distance from each class mean, and logits, of rows with centred projections z."""
-        r, dtype = self.rank, z.dtype
-        inside = z[:, :r] + self.corners.to(dtype)[classes]
-        near = inside @ (2 * self.reach.to(dtype)).T - self.lengths.to(dtype)
-        return near, z[:, r:] + self.logits.to(dtype)[classes]
-
-
-@dataclass(slots=True)
-class _Within:
-    """Sums over rows: of |S^-1 V^T noise|^2 and |noise|^2 by class, rows that differ, and by how much
-    the sum of the first may be off: relative difference on the checked rows and two standard errors."""
-
-    mahalanobis: Tensor
-    squares: Tensor
-    mismatches: Tensor
-    scatter: Tensor | None
-    deviation: float
-    same: bool
-
-
-def _within(batches: Batches, head: _Head, counts: Tensor, dtype: torch.dtype) -> _Within:
-    means, r = head.means, head.rank
-    single = dtype == torch.float32
-    zeros = means.new_zeros
-    total = _Within(
-        zeros(len(counts)),
-        zeros(len(counts)),
-        zeros(()),
-        zeros(r, r) if bool((counts != counts[0]).any()) else None,
-        0.0,
-        True,
-    )
-    # h - fl(mu) is exact where it is small (Sterbenz), else right to its own last digit; what the
-    # rounding of mu does is taken off afterwards.
-    # Zero columns up to a multiple of 16: 199 took 1.6 times as long as 208.
-    columns = head.project.shape[1]
-    centre = means.to(dtype)
-    project = torch.nn.functional.pad(head.project.to(dtype), (0, -columns % 16))
-    shift = centre.double() - means
-    shift_z = (shift @ head.project).to(dtype)
-    error, variance, checked, leftover = zeros(()), zeros(()), zeros(()), zeros(len(counts))
-    some = slice(None, None, max(1, min(64, int(counts.sum()) // CHECKED)))
-    for rows, classes in _blocks(batches):
-        noise = rows.to(dtype) - centre.index_select(0, classes)
-        leftover.index_add_(0, classes, noise.sum(1).double())
-        length = torch.linalg.vector_norm(noise, dim=1)
-        total.squares.index_add_(0, classes, length.double().square())
-        z = (noise @ project)[:, :columns]
-        z += shift_z[classes]
-        q = z[:, :r].square().sum(1, dtype=dtype).double()
-        total.mahalanobis.index_add_(0, classes, q)
-        if total.scatter is not None:
-            total.scatter += z[:, :r].double().T @ z[:, :r].double()
-        near, logits = head.scores(z, classes)
-        chosen, predicted = near.max(1), logits.max(1)
-        differ = chosen.indices != predicted.indices
-        if single:
-            exact = (rows[some].double() - means[classes[some]]) @ head.project[:, :r]
-            true = exact.square().sum(1)
-            error += (q[some] - true).sum()
-            variance += (q[some] - true).square().sum()
-            checked += true.sum()
-            # Rounding of a product of length d, seldom more than 8 sqrt(d) u |a| |b| (Higham and Mary 2019).
-            u = 8 * rows.shape[1] ** 0.5 * 2.0**-24
-            length = length.double()
-            slack_near = 4 * u * head.largest_mean * (length + head.largest_mean)
-            slack = 2 * u * (head.largest_weight * length + head.logits.abs().max())
-            unsure = ((near > (chosen.values - slack_near.to(dtype))[:, None]).sum(1) > 1) | (
-                (logits > (predicted.values - slack.to(dtype))[:, None]).sum(1) > 1
-            )
-            again = unsure.nonzero().flatten()
-            exact = (rows[again].double() - means[classes[again]]) @ head.project
-            near, logits = head.scores(exact, classes[again])
-            differ[again] = near.argmax(1) != logits.argmax(1)
-        total.mismatches += differ.sum()
-    # sum |h - fl(mu)|^2 = sum |h - mu|^2 + n_c |fl(mu) - mu|^2
-    total.squares -= counts * shift.square().sum(1)
-    total.squares.clamp_min_(0)
-    if single and bool(checked + error.abs() > 0):
-        total.deviation = ((error.abs() + 2 * variance.sqrt()) / checked).item()
-    # The noise of the rows that made the means sums to nothing, up to rounding.
-    leftover += counts * shift.sum(1)
-    rounding = 1e-9 * counts * means.shape[1] ** 0.5 * (means.square().sum(1) + total.squares / counts).sqrt()
-    total.same = bool((leftover.abs() <= 1e-3 * total.squares.sqrt() + rounding).all())
-    return total
-
-
-def _blocks(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    for features, labels in batches():
-        step = _rows(features)
-        yield from zip(torch.split(features.detach(), step), torch.split(labels, step), strict=True)
-
-
-def _rows(features: Tensor) -> int:
-    return max(1, BLOCK // features.shape[1])
-
-
-def _means(batches: Batches, C: int, where: str) -> tuple[Tensor, Tensor, torch.dtype]:
-    """Class means [C d] and rows of each class [C], in float64, and the widest dtype of the features."""
-    if C < 2:
-        raise MeasurementError(
-            "collapse compares classes", where=where, got=f"{C} class", expected="at least 2"
-        )
-    sums: Tensor | None = None
-    dtype = torch.float16
-    for rows, classes in _blocks(batches):
-        if sums is None:
-            sums = torch.zeros(C, rows.shape[1], dtype=torch.float64, device=rows.device)
-            counts = torch.zeros(C, dtype=torch.int64, device=rows.device)
-        if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= C):
-            raise MeasurementError(
-                "labels out of range",
-                where=where,
-                got=f"{int(classes.min())} .. {int(classes.max())}",
-                expected=f"0 .. {C - 1}",
-            )
-        dtype = torch.promote_types(dtype, rows.dtype)
-        sums.index_add_(0, classes, rows.double())
-        counts += torch.bincount(classes, minlength=C)
-    if sums is None:
-        raise MeasurementError("a class without rows has no mean", where=where, got="no rows at all")
-    empty = (counts == 0).nonzero().flatten().tolist()
-    if empty:
-        raise MeasurementError(
-            "a class without rows has no mean",
-            where=where,
-            got=f"no rows of class {empty}",
-            expected="every class present",
-        )
-    # A NaN or an infinity anywhere leaves none of its sums finite, at no cost.
-    _finite(where, features=sums)
-    return sums / counts[:, None], counts.double(), dtype
-
-
-def _moderate(scale: Tensor) -> bool:
-    return 1e-12 <= scale.item() <= 1e12
 
 
 def _simplex(rows: Tensor) -> tuple[float, float, float]:
@@ -558,11 +402,3 @@ def _mismatched(where: str, *tensors: Tensor) -> MeasurementError:
         got=str([list(t.shape) for t in tensors]),
         expected="features [n, d], labels [n], weight [C, d], bias [C]",
     )
-
-
-def _finite(where: str, **tensors: Tensor | None) -> None:
-    for name, tensor in tensors.items():
-        if tensor is not None and not bool(torch.isfinite(tensor).all()):
-            raise MeasurementError(
-                f"{name} are not finite", where=where, got="NaN or infinity", expected="finite values"
-            )

@@ -208,3 +208,20 @@ def test_records_of_every_kind_of_array_are_the_same():
 def test_a_level_is_an_accuracy(level):
     with pytest.raises(MeasurementError, match="no such level"):
         sustained(np.array([1]), np.array([0.5]), level)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"train": math.nan},
+        {"train": 2.0},
+        {"validation": 0.0},
+        {"ratio": 0.5},
+        {"ratio": math.inf},
+        {"memorised": math.nan},
+    ],
+    ids=str,
+)
+def test_thresholds_that_judge_nothing_are_refused(wrong):
+    with pytest.raises(MeasurementError, match=r"no run can be judged by|not finite"):
+        Thresholds(**wrong)

@@ -166,6 +166,7 @@ X = normal(60, 3)
         (lambda: participation_ratio(torch.tensor([1.0, -1.0])), "minimum -1"),
         (lambda: inspect.unwrap(effective_rank)(torch.ones(2, 2, 2)), r"shape \[2, 2, 2\]"),
         (lambda: effective_rank(torch.ones(0)), r"shape \[0\]"),
+        (lambda: inspect.unwrap(effective_rank)(torch.ones(3) + 1j), "complex64(.|\n)*real values"),
         (lambda: sampled_spectrum(X[:30], stable_rank), "30 rows, 20 blocks"),
         (lambda: sampled_spectrum(X, stable_rank, blocks=2), "60 rows, 2 blocks"),
         (lambda: sampled_spectrum(torch.ones(60, 3), stable_rank), "all rows are equal"),

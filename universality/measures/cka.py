@@ -14,7 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import centred, checked, listed, mean_of_rows, scaled
+from universality.measures.features import (
+    BELOW_ROUNDING,
+    centred,
+    checked,
+    listed,
+    mean_of_rows,
+    no_spread,
+    scaled,
+    spread_out,
+)
 
 ROWS = 512
 """Rows of every representation that are held centred at a time by `cka_matrix`."""
@@ -52,8 +61,8 @@ def biased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     >>> round(biased_cka(X, 3 * X.flip(1) + 7), 6), round(biased_cka(X, X[:, :1]), 6)
     (1.0, 0.707107)
     """
-    checked(X, Y, where="biased_cka")
-    A, B = scaled(centred(X)), scaled(centred(Y))
+    checked(X, Y, where="biased_cka", least=4)
+    A, B = (scaled(spread_out(X, "biased_cka")), scaled(spread_out(Y, "biased_cka")))
     xy, xx, yy = _cross(A, B), _cross(A, A), _cross(B, B)
     _spread(xx, xx, 1e-12, "biased_cka")
     _spread(yy, yy, 1e-12, "biased_cka")
@@ -224,6 +233,7 @@ class _CentredRows:
                 raise MeasurementError(
                     "features are not finite", where=where, got=f"NaN or infinity in {list(X.shape)}"
                 )
+        self.where = where
         # To mean square 1: the fourth powers that follow would leave the range of float32.
         self.scales = [1.0] * len(Xs)
         self.r = torch.stack([self._to_unit(i) for i in range(len(Xs))])
@@ -235,7 +245,11 @@ class _CentredRows:
             largest = max(self(i, *span).abs().amax().item() for span in spans(self.n))
             self.scales[i] = 1 / max(largest, 1e-300) if largest else 1.0
             r = self._norms(i)
-        factor = (r.mean().item() or 1.0) ** -0.5
+        # What is below the rounding of the mean is no spread.
+        mean_norm = (self.means[i] * self.scales[i]).norm().item()
+        if not r.mean().item() ** 0.5 > BELOW_ROUNDING * mean_norm:
+            raise no_spread(r.mean().item() ** 0.5, self.where)
+        factor = r.mean().item() ** -0.5
         self.scales[i] *= factor
         unit: Tensor = r * factor**2
         return unit

@@ -119,8 +119,12 @@ def neural_collapse(
     the features; memory beside them is of order C d.
 
     Raises:
-        MeasurementError: shapes that do not match, one class, a class without rows, values that are
-            not finite, class means (or weights) that coincide.
+        MeasurementError: shapes that do not match, complex values, one class, a class with fewer than 2
+            rows (its variability is 0 whatever the features), values that are not finite, class means
+            that coincide or do not differ beyond the rounding of the features, a zero row of weights.
+
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186; Zhu et al. 2021, arXiv:2105.02375; Galanti et
+    al. 2021, arXiv:2112.15121. The route by a thin product is derived above.
 
     >>> corners = torch.eye(3) - 1 / 3
     >>> perfect = neural_collapse(corners.repeat(4, 1), torch.arange(3).repeat(4), 5 * corners)
@@ -289,7 +293,15 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
     M = means - means.mean(0)
     rank = min(C - 1, d)
     _, S, Vh = torch.linalg.svd(M, full_matrices=False)
-    _apart(S, rank, where)
+    if not bool((counts > 1).all()):
+        raise MeasurementError(
+            "a class of one row has no variability within",
+            where=where,
+            got=f"1 row of class {(counts == 1).nonzero().flatten().tolist()}",
+            expected="at least 2 rows of each class",
+            do="measure more rows, or leave these classes out",
+        )
+    _apart(S, rank, means, where)
     W = weight.detach().double()
     head = Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
 
@@ -361,14 +373,27 @@ def _cdnv(M: Tensor, variance: Tensor) -> float:
     return ((variance[i] + variance[j]) / (2 * (M[i] - M[j]).square().sum(1))).mean().item()
 
 
-def _apart(S: Tensor, rank: int, where: str) -> None:
-    # Means of n float64 sums are exact to about 1e-16; a factor of 1e3 keeps clear of it.
-    if not bool(S[rank - 1] > 1e-13 * S[0]):
+def _apart(S: Tensor, rank: int, means: Tensor, where: str) -> None:
+    # Means of n float64 sums of equal numbers were found exact to 1e-14 at n of 1e3 to 1e5, relative to the
+    # features as they are: of constant ones that rounding alone would be a spread.
+    largest = means.abs().amax()
+    size = largest * (means / largest).norm() / len(means) ** 0.5 if largest > 0 else largest
+    if not bool(S[rank - 1] > torch.maximum(1e-13 * S[0], 1e-12 * size)):
         raise MeasurementError(
             f"class means span fewer than {rank} dimensions: tr(S_W pinv(S_B)) has no value",
             where=where,
             got=f"singular values from {S[0].item():.3g} to {S[rank - 1].item():.3g}",
             do="check for a dead layer, or for classes that share every row",
+        )
+    # In fewer dimensions than a simplex needs they can span all and still coincide.
+    M = (means - means.mean(0)) / S[0]
+    apart = torch.nn.functional.pdist(M)
+    if not bool((M.norm(dim=1) > 1e-12).all() & (apart > 1e-12).all()):
+        raise MeasurementError(
+            "class means that coincide with each other or with their mean have no angle or distance",
+            where=where,
+            got=f"least norm {M.norm(dim=1).min().item():.3g}, least distance {apart.min().item():.3g} of the largest extent",
+            do="check for classes that share every row; with fewer features than classes use more features",
         )
 
 
@@ -377,6 +402,7 @@ def _matching(
 ) -> None:
     good = features.ndim == 2 and weight.ndim == 2 and weight.shape[1] == features.shape[1] > 0
     good = good and (labels is None or labels.shape == features.shape[:1])
+    good = good and not (features.is_complex() or weight.is_complex())
     if not (good and (bias is None or bias.shape == weight.shape[:1])):
         raise _mismatched(where, *(t for t in (features, labels, weight, bias) if t is not None))
     if labels is not None:
@@ -400,5 +426,5 @@ def _mismatched(where: str, *tensors: Tensor) -> MeasurementError:
         "shapes do not match",
         where=where,
         got=str([list(t.shape) for t in tensors]),
-        expected="features [n, d], labels [n], weight [C, d], bias [C]",
+        expected="real features [n, d], labels [n], weight [C, d], bias [C]",
     )

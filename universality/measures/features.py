@@ -24,11 +24,11 @@ def within_class(X: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Te
     [-1.0, 1.0, 0.0]
     """
     checked(X, where="within_class")
-    if labels.shape != X.shape[:1]:
+    if labels.shape != X.shape[:1] or labels.is_floating_point() or labels.is_complex():
         raise MeasurementError(
-            "one label for each row",
+            "one label for each row, of a class",
             where="within_class",
-            got=f"{list(X.shape)} features, {list(labels.shape)} labels",
+            got=f"{list(X.shape)} features, {list(labels.shape)} labels of {labels.dtype}",
         )
     _, classes = torch.unique(labels, return_inverse=True)
     counts = torch.bincount(classes).double()
@@ -97,6 +97,12 @@ def permutation_null(
         order = torch.randperm(len(Y), generator=generator, device=generator.device)
         values.append(similarity(X, Y[order.to(Y.device)]))
     sample = torch.tensor(values, dtype=torch.float64)
+    if not bool(torch.isfinite(sample).all()):
+        raise MeasurementError(
+            "a similarity that is not finite has no null",
+            where="permutation_null",
+            got=f"{int((~torch.isfinite(sample)).sum())} of {permutations} permutations without a number",
+        )
     return Null(sample.mean().item(), sample.std().item())
 
 
@@ -119,6 +125,33 @@ def centred(X: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     [-1.0, 1.0]
     """
     return X.double() - mean_of_rows(X)
+
+
+BELOW_ROUNDING = 1e-13
+"""Spread over size, in float64, that rounding of the mean explains: of constant rows 1e-16 to 1e-14 was left."""
+
+
+def spread_out(X: Float[Tensor, "n d"], where: str) -> Float[Tensor, "n d"]:
+    """`centred`, unless rounding is all that is left.
+
+    >>> spread_out(torch.tensor([[1.0], [3.0]]), "").flatten().tolist()
+    [-1.0, 1.0]
+    """
+    A, largest = centred(X), X.double().abs().amax()
+    # Over the largest entry, whose square may leave the range.
+    if not bool((A / largest).norm() > BELOW_ROUNDING * (X / largest).norm()):
+        raise no_spread(A.abs().amax().item(), where)
+    return A
+
+
+def no_spread(size: float, where: str) -> MeasurementError:
+    """The error for features that are one row, repeated."""
+    return MeasurementError(
+        "features without spread cannot be aligned",
+        where=where,
+        got=f"size {size:.3g} after centring",
+        do="check for a dead layer; constant or mutually equidistant rows have no alignment",
+    )
 
 
 def scaled(A: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

@@ -30,6 +30,19 @@ class Thresholds:
     ratio: float = 5.0
     memorised: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not (0 < self.train <= 1 and 0 < self.validation <= 1 and 1 <= self.ratio < math.inf):
+            raise MeasurementError(
+                "thresholds that no run can be judged by",
+                where="Thresholds",
+                got=f"train {self.train:g}, validation {self.validation:g}, ratio {self.ratio:g}",
+                expected="accuracies in (0, 1], a finite ratio of at least 1",
+            )
+        if not -math.inf < self.memorised < math.inf:
+            raise MeasurementError(
+                "a threshold that is not finite", where="Thresholds", got=f"memorised {self.memorised:g}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class GrokkingTimes:

@@ -85,7 +85,7 @@ def top_eigenvalues(
     memory 2 * 24 vectors.
 
     Raises:
-        MeasurementError: impossible sizes, or a product that is not finite.
+        MeasurementError: impossible sizes, or a product that is not finite or not like its vector.
 
     Source: Wu and Simon 2000 (thick restart); Morgan and Scott 1986 (residual expansion).
 
@@ -93,13 +93,14 @@ def top_eigenvalues(
     >>> [round(value, 2) for value in result.values.tolist()], result.converged
     ([99.0, 98.0], True)
     """
-    if not 1 <= k <= min(dim, max_matvecs) or (start is not None and start.shape[0] != dim):
+    fits = start is None or (start.ndim == 2 and start.shape[0] == dim)
+    if not 1 <= k <= min(dim, max_matvecs) or not fits or not tolerance > 0:
         raise MeasurementError(
             "an eigenvalue problem of impossible size",
             where="top_eigenvalues",
-            got=f"k={k}, dim={dim}, max_matvecs={max_matvecs}"
+            got=f"k={k}, dim={dim}, max_matvecs={max_matvecs}, tolerance={tolerance}"
             + ("" if start is None else f", start {list(start.shape)}"),
-            expected="1 <= k <= min(dim, max_matvecs), start [dim, m]",
+            expected="1 <= k <= min(dim, max_matvecs), tolerance > 0, start [dim, m]",
         )
     generator = generator or torch.Generator().manual_seed(0)
     warm = 0 if start is None else start.shape[1]
@@ -141,6 +142,23 @@ def top_eigenvalues(
         elif not first:
             confirmed = 0
     return basis.result(k, tolerance, confirmed=confirmed >= needed)
+
+
+def checked_image(image: Tensor, vector: Tensor, where: str) -> Tensor:
+    """The product of a vector, if it has its size and precision: torch would broadcast or round another.
+
+    >>> checked_image(torch.ones(2), torch.zeros(2), "").tolist()
+    [1.0, 1.0]
+    """
+    if image.shape != vector.shape or image.dtype != vector.dtype:
+        raise MeasurementError(
+            "a product of another size or precision than its vector",
+            where=where,
+            got=f"{list(image.shape)} {image.dtype}",
+            expected=f"{list(vector.shape)} {vector.dtype}",
+            do="pass the dtype of the operator as dtype=, and return A v as [d]",
+        )
+    return image
 
 
 def safe_norm(vector: Float[Tensor, " d"]) -> Float[Tensor, ""]:
@@ -186,6 +204,7 @@ class _Basis:
         vector = vector - Q.T @ (Q @ vector)
         vector = vector / vector.norm()
         image = self.matvec(vector.clone())  # it may work in place
+        image = checked_image(image, vector, f"top_eigenvalues, product {self.products + 1}")
         self.products += 1
         j = self.size
         self.rows[j], self.images[j], self.size = vector, image, j + 1

@@ -36,7 +36,7 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
     Cost: n^2 d, float64. Memory: a float64 copy of X and about 2 million numbers.
 
     Raises:
-        MeasurementError: k outside 1 .. n-2 (with all n-1 others every answer agrees), a row of
+        MeasurementError: n < 4, k outside 1 .. n-2 (with all n-1 others every answer agrees), a row of
             zeros (no direction), more than 1 % of rows tied (constant, one-hot or 1-dimensional
             features), values that are not finite.
 
@@ -86,6 +86,8 @@ def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> 
             where="neighbour_overlap",
             got=f"{list(first.shape)} and {list(second.shape)}",
         )
+    for neighbours in (first, second):
+        check_neighbours(neighbours, "neighbour_overlap")
     return _overlaps(first, [second])[0]
 
 
@@ -145,6 +147,25 @@ def calibrated(score: float, k: int, n: int) -> float:
     return (score - chance) / (1 - chance)
 
 
+def check_neighbours(neighbours: Int[Tensor, "n k"], where: str) -> None:
+    """Raise unless every row lists k different other rows."""
+    n, k = neighbours.shape
+    good = k > 0 and n > 0 and int(neighbours.min()) >= 0 and int(neighbours.max()) < n
+    if good:
+        own = torch.arange(n, device=neighbours.device)[:, None]
+        ordered = neighbours.sort(dim=1).values
+        good = not bool((neighbours == own).any() | (ordered[:, 1:] == ordered[:, :-1]).any())
+    if not good:
+        raise MeasurementError(
+            "no lists of neighbours",
+            where=where,
+            got=f"shape {[n, k]}"
+            + (f", rows {int(neighbours.min())} to {int(neighbours.max())}" if n * k else ""),
+            expected="in each of the n rows, k different numbers of other rows, 0 .. n-1",
+            do="pass results of nearest_neighbours",
+        )
+
+
 def _overlaps(first: Tensor, others: Sequence[Tensor]) -> list[float]:
     """Mean share of neighbours that each of `others` has in common with `first`."""
     n, k = first.shape
@@ -163,10 +184,10 @@ def _blocks(n: int) -> list[tuple[int, int]]:
 
 
 def _check_k(k: int, n: int) -> None:
-    if not 1 <= k < n - 1:
+    if not 1 <= k < n - 1 or n < 4:
         raise MeasurementError(
             "a number of neighbours that says nothing",
             where="mutual kNN",
             got=f"k={k} of n={n} rows",
-            expected="1 <= k < n - 1",
+            expected="1 <= k < n - 1, n >= 4",
         )

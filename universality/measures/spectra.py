@@ -290,8 +290,13 @@ def check_level(level: float, where: str) -> None:
 
 def spectrum_of(values: Tensor, where: str) -> Tensor:
     """Singular values of a matrix, or the given values; float64, not negative, not all zero."""
-    if values.ndim not in (1, 2) or values.numel() == 0:
-        raise MeasurementError("a spectrum or a matrix", where=where, got=f"shape {list(values.shape)}")
+    if values.ndim not in (1, 2) or values.numel() == 0 or values.is_complex():
+        raise MeasurementError(
+            "a spectrum or a matrix",
+            where=where,
+            got=f"shape {list(values.shape)}, {values.dtype}",
+            expected="real values [k] or [n, d], not empty",
+        )
     if not bool(torch.isfinite(values).all()):
         raise MeasurementError("values are not finite", where=where)
     spectrum = values.detach().double()

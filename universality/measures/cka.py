@@ -44,6 +44,13 @@ def gram(X: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
 
     Centring comes first: to centre the finished matrix would lose the digits of a common offset.
 
+    Cost: n^2 d; memory n^2, both float64.
+
+    Raises:
+        MeasurementError: no rows, values that are not finite, half precision.
+
+    Source: Kornblith et al. 2019, arXiv:1905.00414 (H K H of the linear kernel).
+
     >>> gram(torch.tensor([[1.0], [3.0]])).tolist()
     [[1.0, -1.0], [-1.0, 1.0]]
     """
@@ -53,9 +60,16 @@ def gram(X: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
 
 
 def biased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
-    """|X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F), centred (Kornblith et al. 2019, arXiv:1905.00414).
+    """|X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F), centred.
 
     Biased upwards: independent Gaussians of width d score about d/(n + d). In [0, 1].
+
+    Cost: n (d1^2 + d2^2 + d1 d2), or n^2 (d1 + d2) with n^2 numbers where that is less; float64.
+
+    Raises:
+        MeasurementError: as `debiased_cka`.
+
+    Source: Kornblith et al. 2019, arXiv:1905.00414.
 
     >>> X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     >>> round(biased_cka(X, 3 * X.flip(1) + 7), 6), round(biased_cka(X, X[:, :1]), 6)
@@ -123,6 +137,9 @@ def cka_matrix(
     in `dtype`; or, for products of features, those of one X with all Ys.
 
     Source: as `debiased_cka`.
+
+    Raises:
+        MeasurementError: as `debiased_cka`, no representations, a tensor in place of a sequence, another dtype.
 
     >>> X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -2.0], [2.0, 1.0]])
     >>> cka_matrix([X, X[:, :1]]).diagonal().round(decimals=6).tolist()

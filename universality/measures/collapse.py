@@ -150,6 +150,10 @@ def batched_collapse(
         MeasurementError: as `neural_collapse`, or where the second pass brings other features (a
             sampler, augmentation or dropout that is not frozen).
 
+    Cost: as `neural_collapse`, and the batches are read two times, or three where float32 does not suffice.
+
+    Source: as `neural_collapse`.
+
     >>> rows, classes = torch.tensor([[1.0, 0.0], [3.0, 1.0], [0.0, 2.0], [0.0, 6.0]]), torch.tensor([0, 0, 1, 1])
     >>> loader = lambda: zip(rows.split(3), classes.split(3))
     >>> round(batched_collapse(loader, torch.eye(2)).cdnv, 6)
@@ -177,6 +181,8 @@ def permuted_collapse(
     compared across architectures. One permutation suffices for many classes; for isotropic features
     the relative spread of nc1 is about sqrt(2 / (d (C-1))).
 
+    Cost, errors and source: `neural_collapse`. Source of the permutation: Fisher 1935.
+
     >>> rows = torch.randn(600, 20, generator=torch.Generator().manual_seed(0))
     >>> classes = torch.arange(600) % 3
     >>> null = permuted_collapse(rows, classes, torch.randn(3, 20), None, torch.Generator().manual_seed(1))
@@ -201,6 +207,10 @@ def chance_nc1(n: int, d: int, C: int) -> float:
     Raises:
         MeasurementError: no second row for a class, or C - 2 <= d <= C, where the expectation is infinite.
 
+    Cost: none.
+
+    Source: mean of an inverse Wishart matrix, von Rosen 1988 (Scandinavian Journal of Statistics 15).
+
     >>> round(chance_nc1(n=600, d=23, C=3), 6)
     19.9
     """
@@ -223,6 +233,14 @@ def class_means(
     features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int
 ) -> Float[Tensor, "C d"]:
     """The mean of the rows of each class, summed in float64.
+
+    Cost: n d additions, float64.
+
+    Raises:
+        MeasurementError: labels that are no indices below `classes` or do not match, fewer than two
+            classes, a class without rows, values that are not finite.
+
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186 (mu_c).
 
     >>> class_means(torch.tensor([[1.0], [3.0], [10.0]]), torch.tensor([0, 0, 1]), 2).tolist()
     [[2.0], [10.0]]
@@ -252,6 +270,8 @@ def nearest_mean_mismatch(
 
     Raises:
         MeasurementError: shapes that do not match, no rows, values that are not finite.
+
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186 (NC4); Clopper and Pearson 1934 (the interval).
 
     >>> means = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
     >>> nearest_mean_mismatch(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), means, torch.tensor([[0.0, 0.0], [1.0, 0.0]]))

@@ -76,6 +76,8 @@ def delay_summary(
 
     Source: Kaplan and Meier 1958; Irwin 1949 (restricted mean); Brookmeyer and Crowley 1982 (median).
 
+    Cost: r times the number of different delays.
+
     >>> found = delay_summary(np.array([1.0, 2.0, 3.0]), np.array([False, False, True]))
     >>> found.median, found.restricted_mean
     (2.0, 2.0)
@@ -157,6 +159,8 @@ def permutation_logrank(
             integers 0 and 1, or no run that generalised.
 
     Source: Mantel 1966; Peto and Peto 1972 (scores).
+
+    Cost: (a + b) times the number of divisions or permutations.
 
     >>> early, late, none = np.arange(1.0, 5.0), np.arange(6.0, 10.0), np.zeros(4, dtype=bool)
     >>> permutation_logrank(early, none, late, none, np.random.default_rng(0)).p  # 2 of 70 divisions

@@ -20,6 +20,13 @@ def within_class(X: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Te
 
     A class with one row leaves a row of zeros, which has no direction for neighbours.
 
+    Cost: n d, float64.
+
+    Raises:
+        MeasurementError: labels that do not match or are no classes, values that are not finite.
+
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186 (the noise h - mu_y).
+
     >>> within_class(torch.tensor([[1.0], [3.0], [10.0]]), torch.tensor([0, 0, 1])).flatten().tolist()
     [-1.0, 1.0, 0.0]
     """
@@ -47,6 +54,8 @@ def isometric_compress(X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
 
     Raises:
         MeasurementError: as `checked`.
+
+    Source: QR of the transpose (Golub and Van Loan 2013, section 5.2).
 
     >>> X = torch.tensor([[3.0, 0.0, 4.0], [1.0, 2.0, 3.0]])
     >>> Z = isometric_compress(X)
@@ -81,6 +90,11 @@ def permutation_null(
     """The similarity of X with the rows of Y permuted: chance, at this n and these widths.
 
     Cost: `permutations` evaluations.
+
+    Raises:
+        MeasurementError: fewer than 2 permutations, a similarity that is not finite, and what it refuses.
+
+    Source: Fisher 1935 (the permutation of pairs).
 
     >>> from universality.measures import debiased_cka
     >>> X = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))

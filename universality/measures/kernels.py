@@ -69,6 +69,8 @@ def trace_ntk(network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int = 
 
     Cost, memory and errors: as `empirical_ntk`, with n^2 C p operations and n^2 float64.
 
+    Source: as `empirical_ntk`.
+
     >>> network = torch.nn.Linear(2, 3, bias=False).eval()
     >>> trace_ntk(network, torch.tensor([[1.0, 2.0], [3.0, 0.0]])).tolist()  # C X X^T
     [[15.0, 9.0], [9.0, 27.0]]
@@ -128,10 +130,14 @@ def kernel_distance(K: Float[Tensor, "N N"], L: Float[Tensor, "N N"], outputs: i
 def kernel_change(K: Float[Tensor, "N N"], reference: Float[Tensor, "N N"]) -> float:
     """|K - K_0| / |K_0|, Frobenius: unlike `kernel_distance` it sees a change of scale, and can exceed 1.
 
-    Of the rows given; falls as 1/alpha in the lazy regime (Chizat et al. 2019, arXiv:1812.07956).
+    Of the rows given; falls as 1/alpha in the lazy regime.
 
     Raises:
         MeasurementError: as `kernel_distance`.
+
+    Cost: O(N^2).
+
+    Source: Chizat et al. 2019, arXiv:1812.07956.
 
     >>> kernel_change(3 * torch.eye(3), torch.eye(3))
     2.0

@@ -40,6 +40,8 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
             zeros (no direction), more than 1 % of rows tied (constant, one-hot or 1-dimensional
             features), values that are not finite.
 
+    Source: Huh et al. 2024, arXiv:2405.07987.
+
     >>> nearest_neighbours(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]), 1).flatten()
     tensor([1, 0, 3, 2])
     """
@@ -77,6 +79,15 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
 def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> float:
     """Mean share of common neighbours, from two results of `nearest_neighbours`.
 
+    1/(n k) sum over rows i of |N_i intersected with N'_i|. In [0, 1]; by chance k/(n-1).
+
+    Cost: n k look-ups.
+
+    Raises:
+        MeasurementError: different shapes, rows that do not list k different others.
+
+    Source: Huh et al. 2024, arXiv:2405.07987.
+
     >>> neighbour_overlap(torch.tensor([[1, 2], [0, 2], [0, 1]]), torch.tensor([[2, 1], [2, 0], [1, 0]]))
     1.0
     """
@@ -98,6 +109,11 @@ def mutual_knn(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], k: int = 10) 
 
     Source: Huh et al. 2024, arXiv:2405.07987.
 
+    Cost: n^2 (d1 + d2), float64.
+
+    Raises:
+        MeasurementError: as `nearest_neighbours`, and rows that do not match.
+
     >>> X = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
     >>> mutual_knn(X, -2 * X)
     1.0
@@ -112,6 +128,11 @@ def mutual_knn_matrix(
     """`mutual_knn` of every X with every Y (of every two of the Xs without Ys), float64 on the CPU.
 
     Cost: n^2 (sum of widths), since neighbours are found once for each representation; n k a pair.
+
+    Raises:
+        MeasurementError: as `mutual_knn`, no representations, a tensor in place of a sequence.
+
+    Source: Huh et al. 2024, arXiv:2405.07987.
 
     >>> X = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
     >>> mutual_knn_matrix([X, X + 9]).diagonal().tolist()
@@ -130,6 +151,8 @@ def calibrated(score: float, k: int, n: int) -> float:
         MeasurementError: k outside 1 .. n-2, a score outside [0, 1] by more than 1e-9.
 
     Source: Groeger et al. 2026, arXiv:2602.14486.
+
+    Cost: none.
 
     >>> calibrated(1.0, 10, 101), calibrated(0.1, 10, 101)
     (1.0, 0.0)

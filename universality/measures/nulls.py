@@ -112,6 +112,8 @@ def neighbour_null(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> Nul
     Raises:
         MeasurementError: different shapes, fewer than 4 rows, rows that do not list k different others.
 
+    Source: derived at the top of this module, as Kazi-Aoual et al. 1995 for symmetric matrices.
+
     >>> ring = torch.stack([torch.arange(1, 9) % 8, torch.arange(-1, 7) % 8], 1)
     >>> null = neighbour_null(ring, ring)
     >>> round(null.mean, 6), round(null.std, 6)  # 2/7; sqrt(5) / 14
@@ -149,6 +151,8 @@ def mutual_knn_null(
     Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None, k: int = 10
 ) -> NullMatrix:
     """`mutual_knn_matrix` with `neighbour_null` of each entry. Cost and errors: `mutual_knn_matrix`.
+
+    Source: Kazi-Aoual et al. 1995, extended to directed neighbours at the top of this module.
 
     >>> X = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     >>> null = mutual_knn_null([X], [X])
@@ -226,6 +230,8 @@ def max_cka_null(
     Raises:
         MeasurementError: as `cka_matrix`; no permutation.
 
+    Source: Westfall and Young 1993 (the maximum over pairs).
+
     >>> X = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     >>> null = max_cka_null([X, X[:, :1]], [X, X[:, 1:]], 99, torch.Generator().manual_seed(1))
     >>> round(null.observed, 6), null.p_value, 0.01 < null.quantile(0.95) < 0.1
@@ -254,6 +260,8 @@ def max_knn_null(
 
     Raises:
         MeasurementError: as `mutual_knn_matrix`; no permutation.
+
+    Source: Westfall and Young 1993 (the maximum over pairs).
 
     >>> X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     >>> null = max_knn_null([X, X[:, :2]], [X, X[:, 1:]], 99, torch.Generator().manual_seed(1))

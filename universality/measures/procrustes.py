@@ -67,6 +67,11 @@ def procrustes_distance(
 
     Source: Williams et al. 2021, arXiv:2110.14739; Ding et al. 2021, arXiv:2108.01661.
 
+    Cost: `procrustes_similarity`.
+
+    Raises:
+        MeasurementError: as `procrustes_similarity`; an unknown convention.
+
     >>> X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     >>> [round(procrustes_distance(X, X[:, :1], c), 4) for c in ("angular", "chordal", "squared")]
     [0.7854, 0.7654, 0.5858]

@@ -54,14 +54,17 @@ class Decay:
 
 
 def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
-    """exp(-sum p ln p), p = s / sum s, of singular values s (Roy and Vetterli 2007); 0 ln 0 = 0.
+    """exp(-sum p ln p), p = s / sum s, of singular values s; 0 ln 0 = 0.
 
     A matrix stands for its singular values, as it is: centre it first for a covariance. For the entropy of a
     covariance's variances give its eigenvalues instead: that is another, smaller number. In [1, k].
 
-    Raises `MeasurementError` for values that are negative, not finite or all zero.
+    Cost: of a matrix, min(n, d)^2 max(n, d), float64; of values, O(k).
 
-    Cost: of a matrix, min(n, d)^2 max(n, d), float64.
+    Raises:
+        MeasurementError: values that are negative, not finite, not real or all zero, no or more than two axes.
+
+    Source: Roy and Vetterli 2007 (EUSIPCO).
 
     >>> round(effective_rank(torch.ones(5)), 6), round(effective_rank(3 * torch.eye(4)), 6)
     (5.0, 4.0)
@@ -76,7 +79,10 @@ def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> f
     """(sum l)^2 / sum l^2 of eigenvalues l of the covariance; a matrix X stands for those of X^T X.
 
     In [1, k]; of n rows of a wide distribution it cannot exceed n: see `sampled_spectrum`.
-    Source: Gao and Ganguli 2015, arXiv:1503.08779. Errors and cost: as `effective_rank`.
+
+    Cost and errors: as `effective_rank`.
+
+    Source: Gao and Ganguli 2015, arXiv:1503.08779.
 
     >>> participation_ratio(torch.tensor([2.0, 1.0, 1.0, 0.0]))  # 16 / 6
     2.666...
@@ -88,9 +94,13 @@ def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> f
 
 
 def stable_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
-    """|X|_F^2 / |X|_2^2 = sum s^2 / max s^2 of singular values s (Rudelson and Vershynin 2007).
+    """|X|_F^2 / |X|_2^2 = sum s^2 / max s^2 of singular values s.
 
-    In [1, k]. Errors and cost: as `effective_rank`.
+    In [1, k].
+
+    Cost and errors: as `effective_rank`.
+
+    Source: Rudelson and Vershynin 2007 (Journal of the ACM 54).
 
     >>> stable_rank(torch.tensor([2.0, 1.0, 1.0]))
     1.5

@@ -230,7 +230,7 @@ def fragility(
     Raises:
         MeasurementError: as `grokking_times`.
 
-    Source: none; the settings were chosen around the usual ones, before any run was judged by them.
+    Source: none; settings around those of `Thresholds`, of which they are the neighbours.
 
     >>> steps = np.arange(1, 101)
     >>> late = np.where(steps >= 40, 1.0, 0.0)

@@ -18,6 +18,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from universality.measures import (
+    StreamingCKA,
+    max_cka_null,
+    mean_cca,
+    participation_ratio,
+    procrustes_similarity,
+    rsa,
+    sampled_spectrum,
+    trace_ntk,
+)
 from universality.measures.cka import cka_matrix
 from universality.measures.collapse import neural_collapse
 from universality.measures.hessian import HessianOperator
@@ -96,6 +106,44 @@ def collapse_of(n: int, d: int, C: int) -> Callable[[], Any]:
     return lambda: neural_collapse(X, labels, W)
 
 
+def knn_columns(d: int) -> Callable[[], Any]:
+    X = torch.randn(1500, d)
+    return lambda: nearest_neighbours(X)
+
+
+def stream(n: int) -> Callable[[], Any]:
+    X, Y = torch.randn(n, 128), torch.randn(n, 128)
+
+    def run() -> None:
+        sums = StreamingCKA()
+        for rows, others in zip(X.split(512), Y.split(512), strict=True):
+            sums.update([rows], [others])
+        sums.result()
+
+    return run
+
+
+def pair_of(measure: Callable[..., Any], n: int, d: int) -> Callable[[], Any]:
+    X, Y = torch.randn(n, d), torch.randn(n, d)
+    return lambda: measure(X, Y)
+
+
+def tangent_kernel(n: int) -> Callable[[], Any]:
+    net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 4)).eval()
+    X = torch.randn(n, 64)
+    return lambda: trace_ntk(net, X)
+
+
+def permuted_maxima(permutations: int) -> Callable[[], Any]:
+    Xs = [torch.randn(300, 400) for _ in range(3)]
+    return lambda: max_cka_null(Xs, Xs, permutations, torch.Generator().manual_seed(0))
+
+
+def jackknifed(d: int) -> Callable[[], Any]:
+    X = torch.randn(10 * d, d)
+    return lambda: sampled_spectrum(X, participation_ratio)
+
+
 def cases(quick: bool) -> list[Growth]:
     def three(smallest: int) -> list[int]:
         return [smallest // (4 if quick else 1) * factor for factor in (1, 2, 4)]
@@ -110,6 +158,18 @@ def cases(quick: bool) -> list[Growth]:
         Growth("neural_collapse", "n", 1.0, three(10_000), lambda n: collapse_of(n, 256, 20)),
         Growth("neural_collapse", "d", 1.0, three(256), lambda d: collapse_of(10_000, d, 20)),
         Growth("neural_collapse", "C", 1.0, three(32), lambda C: collapse_of(10_000, 256, C)),
+        Growth("nearest_neighbours", "d", 1.0, three(512), knn_columns),
+        Growth("StreamingCKA", "n", 1.0, three(8000), stream),
+        Growth(
+            "procrustes_similarity", "n", 1.0, three(2000), lambda n: pair_of(procrustes_similarity, n, 256)
+        ),
+        Growth("canonical_correlations", "n", 1.0, three(2000), lambda n: pair_of(mean_cca, n, 128)),
+        Growth("rsa", "n", 2.0, three(400), lambda n: pair_of(rsa, n, 256)),
+        Growth("max_cka_null", "permutations", 1.0, three(40), permuted_maxima),
+        # One row at a time up to a batch: backward passes n, products n^2.
+        Growth("trace_ntk", "n", 2.0, three(64), tangent_kernel),
+        # n d^2 + 21 d^3 at n = 10 d.
+        Growth("sampled_spectrum", "d", 3.0, three(128), jackknifed),
     ]
 
 

@@ -45,7 +45,7 @@ class Job:
 class Method:
     """`start` turns inputs into a `Job`; whatever it does itself is neither timed nor counted as memory.
 
-    needs: the module without which the method is skipped; package: its name in the registry.
+    needs: the module without which the method cannot run; package: its name in the registry.
     """
 
     name: str
@@ -112,10 +112,10 @@ def number(value: float, digits: int = 2) -> str:
 
 def against(ours: Sample, peer: Sample, least: float | None) -> tuple[str, list[tuple[str, bool]]]:
     """The peer's time over ours, and the target that it is at least `least`."""
-    if peer.error or ours.error:
-        return "-", []
-    ratio = peer.seconds / ours.seconds
-    return f"{number(ratio, 3)} x", [(f"time >= {least:g} x ours", ratio >= least)] if least else []
+    ratio = float("nan") if peer.error or ours.error else peer.seconds / ours.seconds
+    # A peer that did not run has not been beaten.
+    targets = [(f"time >= {least:g} x ours", ratio >= least)] if least else []
+    return "-" if ratio != ratio else f"{number(ratio, 3)} x", targets
 
 
 def one_thread() -> None:
@@ -132,11 +132,7 @@ class Bench:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", "universality.measures"])
         self.methods = {method.name: method for method in importlib.import_module(case).METHODS}
-        self.skipped = [
-            f"{method.name}: skipped, `{method.package}` is not installed ({INSTALL})"
-            for method in self.methods.values()
-            if method.missing
-        ]
+        self.absent = [method.name for method in self.methods.values() if method.missing]
         self.processes = {}
         for name, method in self.methods.items():
             if not method.missing:
@@ -151,8 +147,12 @@ class Bench:
 
         repeats: at most so many rounds of each method.
         """
-        samples = {name: Sample() for name in self.processes}
+        samples = {name: Sample() for name in self.methods}
+        for name in self.absent:
+            samples[name].error = f"`{self.methods[name].package}` is not installed ({INSTALL})"
         for name, sample in samples.items():
+            if name in self.absent:
+                continue
             answer = self._ask(name, ("load", str(inputs)))
             sample.error, sample.share = answer.get("error", ""), answer.get("share", 1.0)
         rounds = {name: min(self.methods[name].repeats, repeats or 10**6) for name in samples}
@@ -168,7 +168,7 @@ class Bench:
                 sample.wall.append(answer["wall"] / sample.share)
                 if turn == 0:
                     sample.memory, sample.result = answer["memory"], answer["result"]
-        for name in samples:
+        for name in self.processes:
             self._ask(name, ("drop", ""))
         return samples
 

@@ -129,6 +129,7 @@ def test_as_many_rows_as_directions_would_be_degenerate_and_is_refused_one_row_m
     [
         (lambda: pwcca(normal(9, 20), normal(9, 2)), "ranks 8 and 2"),
         (lambda: svcca(normal(9, 20), normal(9, 20)), "too few rows for canonical"),
+        (lambda: mean_cca(normal(3, 1), normal(3, 1)), "too few rows(.|\n)*>= 4"),
         (lambda: svcca(normal(9, 2), normal(9, 2), 0.0), r"in \(0, 1\]"),
         (lambda: mean_cca(torch.full((9, 2), 0.1), normal(9, 2)), "no directions"),
         (lambda: mean_cca(torch.zeros(9, 2), normal(9, 2)), "no directions"),

@@ -1,5 +1,6 @@
 """Neural collapse against closed forms, a brute-force float64 twin with d x d matrices, and its invariances."""
 
+import math
 from dataclasses import asdict
 from inspect import unwrap
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
-from universality.measures import collapse
+from universality.measures import collapse, collapse_sums
 from universality.measures.collapse import (
     Collapse,
     batched_collapse,
@@ -117,7 +118,7 @@ def test_float32_features_far_from_the_origin_lose_only_their_own_rounding():
 def test_chunks_do_not_show(monkeypatch):
     y, H, W = torch.arange(100) % 3, normal(100, 5), normal(3, 5, seed=1)
     whole = neural_collapse(H, y, W)
-    monkeypatch.setattr(collapse, "BLOCK", 35)
+    monkeypatch.setattr(collapse_sums, "BLOCK", 35)
     assert_equal(neural_collapse(H, y, W), whole)
 
 
@@ -235,11 +236,39 @@ H, Y, W = normal(12, 4), torch.arange(12) % 3, normal(3, 4, seed=1)
         ((H[:0], Y[:0], W), "a class without rows"),
         ((torch.ones(12, 4), Y, W), "span fewer than 2 dimensions"),
         ((H, Y, 0 * W), "zero row of weight"),
+        ((H + 0j, Y, W), "shapes do not match(.|\n)*real features"),
+        ((H[:3], Y[:3], W), r"one row has no variability(.|\n)*class \[0, 1, 2\]"),
+        ((H[:7], Y[:7].where(torch.arange(7) != 4, 0), W), r"one row(.|\n)*class \[1\]"),
+        # In one dimension three means span it all, and one of them is their mean, or two are one.
+        ((torch.tensor([[-1.0], [0.0], [1.0]]).repeat(2, 1), Y[:6], W[:, :1]), "coincide"),
+        ((torch.tensor([[0.0], [0.0], [1.0]]).repeat(2, 1), Y[:6], W[:, :1]), "coincide"),
     ],
 )
 def test_input_without_a_meaningful_answer_is_refused(arguments, text):
     with pytest.raises(MeasurementError, match=text):
         unwrap(neural_collapse)(*arguments)
+
+
+@pytest.mark.parametrize("n", [600, 601, 6000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_constant_features_are_refused_though_rounding_spreads_their_means(n, dtype):
+    row = (math.pi * normal(1, 5)).to(dtype)
+    with pytest.raises(MeasurementError, match="span fewer than 2 dimensions"):
+        neural_collapse(row.expand(n, 5), torch.arange(n) % 3, normal(3, 5, seed=1))
+
+
+def test_an_ill_conditioned_covariance_of_the_means_keeps_its_digits():
+    # Condition of S_B 1e16: a pseudo-inverse by the default cut-off of float32 would leave directions out.
+    C, d, n = 4, 6, 4000
+    basis = torch.linalg.qr(normal(d, d, seed=3)).Q
+    M = simplex(C, d) @ basis
+    U, _, Vh = torch.linalg.svd(M, full_matrices=False)
+    M = U[:, : C - 1] @ torch.diag(torch.tensor([1.0, 1e-4, 1e-8]).double()) @ Vh[: C - 1]
+    y = torch.arange(n) % C
+    # Noise along the weakest direction only, of exact variance 4e-16: nc1 = C/C * 4e-16 / (1e-16 / C) / C.
+    signs = torch.where(torch.arange(n) // C % 2 == 0, 1.0, -1.0).double()
+    H = M[y] + 2e-8 * signs[:, None] * Vh[C - 2]
+    assert neural_collapse(H, y, normal(C, d)).nc1 == pytest.approx(4.0, rel=1e-6)
 
 
 def test_conventions_have_names():
@@ -282,14 +311,14 @@ def test_float32_features_keep_seven_digits(case):
 
 def test_the_float32_product_is_used_and_given_up_where_its_check_fails(monkeypatch):
     dtypes = []
-    genuine = collapse._within
+    genuine = collapse.within_sums
 
     def spy(batches, head, counts, dtype):
         found = genuine(batches, head, counts, dtype)
         dtypes.append((dtype, found.deviation))
         return found
 
-    monkeypatch.setattr(collapse, "_within", spy)
+    monkeypatch.setattr(collapse, "within_sums", spy)
     neural_collapse(*scaled(0, 0, n=20_000))
     assert [dtype for dtype, _ in dtypes] == [torch.float32]
     dtypes.clear()

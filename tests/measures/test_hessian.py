@@ -116,13 +116,42 @@ def test_a_linear_loss_and_an_unused_parameter_have_zero_curvature():
     assert HessianOperator(lambda: x.pow(2).sum(), [unused, x])(torch.ones(3)).tolist() == [0, 2, 2]
 
 
-def test_products_after_an_update_are_refused_instead_of_stale():
-    x = torch.ones(2, requires_grad=True)
-    operator = HessianOperator(lambda: x.pow(3).sum(), [x])
+def in_place(x):
     with torch.no_grad():
         x += 1
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+
+
+def by_data(x):
+    x.data = x.data + 1
+
+
+def by_vector(x):
+    nn.utils.vector_to_parameters(torch.full((2,), 2.0), [x])
+
+
+@pytest.mark.parametrize("update", [in_place, by_data, by_vector])
+def test_products_after_an_update_are_refused_instead_of_stale(update):
+    x = nn.Parameter(torch.ones(2))
+    operator = HessianOperator(lambda: x.pow(3).sum(), [x])
+    assert operator(torch.ones(2)).tolist() == [6, 6]
+    update(x)
+    with pytest.raises(MeasurementError, match=r"parameters changed(.|\n)*build a new HessianOperator"):
         operator(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        ([torch.ones(1)], "requires_grad=False"),
+        ([torch.ones(1, dtype=torch.int64)], "int64"),
+        ([torch.ones(1, dtype=torch.float64, requires_grad=True)], "float32(.|\n)*float64"),
+    ],
+    ids=["without gradient", "integer", "mixed precision"],
+)
+def test_parameters_that_cannot_be_differentiated_together_are_refused(others, text):
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(MeasurementError, match=text):
+        HessianOperator(lambda: x.pow(2).sum(), [x, *others])
 
 
 def test_weight_norm_is_refused():
@@ -140,7 +169,7 @@ def test_a_loss_that_is_not_finite_is_refused(value: float):
 
 def test_a_loss_that_is_no_scalar_or_does_not_depend_on_the_parameters_is_refused():
     x = torch.ones(2, requires_grad=True)
-    losses: list = [lambda: x * 2, lambda: torch.tensor(1.0)]
+    losses: list = [lambda: x * 2, lambda: torch.tensor(1.0), lambda: 1.0, lambda: x.sum() * 1j]
     for loss in losses:
         with pytest.raises(MeasurementError, match="finite scalar loss"):
             HessianOperator(loss, [x])

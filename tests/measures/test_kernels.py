@@ -327,3 +327,32 @@ def test_a_module_in_training_mode_below_a_network_in_eval_mode_is_refused(funct
     assert not network.training
     with pytest.raises(MeasurementError, match="training mode"):
         function(network, normal(3, 12))
+
+
+class Noisy(nn.Linear):
+    """Draws and counts in evaluation mode too."""
+
+    def __init__(self):
+        super().__init__(3, 2)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) + torch.rand(())
+
+
+@pytest.mark.parametrize("function", [empirical_ntk, trace_ntk, pseudo_ntk])
+def test_random_state_and_buffers_are_restored(function):
+    network, state = Noisy().eval(), torch.get_rng_state()
+    function(network, normal(4, 3).float())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert network.calls == 0
+
+
+def test_a_centred_alignment_of_three_rows_has_no_interval_and_is_refused():
+    # Without one of three rows two are left, whose centred alignment is 1: the jackknife would be of width 0.
+    K, targets = psd(3, 3, 0), normal(3, 2)
+    with pytest.raises(MeasurementError, match="at least 4 inputs"):
+        target_alignment(K, targets)
+    plain = target_alignment(K, targets, centred=False)
+    assert plain.low < plain.value < plain.high

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
-from universality.measures import top_eigenvalues
+from universality.measures import hessian_trace, spectral_density, top_eigenvalues
 from universality.measures.lanczos import safe_norm
 
 
@@ -225,3 +225,26 @@ def test_a_product_that_works_in_place_does_no_harm():
     spectrum = torch.linspace(0, 1, 60)
     found = top_eigenvalues(lambda v: v.mul_(spectrum), 60)
     assert torch.equal(found.values, top_eigenvalues(lambda v: v * spectrum, 60).values)
+
+
+BROKEN = {
+    "shorter": lambda v: v[:-1],
+    "a column": lambda v: v[:, None],
+    "a number": lambda v: v.sum(),
+    "another precision": lambda v: v.double(),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("measure", [top_eigenvalues, spectral_density, hessian_trace])
+def test_products_that_are_not_like_their_vector_are_refused_everywhere(measure, name):
+    with pytest.raises(
+        MeasurementError, match=r"product of another size or precision(.|\n)*\[30\] torch.float32"
+    ):
+        measure(BROKEN[name], 30)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan")])
+def test_a_tolerance_that_asks_for_nothing_is_refused(tolerance):
+    with pytest.raises(MeasurementError, match=r"impossible size(.|\n)*tolerance > 0"):
+        top_eigenvalues(lambda v: v, 30, tolerance=tolerance)

@@ -92,6 +92,7 @@ def test_equal_features_are_at_no_distance():
         (lambda: procrustes_similarity(torch.full((9, 2), 0.1), normal(9, 2)), "no shape"),
         (lambda: procrustes_similarity(normal(9, 2), torch.zeros(9, 2)), "no shape"),
         (lambda: procrustes_similarity(normal(1, 2), normal(1, 2)), "too few rows"),
+        (lambda: procrustes_similarity(normal(3, 2), normal(3, 2)), "too few rows(.|\n)*>= 4"),
         (lambda: procrustes_similarity(normal(9, 2) * torch.inf, normal(9, 2)), "not finite"),
         (lambda: unwrap(procrustes_similarity)(normal(9, 2), normal(8, 2)), "do not match"),
         (lambda: unwrap(procrustes_distance)(normal(9, 2), normal(9, 2), "l2"), "convention 'l2'"),

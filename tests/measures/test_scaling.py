@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
-from universality.measures.scaling import _cost, _fit, _shape, compare_scaling, fit_scaling, log_slope
+from universality.measures.log_slope import log_slope
+from universality.measures.scaling import compare_scaling, fit_scaling
+from universality.measures.scaling_forms import cost_of, fit_form, log_shape
 
 N = 2.0 ** torch.arange(5, 13, dtype=torch.float64)
 
@@ -61,14 +63,14 @@ def test_a_pure_power_law_is_the_line_of_its_logarithms():
 def test_no_point_of_a_fine_grid_fits_better(form, huber, name):
     x = (N.log() - N.log()[-1]).numpy()
     Y = sweep(TRUTHS[name][0], 3, 0.03, np.random.default_rng(3)).log().numpy()
-    fit = _fit(form, x, Y, huber)
-    found = _cost(Y - fit.c - _shape(form, x, fit.theta, fit.rho)[:, None], huber)
+    fit = fit_form(form, x, Y, huber)
+    found = cost_of(Y - fit.c - log_shape(form, x, fit.theta, fit.rho)[:, None], huber)
     rho = np.linspace(0, 0.99, 25) if form != "logarithmic" else np.zeros(1)
     for theta in np.geomspace(1e-2, 8, 40):
-        gaps = (Y[:, :, None] - _shape(form, x[:, None], theta, rho)[:, None]).reshape(-1, len(rho))
+        gaps = (Y[:, :, None] - log_shape(form, x[:, None], theta, rho)[:, None]).reshape(-1, len(rho))
         # Huber's scale has no closed form: mean and median are candidates.
         for centre in (gaps.mean(0), np.median(gaps, axis=0)):
-            assert all(found <= _cost(left, huber) * (1 + 1e-6) for left in (gaps - centre).T)
+            assert all(found <= cost_of(left, huber) * (1 + 1e-6) for left in (gaps - centre).T)
 
 
 @pytest.mark.parametrize(
@@ -212,33 +214,6 @@ def test_two_seeds_and_half_a_decade_support_nothing():
     assert "decades of fitted sizes" in narrow.reason
     assert not few.supported
     assert not narrow.supported
-
-
-@pytest.mark.parametrize(("seeds", "shared"), [(1, 0.0), (3, 0.0), (5, 0.6)])
-def test_the_interval_of_a_slope_covers_and_so_does_that_of_its_bend(seeds, shared):
-    rng = np.random.default_rng(9)
-    fits = [log_slope(N, sweep(lambda n: 3 / n, seeds, 0.1, rng, shared=shared)) for _ in range(300)]
-    assert_covers([fit.low <= -1 <= fit.high for fit in fits])
-    assert_covers([fit.bend_low <= 0 <= fit.bend_high for fit in fits])
-
-
-def test_slopes_of_seeds_that_differ_are_the_error_not_their_residuals():
-    slopes = torch.tensor([-0.8, -1.0, -1.3], dtype=torch.float64)
-    fit = log_slope(N, N[:, None] ** slopes)
-    half = 4.302652729911275 * slopes.std().item() / math.sqrt(3)  # t_{2, .975}
-    mean = slopes.mean().item()
-    assert (fit.slope, fit.low, fit.high) == pytest.approx((mean, mean - half, mean + half))
-    assert fit.bend == pytest.approx(0, abs=1e-9)
-
-
-def test_the_bend_is_the_change_of_slope_from_end_to_end():
-    x = torch.linspace(0, math.log(100), 6, dtype=torch.float64)
-    y = torch.exp(-x + 0.1 * x**2)[:, None] * torch.tensor([1.0, 2.0, 3.0])
-    fit = log_slope(x.exp(), y)
-    assert fit.bend == pytest.approx(0.2 * math.log(100))
-    assert not fit.supported
-    assert "the slope changes by 0.92" in fit.reason
-    assert "0.95 decades of x" in log_slope(torch.tensor([1.0, 3.0, 9.0]), torch.ones(3, 2)).reason
 
 
 @pytest.mark.parametrize("measure", [log_slope, fit_scaling, compare_scaling])

@@ -18,11 +18,15 @@ from universality.measures import (
     debiased_cka,
     gram,
     isometric_compress,
+    mean_cca,
     mutual_knn,
     nearest_neighbours,
     neighbour_overlap,
     neighbours,
     permutation_null,
+    procrustes_similarity,
+    pwcca,
+    svcca,
     within_class,
 )
 from universality.measures.neighbours import mutual_knn_matrix
@@ -362,8 +366,43 @@ def test_permuted_rows_give_the_null_of_each_measure():
             r"\[9, 2\] features, \[8\] labels",
         ),
         (lambda: permutation_null(debiased_cka, normal(9, 2), normal(9, 2), 1, seeded()), ">= 2"),
+        (
+            lambda: permutation_null(lambda X, Y: math.nan, normal(9, 2), normal(9, 2), 3, seeded()),
+            "not finite(.|\n)*3 of 3",
+        ),
+        # Of two rows every biased alignment is 1, of three rows mutual neighbours hardly can differ.
+        (lambda: biased_cka(normal(3, 2), normal(3, 2, seed=1)), "too few rows(.|\n)*>= 4"),
+        (lambda: mutual_knn(normal(3, 2), normal(3, 2, seed=1), 1), "n >= 4"),
+        (lambda: unwrap(within_class)(normal(9, 2), torch.zeros(9)), "labels of torch.float32"),
+        *(
+            (lambda lists=lists: unwrap(neighbour_overlap)(lists, lists), "no lists of neighbours")
+            for lists in (
+                torch.zeros(5, 0).long(),
+                torch.zeros(0, 2).long(),
+                torch.full((5, 1), 7),
+                torch.ones(5, 1).long(),
+                torch.tensor([[1, 1], [0, 2], [0, 1]]),
+            )
+        ),
     ],
 )
 def test_input_without_a_meaningful_answer_is_refused(call, text):
     with pytest.raises(MeasurementError, match=text):
         call()
+
+
+@pytest.mark.parametrize("measure", [debiased_cka, biased_cka, procrustes_similarity, mean_cca, svcca, pwcca])
+@pytest.mark.parametrize("n", [60, 1000])
+@pytest.mark.parametrize("side", [0, 1])
+def test_constant_float64_features_are_refused_though_their_mean_is_rounded(measure, n, side):
+    # pi times a constant is a full mantissa: its mean is off by some units in the last place.
+    pair = [(math.pi * normal(1, 5)).double().expand(n, 5), normal(n, 3, seed=1).double()]
+    with pytest.raises(MeasurementError, match=r"without spread|no shape|no directions"):
+        measure(pair[side], pair[1 - side])
+
+
+def test_float64_features_a_billion_standard_deviations_from_the_origin_still_have_their_similarity():
+    X, Y = normal(200, 5).double(), normal(200, 7, seed=1).double()
+    X[:, :4] += Y[:, :4]
+    for measure in (debiased_cka, biased_cka, procrustes_similarity, mean_cca):
+        assert measure(X + 1e9, Y - 1e9) == pytest.approx(measure(X, Y), abs=1e-5)

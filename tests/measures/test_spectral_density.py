@@ -167,3 +167,25 @@ def test_a_product_that_works_in_place_does_no_harm():
     spectrum = torch.linspace(0, 1, 30)
     a = spectral_density(lambda v: v.mul_(spectrum), 30, probes=2, order=5)
     assert torch.equal(a.nodes, spectral_density(lambda v: v * spectrum, 30, probes=2, order=5).nodes)
+
+
+def test_an_operator_that_is_not_symmetric_is_refused_and_rounding_is_no_asymmetry():
+    A = torch.randn(60, 60, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(MeasurementError, match=r"not symmetric(.|\n)*check_hvp"):
+        spectral_density(lambda v: A @ v, 60)
+    # Of rank 5 and condition 1e8: what is left beside the basis is rounding only.
+    V = torch.linalg.qr(A[:, :5]).Q
+    low = V @ torch.diag(torch.tensor([1e4, 1.0, 1e-1, 1e-3, 1e-4])) @ V.T
+    for dtype in (torch.float32, torch.bfloat16):
+        spectral_density(lambda v, dtype=dtype: (low @ v.float()).to(dtype), 60, dtype=dtype)
+
+
+def test_grids_and_moments_without_a_number_are_refused():
+    found = spectral_density(lambda v: 1e30 * v, 40)
+    nowhere = torch.tensor([0.0, float("nan")])
+    with pytest.raises(MeasurementError, match="grid that is not finite"):
+        found.density(nowhere, 1.0)
+    with pytest.raises(MeasurementError, match="grid that is not finite"):
+        found.cumulative(nowhere)
+    with pytest.raises(MeasurementError, match="float64 cannot hold"):
+        found.moment(20)

@@ -178,3 +178,17 @@ def test_gradients_that_are_not_finite_have_no_preconditioner(make, value):
     x = torch.nn.Parameter(torch.zeros(2))
     with pytest.raises(MeasurementError, match="gradients are not finite"):
         preconditioner(make([x]), [x], [torch.tensor([1.0, value])])
+
+
+def test_gradients_vectors_and_decays_that_do_not_fit_are_refused():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    for gradient in (torch.tensor(1.0), torch.ones(3)):
+        with pytest.raises(MeasurementError, match="gradient of the same shape"):
+            preconditioner(torch.optim.Adam([weight]), [weight], [gradient])
+    with pytest.raises(
+        MeasurementError, match=r"another size than the preconditioner(.|\n)*\[3\](.|\n)*\[1\]"
+    ):
+        preconditioned(lambda v: v, torch.ones(1))(torch.ones(3))
+    for decay in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(MeasurementError, match="no such decay"):
+            preconditioned(lambda v: v, torch.ones(1), decay)

@@ -30,18 +30,15 @@ from universality.measures.collapse import (
     neural_collapse,
     permuted_collapse,
 )
+from universality.measures.delays import DelaySummary, LogRank, delay_summary, permutation_logrank
 from universality.measures.features import Null, isometric_compress, permutation_null, within_class
 from universality.measures.grokking_times import (
-    DelaySummary,
     Fragility,
     GrokkingTimes,
-    LogRank,
     Thresholds,
-    delay_summary,
     fragility,
     gap_area,
     grokking_times,
-    permutation_logrank,
     sustained,
 )
 from universality.measures.hessian import HessianOperator
@@ -81,48 +78,32 @@ from universality.measures.streaming import MinibatchCKA, StreamingCKA
 from universality.measures.trace import TraceEstimate, hessian_trace
 
 if TYPE_CHECKING:
-    from universality.measures.scaling import (
-        LogSlope,
-        ScalingComparison,
-        ScalingFit,
-        compare_scaling,
-        fit_scaling,
-        log_slope,
-    )
+    from universality.measures.log_slope import LogSlope, log_slope
+    from universality.measures.scaling import ScalingComparison, ScalingFit, compare_scaling, fit_scaling
     from universality.measures.spectra import (
-        Comparison,
         Decay,
         SampledSpectrum,
-        Tail,
         effective_rank,
-        fit_tail,
         participation_ratio,
         sampled_spectrum,
         spectral_decay,
         stable_rank,
     )
+    from universality.measures.tails import Comparison, Tail, fit_tail
 
 _NEED_SCIPY = {
-    "scaling": (
-        "LogSlope",
-        "ScalingComparison",
-        "ScalingFit",
-        "compare_scaling",
-        "fit_scaling",
-        "log_slope",
-    ),
+    "log_slope": ("LogSlope", "log_slope"),
+    "scaling": ("ScalingComparison", "ScalingFit", "compare_scaling", "fit_scaling"),
     "spectra": (
-        "Comparison",
         "Decay",
         "SampledSpectrum",
-        "Tail",
         "effective_rank",
-        "fit_tail",
         "participation_ratio",
         "sampled_spectrum",
         "spectral_decay",
         "stable_rank",
     ),
+    "tails": ("Comparison", "Tail", "fit_tail"),
 }
 """By module: loaded when first asked for, since training machines may have no scipy."""
 

@@ -44,6 +44,8 @@ def capture(
         MeasurementError: a tap that never ran or ran more than once in a pass (which call is meant?),
             whose output is no tensor or does not have the rows first, inputs that are no tensor or empty.
 
+    Source: Kornblith et al. 2019, arXiv:1905.00414 (both conventions for space).
+
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 1))
     >>> seen = capture(net, {"relu": net[1], "linear": net[0]}, net[2], torch.randn(5, 2))
     >>> {name: list(features.shape) for name, features in seen.items()}

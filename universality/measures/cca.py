@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import centred, checked
+from universality.measures.features import BELOW_ROUNDING, centred, checked
 
 
 def canonical_correlations(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> Float[Tensor, " k"]:
@@ -29,7 +29,7 @@ def canonical_correlations(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -
     Cost: n (d1^2 + d2^2), float64.
 
     Raises:
-        MeasurementError: n <= p + q (see above), rows that do not match, values that are not finite,
+        MeasurementError: n < 4 or n <= p + q (see above), rows that do not match, values that are not finite,
             constant features.
 
     Source: Hotelling 1936; Bjoerck and Golub 1973 (the computation).
@@ -106,7 +106,7 @@ def _correlations(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
 
 def _bases(X: Tensor, Y: Tensor, where: str, variance: float = 1.0) -> tuple[Tensor, Tensor]:
     """Orthonormal bases of the columns, [n p] and [n q]."""
-    checked(X, Y, where=where, least=3)
+    checked(X, Y, where=where, least=4)
     U, V = _basis(X, where, variance), _basis(Y, where, variance)
     n, p, q = len(X), U.shape[1], V.shape[1]
     if n <= p + q:
@@ -124,7 +124,7 @@ def _basis(X: Tensor, where: str, variance: float) -> Tensor:
     left, sizes, _ = torch.linalg.svd(centred(X), full_matrices=False)
     # Relative to the features as given: the rounding of a common offset is no direction either.
     floor = max(X.shape) * torch.finfo(X.dtype).eps * sizes[0]
-    floor = torch.maximum(floor, torch.finfo(X.dtype).eps * X.double().norm())
+    floor = torch.maximum(floor, max(torch.finfo(X.dtype).eps, BELOW_ROUNDING) * X.double().norm())
     rank = int((sizes > floor).sum())
     if rank == 0:
         raise MeasurementError(

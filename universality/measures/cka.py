@@ -14,7 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import centred, checked, listed, mean_of_rows, scaled
+from universality.measures.features import (
+    BELOW_ROUNDING,
+    centred,
+    checked,
+    listed,
+    mean_of_rows,
+    no_spread,
+    scaled,
+    spread_out,
+)
 
 ROWS = 512
 """Rows of every representation that are held centred at a time by `cka_matrix`."""
@@ -35,6 +44,13 @@ def gram(X: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
 
     Centring comes first: to centre the finished matrix would lose the digits of a common offset.
 
+    Cost: n^2 d; memory n^2, both float64.
+
+    Raises:
+        MeasurementError: no rows, values that are not finite, half precision.
+
+    Source: Kornblith et al. 2019, arXiv:1905.00414 (H K H of the linear kernel).
+
     >>> gram(torch.tensor([[1.0], [3.0]])).tolist()
     [[1.0, -1.0], [-1.0, 1.0]]
     """
@@ -44,16 +60,23 @@ def gram(X: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
 
 
 def biased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
-    """|X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F), centred (Kornblith et al. 2019, arXiv:1905.00414).
+    """|X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F), centred.
 
     Biased upwards: independent Gaussians of width d score about d/(n + d). In [0, 1].
+
+    Cost: n (d1^2 + d2^2 + d1 d2), or n^2 (d1 + d2) with n^2 numbers where that is less; float64.
+
+    Raises:
+        MeasurementError: as `debiased_cka`.
+
+    Source: Kornblith et al. 2019, arXiv:1905.00414.
 
     >>> X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     >>> round(biased_cka(X, 3 * X.flip(1) + 7), 6), round(biased_cka(X, X[:, :1]), 6)
     (1.0, 0.707107)
     """
-    checked(X, Y, where="biased_cka")
-    A, B = scaled(centred(X)), scaled(centred(Y))
+    checked(X, Y, where="biased_cka", least=4)
+    A, B = (scaled(spread_out(X, "biased_cka")), scaled(spread_out(Y, "biased_cka")))
     xy, xx, yy = _cross(A, B), _cross(A, A), _cross(B, B)
     _spread(xx, xx, 1e-12, "biased_cka")
     _spread(yy, yy, 1e-12, "biased_cka")
@@ -114,6 +137,9 @@ def cka_matrix(
     in `dtype`; or, for products of features, those of one X with all Ys.
 
     Source: as `debiased_cka`.
+
+    Raises:
+        MeasurementError: as `debiased_cka`, no representations, a tensor in place of a sequence, another dtype.
 
     >>> X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -2.0], [2.0, 1.0]])
     >>> cka_matrix([X, X[:, :1]]).diagonal().round(decimals=6).tolist()
@@ -224,6 +250,7 @@ class _CentredRows:
                 raise MeasurementError(
                     "features are not finite", where=where, got=f"NaN or infinity in {list(X.shape)}"
                 )
+        self.where = where
         # To mean square 1: the fourth powers that follow would leave the range of float32.
         self.scales = [1.0] * len(Xs)
         self.r = torch.stack([self._to_unit(i) for i in range(len(Xs))])
@@ -235,7 +262,11 @@ class _CentredRows:
             largest = max(self(i, *span).abs().amax().item() for span in spans(self.n))
             self.scales[i] = 1 / max(largest, 1e-300) if largest else 1.0
             r = self._norms(i)
-        factor = (r.mean().item() or 1.0) ** -0.5
+        # What is below the rounding of the mean is no spread.
+        mean_norm = (self.means[i] * self.scales[i]).norm().item()
+        if not r.mean().item() ** 0.5 > BELOW_ROUNDING * mean_norm:
+            raise no_spread(r.mean().item() ** 0.5, self.where)
+        factor = r.mean().item() ** -0.5
         self.scales[i] *= factor
         unit: Tensor = r * factor**2
         return unit

@@ -6,7 +6,7 @@ M [C d] holds them. The within-class covariance S_W averages over rows, S_B = M^
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,15 +14,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
-
-BLOCK = 2**19
-"""Numbers in a block of rows that is worked on at a time: as many as stay in a cache."""
-
-CHECKED = 1024
-"""Rows of float32 features, at least, that are done in float64 as well."""
-
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
-"""Opens the same features [k d] with labels [k] anew on each call, in any order."""
+from universality.measures.collapse_sums import (
+    Batches,
+    Head,
+    check_finite,
+    means_by_class,
+    moderate,
+    rows_of_block,
+    within_sums,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,12 @@ def neural_collapse(
     the features; memory beside them is of order C d.
 
     Raises:
-        MeasurementError: shapes that do not match, one class, a class without rows, values that are
-            not finite, class means (or weights) that coincide.
+        MeasurementError: shapes that do not match, complex values, one class, a class with fewer than 2
+            rows (its variability is 0 whatever the features), values that are not finite, class means
+            that coincide or do not differ beyond the rounding of the features, a zero row of weights.
+
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186; Zhu et al. 2021, arXiv:2105.02375; Galanti et
+    al. 2021, arXiv:2112.15121. The route by a thin product is derived above.
 
     >>> corners = torch.eye(3) - 1 / 3
     >>> perfect = neural_collapse(corners.repeat(4, 1), torch.arange(3).repeat(4), 5 * corners)
@@ -145,6 +149,10 @@ def batched_collapse(
     Raises:
         MeasurementError: as `neural_collapse`, or where the second pass brings other features (a
             sampler, augmentation or dropout that is not frozen).
+
+    Cost: as `neural_collapse`, and the batches are read two times, or three where float32 does not suffice.
+
+    Source: as `neural_collapse`.
 
     >>> rows, classes = torch.tensor([[1.0, 0.0], [3.0, 1.0], [0.0, 2.0], [0.0, 6.0]]), torch.tensor([0, 0, 1, 1])
     >>> loader = lambda: zip(rows.split(3), classes.split(3))
@@ -173,6 +181,8 @@ def permuted_collapse(
     compared across architectures. One permutation suffices for many classes; for isotropic features
     the relative spread of nc1 is about sqrt(2 / (d (C-1))).
 
+    Cost, errors and source: `neural_collapse`. Source of the permutation: Fisher 1935.
+
     >>> rows = torch.randn(600, 20, generator=torch.Generator().manual_seed(0))
     >>> classes = torch.arange(600) % 3
     >>> null = permuted_collapse(rows, classes, torch.randn(3, 20), None, torch.Generator().manual_seed(1))
@@ -197,6 +207,10 @@ def chance_nc1(n: int, d: int, C: int) -> float:
     Raises:
         MeasurementError: no second row for a class, or C - 2 <= d <= C, where the expectation is infinite.
 
+    Cost: none.
+
+    Source: mean of an inverse Wishart matrix, von Rosen 1988 (Scandinavian Journal of Statistics 15).
+
     >>> round(chance_nc1(n=600, d=23, C=3), 6)
     19.9
     """
@@ -220,13 +234,21 @@ def class_means(
 ) -> Float[Tensor, "C d"]:
     """The mean of the rows of each class, summed in float64.
 
+    Cost: n d additions, float64.
+
+    Raises:
+        MeasurementError: labels that are no indices below `classes` or do not match, fewer than two
+            classes, a class without rows, values that are not finite.
+
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186 (mu_c).
+
     >>> class_means(torch.tensor([[1.0], [3.0], [10.0]]), torch.tensor([0, 0, 1]), 2).tolist()
     [[2.0], [10.0]]
     """
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise _mismatched("class_means", features, labels)
     _indices("class_means", labels)
-    return _means(lambda: [(features, labels)], classes, "class_means")[0]
+    return means_by_class(lambda: [(features, labels)], classes, "class_means")[0]
 
 
 def nearest_mean_mismatch(
@@ -249,6 +271,8 @@ def nearest_mean_mismatch(
     Raises:
         MeasurementError: shapes that do not match, no rows, values that are not finite.
 
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186 (NC4); Clopper and Pearson 1934 (the interval).
+
     >>> means = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
     >>> nearest_mean_mismatch(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), means, torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
     Mismatch(share=0.5, low=0.012..., high=0.987..., rows=2)
@@ -259,7 +283,7 @@ def nearest_mean_mismatch(
     _matching(where, features, None, weight, bias)
     if means.shape != weight.shape:
         raise _mismatched(where, means, weight)
-    _finite(where, means=means, features=features, weight=weight, bias=bias)
+    check_finite(where, means=means, features=features, weight=weight, bias=bias)
     if len(features) == 0:
         raise MeasurementError("a share of no rows", where=where, got="0 rows", expected="at least 1")
     # Distances to the means do not change with the origin; near it they keep their digits.
@@ -267,7 +291,7 @@ def nearest_mean_mismatch(
     M, W = means.double() - origin, weight.double()
     offset = W @ origin + (0 if bias is None else bias.double())
     wrong = 0
-    for rows in torch.split(features, _rows(features)):
+    for rows in torch.split(features, rows_of_block(features)):
         near = M.square().sum(1) - 2 * (centred := rows.double() - origin) @ M.T
         wrong += int((near.argmin(1) != (centred @ W.T + offset).argmax(1)).sum())
     n = len(features)
@@ -276,7 +300,7 @@ def nearest_mean_mismatch(
 
 
 def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str) -> Collapse:
-    _finite(where, weight=weight, bias=bias)
+    check_finite(where, weight=weight, bias=bias)
     if not bool((weight.double().norm(dim=1) > 0).all()):
         raise MeasurementError(
             "a class with zero weight has no direction",
@@ -285,23 +309,31 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
             expected="rows of W not 0",
         )
     C, d = weight.shape
-    means, counts, dtype = _means(batches, C, where)
+    means, counts, dtype = means_by_class(batches, C, where)
     M = means - means.mean(0)
     rank = min(C - 1, d)
     _, S, Vh = torch.linalg.svd(M, full_matrices=False)
-    _apart(S, rank, where)
+    if not bool((counts > 1).all()):
+        raise MeasurementError(
+            "a class of one row has no variability within",
+            where=where,
+            got=f"1 row of class {(counts == 1).nonzero().flatten().tolist()}",
+            expected="at least 2 rows of each class",
+            do="measure more rows, or leave these classes out",
+        )
+    _apart(S, rank, means, where)
     W = weight.detach().double()
-    head = _Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
+    head = Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
 
     # Elsewhere than on a CPU, or if so set, float32 products may be TF32 or bfloat16.
     single = dtype != torch.float64 and means.device.type == "cpu"
     single = single and torch.get_float32_matmul_precision() == "highest"
     # Where squares would leave the range of float32, as those of 1e-25 and 1e19 do.
-    single = single and all(_moderate(value) for value in (S[0], head.largest_weight))
-    within = _within(batches, head, counts, torch.float32 if single else torch.float64)
+    single = single and all(moderate(value) for value in (S[0], head.largest_weight))
+    within = within_sums(batches, head, counts, torch.float32 if single else torch.float64)
     noise = (within.squares.sum() / counts.sum()).sqrt()
-    if single and not (within.deviation <= 8e-8 and _moderate(noise)):
-        within = _within(batches, head, counts, torch.float64)
+    if single and not (within.deviation <= 8e-8 and moderate(noise)):
+        within = within_sums(batches, head, counts, torch.float64)
     if not within.same:
         raise MeasurementError(
             "the second pass over the batches brought other features",
@@ -340,162 +372,6 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
     )
 
 
-class _Head:
-    """What the rows are projected on: columns S^-1 V^T (r of them), then the logits (C)."""
-
-    def __init__(self, means: Tensor, S: Tensor, Vh: Tensor, W: Tensor, bias: Tensor | None) -> None:
-        self.means = means
-        self.rank = len(S)
-        self.project = torch.cat([Vh / S[:, None], W]).T.contiguous()
-        M = means - means.mean(0)
-        self.corners = M @ self.project[:, : self.rank]  # U
-        self.reach = self.corners * S**2
-        self.lengths = M.square().sum(1)
-        logits = means @ W.T + (0 if bias is None else bias)
-        # A constant over the classes decides nothing and would cost digits.
-        self.logits = logits - logits.mean(1, keepdim=True)
-        self.largest_mean = self.lengths.max().sqrt()
-        self.largest_weight = W.norm(dim=1).max()
-
-    def scores(self, z: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Less distance from each class mean, and logits, of rows with centred projections z."""
-        r, dtype = self.rank, z.dtype
-        inside = z[:, :r] + self.corners.to(dtype)[classes]
-        near = inside @ (2 * self.reach.to(dtype)).T - self.lengths.to(dtype)
-        return near, z[:, r:] + self.logits.to(dtype)[classes]
-
-
-@dataclass(slots=True)
-class _Within:
-    """Sums over rows: of |S^-1 V^T noise|^2 and |noise|^2 by class, rows that differ, and by how much
-    the sum of the first may be off: relative difference on the checked rows and two standard errors."""
-
-    mahalanobis: Tensor
-    squares: Tensor
-    mismatches: Tensor
-    scatter: Tensor | None
-    deviation: float
-    same: bool
-
-
-def _within(batches: Batches, head: _Head, counts: Tensor, dtype: torch.dtype) -> _Within:
-    means, r = head.means, head.rank
-    single = dtype == torch.float32
-    zeros = means.new_zeros
-    total = _Within(
-        zeros(len(counts)),
-        zeros(len(counts)),
-        zeros(()),
-        zeros(r, r) if bool((counts != counts[0]).any()) else None,
-        0.0,
-        True,
-    )
-    # h - fl(mu) is exact where it is small (Sterbenz), else right to its own last digit; what the
-    # rounding of mu does is taken off afterwards.
-    # Zero columns up to a multiple of 16: 199 took 1.6 times as long as 208.
-    columns = head.project.shape[1]
-    centre = means.to(dtype)
-    project = torch.nn.functional.pad(head.project.to(dtype), (0, -columns % 16))
-    shift = centre.double() - means
-    shift_z = (shift @ head.project).to(dtype)
-    error, variance, checked, leftover = zeros(()), zeros(()), zeros(()), zeros(len(counts))
-    some = slice(None, None, max(1, min(64, int(counts.sum()) // CHECKED)))
-    for rows, classes in _blocks(batches):
-        noise = rows.to(dtype) - centre.index_select(0, classes)
-        leftover.index_add_(0, classes, noise.sum(1).double())
-        length = torch.linalg.vector_norm(noise, dim=1)
-        total.squares.index_add_(0, classes, length.double().square())
-        z = (noise @ project)[:, :columns]
-        z += shift_z[classes]
-        q = z[:, :r].square().sum(1, dtype=dtype).double()
-        total.mahalanobis.index_add_(0, classes, q)
-        if total.scatter is not None:
-            total.scatter += z[:, :r].double().T @ z[:, :r].double()
-        near, logits = head.scores(z, classes)
-        chosen, predicted = near.max(1), logits.max(1)
-        differ = chosen.indices != predicted.indices
-        if single:
-            exact = (rows[some].double() - means[classes[some]]) @ head.project[:, :r]
-            true = exact.square().sum(1)
-            error += (q[some] - true).sum()
-            variance += (q[some] - true).square().sum()
-            checked += true.sum()
-            # Rounding of a product of length d, seldom more than 8 sqrt(d) u |a| |b| (Higham and Mary 2019).
-            u = 8 * rows.shape[1] ** 0.5 * 2.0**-24
-            length = length.double()
-            slack_near = 4 * u * head.largest_mean * (length + head.largest_mean)
-            slack = 2 * u * (head.largest_weight * length + head.logits.abs().max())
-            unsure = ((near > (chosen.values - slack_near.to(dtype))[:, None]).sum(1) > 1) | (
-                (logits > (predicted.values - slack.to(dtype))[:, None]).sum(1) > 1
-            )
-            again = unsure.nonzero().flatten()
-            exact = (rows[again].double() - means[classes[again]]) @ head.project
-            near, logits = head.scores(exact, classes[again])
-            differ[again] = near.argmax(1) != logits.argmax(1)
-        total.mismatches += differ.sum()
-    # sum |h - fl(mu)|^2 = sum |h - mu|^2 + n_c |fl(mu) - mu|^2
-    total.squares -= counts * shift.square().sum(1)
-    total.squares.clamp_min_(0)
-    if single and bool(checked + error.abs() > 0):
-        total.deviation = ((error.abs() + 2 * variance.sqrt()) / checked).item()
-    # The noise of the rows that made the means sums to nothing, up to rounding.
-    leftover += counts * shift.sum(1)
-    rounding = 1e-9 * counts * means.shape[1] ** 0.5 * (means.square().sum(1) + total.squares / counts).sqrt()
-    total.same = bool((leftover.abs() <= 1e-3 * total.squares.sqrt() + rounding).all())
-    return total
-
-
-def _blocks(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    for features, labels in batches():
-        step = _rows(features)
-        yield from zip(torch.split(features.detach(), step), torch.split(labels, step), strict=True)
-
-
-def _rows(features: Tensor) -> int:
-    return max(1, BLOCK // features.shape[1])
-
-
-def _means(batches: Batches, C: int, where: str) -> tuple[Tensor, Tensor, torch.dtype]:
-    """Class means [C d] and rows of each class [C], in float64, and the widest dtype of the features."""
-    if C < 2:
-        raise MeasurementError(
-            "collapse compares classes", where=where, got=f"{C} class", expected="at least 2"
-        )
-    sums: Tensor | None = None
-    dtype = torch.float16
-    for rows, classes in _blocks(batches):
-        if sums is None:
-            sums = torch.zeros(C, rows.shape[1], dtype=torch.float64, device=rows.device)
-            counts = torch.zeros(C, dtype=torch.int64, device=rows.device)
-        if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= C):
-            raise MeasurementError(
-                "labels out of range",
-                where=where,
-                got=f"{int(classes.min())} .. {int(classes.max())}",
-                expected=f"0 .. {C - 1}",
-            )
-        dtype = torch.promote_types(dtype, rows.dtype)
-        sums.index_add_(0, classes, rows.double())
-        counts += torch.bincount(classes, minlength=C)
-    if sums is None:
-        raise MeasurementError("a class without rows has no mean", where=where, got="no rows at all")
-    empty = (counts == 0).nonzero().flatten().tolist()
-    if empty:
-        raise MeasurementError(
-            "a class without rows has no mean",
-            where=where,
-            got=f"no rows of class {empty}",
-            expected="every class present",
-        )
-    # A NaN or an infinity anywhere leaves none of its sums finite, at no cost.
-    _finite(where, features=sums)
-    return sums / counts[:, None], counts.double(), dtype
-
-
-def _moderate(scale: Tensor) -> bool:
-    return 1e-12 <= scale.item() <= 1e12
-
-
 def _simplex(rows: Tensor) -> tuple[float, float, float]:
     """Deviation of C vectors from equal norms, from equal, maximal angles, and from a frame's Gram matrix."""
     C = len(rows)
@@ -517,14 +393,27 @@ def _cdnv(M: Tensor, variance: Tensor) -> float:
     return ((variance[i] + variance[j]) / (2 * (M[i] - M[j]).square().sum(1))).mean().item()
 
 
-def _apart(S: Tensor, rank: int, where: str) -> None:
-    # Means of n float64 sums are exact to about 1e-16; a factor of 1e3 keeps clear of it.
-    if not bool(S[rank - 1] > 1e-13 * S[0]):
+def _apart(S: Tensor, rank: int, means: Tensor, where: str) -> None:
+    # Means of n float64 sums of equal numbers were found exact to 1e-14 at n of 1e3 to 1e5, relative to the
+    # features as they are: of constant ones that rounding alone would be a spread.
+    largest = means.abs().amax()
+    size = largest * (means / largest).norm() / len(means) ** 0.5 if largest > 0 else largest
+    if not bool(S[rank - 1] > torch.maximum(1e-13 * S[0], 1e-12 * size)):
         raise MeasurementError(
             f"class means span fewer than {rank} dimensions: tr(S_W pinv(S_B)) has no value",
             where=where,
             got=f"singular values from {S[0].item():.3g} to {S[rank - 1].item():.3g}",
             do="check for a dead layer, or for classes that share every row",
+        )
+    # In fewer dimensions than a simplex needs they can span all and still coincide.
+    M = (means - means.mean(0)) / S[0]
+    apart = torch.nn.functional.pdist(M)
+    if not bool((M.norm(dim=1) > 1e-12).all() & (apart > 1e-12).all()):
+        raise MeasurementError(
+            "class means that coincide with each other or with their mean have no angle or distance",
+            where=where,
+            got=f"least norm {M.norm(dim=1).min().item():.3g}, least distance {apart.min().item():.3g} of the largest extent",
+            do="check for classes that share every row; with fewer features than classes use more features",
         )
 
 
@@ -533,6 +422,7 @@ def _matching(
 ) -> None:
     good = features.ndim == 2 and weight.ndim == 2 and weight.shape[1] == features.shape[1] > 0
     good = good and (labels is None or labels.shape == features.shape[:1])
+    good = good and not (features.is_complex() or weight.is_complex())
     if not (good and (bias is None or bias.shape == weight.shape[:1])):
         raise _mismatched(where, *(t for t in (features, labels, weight, bias) if t is not None))
     if labels is not None:
@@ -556,13 +446,5 @@ def _mismatched(where: str, *tensors: Tensor) -> MeasurementError:
         "shapes do not match",
         where=where,
         got=str([list(t.shape) for t in tensors]),
-        expected="features [n, d], labels [n], weight [C, d], bias [C]",
+        expected="real features [n, d], labels [n], weight [C, d], bias [C]",
     )
-
-
-def _finite(where: str, **tensors: Tensor | None) -> None:
-    for name, tensor in tensors.items():
-        if tensor is not None and not bool(torch.isfinite(tensor).all()):
-            raise MeasurementError(
-                f"{name} are not finite", where=where, got="NaN or infinity", expected="finite values"
-            )

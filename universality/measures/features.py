@@ -20,15 +20,22 @@ def within_class(X: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Te
 
     A class with one row leaves a row of zeros, which has no direction for neighbours.
 
+    Cost: n d, float64.
+
+    Raises:
+        MeasurementError: labels that do not match or are no classes, values that are not finite.
+
+    Source: Papyan, Han and Donoho 2020, arXiv:2008.08186 (the noise h - mu_y).
+
     >>> within_class(torch.tensor([[1.0], [3.0], [10.0]]), torch.tensor([0, 0, 1])).flatten().tolist()
     [-1.0, 1.0, 0.0]
     """
     checked(X, where="within_class")
-    if labels.shape != X.shape[:1]:
+    if labels.shape != X.shape[:1] or labels.is_floating_point() or labels.is_complex():
         raise MeasurementError(
-            "one label for each row",
+            "one label for each row, of a class",
             where="within_class",
-            got=f"{list(X.shape)} features, {list(labels.shape)} labels",
+            got=f"{list(X.shape)} features, {list(labels.shape)} labels of {labels.dtype}",
         )
     _, classes = torch.unique(labels, return_inverse=True)
     counts = torch.bincount(classes).double()
@@ -47,6 +54,8 @@ def isometric_compress(X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
 
     Raises:
         MeasurementError: as `checked`.
+
+    Source: QR of the transpose (Golub and Van Loan 2013, section 5.2).
 
     >>> X = torch.tensor([[3.0, 0.0, 4.0], [1.0, 2.0, 3.0]])
     >>> Z = isometric_compress(X)
@@ -82,6 +91,11 @@ def permutation_null(
 
     Cost: `permutations` evaluations.
 
+    Raises:
+        MeasurementError: fewer than 2 permutations, a similarity that is not finite, and what it refuses.
+
+    Source: Fisher 1935 (the permutation of pairs).
+
     >>> from universality.measures import debiased_cka
     >>> X = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     >>> null = permutation_null(debiased_cka, X, X, 50, torch.Generator().manual_seed(1))
@@ -97,6 +111,12 @@ def permutation_null(
         order = torch.randperm(len(Y), generator=generator, device=generator.device)
         values.append(similarity(X, Y[order.to(Y.device)]))
     sample = torch.tensor(values, dtype=torch.float64)
+    if not bool(torch.isfinite(sample).all()):
+        raise MeasurementError(
+            "a similarity that is not finite has no null",
+            where="permutation_null",
+            got=f"{int((~torch.isfinite(sample)).sum())} of {permutations} permutations without a number",
+        )
     return Null(sample.mean().item(), sample.std().item())
 
 
@@ -119,6 +139,33 @@ def centred(X: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     [-1.0, 1.0]
     """
     return X.double() - mean_of_rows(X)
+
+
+BELOW_ROUNDING = 1e-13
+"""Spread over size, in float64, that rounding of the mean explains: of constant rows 1e-16 to 1e-14 was left."""
+
+
+def spread_out(X: Float[Tensor, "n d"], where: str) -> Float[Tensor, "n d"]:
+    """`centred`, unless rounding is all that is left.
+
+    >>> spread_out(torch.tensor([[1.0], [3.0]]), "").flatten().tolist()
+    [-1.0, 1.0]
+    """
+    A, largest = centred(X), X.double().abs().amax()
+    # Over the largest entry, whose square may leave the range.
+    if not bool((A / largest).norm() > BELOW_ROUNDING * (X / largest).norm()):
+        raise no_spread(A.abs().amax().item(), where)
+    return A
+
+
+def no_spread(size: float, where: str) -> MeasurementError:
+    """The error for features that are one row, repeated."""
+    return MeasurementError(
+        "features without spread cannot be aligned",
+        where=where,
+        got=f"size {size:.3g} after centring",
+        do="check for a dead layer; constant or mutually equidistant rows have no alignment",
+    )
 
 
 def scaled(A: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

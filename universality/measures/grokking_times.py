@@ -1,26 +1,23 @@
-"""When a run memorises, when it generalises, and what a group of such runs says.
+"""When a run memorises and when it generalises.
 
-n: records of a run. r: runs of a group. Delays D are log10 of ratios of steps; a run that did not
-generalise within its budget has a delay that is only known to be larger (right-censored).
+n: records of a run. The delay D is the log10 of a ratio of steps; a run that did not generalise
+within its budget has one that is only known to be larger (right-censored). `delays` has groups of runs.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import combinations, product
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from universality.errors import MeasurementError
 
 Label = Literal["grokking", "slow tail", "prompt", "memorised only", "indeterminate", "not fitted"]
-
-ENUMERATED = 20_000
-"""Divisions of the runs into two groups up to which a permutation test takes all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +29,19 @@ class Thresholds:
     validation: float = 0.90
     ratio: float = 5.0
     memorised: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 < self.train <= 1 and 0 < self.validation <= 1 and 1 <= self.ratio < math.inf):
+            raise MeasurementError(
+                "thresholds that no run can be judged by",
+                where="Thresholds",
+                got=f"train {self.train:g}, validation {self.validation:g}, ratio {self.ratio:g}",
+                expected="accuracies in (0, 1], a finite ratio of at least 1",
+            )
+        if not -math.inf < self.memorised < math.inf:
+            raise MeasurementError(
+                "a threshold that is not finite", where="Thresholds", got=f"memorised {self.memorised:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +92,16 @@ class Fragility:
         return self.agreement < 1
 
 
-@dataclass(frozen=True, slots=True)
-class DelaySummary:
-    """A group of runs, in log10 units, with 95 % intervals.
-
-    median: of Kaplan and Meier; None where fewer than half of the runs generalised. Its bounds may
-        be infinite.
-    restricted_mean: mean of min(D, horizon); its bounds are None with fewer than two runs that
-        generalised.
-    """
-
-    median: float | None
-    median_low: float
-    median_high: float
-    restricted_mean: float
-    restricted_low: float | None
-    restricted_high: float | None
-    horizon: float
-    runs: int
-    censored: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogRank:
-    """A permutation test. z > 0: the first group generalises earlier. `exact`: all divisions were taken."""
-
-    z: float
-    p: float
-    exact: bool
-
-
 def sustained(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], level: float) -> int | None:
     """First recorded step t >= 1 with value >= level on at least 80 % of the records in [t, 1.1 t].
+
+    Cost: O(n), and n^2 at worst where many records pass the level without holding it.
+
+    Raises:
+        MeasurementError: a level outside (0, 1], steps that are not whole or do not rise, values that do
+            not match or are not finite.
+
+    Source: Power et al. 2022, arXiv:2201.02177 (steps to a validation accuracy), made robust to blips.
 
     >>> sustained(np.array([10, 11, 12, 13]), np.array([0.95, 0.3, 0.9, 1.0]), 0.9)
     12
@@ -129,6 +117,15 @@ def gap_area(
     steps: Int[np.ndarray, " n"], train: Float[np.ndarray, " n"], validation: Float[np.ndarray, " n"]
 ) -> float:
     """Integral of max(0, train - validation) over log10 t, t >= 1: a delay without a threshold, in decades.
+
+    By trapezoids between the records, so exact for gaps that are linear in log10 t.
+
+    Cost: O(n).
+
+    Raises:
+        MeasurementError: steps that are not whole or do not rise, series that do not match or are not finite.
+
+    Source: none; an area is not moved by a choice of thresholds, as t_mem and t_gen are.
 
     >>> gap_area(np.array([0, 1, 10, 100]), np.ones(4), np.array([0.0, 0.0, 0.0, 1.0]))
     1.5
@@ -161,6 +158,8 @@ def grokking_times(
             is not finite, accuracies that are not in [0, 1], a chance not in [0, 1).
 
     Source: Power et al. 2022, arXiv:2201.02177 (the delay); Liu et al. 2022, arXiv:2210.01117.
+
+    Cost: O(n), and n^2 at worst where many records pass a threshold without holding it.
 
     >>> steps = np.array([1, 10, 100, 1000, 2000])
     >>> run = grokking_times(steps, np.array([0.2, 1, 1, 1, 1]), np.array([0, 0.1, 0.1, 1, 1]), budget=2000, chance=0.1)
@@ -226,6 +225,13 @@ def fragility(
 ) -> Fragility:
     """The label under training thresholds {.95, .99, .999}, validation {.8, .9} and ratios {3, 5, 10}.
 
+    Cost: 18 times `grokking_times`.
+
+    Raises:
+        MeasurementError: as `grokking_times`.
+
+    Source: none; settings around those of `Thresholds`, of which they are the neighbours.
+
     >>> steps = np.arange(1, 101)
     >>> late = np.where(steps >= 40, 1.0, 0.0)
     >>> found = fragility(steps, np.where(steps >= 10, 1.0, 0.0), late, budget=100, chance=0.0)
@@ -248,151 +254,6 @@ def fragility(
     return Fragility(labels, sum(label == reference for label in labels.values()) / len(labels))
 
 
-def delay_summary(
-    delays: Float[np.ndarray, " r"], censored: Bool[np.ndarray, " r"], *, horizon: float | None = None
-) -> DelaySummary:
-    """Kaplan-Meier median and restricted mean of the delays of one group.
-
-        E min(D, h) = h - integral up to h of (1 - S),    variance k/(k-1) sum_j A_j^2 d_j / (n_j (n_j - d_j)),
-
-    S the Kaplan-Meier curve, A_j its area from event j to h, d_j of n_j runs at risk, k events;
-    bounds with Student's t of k - 1. Without censoring before h these are the mean and its usual interval.
-    The median is `statistics.kaplan_meier_median`. With few events the bounds of the mean are
-    conservative: for normal D they cover .95 to .98 with 8 runs and .96 to .99 with 5, with or
-    without a third of them censored.
-
-    Args:
-        delays: D of each run, or its lower bound.
-        horizon: give groups that are compared the same one; the largest delay by default.
-
-    Raises:
-        MeasurementError: no runs, delays that are not finite, flags that are neither booleans nor integers
-            0 and 1, a horizon that is not finite or beyond the largest delay if that is censored: the
-            curve is unknown there.
-
-    Source: Kaplan and Meier 1958; Irwin 1949 (restricted mean); Brookmeyer and Crowley 1982 (median).
-
-    >>> found = delay_summary(np.array([1.0, 2.0, 3.0]), np.array([False, False, True]))
-    >>> found.median, found.restricted_mean
-    (2.0, 2.0)
-    """
-    from scipy import stats  # measuring runs do without it
-
-    from universality.statistics import kaplan_meier_median
-
-    delays, censored = _checked_delays("delay_summary", delays, censored)
-    largest = float(delays.max())
-    if horizon is not None and not math.isfinite(horizon):
-        raise MeasurementError(
-            "a horizon that is not finite", where="delay_summary", got=f"{horizon:g}", expected="a number"
-        )
-    until = largest if horizon is None else horizon
-    if until > largest and censored[delays == largest].any():
-        raise MeasurementError(
-            "a restricted mean beyond what was observed",
-            where="delay_summary",
-            got=f"horizon {until:g}, but the largest delay {largest:g} is censored",
-            do="give a horizon that every group reaches",
-        )
-    # The median only needs the order, and its bounds with it: any rising map of D to positive numbers.
-    scale = max(1.0, float(np.abs(delays).max()))
-    survival = kaplan_meier_median(np.exp(delays / scale).tolist(), censored.tolist())
-
-    def back(value: float) -> float:
-        # To the delay itself, so that no rounding of exp and log stays.
-        if not 0 < value < math.inf:
-            return math.inf if value > 0 else -math.inf
-        return float(delays[np.abs(delays - scale * math.log(value)).argmin()])
-
-    times, at_risk, events = _table(delays, censored, until)
-    curve = np.cumprod(1 - events / at_risk)
-    # area[j]: of the curve from event j to the horizon.
-    pieces = np.diff(np.append(times, until)) * curve
-    area = np.cumsum(pieces[::-1])[::-1]
-    mean = float(times[0] + area[0]) if len(times) else until
-    low = high = None
-    k = int(events.sum())
-    if k >= 2:
-        some_left = at_risk > events  # the last event of all: no area lies beyond it
-        terms = (area**2 * events)[some_left] / (at_risk * (at_risk - events))[some_left]
-        half = float(stats.t.ppf(0.975, k - 1)) * math.sqrt(k / (k - 1) * float(terms.sum()))
-        low, high = mean - half, mean + half
-    return DelaySummary(
-        None if survival.median is None else back(survival.median),
-        back(survival.low),
-        back(survival.high),
-        mean,
-        low,
-        high,
-        until,
-        len(delays),
-        int(censored.sum()),
-    )
-
-
-def permutation_logrank(
-    first: Float[np.ndarray, " a"],
-    first_censored: Bool[np.ndarray, " a"],
-    second: Float[np.ndarray, " b"],
-    second_censored: Bool[np.ndarray, " b"],
-    generator: np.random.Generator,
-    permutations: int = 10_000,
-) -> LogRank:
-    """Whether two groups of delays have one distribution, with any pattern of ties and censoring.
-
-    Observed less expected events of the first group are the sum of scores c_i - H(D_i) over it, where c_i is 1
-    for a run that generalised and H is the Nelson-Aalen hazard of all runs. With the division into
-    groups drawn anew, z = sum / sqrt(a b var(scores) / (a + b)), p two-sided. All divisions are taken
-    where there are at most 20,000 of them, else `permutations` with one added to both counts.
-
-    Exact where both groups have the same budget; a difference in the distribution of censoring
-    alone can make it reject.
-
-    Raises:
-        MeasurementError: an empty group, delays that are not finite, flags that are neither booleans nor
-            integers 0 and 1, or no run that generalised.
-
-    Source: Mantel 1966; Peto and Peto 1972 (scores).
-
-    >>> early, late, none = np.arange(1.0, 5.0), np.arange(6.0, 10.0), np.zeros(4, dtype=bool)
-    >>> permutation_logrank(early, none, late, none, np.random.default_rng(0)).p  # 2 of 70 divisions
-    0.02857...
-    """
-    where = "permutation_logrank"
-    first, first_censored = _checked_delays(where, first, first_censored)
-    second, second_censored = _checked_delays(where, second, second_censored)
-    delays = np.concatenate([first, second])
-    censored = np.concatenate([first_censored, second_censored])
-    if censored.all():
-        raise MeasurementError(
-            "two groups in which nothing happened cannot be told apart",
-            where=where,
-            got="every delay censored",
-            expected="at least one run that generalised",
-        )
-    a, total = len(first), len(delays)
-    times, at_risk, events = _table(delays, censored, math.inf)
-    hazard = np.append(0.0, np.cumsum(events / at_risk))
-    scores = ~censored - hazard[np.searchsorted(times, delays, side="right")]
-    scores -= scores.mean()  # 0 but for rounding
-    observed = float(scores[:a].sum())
-    spread = a * (total - a) / total * float(scores.var(ddof=1))
-    if not spread > 1e-24:
-        return LogRank(0.0, 1.0, True)  # every delay the same
-    # Divisions that tie with the observed one must not fall out by rounding.
-    bound = abs(observed) - 1e-9 * math.sqrt(spread)
-    exact = math.comb(total, a) <= ENUMERATED
-    if exact:
-        sums = scores[np.array(list(combinations(range(total), a)))].sum(axis=1)
-        p = float((np.abs(sums) >= bound).mean())
-    else:
-        if permutations < 1:
-            raise MeasurementError("a null needs permutations", where=where, got=str(permutations))
-        sums = np.array([generator.permutation(scores)[:a].sum() for _ in range(permutations)])
-        p = float(1 + (np.abs(sums) >= bound).sum()) / (1 + permutations)
-    return LogRank(observed / math.sqrt(spread), p, exact)
-
-
 def _passage(steps: NDArray[np.int64], values: NDArray[Any], level: float) -> int | None:
     """Index of the first sustained record."""
     reached = values >= level
@@ -411,17 +272,7 @@ def _earliest(steps: NDArray[np.int64], index: int) -> int:
     return max(1, int(steps[index - 1]) + 1) if index else 1
 
 
-def _table(
-    delays: NDArray[np.float64], censored: NDArray[np.bool_], until: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Times of events before or at `until`, runs at risk and events there. Censored runs are at risk at their time."""
-    times = np.unique(delays[~censored & (delays <= until)])
-    at_risk = (delays[None] >= times[:, None]).sum(axis=1).astype(float)
-    events = (~censored[None] & (delays[None] == times[:, None])).sum(axis=1).astype(float)
-    return times, at_risk, events
-
-
-def _numbers(where: str, name: str, given: Any) -> NDArray[Any]:
+def numbers(where: str, name: str, given: Any) -> NDArray[Any]:
     """One axis of real numbers, from whatever numpy reads."""
     try:
         values = np.asarray(given)
@@ -443,15 +294,15 @@ def _numbers(where: str, name: str, given: Any) -> NDArray[Any]:
     return values
 
 
-def _floats(where: str, name: str, given: Any) -> NDArray[Any]:
+def floats(where: str, name: str, given: Any) -> NDArray[Any]:
     """As they are if floating: single precision must not be compared with double thresholds."""
-    values = _numbers(where, name, given)
+    values = numbers(where, name, given)
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
 def _whole(where: str, given: Any) -> NDArray[np.int64]:
     """Steps as int64: differences of unsigned integers wrap."""
-    values = _numbers(where, "steps", given)
+    values = numbers(where, "steps", given)
     # 2^53 is where doubles stop being able to tell neighbours apart.
     most = 2**53 if values.dtype.kind == "f" else 2**63 - 1
     if values.dtype.kind == "b" or not all(v == v // 1 and abs(v) <= most for v in values.tolist()):
@@ -467,7 +318,7 @@ def _whole(where: str, given: Any) -> NDArray[np.int64]:
 def _checked(where: str, steps: Any, *series: Any) -> list[NDArray[Any]]:
     """Steps and series as arrays."""
     steps = _whole(where, steps)
-    series = tuple(_floats(where, "accuracies", values) for values in series)
+    series = tuple(floats(where, "accuracies", values) for values in series)
     if len(steps) == 0 or any(values.shape != steps.shape for values in series):
         raise MeasurementError(
             "records do not match",
@@ -485,26 +336,3 @@ def _checked(where: str, steps: Any, *series: Any) -> list[NDArray[Any]]:
             do="a run that diverged has no times",
         )
     return [steps, *series]
-
-
-def _checked_delays(where: str, delays: Any, censored: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Delays and flags as arrays."""
-    delays, censored = _floats(where, "delays", delays).astype(np.float64), _numbers(where, "flags", censored)
-    # Of integers ~1 is -2: an index, not a flag.
-    if len(censored) and (censored.dtype.kind == "f" or not np.isin(censored, (0, 1)).all()):
-        raise MeasurementError(
-            "flags of censoring are neither true nor false",
-            where=where,
-            got=f"{censored[:10].tolist()}, {censored.dtype}",
-            expected="booleans, or integers 0 and 1",
-        )
-    censored = censored.astype(bool)
-    if len(delays) == 0 or censored.shape != delays.shape or not np.isfinite(delays).all():
-        raise MeasurementError(
-            "a group of delays without meaning",
-            where=where,
-            got=f"{len(delays)} delays, {len(censored)} flags, {int((~np.isfinite(delays)).sum())} not finite",
-            expected="one finite delay and one flag for each run, at least one",
-            do="leave out runs that were not fitted",
-        )
-    return delays, censored

@@ -22,7 +22,8 @@ class HessianOperator:
     """v -> H v with H the Hessian of sum_i weights[i] * losses[i]() at the present parameters.
 
     The losses are evaluated once, here; every product is one more backward pass through the kept
-    graph of the gradient. Changing a parameter in place afterwards makes products raise.
+    graph of the gradient. They are of the parameters as they were: once one was changed, in place or by
+    setting its data, products raise. (Only writing through `.data` or in a storage that is shared goes unseen.)
 
     The caller chooses what the loss means: eval or train mode, which rows (all of them: sharpness
     of a subset is biased upwards), and restores buffers with `preserved`. Attention is evaluated
@@ -43,8 +44,9 @@ class HessianOperator:
     of two backward passes over all batches for as long as the operator lives.
 
     Raises:
-        MeasurementError: parameters or weights are not as above, a loss is not a finite scalar or does not depend on the parameters, or
-            goes through `torch.nn.utils.weight_norm`, whose second derivative torch gets wrong.
+        MeasurementError: parameters or weights are not as above, a loss is not a finite real scalar or
+            does not depend on the parameters, or goes through `torch.nn.utils.weight_norm`, whose second
+            derivative torch gets wrong; on a product, a vector of another size, or parameters that changed.
 
     Source: Pearlmutter 1994.
 
@@ -68,6 +70,18 @@ class HessianOperator:
                 "a Hessian needs parameters, and losses with one weight each",
                 where="HessianOperator",
                 got=f"{len(self.parameters)} parameters, {len(closures)} losses, {len(scales)} weights",
+            )
+        kinds = {(parameter.dtype, parameter.device) for parameter in self.parameters}
+        if len(kinds) > 1 or not all(p.is_floating_point() and p.requires_grad for p in self.parameters):
+            raise MeasurementError(
+                "parameters that cannot be differentiated together",
+                where="HessianOperator",
+                got=", ".join(
+                    sorted(
+                        {f"{p.dtype} on {p.device}, requires_grad={p.requires_grad}" for p in self.parameters}
+                    )
+                ),
+                expected="floating tensors of one dtype and device that require gradients",
             )
         if len({id(parameter) for parameter in self.parameters}) < len(self.parameters):
             raise MeasurementError(
@@ -93,6 +107,9 @@ class HessianOperator:
             for total, gradient in zip(totals, gradients, strict=True):
                 total += gradient.detach()
         self.gradients = tuple(totals)
+        # Setting `.data` gives a parameter another storage. Held here, the old one cannot lend its address
+        # to a later one.
+        self._held = [(parameter.detach(), parameter._version) for parameter in self.parameters]
 
     def __call__(self, vector: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
         """H v, detached."""
@@ -102,6 +119,16 @@ class HessianOperator:
                 where="HessianOperator",
                 got=str(list(vector.shape)),
                 expected=f"[{self.dim}]",
+            )
+        if any(
+            p.data_ptr() != held.data_ptr() or p._version != version
+            for p, (held, version) in zip(self.parameters, self._held, strict=True)
+        ):
+            raise MeasurementError(
+                "parameters changed after their gradient was taken",
+                where="HessianOperator",
+                expected="the parameters at which the operator was built",
+                do="build a new HessianOperator",
             )
         blocks = torch.split(vector, [parameter.numel() for parameter in self.parameters])
         directions = [b.view_as(p) for b, p in zip(blocks, self.parameters, strict=True)]
@@ -122,6 +149,13 @@ class HessianOperator:
 
 def _evaluate(closure: Loss) -> Tensor:
     value = closure()
+    if not isinstance(value, Tensor):
+        raise MeasurementError(
+            "a Hessian needs a finite scalar loss that depends on the parameters",
+            where="HessianOperator",
+            got=type(value).__name__,
+            do="return the loss as a tensor, without .item()",
+        )
     operations = _operations(value)
     if any(name.startswith("CudnnRnn") for name in operations):
         # cuDNN has no double backward for recurrent nets; its flag is read in the forward pass.
@@ -134,7 +168,8 @@ def _evaluate(closure: Loss) -> Tensor:
             got="a loss that goes through torch._weight_norm",
             do="normalise the weight in plain tensor operations",
         )
-    if value.numel() != 1 or not value.requires_grad or not bool(torch.isfinite(value)):
+    real = value.is_floating_point()
+    if value.numel() != 1 or not real or not value.requires_grad or not bool(torch.isfinite(value)):
         raise MeasurementError(
             "a Hessian needs a finite scalar loss that depends on the parameters",
             where="HessianOperator",

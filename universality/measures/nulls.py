@@ -33,7 +33,7 @@ from torch import Tensor
 from universality.errors import MeasurementError
 from universality.measures.cka import Alignments, alignments
 from universality.measures.features import Null, centred, scaled
-from universality.measures.neighbours import mutual_knn_matrix, nearest_neighbours
+from universality.measures.neighbours import check_neighbours, mutual_knn_matrix, nearest_neighbours
 
 PAIRS = 2**18
 """Pairs of rows whose entries are gathered at a time."""
@@ -110,7 +110,9 @@ def neighbour_null(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> Nul
     Cost: n k log(n k).
 
     Raises:
-        MeasurementError: different shapes, fewer than 4 rows.
+        MeasurementError: different shapes, fewer than 4 rows, rows that do not list k different others.
+
+    Source: derived at the top of this module, as Kazi-Aoual et al. 1995 for symmetric matrices.
 
     >>> ring = torch.stack([torch.arange(1, 9) % 8, torch.arange(-1, 7) % 8], 1)
     >>> null = neighbour_null(ring, ring)
@@ -125,6 +127,8 @@ def neighbour_null(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> Nul
             got=f"{list(first.shape)} and {list(second.shape)}",
             expected="one shape, at least 4 rows",
         )
+    for neighbours in (first, second):
+        check_neighbours(neighbours, "neighbour_null")
     (c1, s1, a1), (c2, s2, a2) = _parts(first), _parts(second)
     variance = c1 * c2 / (n - 1) + 2 * s1 * s2 / (n * (n - 3)) + 2 * a1 * a2 / ((n - 1) * (n - 2))
     return Null(k / (n - 1), math.sqrt(variance) / (n * k))
@@ -147,6 +151,8 @@ def mutual_knn_null(
     Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None, k: int = 10
 ) -> NullMatrix:
     """`mutual_knn_matrix` with `neighbour_null` of each entry. Cost and errors: `mutual_knn_matrix`.
+
+    Source: Kazi-Aoual et al. 1995, extended to directed neighbours at the top of this module.
 
     >>> X = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     >>> null = mutual_knn_null([X], [X])
@@ -192,7 +198,18 @@ class MaxNull:
         return (1 + reached).double() / (1 + len(self.maxima))
 
     def quantile(self, level: float) -> float:
-        """Of the maxima: the score that chance exceeds with probability 1 - level."""
+        """Of the maxima: the score that chance exceeds with probability 1 - level.
+
+        Raises:
+            MeasurementError: a level outside [0, 1), or beyond what so few permutations can tell.
+        """
+        if not 0 <= level < 1 or (1 + len(self.maxima)) * (1 - level) < 1 - 1e-9:
+            raise MeasurementError(
+                "a quantile that these permutations do not show",
+                where="MaxNull.quantile",
+                got=f"level {level} of {len(self.maxima)} permutations",
+                expected="0 <= level <= permutations / (1 + permutations)",
+            )
         return self.maxima.quantile(level).item()
 
 
@@ -212,6 +229,8 @@ def max_cka_null(
 
     Raises:
         MeasurementError: as `cka_matrix`; no permutation.
+
+    Source: Westfall and Young 1993 (the maximum over pairs).
 
     >>> X = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     >>> null = max_cka_null([X, X[:, :1]], [X, X[:, 1:]], 99, torch.Generator().manual_seed(1))
@@ -241,6 +260,8 @@ def max_knn_null(
 
     Raises:
         MeasurementError: as `mutual_knn_matrix`; no permutation.
+
+    Source: Westfall and Young 1993 (the maximum over pairs).
 
     >>> X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     >>> null = max_knn_null([X, X[:, :2]], [X, X[:, 1:]], 99, torch.Generator().manual_seed(1))

@@ -25,7 +25,8 @@ def procrustes_similarity(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) ->
     Cost: n d1 d2 + d1 d2 min(d1, d2), with widths above n first reduced to n; float64.
 
     Raises:
-        MeasurementError: rows that do not match, values that are not finite, constant features.
+        MeasurementError: rows that do not match, n < 4 (any two rows are a rotation of any other two),
+            values that are not finite, constant features.
 
     Source: Schoenemann 1966 (Psychometrika 31); Williams et al. 2021, arXiv:2110.14739.
 
@@ -35,7 +36,7 @@ def procrustes_similarity(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) ->
     >>> round(procrustes_similarity(X, X[:, :1]), 6)  # singular value 2, norms 2 and sqrt(2)
     0.707107
     """
-    checked(X, Y, where="procrustes", least=2)
+    checked(X, Y, where="procrustes", least=4)
     A, B = (isometric_compress(centred(Z)) for Z in (X, Y))
     for Z, given in ((A, X), (B, Y)):
         # Rounding of the mean alone leaves differences of this size in constant columns.
@@ -65,6 +66,11 @@ def procrustes_distance(
     Rounding leaves 1e-8 in the first two between equal features.
 
     Source: Williams et al. 2021, arXiv:2110.14739; Ding et al. 2021, arXiv:2108.01661.
+
+    Cost: `procrustes_similarity`.
+
+    Raises:
+        MeasurementError: as `procrustes_similarity`; an unknown convention.
 
     >>> X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     >>> [round(procrustes_distance(X, X[:, :1], c), 4) for c in ("angular", "chordal", "squared")]

@@ -30,6 +30,8 @@ def dissimilarities(
         MeasurementError: values that are not finite; for correlation, fewer than 3 features (all
             correlations would be 1 or -1) or a row that is constant across the features.
 
+    Source: Kriegeskorte, Mur, Bandettini 2008 (Frontiers in Systems Neuroscience 2).
+
     >>> X = torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 2.0, 1.0]])
     >>> dissimilarities(X).round(decimals=6).tolist()
     [0.0, 2.0, 2.0]

@@ -1,4 +1,4 @@
-"""Laws of size: slopes in log-log, scaling fits with intervals, and forms judged by extrapolation.
+"""Laws of size: scaling fits with intervals, and forms judged by extrapolation.
 
 sizes: rows (samples, parameters, widths, ...). seeds: columns, one per replicate of the whole sweep;
 a column may share its seed across sizes, so its entries may be correlated. All residuals are
@@ -8,22 +8,19 @@ ln(observed) - ln(fitted), and means over seeds are geometric.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Real
-from numpy.typing import NDArray
 from scipy import optimize, stats
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.scaling_forms import TOP, Floats, Form, fit_form, log_shape
 
-Floats = NDArray[np.float64]
 Law = Literal["power", "power_offset"]
-Form = Literal["power", "power_offset", "exponential", "exponential_offset", "logarithmic", "bent"]
 
 FORMS: tuple[Form, ...] = (
     "power",
@@ -44,26 +41,6 @@ BAND = (0.75, 1.33)
 
 MARGIN = 2.0
 """How many times larger the held-out error of every rival must be."""
-
-BEND = 0.25
-"""A slope may change by this much over its range and still be called one slope."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogSlope:
-    """d ln y / d ln x with its interval; `bend` is the change of the local slope over the range."""
-
-    slope: float
-    low: float | None
-    high: float | None
-    level: float
-    local: tuple[float, ...]
-    bend: float
-    bend_low: float | None
-    bend_high: float | None
-    decades: float
-    supported: bool
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,50 +81,6 @@ class ScalingComparison:
     local: tuple[float, ...]
     supported: bool
     reason: str
-
-
-def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, level: float = 0.95) -> LogSlope:
-    """Least-squares slope of ln y against ln x.
-
-    The slope is linear in y, so that of the geometric means is the mean of the seeds' slopes b_s,
-    and b +- t_{S-1} sd(b_s) / sqrt(S) is exact for normal b_s, however a seed's entries are
-    correlated across sizes: the seed is the cluster. With one seed the residuals have to serve,
-    with t_{k-2}: exact for independent errors of equal log variance. Theil-Sen is not used: it has no
-    clusters, and its distribution-free 95 % interval from five sizes is the whole range of pairwise slopes.
-
-    `bend` = 2 q (max ln x - min ln x), with q the coefficient of the square in a parabola, has its
-    interval by the same method. Not supported, with a reason: under a decade of x, or a bend that is
-    significant and above 0.25, where no single slope describes the data; two columns that are
-    equal, which are one replicate and leave no interval.
-
-    Cost: O(sizes x seeds).
-
-    Raises:
-        MeasurementError: fewer than 3 sizes (4 with one seed), sizes that repeat, values that are not
-            finite and positive, or shapes that do not match.
-
-    >>> import torch
-    >>> x = torch.tensor([1.0, 10.0, 100.0])
-    >>> fit = log_slope(x, torch.stack([3 / x, 4 / x], dim=1))
-    >>> round(fit.slope, 6), fit.supported
-    (-1.0, True)
-    """
-    u, Y = _logs(x, y, 3 if y.shape[1:] != (1,) else 4, "log_slope", level)
-    straight, square = np.polyfit(u - u.mean(), Y, 1)[0], np.polyfit(u - u.mean(), Y, 2)[0]
-    reach = float(u[-1] - u[0])
-    low, high = _mean_interval(u, Y, straight, 1, level)
-    slope, bend = float(straight.mean()), float(square.mean()) * 2 * reach
-    edges = [bound * 2 * reach for bound in _mean_interval(u, Y, square, 2, level)]
-    local = tuple((np.diff(Y.mean(1)) / np.diff(u)).tolist())
-    decades, reason, repeated = reach / math.log(10), "", _repeated(Y)
-    if decades < 1 - 1e-9:
-        reason = f"{decades:.2f} decades of x are too few for a slope"
-    elif edges[0] * edges[1] > 0 and abs(bend) > BEND:
-        reason = f"the slope changes by {bend:.2f} over the range"
-    if repeated:
-        reason = f"{reason}; {repeated}" if reason else repeated
-        return LogSlope(slope, None, None, level, local, bend, None, None, decades, False, reason)
-    return LogSlope(slope, low, high, level, local, bend, edges[0], edges[1], decades, not reason, reason)
 
 
 def fit_scaling(
@@ -199,7 +132,7 @@ def fit_scaling(
     >>> round(law.exponent, 4), round(law.offset, 4), round(law.amplitude, 3)
     (0.5, 0.5, 4.0)
     """
-    u, Y = _logs(sizes, losses, LEAST, "fit_scaling", level)
+    u, Y = logs(sizes, losses, LEAST, "fit_scaling", level)
     if form not in ("power", "power_offset"):
         raise MeasurementError(
             "no such form", where="fit_scaling", got=repr(form), expected="power or power_offset"
@@ -207,7 +140,7 @@ def fit_scaling(
     if huber is not None and not 0 < huber < math.inf:
         raise MeasurementError("Huber's threshold must be positive", where="fit_scaling", got=f"{huber:g}")
     x, S = u - u[-1], Y.shape[1]
-    whole = _fit(form, x, Y, huber)
+    whole = fit_form(form, x, Y, huber)
     c, alpha, share, _ = whole
     if max(float(np.abs(Y).max()), abs(c), abs(c + alpha * float(u[-1]))) > 690:
         raise MeasurementError(
@@ -221,14 +154,14 @@ def fit_scaling(
     offset = share * math.exp(c)
     amplitude = (1 - share) * math.exp(c + alpha * u[-1])
     decades = float(u[-1] - u[0]) / math.log(10)
-    residuals = Y.mean(1) - c - _shape(form, x, alpha, share)
+    residuals = Y.mean(1) - c - log_shape(form, x, alpha, share)
 
     reasons = [] if decades >= 1 - 1e-9 else [f"{decades:.2f} decades of sizes"]
-    repeated = _repeated(Y)
+    repeated = repeated_columns(Y)
     if repeated:
         reasons.append(repeated)
     offsets: list[float | None] = [None, None] if form == "power_offset" else [0.0, 0.0]
-    refits = [_fit(form, x, np.delete(Y, s, 1), huber) for s in range(S)] if S >= 3 else []
+    refits = [fit_form(form, x, np.delete(Y, s, 1), huber) for s in range(S)] if S >= 3 else []
     touches = form == "power_offset" and any(fit.rho < 1e-6 for fit in [whole, *refits])
     low: float | None = None
     high: float | None = None
@@ -323,7 +256,7 @@ def compare_scaling(
     >>> result.law.form, result.supported, round(result.law.exponent, 1)
     ('power', True, 0.7)
     """
-    u, Y = _logs(sizes, losses, LEAST, "compare_scaling", level)
+    u, Y = logs(sizes, losses, LEAST, "compare_scaling", level)
     if held_out < 1 or len(u) - held_out < LEAST:
         raise MeasurementError(
             "too few sizes to fit some and predict the others",
@@ -355,7 +288,7 @@ def compare_scaling(
     reasons = []
     if S < 3:
         reasons.append(f"{S} seeds give no error of the comparison")
-    if repeated := _repeated(Y):
+    if repeated := repeated_columns(Y):
         reasons.append(repeated)
     if decades < 1 - 1e-9:
         reasons.append(f"{decades:.2f} decades of fitted sizes")
@@ -377,7 +310,7 @@ def compare_scaling(
     )
 
 
-def _logs(sizes: Tensor, values: Tensor, least: int, where: str, level: float) -> tuple[Floats, Floats]:
+def logs(sizes: Tensor, values: Tensor, least: int, where: str, level: float) -> tuple[Floats, Floats]:
     """ln of both, by increasing size, float64."""
     if values.ndim != 2 or sizes.shape != values.shape[:1] or not values.shape[1:].numel():
         raise MeasurementError(
@@ -411,26 +344,10 @@ def _logs(sizes: Tensor, values: Tensor, least: int, where: str, level: float) -
     return np.log(x[order]), np.log(y[order])
 
 
-def _repeated(Y: Floats) -> str:
+def repeated_columns(Y: Floats) -> str:
     """Why columns are no replicates: noise does not repeat to the last digit."""
     different = len(np.unique(Y, axis=1).T)
     return "" if different == Y.shape[1] else f"only {different} of {Y.shape[1]} seeds differ"
-
-
-def _mean_interval(u: Floats, Y: Floats, per_seed: Floats, degree: int, level: float) -> tuple[float, float]:
-    """Student's interval of the mean of a leading polynomial coefficient over seeds (or from residuals)."""
-    k, S = Y.shape
-    x = u - u.mean()
-    if S > 1:
-        df, error = S - 1, float(per_seed.std(ddof=1)) / math.sqrt(S)
-    else:
-        df = k - degree - 1
-        design = np.vander(x, degree + 1)
-        left = Y[:, 0] - design @ np.polyfit(x, Y[:, 0], degree)
-        inverse = np.linalg.inv(design.T @ design)[0, 0]
-        error = math.sqrt(float(left @ left) / df * float(inverse)) if df else math.inf
-    half = float(stats.t.ppf((1 + level) / 2, max(df, 1))) * error
-    return float(per_seed.mean()) - half, float(per_seed.mean()) + half
 
 
 def _jackknife(estimate: float, without: Sequence[float], level: float) -> tuple[float, float]:
@@ -440,160 +357,20 @@ def _jackknife(estimate: float, without: Sequence[float], level: float) -> tuple
     return estimate - half, estimate + half
 
 
-def _shape(form: Form, x: Floats, theta: float | Floats, rho: float | Floats) -> Floats:
-    """ln f(N) - ln f(N_ref) at x = ln(N / N_ref). Every form is scale x shape with two parameters:
-    theta a rate, and rho the share of the offset at N_ref (in `bent`, minus q).
-
-    NaN where f is not positive.
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if form == "power":
-            return np.asarray(-theta * x)
-        if form == "exponential":
-            return np.asarray(-theta * np.expm1(x))
-        if form == "bent":
-            return np.asarray(-theta * x + rho * x**2)
-        if form == "logarithmic":
-            return np.asarray(np.log1p(-theta * x))
-        drop = theta * (x if form == "power_offset" else np.expm1(x))
-        return np.asarray(np.logaddexp(np.log(rho), np.log1p(-np.asarray(rho)) - drop))
-
-
-TOP = {"power_offset": 8.0, "exponential_offset": 1e4, "logarithmic": 50.0}
-"""Largest rate theta by form: the exponent; e-folds and slope per size unit of the largest size."""
-
-
-@lru_cache(maxsize=64)
-def _grid(form: Form, x: tuple[float, ...]) -> tuple[Floats, Floats, Floats]:
-    """theta, rho and the centred shapes [sizes points] on a grid; the same for every refit."""
-    theta = np.geomspace(1e-2, TOP[form], 60)
-    rho = np.array([0.0]) if form == "logarithmic" else np.concatenate([[0.0], np.linspace(0.02, 0.98, 33)])
-    T, R = (axis.ravel() for axis in np.meshgrid(theta, rho, indexing="ij"))
-    H = _shape(form, np.asarray(x)[:, None], T, R)
-    return T, R, H - H.mean(0)
-
-
-class _Fitted(NamedTuple):
-    """ln f = c + _shape(theta, rho)."""
-
-    c: float
-    theta: float
-    rho: float
-    converged: bool
-
-
-def _fit(form: Form, x: Floats, Y: Floats, huber: float | None) -> _Fitted:
-    """The parameters that minimise the loss of Y [sizes seeds] - c - shape."""
-    y = Y.mean(1)
-    if form in ("power", "exponential", "bent"):
-        columns = [np.ones_like(x), _shape(form, x, 1.0, 0.0), x**2][: 3 if form == "bent" else 2]
-        design = np.stack(columns, axis=1)
-        p = np.linalg.lstsq(design, y, rcond=None)[0]
-        converged = True
-        if huber is not None:
-            p, converged = _polish(lambda p: design @ p, lambda _: design, p, Y, huber)
-        return _Fitted(float(p[0]), float(p[1]), float(p[2]) if form == "bent" else 0.0, converged)
-
-    # theta = e^t and rho = sin^2 phi need no bounds, and rho = 0 lies at a finite phi.
-    def parts(p: Floats) -> tuple[float, float, float]:
-        theta = math.exp(min(max(float(p[1]), -12.0), math.log(TOP[form])))
-        return float(p[0]), theta, math.sin(p[2]) ** 2 if len(p) == 3 else 0.0
-
-    def model(p: Floats) -> Floats:
-        c, theta, rho = parts(p)
-        return c + _shape(form, x, theta, rho)
-
-    def jacobian(p: Floats) -> Floats:
-        _, theta, rho = parts(p)
-        ones = np.ones_like(x)
-        free = float(-12 < p[1] < math.log(TOP[form]))
-        if form == "logarithmic":
-            return np.stack([ones, -free * theta * x / (1 - theta * x)], axis=1)
-        drop = theta * (x if form == "power_offset" else np.expm1(x))
-        h = _shape(form, x, theta, rho)
-        # f = rho + (1 - rho) e^-drop:  d ln f / dt = -(1 - rho) drop e^-drop / f,  d ln f / drho = (1 - e^-drop) / f
-        falling, flat = np.exp(np.minimum(-drop - h, 700)), np.exp(-h)
-        return np.stack(
-            [ones, -free * (1 - rho) * drop * falling, math.sin(2 * p[2]) * (flat - falling)], axis=1
-        )
-
-    # Least squares with the scale eliminated, on a grid: sum of (y - h)^2, both centred.
-    T, R, H = _grid(form, tuple(x.tolist()))
-    rss = np.square((y - y.mean())[:, None] - H).sum(0)
-    # One start, or for Huber's loss, which has several minima, the best point of each band of theta.
-    bands = [np.arange(len(T))] if huber is None else np.array_split(np.arange(len(T)), 5)
-    best, lowest = _Fitted(0.0, 0.0, 0.0, False), math.inf
-    if form != "logarithmic":
-        # With rho = 0 the form is one of two parameters. Where that is a minimum, as d cost / d rho >= 0 there,
-        # Levenberg-Marquardt would creep towards it: the column of phi vanishes.
-        edge = _fit("power" if form == "power_offset" else "exponential", x, Y, huber)
-        if 1e-4 < edge.theta < TOP[form]:
-            best = edge
-            left = Y - edge.c - _shape(form, x, edge.theta, 0.0)[:, None]
-            lowest = _cost(left, huber)
-            drop = edge.theta * (x if form == "power_offset" else np.expm1(x))
-            pull = left if huber is None else np.clip(left, -huber, huber)
-            uphill = float((pull.sum(1) * np.expm1(np.minimum(drop, 700))).sum()) <= 0
-            own = float(np.square(left.mean(1)).sum())
-            if uphill and huber is None and rss[R > 0].min() >= own:
-                return best
-    for band in bands:
-        i = band[rss[band].argmin()]
-        phi = math.asin(math.sqrt(max(float(R[i]), 1e-3)))
-        start = np.array([0.0, math.log(T[i]), phi][: 2 if form == "logarithmic" else 3])
-        start[0] = (y - model(start)).mean()
-        found, converged = _polish(model, jacobian, start, Y, huber)
-        cost = _cost(Y - model(found)[:, None], huber)
-        if cost < lowest * (1 - 1e-9):
-            best, lowest = _Fitted(*parts(found), converged), cost
-    return best
-
-
-def _polish(
-    model: Callable[[Floats], Floats],
-    jacobian: Callable[[Floats], Floats],
-    start: Floats,
-    Y: Floats,
-    huber: float | None,
-) -> tuple[Floats, bool]:
-    """Local minimum, and whether it is one; squares need the means over seeds only, by MINPACK's Levenberg-Marquardt."""
-    columns = Y.mean(1, keepdims=True) if huber is None else Y
-    result = optimize.least_squares(
-        lambda p: (model(p)[:, None] - columns).T.ravel(),
-        start,
-        jac=lambda p: np.tile(jacobian(p), (columns.shape[1], 1)),
-        method="lm" if huber is None else "trf",
-        loss="linear" if huber is None else "huber",
-        f_scale=1.0 if huber is None else huber,
-        xtol=1e-10,
-        ftol=1e-12,
-        gtol=1e-12,
-        max_nfev=2000,
-    )
-    return np.asarray(result.x, dtype=np.float64), bool(result.success)
-
-
-def _cost(residual: Floats, huber: float | None) -> float:
-    size = np.abs(residual)
-    if huber is None:
-        return float((size**2).sum()) / 2
-    return float(np.where(size <= huber, size**2 / 2, huber * (size - huber / 2)).sum())
-
-
 def _profile(
     form: Law, x: Floats, y: Floats, alpha: float, share: float, level: float
 ) -> tuple[float | None, float | None]:
     """{alpha: min over the others of RSS <= RSS_min (1 + t^2 / df)} (Bates and Watts 1988)."""
 
     def rss(theta: float, rho: float) -> float:
-        left = y - _shape(form, x, theta, rho)
+        left = y - log_shape(form, x, theta, rho)
         return float(((left - left.mean()) ** 2).sum())
 
     def profile(theta: float) -> float:
         if form == "power":
             return rss(theta, 0.0)
         grid = np.linspace(0, 1 - 1e-6, 65)
-        H = _shape(form, x[:, None], theta, grid)
+        H = log_shape(form, x[:, None], theta, grid)
         left = y[:, None] - H
         i = int(((left - left.mean(0)) ** 2).sum(0).argmin())
         inside = (float(grid[max(i - 1, 0)]), float(grid[min(i + 1, 64)]))
@@ -630,9 +407,9 @@ def _held_out(u: Floats, Y: Floats, held_out: int, huber: float | None) -> dict[
     x, seen = u - u[k - 1], Y[k:].mean(1)
     gaps: dict[str, Floats] = {}
     for form in FORMS:
-        c, theta, rho, _ = _fit(form, x[:k], Y[:k], huber)
+        c, theta, rho, _ = fit_form(form, x[:k], Y[:k], huber)
         with np.errstate(invalid="ignore"):
-            gap = c + _shape(form, x[k:], theta, rho) - seen
+            gap = c + log_shape(form, x[k:], theta, rho) - seen
         gaps[form] = np.where(np.isnan(gap), -math.inf, gap)
     gaps["last"] = Y[k - 1].mean() - seen
     return gaps

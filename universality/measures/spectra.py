@@ -1,4 +1,4 @@
-"""Spectra: effective ranks, the decay of an ordered spectrum, and heavy tails by maximum likelihood.
+"""Spectra: effective ranks, their intervals over rows, and the decay of an ordered spectrum.
 
 n: rows. d: columns. k: values of a spectrum. Singular values s of X and eigenvalues l = s^2 of X^T X
 are named where it matters: the two give different effective ranks.
@@ -9,24 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import stats
 from torch import Tensor
 
 from universality.errors import MeasurementError
 
 Floats = NDArray[np.float64]
-
-CANDIDATES = 60
-"""Most values of x_min that are tried, evenly spaced over the ordered data."""
-
-LEAST_TAIL = 50
-"""Fewest values of a tail: below, alpha is biased and the test of fit has no power (Clauset et al. 2009)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,48 +53,23 @@ class Decay:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Log-likelihood ratio of the power law to `rival` (positive: for the power law), Vuong's p."""
-
-    rival: Literal["exponential", "lognormal"]
-    ratio: float
-    z: float
-    p: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """p(x) ~ x^-alpha for x >= xmin, with the interval low .. high of alpha."""
-
-    alpha: float
-    low: float
-    high: float
-    level: float
-    xmin: float
-    tail: int
-    decades: float
-    distance: float
-    p: float
-    against: tuple[Comparison, ...]
-    supported: bool
-    reason: str
-
-
 def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
-    """exp(-sum p ln p), p = s / sum s, of singular values s (Roy and Vetterli 2007); 0 ln 0 = 0.
+    """exp(-sum p ln p), p = s / sum s, of singular values s; 0 ln 0 = 0.
 
     A matrix stands for its singular values, as it is: centre it first for a covariance. For the entropy of a
     covariance's variances give its eigenvalues instead: that is another, smaller number. In [1, k].
 
-    Raises `MeasurementError` for values that are negative, not finite or all zero.
+    Cost: of a matrix, min(n, d)^2 max(n, d), float64; of values, O(k).
 
-    Cost: of a matrix, min(n, d)^2 max(n, d), float64.
+    Raises:
+        MeasurementError: values that are negative, not finite, not real or all zero, no or more than two axes.
+
+    Source: Roy and Vetterli 2007 (EUSIPCO).
 
     >>> round(effective_rank(torch.ones(5)), 6), round(effective_rank(3 * torch.eye(4)), 6)
     (5.0, 4.0)
     """
-    s = _spectrum(values, "effective_rank")
+    s = spectrum_of(values, "effective_rank")
     p = s / s.max()  # first, so that the sum cannot overflow
     p = p / p.sum()
     return math.exp(torch.special.entr(p).sum().item())
@@ -111,26 +79,33 @@ def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> f
     """(sum l)^2 / sum l^2 of eigenvalues l of the covariance; a matrix X stands for those of X^T X.
 
     In [1, k]; of n rows of a wide distribution it cannot exceed n: see `sampled_spectrum`.
-    Source: Gao and Ganguli 2015, arXiv:1503.08779. Errors and cost: as `effective_rank`.
+
+    Cost and errors: as `effective_rank`.
+
+    Source: Gao and Ganguli 2015, arXiv:1503.08779.
 
     >>> participation_ratio(torch.tensor([2.0, 1.0, 1.0, 0.0]))  # 16 / 6
     2.666...
     """
-    values_, matrix = _spectrum(values, "participation_ratio"), values.ndim == 2
+    values_, matrix = spectrum_of(values, "participation_ratio"), values.ndim == 2
     v = values_ / values_.max()
     eigenvalues = v.square() if matrix else v
     return (eigenvalues.sum().square() / eigenvalues.square().sum()).item()
 
 
 def stable_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
-    """|X|_F^2 / |X|_2^2 = sum s^2 / max s^2 of singular values s (Rudelson and Vershynin 2007).
+    """|X|_F^2 / |X|_2^2 = sum s^2 / max s^2 of singular values s.
 
-    In [1, k]. Errors and cost: as `effective_rank`.
+    In [1, k].
+
+    Cost and errors: as `effective_rank`.
+
+    Source: Rudelson and Vershynin 2007 (Journal of the ACM 54).
 
     >>> stable_rank(torch.tensor([2.0, 1.0, 1.0]))
     1.5
     """
-    s = _spectrum(values, "stable_rank")
+    s = spectrum_of(values, "stable_rank")
     return (s / s.max()).square().sum().item()
 
 
@@ -170,7 +145,7 @@ def sampled_spectrum(
     (True, True)
     """
     where = "sampled_spectrum"
-    _check_level(level, where)
+    check_level(level, where)
     if X.ndim != 2 or X.numel() == 0:
         raise MeasurementError(
             "rows of features", where=where, got=f"shape {list(X.shape)}", expected="[n, d], not empty"
@@ -260,8 +235,8 @@ def spectral_decay(values: Float[Tensor, " k"], first: int, last: int, *, level:
     (1.5, True)
     """
     where = "spectral_decay"
-    _check_level(level, where)
-    spectrum = _spectrum(values, where).sort(descending=True).values.cpu().numpy()
+    check_level(level, where)
+    spectrum = spectrum_of(values, where).sort(descending=True).values.cpu().numpy()
     if first < 1 or last > len(spectrum) or last - first < 4:
         raise MeasurementError(
             "no such window of ranks",
@@ -318,112 +293,20 @@ def spectral_decay(values: Float[Tensor, " k"], first: int, last: int, *, level:
     )
 
 
-def fit_tail(
-    values: Float[Tensor, " k"],
-    generator: torch.Generator,
-    *,
-    xmin: float | None = None,
-    draws: int = 200,
-    level: float = 0.95,
-) -> Tail:
-    """Is the upper tail of a density a power law, p(x) ~ x^-alpha for x >= xmin?
-
-        alpha = 1 + m / sum ln(x_i / xmin)        over the m values x_i >= xmin
-        xmin minimises the Kolmogorov-Smirnov distance of tail and fit (unless given)
-        p = share of bootstrap samples, each refitted, with a larger distance than the data
-        R = sum ln p_power(x_i) - ln p_rival(x_i),  z = R / (sqrt(m) sd),  p = erfc(|z| / sqrt 2)
-
-    A bootstrap sample draws each value from the fitted tail with probability m/k and else from the data
-    below xmin. Rivals, each fitted by maximum likelihood to x >= xmin: exponential; lognormal. The
-    lognormal contains the power law as a limit, so it never fits worse: it can win or tie.
-
-    The interval of alpha with xmin given is exact, (alpha - 1) chi2_{2m} / (2m) (the last for m >= 2);
-    with xmin chosen it is the basic bootstrap of ln(alpha - 1) with xmin chosen anew each time.
-
-    Supported means all of: m >= 50; the tail covers a decade; p >= .1; the exponential is worse at .1, and
-    the lognormal not better at .1. Without them alpha is a number that any matrix has: of Gaussian
-    512 x 128 matrices it is about 6.7. In simulation, 500 values: 90 to 97 % of Pareto tails are supported, no
-    exponential, 7 % of lognormals of sigma 1, and about half of those of sigma 2 and 3 (8 and 7 of 15). So supported
-    means only: not rejected, and better than an exponential. Values should be independent; eigenvalues repel each other, which makes the
-    distance smaller and p too large, so a supported tail of eigenvalues is necessary, not sufficient, evidence:
-    compare with a matrix of shuffled or fresh entries.
-
-    Cost: draws x 60 x k; memory 60 k. p has a standard error of at most 1 / (2 sqrt(draws)).
-
-    Raises:
-        MeasurementError: values that are not finite and positive, fewer than 10 different ones
-            in the tail, an xmin that is not finite and positive, fewer than 50 draws, a level outside (0, 1).
-
-    Source: Clauset, Shalizi and Newman 2009, arXiv:0706.1062; Vuong 1989.
-
-    >>> generator = torch.Generator().manual_seed(0)
-    >>> x = torch.rand(2000, generator=generator, dtype=torch.float64) ** -0.5  # alpha = 1 + 1/.5
-    >>> tail = fit_tail(x, generator, xmin=1.0, draws=50)
-    >>> round(tail.alpha, 1), tail.supported
-    (3.0, True)
-    """
-    where = "fit_tail"
-    _check_level(level, where)
-    if xmin is not None and not 0 < xmin < math.inf:
-        raise MeasurementError(
-            "a tail cannot begin there", where=where, got=f"xmin {xmin:g}", expected="positive and finite"
-        )
-    x = np.sort(_spectrum(values, where).cpu().numpy())
-    if draws < 50:
-        raise MeasurementError("too few bootstrap draws", where=where, got=str(draws), expected="50 or more")
-    if x[0] <= 0 or len(np.unique(x[x >= (xmin or 0)])) < 10:
-        raise MeasurementError(
-            "a tail wants positive values",
-            where=where,
-            got=f"{int((x <= 0).sum())} not positive, {len(np.unique(x[x >= (xmin or 0)]))} different in the tail",
-            expected="at least 10 different ones, all positive",
-            do="leave out the zero eigenvalues, saying how many",
-        )
-    alpha, chosen, distance = _tail(x, xmin)
-    tail, body = x[x >= chosen], x[x < chosen]
-    m, k = len(tail), len(x)
-    rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
-    alphas, distances = np.empty(draws), np.empty(draws)
-    for i in range(draws):
-        above = int(rng.binomial(k, m / k)) if len(body) else k
-        fresh = chosen * rng.random(above) ** (-1 / (alpha - 1))
-        sample = np.sort(np.concatenate([fresh, rng.choice(body, k - above)] if len(body) else [fresh]))
-        alphas[i], _, distances[i] = _tail(sample, None if xmin is None else chosen)
-    p = float(np.mean(distances >= distance))
-    if xmin is not None:
-        # sum ln(x / xmin) is Gamma(m, alpha - 1), so 2 m (true - 1) / (alpha - 1) is chi-square with 2 m.
-        edges = stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], 2 * m) / (2 * m)
-        low, high = (1 + (alpha - 1) * float(edge) for edge in edges)
-    else:
-        logs = np.log(alphas - 1)
-        edges = 2 * math.log(alpha - 1) - np.quantile(logs, [(1 + level) / 2, (1 - level) / 2])
-        low, high = (1 + math.exp(float(edge)) for edge in edges)
-    against = (_vuong(tail, chosen, alpha, "exponential"), _vuong(tail, chosen, alpha, "lognormal"))
-    decades, reasons = math.log10(tail[-1] / chosen), []
-    if m < LEAST_TAIL:
-        reasons.append(f"{m} values in the tail")
-    if decades < 1:
-        reasons.append(f"the tail covers {decades:.2f} decades")
-    if p < 0.1:
-        reasons.append(f"a power law would fit better than this with probability {1 - p:.2f}")
-    if not (against[0].ratio > 0 and against[0].p < 0.1):
-        reasons.append("not better than an exponential")
-    if against[1].ratio < 0 and against[1].p < 0.1:
-        reasons.append("a lognormal is better")
-    return Tail(
-        alpha, low, high, level, chosen, m, decades, distance, p, against, not reasons, "; ".join(reasons)
-    )
-
-
-def _check_level(level: float, where: str) -> None:
+def check_level(level: float, where: str) -> None:
     if not 0 < level < 1:
         raise MeasurementError("no such level", where=where, got=f"{level:g}", expected="between 0 and 1")
 
 
-def _spectrum(values: Tensor, where: str) -> Tensor:
+def spectrum_of(values: Tensor, where: str) -> Tensor:
     """Singular values of a matrix, or the given values; float64, not negative, not all zero."""
-    if values.ndim not in (1, 2) or values.numel() == 0:
-        raise MeasurementError("a spectrum or a matrix", where=where, got=f"shape {list(values.shape)}")
+    if values.ndim not in (1, 2) or values.numel() == 0 or values.is_complex():
+        raise MeasurementError(
+            "a spectrum or a matrix",
+            where=where,
+            got=f"shape {list(values.shape)}, {values.dtype}",
+            expected="real values [k] or [n, d], not empty",
+        )
     if not bool(torch.isfinite(values).all()):
         raise MeasurementError("values are not finite", where=where)
     spectrum = values.detach().double()
@@ -441,65 +324,3 @@ def _spectrum(values: Tensor, where: str) -> Tensor:
             do="give singular values, or eigenvalues of a positive semidefinite matrix, with rounding set to zero",
         )
     return spectrum
-
-
-def _tail(x: Floats, xmin: float | None) -> tuple[float, float, float]:
-    """(alpha, xmin, KS distance) of sorted x; xmin, unless given, with the least distance."""
-    k = len(x)
-    logs = np.log(x)
-    if xmin is not None:
-        first = np.array([np.searchsorted(x, xmin)])
-        start = np.array([math.log(xmin)])
-    else:
-        # A candidate leaves at least 10 values; the first of equal ones, so that ties stay together.
-        first = np.unique(np.searchsorted(x, x[np.linspace(0, k - 10, CANDIDATES).astype(int)]))
-        start = logs[first]
-    sums = np.cumsum(logs[::-1])[::-1]
-    m = k - first
-    mean = sums[first] / m - start
-    usable = mean > 1e-12
-    first, start, m, mean = first[usable], start[usable], m[usable], mean[usable]
-    best = (math.nan, math.nan, math.inf)
-    for f, s, count, average in zip(first.tolist(), start.tolist(), m.tolist(), mean.tolist(), strict=True):
-        fitted = -np.expm1(-(logs[f:] - s) / average)
-        steps = np.arange(count + 1) / count
-        distance = max(float((steps[1:] - fitted).max()), float((fitted - steps[:-1]).max()))
-        if distance < best[2]:
-            best = (1 + 1 / average, math.exp(s), distance)
-    return best[0], float(x[np.searchsorted(x, best[1] * (1 - 1e-12))]) if xmin is None else xmin, best[2]
-
-
-def _vuong(x: Floats, xmin: float, alpha: float, rival: Literal["exponential", "lognormal"]) -> Comparison:
-    """Likelihood ratio of the power law to a rival, both normalised to x >= xmin (Vuong 1989)."""
-    logs = np.log(x / xmin)
-    power = math.log(alpha - 1) - alpha * logs  # densities of x / xmin
-    if rival == "exponential":
-        mean = float((x / xmin - 1).mean())
-        other = -math.log(mean) - (x / xmin - 1) / mean
-    else:
-
-        def density(p: Floats) -> Floats:
-            mu, sigma = p[0], math.exp(p[1])
-            z = (logs - mu) / sigma
-            tail = special.log_ndtr(mu / sigma)  # ln P(ln x > 0)
-            return np.asarray(-logs - z * z / 2 - math.log(sigma * math.sqrt(2 * math.pi)) - tail)
-
-        # A power law is the limit mu -> -infinity, sigma^2 = -mu / (alpha - 1): bounded, or it never ends.
-        starts = [(logs.mean(), math.log(logs.std())), (-10.0, 0.5 * math.log(10 / (alpha - 1)))]
-        found = min(
-            (
-                optimize.minimize(
-                    lambda p: -float(density(p).sum()),
-                    start,
-                    method="L-BFGS-B",
-                    bounds=[(-100.0, 100.0), (-5.0, 5.0)],
-                )
-                for start in starts
-            ),
-            key=lambda result: float(result.fun),
-        )
-        other = density(found.x)
-    difference = power - other
-    ratio, sd = float(difference.sum()), float(difference.std())
-    z = ratio / (math.sqrt(len(x)) * sd) if sd > 0 else 0.0
-    return Comparison(rival, ratio, z, math.erfc(abs(z) / math.sqrt(2)))

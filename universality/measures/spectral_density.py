@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.lanczos import safe_norm
+from universality.measures.lanczos import checked_image, safe_norm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +46,9 @@ class SpectralDensity:
         finer than about (lambda_max - lambda_min) / m are the quadrature's, not the spectrum's.
 
         Raises:
-            MeasurementError: a width that is not positive.
+            MeasurementError: a width that is not positive, a grid that is not finite.
         """
+        _on_grid(grid, "SpectralDensity.density")
         if not (width > 0 and math.isfinite(width)):
             raise MeasurementError(
                 "a kernel needs a positive width", where="SpectralDensity.density", got=str(width)
@@ -61,7 +62,11 @@ class SpectralDensity:
 
         The quadrature is within the mass of one node of the probe's true measure
         (Chebyshev, Markov, Stieltjes).
+
+        Raises:
+            MeasurementError: a grid that is not finite.
         """
+        _on_grid(grid, "SpectralDensity.cumulative")
         below = self.nodes <= grid.to(self.nodes)[:, None, None]
         return _over_probes((below * self.weights).sum(-1))
 
@@ -71,7 +76,8 @@ class SpectralDensity:
         `moment(1)` times `dim` is the trace, `moment(2)` times `dim` the squared Frobenius norm.
 
         Raises:
-            MeasurementError: a power that is negative or no integer.
+            MeasurementError: a power that is negative or no integer, or whose moment leaves the range
+                of float64.
         """
         if not isinstance(power, int) or power < 0:
             raise MeasurementError(
@@ -80,6 +86,13 @@ class SpectralDensity:
                 got=str(power),
             )
         mean, error = _over_probes((self.weights * self.nodes**power).sum(-1)[None])
+        if not bool(torch.isfinite(mean) & torch.isfinite(error)):
+            raise MeasurementError(
+                "a moment that float64 cannot hold",
+                where="SpectralDensity.moment",
+                got=f"power {power} of eigenvalues up to {self.nodes.abs().max().item():.3g}",
+                do="scale the operator",
+            )
         return mean.item(), error.item()
 
 
@@ -106,8 +119,8 @@ def spectral_density(
     Cost: probes * min(order, dim) products, memory of order + 3 vectors.
 
     Raises:
-        MeasurementError: fewer than 2 probes (no standard error), an order below 1, or a product
-            that is not finite.
+        MeasurementError: fewer than 2 probes (no standard error), an order below 1, a product that is
+            not finite or not like its vector, or an operator that is not symmetric.
 
     Source: Ghorbani, Krishnan and Xiao 2019, arXiv:1901.10159; Papyan 2018, arXiv:1811.07062;
     Golub and Welsch 1969.
@@ -151,6 +164,7 @@ def _lanczos(
     off: list[float] = []
     for j in range(steps):
         image = matvec(Q[j].clone())  # it may work in place
+        image = checked_image(image, Q[j], f"spectral_density, step {j + 1}")
         diagonal.append((Q[j] @ image).item())
         size = safe_norm(image).item()
         if not math.isfinite(size):
@@ -159,6 +173,15 @@ def _lanczos(
                 where=f"spectral_density, step {j + 1}",
                 got="NaN or infinity",
                 expected="finite parameters, loss and second derivatives",
+            )
+        # q_{j-1} . A q_j is beta_{j-1} = q_j . A q_{j-1} of a symmetric A, up to rounding.
+        scale = max([size, *map(abs, diagonal), *off])
+        if j and abs((Q[j - 1] @ image).item() - off[-1]) > max(1e-2, 100 * eps) * scale:
+            raise MeasurementError(
+                "an operator that is not symmetric has no such spectrum",
+                where=f"spectral_density, step {j + 1}",
+                got=f"q_i . A q_j = {(Q[j - 1] @ image).item():.4g}, q_j . A q_i = {off[-1]:.4g}",
+                do="check the products with check_hvp",
             )
         if j + 1 == steps:
             break
@@ -171,6 +194,11 @@ def _lanczos(
         off.append(beta)
         Q[j + 1] = image / beta
     return torch.tensor(diagonal, dtype=torch.float64), torch.tensor(off, dtype=torch.float64)
+
+
+def _on_grid(grid: Tensor, where: str) -> None:
+    if not bool(torch.isfinite(grid).all()):
+        raise MeasurementError("a grid that is not finite", where=where, got="NaN or infinity")
 
 
 def _over_probes(values: Float[Tensor, "g p"]) -> tuple[Float[Tensor, " g"], Float[Tensor, " g"]]:

@@ -42,6 +42,8 @@ def stability_threshold(optimizer: Optimizer) -> float:
     Source: Cohen et al. 2021, arXiv:2103.00065 (gradient descent, momentum); Cohen et al. 2022,
     arXiv:2207.14484 (adaptive).
 
+    Cost: none.
+
     >>> weight = torch.nn.Parameter(torch.zeros(1))
     >>> round(stability_threshold(torch.optim.Adam([weight], lr=0.5)), 9)
     76.0
@@ -79,6 +81,13 @@ def l2_decay(optimizer: Optimizer) -> float:
 
     Zero for decoupled decay, which is no part of the loss but moves the threshold.
 
+    Cost: none.
+
+    Raises:
+        MeasurementError: as `stability_threshold`.
+
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101 (the two decays).
+
     >>> weight = torch.nn.Parameter(torch.zeros(1))
     >>> l2_decay(torch.optim.SGD([weight], lr=1.0, weight_decay=0.25))
     0.25
@@ -106,10 +115,12 @@ def preconditioner(
         gradients: of the loss at the present parameters (`HessianOperator.gradients`).
 
     Raises:
-        MeasurementError: as `stability_threshold`, parameters that the optimizer does not train, or
-            gradients that are not finite.
+        MeasurementError: as `stability_threshold`, parameters that the optimizer does not train, gradients
+            of other shapes or that are not finite.
 
     Source: Cohen et al. 2022, arXiv:2207.14484.
+
+    Cost: some passes over d numbers; no gradient.
 
     >>> weight = torch.nn.Parameter(torch.zeros(2))
     >>> adam = torch.optim.Adam([weight], eps=0.5)
@@ -118,12 +129,16 @@ def preconditioner(
     """
     group = _settings(optimizer)
     trained = {id(parameter) for other in optimizer.param_groups for parameter in other["params"]}
-    if len(parameters) != len(gradients) or any(id(parameter) not in trained for parameter in parameters):
+    alike = len(parameters) == len(gradients) and all(
+        parameter.shape == gradient.shape for parameter, gradient in zip(parameters, gradients, strict=True)
+    )
+    if not alike or any(id(parameter) not in trained for parameter in parameters):
         raise MeasurementError(
             "a preconditioner is defined for trained parameters with their gradients",
             where="preconditioner",
             got=f"{len(parameters)} parameters, {len(gradients)} gradients, "
             f"{sum(id(parameter) not in trained for parameter in parameters)} not in the optimizer",
+            expected="a gradient of the same shape for each parameter of the optimizer",
         )
     if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
         raise MeasurementError("gradients are not finite", where="preconditioner", got="NaN or infinity")
@@ -150,7 +165,12 @@ def preconditioned(
     """v -> P^-1/2 (H + decay I) P^-1/2 v, symmetric, with the eigenvalues of P^-1 (H + decay I).
 
     Raises:
-        MeasurementError: an entry of P that is not positive and finite.
+        MeasurementError: an entry of P that is not positive and finite, a decay that is negative or not
+            finite; on a product, a vector of another size.
+
+    Cost: three products of d numbers beside `matvec`.
+
+    Source: Cohen et al. 2022, arXiv:2207.14484.
 
     >>> product = preconditioned(lambda v: 6 * v, torch.tensor([4.0, 1.0]), decay=2.0)
     >>> product(torch.ones(2))
@@ -163,9 +183,20 @@ def preconditioned(
             got=f"minimum {diagonal.min().item():g}, {int((~torch.isfinite(diagonal)).sum())} not finite",
             do="give the optimizer a positive eps, or measure after its first gradient",
         )
+    if not (decay >= 0 and math.isfinite(decay)):
+        raise MeasurementError(
+            "no such decay", where="preconditioned", got=str(decay), expected="finite, at least 0"
+        )
     root = diagonal.rsqrt()
 
     def product(vector: Tensor) -> Tensor:
+        if vector.shape != root.shape:
+            raise MeasurementError(
+                "a vector of another size than the preconditioner",
+                where="preconditioned",
+                got=str(list(vector.shape)),
+                expected=str(list(root.shape)),
+            )
         scaled = root * vector
         image = matvec(scaled)
         return root * (image + decay * scaled if decay else image)

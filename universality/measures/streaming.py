@@ -36,6 +36,12 @@ class StreamingCKA:
     Cost: n (products of widths of the pairs), float64. Memory: as many float64 numbers as the
     products of widths of all pairs, and of each with itself.
 
+    Raises:
+        MeasurementError: from `update`, representations that do not match the batches before or are not
+            finite; from `result`, fewer than 4 rows or features without spread.
+
+    Source: as `debiased_cka`; the shift of the origin is that of Chan, Golub and LeVeque 1983.
+
     >>> X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     >>> stream = StreamingCKA()
     >>> for part in X.split(25):
@@ -147,6 +153,12 @@ class MinibatchCKA:
     the CKA of batches is another thing: .909 for .655 at batch 8 where biased.)
 
     Cost: `cka_matrix` of each batch, float64. Memory: nothing beyond that but one number a pair.
+
+    Raises:
+        MeasurementError: from `update`, as `StreamingCKA`, and fewer than 4 rows in a batch; from `result`,
+            no batches.
+
+    Source: Nguyen et al. 2021, arXiv:2010.15327.
 
     >>> X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     >>> batches = MinibatchCKA()

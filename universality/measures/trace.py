@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.lanczos import checked_image
 
 LEVEL = 0.95
 LEAST = 8
@@ -62,7 +63,7 @@ def hessian_trace(
     Cost: one product a sample, 2 s more for the sketch; memory of s + 4 vectors.
 
     Raises:
-        MeasurementError: impossible sizes, or a product that is not finite.
+        MeasurementError: impossible sizes, or a product that is not finite or not like its vector.
 
     Source: Hutchinson 1990; Meyer, Musco, Musco and Woodruff 2021, arXiv:2010.09649.
 
@@ -87,6 +88,7 @@ def hessian_trace(
         nonlocal matvecs
         matvecs += 1
         image = matvec(vector.clone())  # it may work in place
+        image = checked_image(image, vector, f"hessian_trace, product {matvecs}")
         if not bool(torch.isfinite(image).all()):
             raise MeasurementError(
                 "a product that is not finite",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from universality.measures.grokking_times import gap_area, sustained
+from universality.measures import Thresholds, grokking_times
 from universality.plugin import (
     Cell,
     Check,
@@ -26,6 +26,7 @@ from universality.plugin import (
 RATIO = 5.0
 TRAIN, VALIDATION = 0.99, 0.90
 MEMORISED = 0.5
+THRESHOLDS = Thresholds(train=TRAIN, validation=VALIDATION, ratio=RATIO, memorised=MEMORISED)
 RISEN = 0.1
 REFERENCE_TIME = 800
 """Steps in which the positive control generalises (median 796 of 8 seeds). Only a budget of ten
@@ -135,35 +136,34 @@ def settings(cell: Cell) -> tuple[float, float]:
 
 
 def delay(run: Trajectory) -> Outcome:
-    """The outcome of one run that recorded `accuracy` on a log-spaced grid."""
+    """The outcome of one run that recorded `accuracy` on a log-spaced grid.
+
+    Times, delay and label are `measures.grokking_times`; what its censored runs say is decided here.
+    """
     train, validation = run.series("accuracy.train"), run.series("accuracy.validation")
     budget, chance = run.spec.recipe.steps, 1 / float(run.facts["outputs"])
-    t_mem = sustained(train.steps, train.values, TRAIN)
-    t_gen = sustained(validation.steps, validation.values, VALIDATION)
-    if t_mem is None:
+    found = grokking_times(
+        train.steps, train.values, validation.values, budget=budget, chance=chance, thresholds=THRESHOLDS
+    )
+    if found.t_mem is None or found.v_mem is None:
         peak = float(train.values.max())
         fitted = Check("training set fitted", peak, f"accuracy >= {TRAIN}", False)
-        return Outcome(effect=None, gates=(fitted,), label="not fitted")
-    fitted = Check("training set fitted", float(t_mem), f"accuracy >= {TRAIN}", True)
-    at_mem = (validation.at(t_mem) - chance) / (1 - chance)
+        return Outcome(effect=None, gates=(fitted,), label=found.label)
+    fitted = Check("training set fitted", float(found.t_mem), f"accuracy >= {TRAIN}", True)
     memorised = Check(
-        "validation at memorisation, above chance", at_mem, f"<= {MEMORISED}", at_mem <= MEMORISED
+        "validation at memorisation, above chance",
+        found.v_mem,
+        f"<= {MEMORISED}",
+        found.v_mem <= MEMORISED,
     )
-    details = {
-        "t_mem": float(t_mem),
-        "v_mem": at_mem,
-        "gap_area": gap_area(train.steps, train.values, validation.values),
-    }
-    if t_gen is not None:
-        ratio = max(t_gen, 1) / max(t_mem, 1)
-        groks = ratio >= RATIO and memorised.met
-        label = "grokking" if groks else "slow tail" if ratio >= RATIO else "prompt"
+    details = {"t_mem": float(found.t_mem), "v_mem": found.v_mem, "gap_area": found.gap_area}
+    if found.t_gen is not None:
         return Outcome(
-            effect=ratio,
+            effect=found.t_gen / found.t_mem,
             gates=(fitted,),
             criteria=(memorised,),
-            label=label,
-            details={**details, "t_gen": float(t_gen)},
+            label=found.label,
+            details={**details, "t_gen": float(found.t_gen)},
         )
     best = (float(validation.values.max()) - chance) / (1 - chance)
     long_enough = budget >= 10 * REFERENCE_TIME
@@ -175,7 +175,7 @@ def delay(run: Trajectory) -> Outcome:
     )
     never = Check("generalises within the budget", best, f"validation >= {VALIDATION}", False)
     return Outcome(
-        effect=budget / max(t_mem, 1),
+        effect=budget / found.t_mem,
         censored=True,
         gates=(fitted, waited),
         criteria=(memorised, never),

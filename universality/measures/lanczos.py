@@ -69,7 +69,7 @@ def top_eigenvalues(
     has lost, or that hide in a cluster, show there. The test follows every product. Like any such
     method it can still take a neighbour in a cluster for the top, `converged` and with an estimate
     that does not know of it: of 480 warm starts whose three leading eigenvalues, 1e-4 to 1 apart and each
-    moved by 2 % a step, changed places, 4 did, by 0.07 to 3 %. Audit long warm chains by cold starts.
+    moved by 2 % a step, changed places, 4 did, by 0.06 to 3 %. Audit long warm chains by cold starts.
 
     Args:
         matvec: v [d] -> A v [d], linear and symmetric.

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from universality import columns as c
+from universality.boundary import Boundary
 from universality.claims import Claim, Most, Within
 from universality.errors import MeasurementError, StoreError
 from universality.files import decode_json, encode_json
@@ -125,6 +126,24 @@ def test_universality_table_has_a_column_per_verdict() -> None:
     assert row[c.PREVALENCE] == pytest.approx(2 / 3)
     assert (row[c.DECIDED], row[c.APPLICABLE], row[c.COVERAGE]) == (3, 4, 0.75)
     assert (row[c.SENSE], row[c.CONTROLS]) == ("number", "validated")
+
+
+def test_markdown_says_where_claims_end() -> None:
+    end = Boundary(
+        phenomenon="grokking",
+        claim_name="delay",
+        of="grokking",
+        parameter="decay",
+        example="grokking[decay=0.0]",
+        beside="mlp, modular|<b>",
+        decided=((0.0, "absent"), (1.0, "present")),
+        undecided=(0.1,),
+    )
+    rows = universality(judge(RECORDS), FACTS)
+    text = tables.markdown(rows, FACTS, [end])
+    assert "- grokking.delay, decay (mlp, modular\\|\\<b>): changes between 0 and 1: absent at 0" in text
+    assert "not decided at 0.1" in text
+    assert "claims end" not in tables.markdown(rows, FACTS)
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:

@@ -222,6 +222,7 @@ class AskedPlan:
         runs: per run, the steps at which each probe records.
         tiers: per task, what evidence from it is worth; tasks that do not say are left out.
         specs: per run, its settings as `RunSpec.record`; empty where the plan does not say.
+        variants: by address, the name and all parameters of each setting of a phenomenon; likewise.
     """
 
     suite: str
@@ -230,6 +231,7 @@ class AskedPlan:
     phenomena: Mapping[str, Mapping[str, str]]
     tiers: Mapping[str, str]
     specs: Mapping[str, Any]
+    variants: Mapping[str, Any]
     environment: Mapping[str, Any]
     run_seconds: float
 
@@ -250,6 +252,7 @@ def parse_plan(raw: Any) -> AskedPlan:
             },
             tiers=tiers_of(raw),
             specs=dict(raw.get("specs", {})),
+            variants=dict(raw.get("variants", {})),
             environment=dict(raw["environment"]),
             run_seconds=float(raw.get("run_seconds", 0.0)),
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from universality.audit.findings import Audit
+from universality.boundary import swept
 from universality.errors import UniversalityError
 from universality.layout import Layout
 from universality.records import CellRecord
@@ -48,7 +49,8 @@ def check_derived(found: Audit, layout: Layout, plan: AskedPlan, records: Sequen
     path = layout.report / "universality.md"
     name = path.relative_to(layout.root).as_posix()
     try:
-        if read_bytes(path).decode() != tables.markdown(rows, facts):
+        ends = swept(verdicts, {"variants": plan.variants, "specs": plan.specs})
+        if read_bytes(path).decode() != tables.markdown(rows, facts, ends):
             found.say(name, "is not what `universality report` makes of the measurements")
     except Unreadable as problem:
         found.say(name, problem)

@@ -66,16 +66,17 @@ def rebuild(store: Store) -> Summary:
     verdicts = judge_all(records)
     facts = plan["phenomena"]
     layout = store.layout
+    boundaries = swept(verdicts, plan)
     html = _page(store, verdicts, plan)  # before anything is written: it refuses names that climb out
     with storing(layout.report):
-        write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan))
+        write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan), boundaries)
         if store.run_ids():
             frame = trajectories(store, records)
             write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
         store.write(layout.report / "index.html", html)
     seconds, probes = store.seconds(plan["runs"]), store.probe_seconds(plan["runs"])
     share = probes / seconds if seconds > 0 else None
-    return Summary(store, verdicts, facts, swept(verdicts, plan), share)
+    return Summary(store, verdicts, facts, boundaries, share)
 
 
 def _measured(layout: Layout, cells: Sequence[str]) -> list[CellRecord]:

@@ -12,6 +12,7 @@ from typing import TextIO
 import pandas as pd
 
 from universality import columns as c
+from universality.boundary import Boundary
 from universality.report import text
 from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality
 
@@ -144,8 +145,8 @@ def _readable(row: Universality, facts: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def markdown(rows: Sequence[Universality], facts: Facts) -> str:
-    """The universality table in GitHub's Markdown, with the source of each phenomenon below."""
+def markdown(rows: Sequence[Universality], facts: Facts, boundaries: Sequence[Boundary] = ()) -> str:
+    """The universality table in GitHub's Markdown; where claims end, and the source of each phenomenon, below."""
     table = text.markdown_table(HEADERS, readable_rows(rows, facts))
     names = dict.fromkeys(row.phenomenon for row in rows)
     sources = [
@@ -153,7 +154,18 @@ def markdown(rows: Sequence[Universality], facts: Facts) -> str:
         for name in names
         if facts.get(name, {}).get(c.SOURCE)
     ]
-    return f"{table}\n{NOTE}\n" + ("\n" + "\n".join(sources) + "\n" if sources else "")
+    ends = [
+        f"- {text.escaped(f'{b.phenomenon}.{b.claim_name}, {b.parameter} ({b.beside}): {b}', 1000)}"
+        for b in boundaries
+    ]
+    blocks = [table, f"{NOTE}\n"]
+    blocks += (
+        ["Where claims end, along one parameter with everything else fixed:\n", "\n".join(ends) + "\n"]
+        if ends
+        else []
+    )
+    blocks += ["\n".join(sources) + "\n"] if sources else []
+    return "\n".join(blocks)
 
 
 def print_table(rows: Sequence[Universality], facts: Facts, stream: TextIO | None = None) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from universality import columns as c
+from universality.boundary import Boundary
 from universality.claims import Within
 from universality.files import replace_file
 from universality.records import CellRecord
@@ -27,6 +28,7 @@ def write_tables(
     verdicts: Sequence[CellVerdict],
     facts: Facts,
     tiers: Mapping[str, str],
+    boundaries: Sequence[Boundary] = (),
 ) -> None:
     """evidence.csv (a row per cell and claim) and universality.csv in `root`; universality.md and .tex in
     `folder`."""
@@ -35,7 +37,7 @@ def write_tables(
     texts = {
         root / "evidence.csv": tables.evidence_table(verdicts, tiers).to_csv(index=False),
         root / "universality.csv": tables.universality_table(rows, facts).to_csv(index=False),
-        folder / "universality.md": tables.markdown(rows, facts),
+        folder / "universality.md": tables.markdown(rows, facts, boundaries),
         folder / "universality.tex": latex(rows, facts),
     }
     for path, text in texts.items():

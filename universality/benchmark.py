@@ -28,6 +28,9 @@ from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite, check_name
 from universality.training.ensemble import most_members
 from universality.worker import configure, find_device, gpus
 
+SILENCE = 10.0
+"""Seconds of measuring after which it is said how far that is."""
+
 
 def run(options: argparse.Namespace) -> int:
     """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
@@ -141,8 +144,16 @@ def train(
 
 def measure(store: Store, plan: Plan) -> list[CellRecord]:
     """Measure every cell and control from what is stored; the folder then holds these and no others."""
-    records = [record for cell in plan.cells for record in measure_cell(cell, store)]
-    wanted = {store.save_measurement(record) for record in records}
+    records: list[CellRecord] = []
+    wanted: set[Path] = set()
+    said = time.monotonic()
+    for done, cell in enumerate(plan.cells):
+        if time.monotonic() - said > SILENCE:
+            said = time.monotonic()
+            print(f"measured {done} of {len(plan.cells)} cells and controls", file=sys.stderr, flush=True)
+        for record in measure_cell(cell, store):
+            records.append(record)
+            wanted.add(store.save_measurement(record))
     for path in store.layout.measurements.glob("*.json"):
         if path not in wanted:
             path.unlink()

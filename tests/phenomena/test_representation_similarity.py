@@ -47,7 +47,9 @@ class FakeRun:
 
     def __post_init__(self) -> None:
         self.facts: dict[str, Any] = {"taps": ["layer1"]}
-        self.spec: Any = SimpleNamespace(recipe=SimpleNamespace(steps=END), architecture=self.architecture)
+        self.spec: Any = SimpleNamespace(
+            recipe=SimpleNamespace(steps=END), architecture=self.architecture, seed=0
+        )
 
     def series(self, name: str) -> Series:
         value = self.train if name == "accuracy.train" else self.validation
@@ -142,6 +144,19 @@ def test_the_layers_of_both_networks_are_compared_before_and_after() -> None:
     assert matrices["trained"].rows == matrices["trained"].columns == ("layer1",)
     assert matrices["trained"].values[0][0] == pytest.approx(1 / 1.25**2, abs=0.04)
     assert matrices["untrained"].values[0][0] == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "kept"), [((0, 1), True), ((0, 2), False), ((1, 2), False), ((1, 1), False)]
+)
+def test_layers_are_compared_for_one_pair_of_seeds_and_the_effect_for_all(
+    seeds: tuple[int, int], kept: bool
+) -> None:
+    runs = group(noisy(0.5))
+    runs["a"].spec.seed, runs["b"].spec.seed = seeds
+    outcome = measured(runs)["cka_seeds"]
+    assert bool(outcome.matrices) is kept
+    assert outcome.effect is not None
 
 
 def test_networks_of_two_architectures_speak_to_the_other_claims() -> None:

@@ -48,6 +48,7 @@ def run(
     last: dict[str, float] | None = None,
     *,
     initial_nc1: float = 5.0,
+    initial: dict[str, float] | None = None,
     accuracy: float = 1.0,
     dimension: float = 16.0,
     imbalance: float = 1.0,
@@ -55,7 +56,8 @@ def run(
 ) -> FakeRun:
     final = GOOD | (last or {})
     values = {f"collapse.{name}": (9.0, value) for name, value in final.items()}
-    values["collapse.nc1"] = (initial_nc1, final["nc1"])
+    for name, value in ({"nc1": initial_nc1} | (initial or {})).items():
+        values[f"collapse.{name}"] = (value, final[name])
     values["collapse.dimension"] = (dimension, dimension)
     values["collapse.imbalance"] = (imbalance, imbalance)
     values["accuracy.train"] = (0.25, accuracy)
@@ -101,6 +103,12 @@ def test_each_criterion_can_be_missed_alone(name: str, value: float) -> None:
 @pytest.mark.parametrize(("initial", "expected"), [(0.1001, EVERY), (0.0999, EVERY - {"nc1"})])
 def test_nc1_must_shrink_to_a_tenth_of_its_initial_value(initial: float, expected: set[str]) -> None:
     assert holding(measured(run(initial_nc1=initial))) == expected
+
+
+@pytest.mark.parametrize("name", ["nc2_norms", "nc2_angles"])
+@pytest.mark.parametrize(("initial", "holds"), [(0.1001, True), (0.0999, False)])
+def test_nc2_must_shrink_to_half_of_its_initial_value(name: str, initial: float, holds: bool) -> None:
+    assert holding(measured(run(initial={name: initial}))) == (EVERY if holds else EVERY - {name})
 
 
 def test_nc4_decides_nothing() -> None:

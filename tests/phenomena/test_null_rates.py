@@ -166,12 +166,17 @@ def clusters(width: int, spread: float, seed: int, *, classes: int = collapse.CL
 
 
 def collapse_rates(width: int, spread: float, cells: int = 60, seeds: int = 5) -> Mapping[str, float]:
-    """Of every claim, over cells whose gates and further criteria are all met."""
+    """Of every claim, over cells whose gates are all met and whose networks start as they end."""
     claims, units = phenomenon("neural_collapse").claims, planned("neural_collapse", "nc1", seeds)
     present = dict.fromkeys(claims, 0)
     for cell in range(cells):
         runs = [
-            collapse.measured(collapse.run(clusters(width, spread, seeds * cell + i), initial_nc1=99.0))
+            collapse.measured(
+                collapse.run(
+                    clusters(width, spread, 2 * (seeds * cell + i)),
+                    initial={**clusters(width, spread, 2 * (seeds * cell + i) + 1), "nc1": 99.0},
+                )
+            )
             for i in range(seeds)
         ]
         for name, claim in claims.items():
@@ -183,13 +188,14 @@ def test_class_means_at_random_in_few_dimensions_are_rarely_a_simplex() -> None:
     assert all(share <= 0.05 for share in collapse_rates(width=16, spread=1.0).values())
 
 
-def test_class_means_at_random_in_many_dimensions_are_nearly_a_simplex() -> None:
-    """The limit of NC2, stated in docs/phenomena.md: independent directions in d dimensions are orthogonal
-    up to 1/sqrt(d), and of equal norm, so that beyond a hundred dimensions NC2 alone proves nothing.
-    NC3 does not share it."""
-    rates = collapse_rates(width=512, spread=5.0, cells=20)
-    assert min(rates["nc2_norms"], rates["nc2_angles"]) >= 0.9
-    assert rates["nc3"] == 0
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_class_means_at_random_in_many_dimensions_are_rarely_a_simplex_by_training(seeds: int) -> None:
+    """Independent directions in d dimensions are orthogonal up to 1/sqrt(d), and of equal norm: beyond a
+    hundred dimensions they meet the bounds of NC2, at initialisation as well as at the end."""
+    found = clusters(512, 5.0, seed=0)
+    assert found["nc2_norms"] < 0.10
+    assert found["nc2_angles"] < 0.08
+    assert all(share <= 0.05 for share in collapse_rates(width=512, spread=5.0, seeds=seeds).values())
 
 
 def test_networks_that_share_no_more_than_their_inputs_are_never_similar() -> None:

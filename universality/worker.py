@@ -63,8 +63,9 @@ def configure(threads: int) -> None:
     Denormal numbers are flushed: a run without weight decay drives gradients there, 2.6 times
     slower and worse with time. On a GPU, tf32 would keep 10 bits of every factor: off, and nothing
     turns it on, since a run's id does not know of it. Deterministic algorithms come without their
-    filling of new memory, an operation more for every third one. Freed memory is kept: glibc gives large blocks back to the kernel at every step and takes page faults to get
-    them again, a fifth of the time of a small convolutional network.
+    filling of new memory, an operation more for every third one. Freed memory is kept: glibc gives
+    large blocks back to the kernel at every step and takes page faults to get them again, a fifth of
+    the time of a small convolutional network.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         libc = ctypes.CDLL(None)

@@ -7,7 +7,14 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from universality.nn import ImageAdapter, activation, image_adapter, require_at_least, scaled_width
+from universality.nn import (
+    ImageAdapter,
+    activation,
+    global_average,
+    image_adapter,
+    require_at_least,
+    scaled_width,
+)
 from universality.plugin import Architecture, InputSpec, register
 
 
@@ -31,7 +38,7 @@ class ConvolutionalNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.convolutions(self.adapter(x))
-        logits: Tensor = self.readout(features.mean((2, 3)))
+        logits: Tensor = self.readout(global_average(features))
         return logits
 
 

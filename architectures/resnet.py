@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from universality.nn import ImageAdapter, image_adapter, require_at_least, scaled_width
+from universality.nn import ImageAdapter, global_average, image_adapter, require_at_least, scaled_width
 from universality.plugin import Architecture, InputSpec, register
 from universality.vision import import_torchvision
 
@@ -76,7 +76,7 @@ class ResidualNetwork(nn.Module):
         x = self.relu(self.bn1(self.conv1(self.adapter(x))))
         for layer in self.layers():
             x = layer(x)
-        logits: Tensor = self.fc(x.mean((2, 3)))
+        logits: Tensor = self.fc(global_average(x))
         return logits
 
 

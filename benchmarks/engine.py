@@ -6,9 +6,9 @@
 
 Compared in one run, rounds interleaved, medians of at least five (three with --quick):
 
-    plain   a DataLoader over a TensorDataset, one of torch's optimizers per network and
-            `loss.item()` at every step, network after network; with torch's default threads
-            and with one thread
+    plain   a DataLoader over a TensorDataset, one of torch's optimizers per network, torch's
+            losses, images in torch's default format and `loss.item()` at every step, network
+            after network; with torch's default threads and with one thread
     bare    the same updates on tensors, without a loader and without looking at the loss; one thread
     ours    `train_group` in as many processes as there are cores, one thread each
 
@@ -49,6 +49,7 @@ from universality.architecture import InputSpec
 from universality.data import data_root
 from universality.environment import cores, cpu_model
 from universality.errors import DataUnavailable
+from universality.nn import ImageAdapter
 from universality.probe import Probe
 from universality.registry import component
 from universality.schedules import LogSpaced
@@ -147,7 +148,9 @@ def plain(member: Member, *, evaluate: bool = False) -> nn.Module:
     """What a user would write. `evaluate`: the validation loss at every step too."""
     recipe, data = member.spec.recipe, member.splits.train
     net = build_network(member.spec, member.architecture, member.splits)
-    optimizer, loss_of = build_optimizer(recipe, net.parameters(), recipe.lr), objective(recipe)
+    if member.splits.inputs.kind == "image" and isinstance(net.adapter, ImageAdapter):
+        net.adapter = nn.Identity()
+    optimizer, loss_of = build_optimizer(recipe, net.parameters(), recipe.lr), nn.CrossEntropyLoss()
     full = not 0 < recipe.batch_size < len(data)
     loader = (
         DataLoader(

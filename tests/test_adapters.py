@@ -87,9 +87,15 @@ def test_the_image_adapter_writes_tokens_as_an_image_of_height_one() -> None:
     assert image.sum() == 4
 
 
-def test_the_image_adapter_leaves_images_alone() -> None:
-    x = torch.randn(2, 3, 8, 12)
-    assert image_adapter(IMAGE)(x) is x
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_image_adapter_lays_channels_side_by_side_and_changes_nothing_else(channels: int) -> None:
+    adapter, x = image_adapter(InputSpec("image", (channels, 8, 12))), torch.randn(2, channels, 8, 12)
+    image = adapter(x)
+    assert torch.equal(image, x)
+    assert image.stride() == x.to(memory_format=torch.channels_last).stride()
+    features = torch.nn.functional.conv2d(image, torch.randn(4, channels, 3, 3))
+    assert features.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(torch.func.vmap(adapter)(x.unsqueeze(1)), x.unsqueeze(1))
 
 
 def test_the_image_adapter_refuses_vectors() -> None:

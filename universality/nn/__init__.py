@@ -9,6 +9,7 @@ from universality.nn.adapters import (
     image_adapter,
     sequence_adapter,
 )
+from universality.nn.memory_format import channels_last, global_average
 from universality.nn.patches import Chunks, Patches, Rows, patch_side
 from universality.nn.scaling import ScaledOutput, scale_parameters, unscaled
 from universality.nn.widths import require_at_least, scaled_width
@@ -24,7 +25,9 @@ __all__ = [
     "ScaledOutput",
     "SequenceAdapter",
     "activation",
+    "channels_last",
     "flat_adapter",
+    "global_average",
     "image_adapter",
     "patch_side",
     "require_at_least",

@@ -10,9 +10,17 @@ from torch.nn import functional as F
 
 from universality.spec import Recipe
 
+_LANES, _MANY = 16, 256
+"""Floats of a vector register, and rows from which filling it pays for the detour."""
+
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over rows of -log softmax(logits)[target], in nats."""
+    rows, classes = logits.shape
+    if classes < _LANES and rows >= _MANY and logits.device.type == "cpu":
+        # Along a last axis shorter than a register torch's kernel takes numbers one at a time; with
+        # the rows last it takes 16 rows at once: a third of the time at 1,000 rows of 10 classes.
+        return F.cross_entropy(logits.t().unsqueeze(0), targets.unsqueeze(0))
     return F.cross_entropy(logits, targets)
 
 

@@ -562,6 +562,10 @@ def test_representations_of_a_sequence_do_not_depend_on_later_tokens(address: st
         with captured(resolve(address).taps(net)) as record:
             net(tokens)
         outputs.append([output for _, output in record])
+    if address.startswith("transformer"):
+        assert [before.shape for before in outputs[0]] == [(4, 32, 64), (4, 1, 64)]
+        for each in outputs:
+            each.pop()
     for before, after in zip(*outputs, strict=True):
         assert before.shape == (4, 32, 64)
         torch.testing.assert_close(before[:, :cut], after[:, :cut], rtol=0, atol=1e-12)
@@ -569,8 +573,9 @@ def test_representations_of_a_sequence_do_not_depend_on_later_tokens(address: st
 
 
 def test_causal_attention_equals_sums_over_earlier_positions() -> None:
-    net = build("transformer[dim=8,heads=2]", "32 tokens of 65").double()
-    attention = net.get_submodule("blocks.0.attention")
+    net = build("transformer[dim=8,heads=2,depth=2]", "32 tokens of 65").double()
+    attention, last = (net.get_submodule(f"blocks.{number}.attention") for number in (0, 1))
+    last.load_state_dict(attention.state_dict())
     x = torch.randn(3, 6, 8, dtype=torch.float64)
     q, k, v = attention.qkv(x).chunk(3, dim=2)
     mixed = torch.zeros_like(x)
@@ -581,13 +586,35 @@ def test_causal_attention_equals_sums_over_earlier_positions() -> None:
                 weights = scores.exp() / scores.exp().sum()
                 mixed[n, i, head] = sum(w * v[n, j, head] for j, w in enumerate(weights))
     torch.testing.assert_close(attention(x), attention.out(mixed), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(last(x), attention.out(mixed)[:, -1:], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["true", "false"])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_what_a_transformer_leaves_out_changes_neither_its_function_nor_a_gradient(
+    norm: str, depth: int
+) -> None:
+    name = "32 tokens of 65"
+    net = build(f"transformer[dim=8,heads=2,depth={depth},norm={norm}]", name).double()
+    x = examples(name, 4)
+
+    def everything() -> tuple[Tensor, tuple[Tensor, ...]]:
+        logits = net(x)
+        return logits, torch.autograd.grad(logits.square().sum(), list(net.parameters()))
+
+    logits, gradients = everything()
+    last = net.get_submodule(f"blocks.{depth - 1}")
+    last.last = last.attention.last = False
+    whole, expected = everything()
+    torch.testing.assert_close(logits, whole, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-13)
 
 
 def test_a_transformer_reads_out_the_last_position() -> None:
     net = build("transformer[norm=false]", "image 1x8x8")
     with captured(resolve("transformer").taps(net)) as record:
         logits = net(examples("image 1x8x8", 3))
-    torch.testing.assert_close(logits, net.readout(record[-1][1][:, 15]))
+    torch.testing.assert_close(logits, net.readout(record[-1][1][:, 0]))
 
 
 def test_a_transformer_without_normalisation_holds_no_layer_norm() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
-from universality.measures.log_slope import log_slope
+from universality.measures.slopes import log_slope
 from universality.measures.scaling import compare_scaling, fit_scaling
 from universality.measures.scaling_forms import cost_of, fit_form, log_shape
 

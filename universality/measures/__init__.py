@@ -78,8 +78,8 @@ from universality.measures.streaming import MinibatchCKA, StreamingCKA
 from universality.measures.trace import TraceEstimate, hessian_trace
 
 if TYPE_CHECKING:
-    from universality.measures.slopes import LogSlope, log_slope
     from universality.measures.scaling import ScalingComparison, ScalingFit, compare_scaling, fit_scaling
+    from universality.measures.slopes import LogSlope, log_slope
     from universality.measures.spectra import (
         Decay,
         SampledSpectrum,

@@ -95,7 +95,7 @@ class Fragility:
 def sustained(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], level: float) -> int | None:
     """First recorded step t >= 1 with value >= level on at least 80 % of the records in [t, 1.1 t].
 
-    Cost: O(n), and n^2 at worst where many records pass the level without holding it.
+    Cost: O(n), and n^2 at worst where many records reach it without holding it.
 
     Raises:
         MeasurementError: a level outside (0, 1], steps that are not whole or do not rise, values that do
@@ -159,7 +159,7 @@ def grokking_times(
 
     Source: Power et al. 2022, arXiv:2201.02177 (the delay); Liu et al. 2022, arXiv:2210.01117.
 
-    Cost: O(n), and n^2 at worst where many records pass a threshold without holding it.
+    Cost: O(n), and n^2 at worst where many records reach an accuracy without holding it.
 
     >>> steps = np.array([1, 10, 100, 1000, 2000])
     >>> run = grokking_times(steps, np.array([0.2, 1, 1, 1, 1]), np.array([0, 0.1, 0.1, 1, 1]), budget=2000, chance=0.1)
@@ -225,7 +225,7 @@ def fragility(
 ) -> Fragility:
     """The label under training thresholds {.95, .99, .999}, validation {.8, .9} and ratios {3, 5, 10}.
 
-    Cost: 18 times `grokking_times`.
+    Cost: 18 times `grokking_times`, so O(n) to n^2.
 
     Raises:
         MeasurementError: as `grokking_times`.

@@ -49,7 +49,7 @@ def empirical_ntk(
         batch: rows whose Jacobian is held at a time.
 
     Cost: n C backward passes of one row if n <= batch, (n / batch + 1) / 2 times as many beyond;
-    n^2 C^2 p operations. Memory: two Jacobians of `batch` rows, 2 batch C p numbers, and n^2 C^2 float64.
+    n^2 C^2 p operations, and some p for each pass. Memory: two Jacobians of `batch` rows, 2 batch C p numbers, and n^2 C^2 float64.
 
     Raises:
         MeasurementError: a network with a module in training mode, without trainable parameters or with outputs
@@ -85,7 +85,7 @@ def pseudo_ntk(network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int =
     One backward pass a row. At infinite width and a random last layer `empirical_ntk` tends to it
     times the identity over outputs; at finite width it also has the products of different outputs.
 
-    Cost, memory and errors: as `empirical_ntk` with C = 1.
+    Cost: n backward passes of one row and n^2 p operations. Memory and errors: as `empirical_ntk` of one output.
 
     Source: Mohamadi, Bae and Sutherland 2023, arXiv:2206.12543.
 

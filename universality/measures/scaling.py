@@ -117,7 +117,7 @@ def fit_scaling(
     interval is unbounded, reaches zero or (with E) leaves [.01, 8]; two columns that are equal, which
     are one replicate and leave no interval.
 
-    Cost: 1 + seeds fits of about 20 evaluations; O(sizes) each.
+    Cost: 1 + seeds fits (1 with fewer than 3), each of about 20 evaluations and O(sizes).
 
     Raises:
         MeasurementError: fewer than 5 sizes, sizes that repeat, losses that are not finite and
@@ -241,7 +241,7 @@ def compare_scaling(
     exponential or logarithmic truths; 39 or 40 of 40 power laws of exponent .7, and a quarter of those of
     exponent .15 at noise .05, where the logarithm is as good. What is refused is undecided, not shown to be no power law.
 
-    Cost: 6 (seeds + 1) fits.
+    Cost: 7 (seeds + 1) fits (7 with fewer than 3), each O(sizes).
 
     Raises:
         MeasurementError: as `fit_scaling`, or fewer than 5 sizes left to fit.

@@ -59,7 +59,7 @@ def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     A matrix stands for its singular values, as it is: centre it first for a covariance. For the entropy of a
     covariance's variances give its eigenvalues instead: that is another, smaller number. In [1, k].
 
-    Cost: of a matrix, min(n, d)^2 max(n, d), float64; of values, O(k).
+    Cost: of [n, d], min(n, d)^2 max(n, d), float64; of [k], O(k).
 
     Raises:
         MeasurementError: values that are negative, not finite, not real or all zero, no or more than two axes.
@@ -131,7 +131,7 @@ def sampled_spectrum(
     `stable_rank` when the two largest eigenvalues are close is not one. Rows must be
     independent: shuffle nothing, but give one row for each independent unit.
 
-    Cost: n d^2 + (blocks + 1) d^3, float64, on the device of X.
+    Cost: 2 n d^2 + (blocks + 1) d^3, float64, on the device of X.
 
     Raises:
         MeasurementError: no matrix, fewer than 2 rows a block or 5 blocks, values that are not finite or

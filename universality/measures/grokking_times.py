@@ -118,7 +118,8 @@ def gap_area(
 ) -> float:
     """Integral of max(0, train - validation) over log10 t, t >= 1: a delay without a threshold, in decades.
 
-    By trapezoids between the records, so exact for gaps that are linear in log10 t.
+    By trapezoids between the records, so exact for gaps that are linear in log10 t. A number of one run,
+    without error but that of its accuracies: the spread is that over seeds.
 
     Cost: O(n).
 

@@ -127,8 +127,8 @@ def mutual_knn_matrix(
 ) -> Float[Tensor, "a b"]:
     """`mutual_knn` of every X with every Y (of every two of the Xs without Ys), float64 on the CPU.
 
-    Cost: n^2 (sum of widths), since neighbours are found once for each representation; for the pairs, n k a b
-    look-ups in tables of which a n^2 bytes are filled.
+    Cost: n^2 (sum of the widths of a + b representations, whose neighbours are found once); for the pairs, the
+    look-ups of `neighbour_overlap`.
 
     Raises:
         MeasurementError: as `mutual_knn`, no representations, a tensor in place of a sequence.

@@ -227,7 +227,8 @@ def max_cka_null(
     deviation (`cka_null`), so the largest score is the most significant one too.
 
     Cost: permutations times n^2 b / 2 numbers gathered (each as dear as 20 multiplications) and n^2 a b / 2
-    multiplications, or n (sum of d1) (sum of d2) where that is less. Memory: 4 n^2 (a/2 + b) bytes; or 8 n (sum of widths). Errors of the
+    multiplications; or, where that is less, n (sum of d1) (sum of d2) multiplications and n (sum of d2) numbers
+    copied, each as dear as about 100. Memory: 4 n^2 (a/2 + b) bytes; or 8 n (sum of widths). Errors of the
     maxima below 1e-6.
 
     Raises:

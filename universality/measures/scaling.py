@@ -45,7 +45,11 @@ MARGIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ScalingFit:
-    """offset + amplitude N^-exponent; bounds are None where the data give none."""
+    """offset + amplitude N^-exponent; bounds are None where the data give none.
+
+    The amplitude has none: it is the loss above the offset carried on to N = 1, decades outside the
+    sizes, where its error is that of the exponent.
+    """
 
     form: Law
     exponent: float

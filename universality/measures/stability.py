@@ -168,7 +168,7 @@ def preconditioned(
         MeasurementError: an entry of P that is not positive and finite, a decay that is negative or not
             finite; on a product, a vector of another size.
 
-    Cost: two products of d numbers beside that of the operator, four operations with the decay term.
+    Cost: two products of d numbers beside that of the operator.
 
     Source: Cohen et al. 2022, arXiv:2207.14484.
 

@@ -30,7 +30,7 @@ from .harness import Row, Table
 
 SLACK = 0.25
 """By how much the exponents may differ."""
-SECONDS = 0.3
+SECONDS = 0.4
 """CPU time for the rounds of a case, of which there are 2 to 15."""
 
 
@@ -84,18 +84,19 @@ def timed(case: Growth, quick: bool = False, rounds: int | None = None) -> tuple
 
 
 def least_seconds(runs: Sequence[Callable[[], Any]], budget: float, rounds: int | None = None) -> list[float]:
-    """Least CPU seconds of each over interleaved rounds, the first of which only warms up."""
+    """Least CPU seconds of each over interleaved rounds, after one run of the first that is not counted."""
+    runs[0]()
     least = [float("inf")] * len(runs)
-    spent, turn = 0.0, 0
-    while turn == 0 or (turn <= 15 and turn <= (rounds or 15) and (turn <= 2 or spent < budget)):
+    spent = 0.0
+    for turn in range(min(15, rounds or 15)):
+        if turn >= 2 and spent > budget:
+            break
         for i, run in enumerate(runs):
             started = time.process_time()
             run()
             took = time.process_time() - started
-            if turn:
-                least[i] = min(least[i], took)
-                spent += took
-        turn += 1
+            least[i] = min(least[i], took)
+            spent += took
     return least
 
 

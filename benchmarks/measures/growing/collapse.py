@@ -76,6 +76,6 @@ CASES: Sequence[Growth] = (
     Growth("class_means", "n", doubled(50_000), lambda n: n, lambda n: means(n, 256), "beyond L3"),
     Growth("class_means", "d", doubled(512), lambda d: d, lambda d: means(20_000, d), "beyond L3"),
     Growth("nearest_mean_mismatch", "m", doubled(8000), lambda m: m, lambda m: mismatches(m, 256, 100)),
-    Growth("nearest_mean_mismatch", "d", doubled(256), lambda d: d, lambda d: mismatches(8000, d, 100)),
+    Growth("nearest_mean_mismatch", "d", doubled(512), lambda d: d, lambda d: mismatches(8000, d, 100)),
     Growth("nearest_mean_mismatch", "C", doubled(200), lambda C: C, lambda C: mismatches(4000, 512, C)),
 )

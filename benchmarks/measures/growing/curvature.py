@@ -127,7 +127,7 @@ CASES: Sequence[Growth] = (
     Growth(
         "hessian_trace",
         "s, sketch",
-        doubled(700),
+        (1200, 1700, 2400),
         lambda s: s**2 * (4000 - s / 3),
         lambda s: trace(4000, 8, s),
         "basis of the sketch",

@@ -84,16 +84,24 @@ CASES: Sequence[Growth] = (
     Growth("permutation_logrank", "a, b", doubled(2000), lambda r: r, lambda r: logrank(r, 500)),
     Growth("permutation_logrank", "permutations", doubled(500), lambda p: p, lambda p: logrank(500, p)),
     Growth("gap_area", "n", doubled(50_000), lambda n: n, area),
-    Growth("sustained", "n", doubled(50_000), lambda n: n, lambda n: passage(n, False)),
-    Growth("sustained", "n", doubled(6000), lambda n: n**2, lambda n: passage(n, True), WORST),
-    Growth("grokking_times", "n", doubled(50_000), lambda n: n, lambda n: run_of(measures.grokking_times, n)),
+    Growth("sustained", "n", doubled(50_000), lambda n: n * math.log(n), lambda n: passage(n, False)),
+    Growth("sustained", "n", doubled(50_000), lambda n: n * math.log(n), lambda n: passage(n, True), WORST),
     Growth(
         "grokking_times",
         "n",
-        doubled(5000),
-        lambda n: n**2,
+        doubled(50_000),
+        lambda n: n * math.log(n),
+        lambda n: run_of(measures.grokking_times, n),
+    ),
+    Growth(
+        "grokking_times",
+        "n",
+        doubled(50_000),
+        lambda n: n * math.log(n),
         lambda n: run_of(measures.grokking_times, n, True),
         WORST,
     ),
-    Growth("fragility", "n", doubled(5000), lambda n: n, lambda n: run_of(measures.fragility, n)),
+    Growth(
+        "fragility", "n", doubled(5000), lambda n: n * math.log(n), lambda n: run_of(measures.fragility, n)
+    ),
 )

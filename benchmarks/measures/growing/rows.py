@@ -69,7 +69,7 @@ CASES: Sequence[Growth] = (
     Growth("mutual_knn", "n", doubled(1000), lambda n: n**2, lambda n: pair(measures.mutual_knn, n, 128)),
     Growth("mutual_knn", "d1, d2", doubled(512), lambda d: d, lambda d: pair(measures.mutual_knn, 800, d)),
     Growth("mutual_knn_matrix", "n", doubled(1000), lambda n: n**2, lambda n: matrix(1, n, 128)),
-    Growth("mutual_knn_matrix", "widths", doubled(512), lambda d: d, lambda d: matrix(2, 700, d)),
+    Growth("mutual_knn_matrix", "widths", doubled(1024), lambda d: d, lambda d: matrix(2, 700, d)),
     Growth(
         "mutual_knn_matrix",
         "a, b",
@@ -88,7 +88,7 @@ CASES: Sequence[Growth] = (
     ),
     Growth("max_knn_null", "permutations", doubled(100), lambda p: p, lambda p: maxima(p, 200, 2, 16, 10)),
     Growth("max_knn_null", "n", doubled(100), lambda n: n, lambda n: maxima(200, n, 1, 32, 10)),
-    Growth("max_knn_null", "k", doubled(10), lambda k: k, lambda k: maxima(200, 200, 1, 32, k)),
+    Growth("max_knn_null", "k", doubled(20), lambda k: k, lambda k: maxima(200, 200, 1, 32, k)),
     Growth("max_knn_null", "a", doubled(1), lambda a: a, lambda a: maxima(200, 200, a, 16, 20)),
     Growth("max_knn_null", "b", doubled(16), lambda b: b, lambda b: maxima(200, 200, 1, b, 20)),
     Growth(
@@ -127,7 +127,7 @@ CASES: Sequence[Growth] = (
         "isometric_compress",
         "n",
         doubled(256),
-        lambda n: n**2,
+        lambda n: n**2 * (6000 - n / 3),
         lambda n: single(measures.isometric_compress, n, 6000),
         "d > n",
     ),

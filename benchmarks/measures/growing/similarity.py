@@ -85,11 +85,11 @@ CASES: Sequence[Growth] = (
             Growth(
                 name, "d1, d2", doubled(256), lambda d: d**2, lambda d, m=measure: pair(m, 2500, d), NARROW
             ),
-            Growth(name, "n", doubled(400), lambda n: n**2, lambda n, m=measure: pair(m, n, 3500), WIDE),
+            Growth(name, "n", doubled(500), lambda n: n**2, lambda n, m=measure: pair(m, n, 3500), WIDE),
             Growth(name, "d1, d2", doubled(1000), lambda d: d, lambda d, m=measure: pair(m, 350, d), WIDE),
         )
     ),
-    Growth("cka_matrix", "n", doubled(512), lambda n: n**2, lambda n: matrix(4, n, 2048), WIDE),
+    Growth("cka_matrix", "n", doubled(700), lambda n: n**2, lambda n: matrix(3, n, 2800), WIDE),
     Growth("cka_matrix", "widths", doubled(1024), lambda d: d, lambda d: matrix(4, 800, d), WIDE),
     Growth(
         "cka_matrix",
@@ -108,10 +108,10 @@ CASES: Sequence[Growth] = (
         "widths < a b",
     ),
     Growth("cka_matrix", "n", doubled(8000), lambda n: n, lambda n: matrix(4, n, 128), NARROW),
-    Growth("cka_matrix", "widths", doubled(256), lambda d: d**2, lambda d: matrix(2, 4000, d), NARROW),
+    Growth("cka_matrix", "widths", doubled(384), lambda d: d**2, lambda d: matrix(2, 5000, d), NARROW),
     Growth("cka_matrix", "a", doubled(4), lambda a: a * (a + 1), lambda a: matrix(a, 8000, 128), NARROW),
     Growth("StreamingCKA", "n", doubled(4000), lambda n: n, lambda n: stream(n, 128, 2)),
-    Growth("StreamingCKA", "widths", doubled(256), lambda d: d**2, lambda d: stream(2000, d, 2)),
+    Growth("StreamingCKA", "widths", doubled(384), lambda d: d**2, lambda d: stream(2000, d, 2)),
     Growth(
         "StreamingCKA",
         "pairs",
@@ -146,7 +146,7 @@ CASES: Sequence[Growth] = (
     Growth(
         "canonical_correlations",
         "d1, d2",
-        doubled(96),
+        doubled(128),
         lambda d: d**2,
         lambda d: pair(measures.canonical_correlations, 6000, d),
     ),

@@ -38,7 +38,7 @@ def tail(k: int, draws: int) -> Callable[[], Any]:
 
 CASES: Sequence[Growth] = (
     Growth("effective_rank", "n", doubled(4000), lambda n: n, lambda n: rank(n, 128), "n > d"),
-    Growth("effective_rank", "d", doubled(128), lambda d: d**2, lambda d: rank(4000, d), "n > d"),
+    Growth("effective_rank", "d", doubled(160), lambda d: d**2, lambda d: rank(4000, d), "n > d"),
     Growth("effective_rank", "k", doubled(2_500_000), lambda k: k, rank, "values alone"),
     Growth("sampled_spectrum", "n", doubled(50_000), lambda n: n, lambda n: jackknifed(n, 48), "n d^2"),
     Growth(
@@ -55,6 +55,6 @@ CASES: Sequence[Growth] = (
         "sampled_spectrum", "blocks", doubled(10), lambda g: g + 1, lambda g: jackknifed(200, 200, g), "d^3"
     ),
     Growth("spectral_decay", "k", doubled(200_000), lambda k: k * math.log(k), decay),
-    Growth("fit_tail", "k", doubled(8000), lambda k: k, lambda k: tail(k, 50)),
-    Growth("fit_tail", "draws", doubled(50), lambda draws: draws, lambda draws: tail(2000, draws)),
+    Growth("fit_tail", "k", doubled(16_000), lambda k: k, lambda k: tail(k, 50)),
+    Growth("fit_tail", "draws", doubled(100), lambda draws: draws, lambda draws: tail(2000, draws)),
 )

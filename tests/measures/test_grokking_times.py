@@ -8,6 +8,8 @@ from inspect import unwrap
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
 from universality.measures.grokking_times import (
@@ -69,6 +71,20 @@ def test_a_fifth_of_the_records_up_to_a_tenth_later_may_fall_short(gaps: int, ex
     values = (steps >= 100).astype(float)
     values[[100, 101, 102][:gaps]] = 0.0  # steps 101, 102 and 103
     assert sustained(steps, values, 0.9) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 60), st.sampled_from([70, 300, 5000]), st.floats(0.2, 0.95))
+def test_the_first_sustained_step_is_that_of_its_slow_twin(seed, n, last, share):
+    rng = np.random.default_rng(seed)
+    steps = np.sort(rng.choice(last, n, replace=False))
+    values = (rng.random(n) < share) * 1.0
+    slow = None
+    for step, value in zip(steps.tolist(), values.tolist(), strict=True):
+        near = values[(steps >= step) & (steps <= 1.1 * step)]
+        if slow is None and step >= 1 and value >= 0.9 and (near >= 0.9).mean() >= 0.8:
+            slow = step
+    assert sustained(steps, values, 0.9) == slow
 
 
 def test_the_gap_area_of_a_step_is_its_length_in_decades() -> None:

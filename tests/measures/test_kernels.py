@@ -227,23 +227,38 @@ def test_chance_is_the_mean_over_all_permutations(centred):
     assert target_alignment(K, Y, centred).chance == pytest.approx(sum(every) / len(every), rel=1e-9)
 
 
+def change(K, K0):
+    return ((K - K0).norm() / K0.norm()).item()
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_distance_its_jackknife_and_its_chance_move_the_outputs_of_an_input_together(outputs):
+@pytest.mark.parametrize(
+    ("measure", "plain", "chance"),
+    [
+        (kernel_distance, lambda K, L: 1 - cosine(K, L), lambda values: sum(values) / len(values)),
+        (kernel_change, change, lambda values: math.sqrt(sum(v * v for v in values) / len(values))),
+    ],
+    ids=["distance", "change"],
+)
+def test_outputs_of_an_input_move_together_in_the_jackknife_and_by_chance(measure, plain, chance, outputs):
     n = 5
     K, L = psd(n * outputs, 4, 0), psd(n * outputs, 6, 1) + psd(n * outputs, 4, 0)
-    found = kernel_distance(K, L, outputs)
-    assert found.value == pytest.approx(1 - cosine(K, L), rel=1e-12)
+    found = measure(K, L, outputs)
+    assert found.value == pytest.approx(plain(K, L), rel=1e-12)
     rows = torch.arange(n * outputs).reshape(n, outputs)
     left = []
     for i in range(n):
         keep = torch.cat([rows[j] for j in range(n) if j != i])
-        left.append(1 - cosine(K[keep][:, keep], L[keep][:, keep]))
-    assert found.high - found.value == pytest.approx(jackknife(left), rel=1e-9)
+        left.append(math.log(plain(K[keep][:, keep], L[keep][:, keep])))
+    centre = n * math.log(plain(K, L)) - (n - 1) * sum(left) / n
+    expected = math.exp(centre - jackknife(left)), math.exp(centre + jackknife(left))
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
     null = []
     for order in permutations(range(n)):
         moved = rows[list(order)].flatten()
-        null.append(1 - cosine(K, L[moved][:, moved]))
-    assert found.chance == pytest.approx(sum(null) / len(null), rel=1e-9)
+        # Of a change the reference stays, which is the same as the kernel moving the other way.
+        null.append(plain(K, L[moved][:, moved]))
+    assert found.chance == pytest.approx(chance(null), rel=1e-9)
 
 
 def test_small_distances_keep_their_digits():
@@ -252,7 +267,12 @@ def test_small_distances_keep_their_digits():
     perpendicular = noise - (noise * K).sum() * K
     perpendicular /= perpendicular.norm()
     # An angle of 1e-9: 1 - cos = 5e-19, which 1 - <K, L> would give as 0 or 1e-16.
-    assert kernel_distance(K, K + 1e-9 * perpendicular).value == pytest.approx(5e-19, rel=1e-4)
+    near, less = (kernel_distance(K, K + size * perpendicular) for size in (1e-9, 1e-4))
+    assert near.value == pytest.approx(5e-19, rel=1e-4)
+    # So do their intervals: relative to the distance they are those of larger ones.
+    assert (near.low / 5e-19, near.high / 5e-19) == pytest.approx(
+        (less.low / 5e-9, less.high / 5e-9), rel=1e-3
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -275,10 +295,35 @@ def test_scale_order_of_rows_and_rotations_of_targets_do_not_matter(seed, scale,
 
 def test_change_sees_scale_and_distance_does_not():
     K = psd(6, 3, 0)
-    assert kernel_change(1.5 * K, K) == pytest.approx(0.5)
-    assert kernel_distance(1.5 * K, K).value == pytest.approx(0, abs=1e-15)
-    assert kernel_change(K, 2 * K) == pytest.approx(0.5)
-    assert kernel_change(2 * K, K) == pytest.approx(1.0)
+    found = kernel_change(1.5 * K, K)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    same = kernel_distance(1.5 * K, K)
+    assert (same.value, same.low, same.high) == pytest.approx((0, 0, 0), abs=1e-15)
+    assert kernel_change(K, 2 * K).value == pytest.approx(0.5)
+    assert kernel_change(2 * K, K).value == pytest.approx(1.0)
+    none = kernel_change(K, K)
+    assert (none.value, none.low, none.high) == (0, 0, 0)
+
+
+def features_before_and_after(n, seed):
+    """Kernels of 32 random ReLUs of n rows of 8 features, and after their weights have moved by a half."""
+    W = normal(8, 32, seed=0)
+    V = W + 0.5 * normal(8, 32, seed=1)
+    X = normal(n, 8, seed=seed)
+    return [torch.relu(X @ side) @ torch.relu(X @ side).T for side in (V, W)]
+
+
+@pytest.mark.parametrize("measure", [kernel_distance, kernel_change])
+def test_intervals_of_distances_and_changes_cover_those_of_many_rows(measure):
+    # Of 3,000 rows the diagonal is no part to speak of. 400 draws: the standard error of a coverage of .95
+    # is .011, and the lower bound lies four of them below it.
+    truth = measure(*features_before_and_after(3000, 10**6)).value
+    found = [measure(*features_before_and_after(30, 2 + seed)) for seed in range(400)]
+    assert 0.91 < sum(f.low <= truth <= f.high for f in found) / 400 < 0.99
+    # Width falls as 1 / sqrt(rows), and faster where they are few.
+    more = [measure(*features_before_and_after(300, 2 + seed)) for seed in range(20)]
+    wide, narrow = (sum((f.high - f.low) / f.value for f in some) / len(some) for some in (found, more))
+    assert 2.5 < wide / narrow < 6
 
 
 def test_the_interval_of_an_alignment_covers_that_of_many_rows():
@@ -308,6 +353,10 @@ GOOD, TARGETS = psd(5, 3, 0), normal(5, 1, seed=1)
         (kernel_distance, (GOOD, GOOD.triu()), "a kernel is symmetric"),
         (kernel_change, (GOOD, 0 * GOOD), "without spread"),
         (kernel_change, (GOOD, psd(4, 2, 0)), "different rows"),
+        (kernel_change, (GOOD, GOOD, 2), "not a kernel of enough rows"),
+        (kernel_change, (GOOD + torch.diag(torch.eye(5)[0].double()), GOOD), "one row carries"),
+        (kernel_distance, (GOOD + torch.diag(torch.eye(5)[0].double()), GOOD), "one row carries"),
+        (kernel_distance, (torch.diag(torch.tensor([1.0, 0, 0, 0])), GOOD[:4, :4]), "one row carries"),
         (target_alignment, (GOOD, TARGETS[:4]), "targets do not match"),
         (target_alignment, (GOOD, TARGETS * torch.inf), "targets do not match"),
         (target_alignment, (GOOD, torch.ones(5, 1)), "constant features or targets"),

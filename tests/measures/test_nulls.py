@@ -1,6 +1,7 @@
 """Null moments against all n! pairings of the rows, one by one, and the null of a maximum by simulation."""
 
 import math
+from importlib import import_module
 from inspect import unwrap
 from itertools import permutations
 
@@ -221,3 +222,26 @@ def test_lists_that_are_no_neighbours_have_no_null():
     for lists in (torch.full((6, 2), 9), torch.zeros(6, 0).long(), torch.full((6, 1), 3)):
         with pytest.raises(MeasurementError, match="no lists of neighbours"):
             unwrap(neighbour_null)(lists, lists)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        lambda Xs, Ys: mutual_knn_null(Xs, Ys, 3),
+        lambda Xs, Ys: max_knn_null(Xs, Ys, 9, torch.Generator().manual_seed(0), 3),
+    ],
+    ids=["moments", "maximum"],
+)
+def test_neighbours_are_found_once_for_each_representation(measured, monkeypatch):
+    module = import_module("universality.measures.neighbours")
+    found, search = [], module.nearest_neighbours
+
+    def counted(X, k):
+        found.append(len(X))
+        return search(X, k)
+
+    monkeypatch.setattr(module, "nearest_neighbours", counted)
+    generator = torch.Generator().manual_seed(0)
+    Xs, Ys = ([torch.randn(20, 4, generator=generator) for _ in range(count)] for count in (2, 3))
+    measured(Xs, Ys)
+    assert found == [20] * 5

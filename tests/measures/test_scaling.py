@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universality.errors import MeasurementError
-from universality.measures.log_slope import log_slope
 from universality.measures.scaling import compare_scaling, fit_scaling
 from universality.measures.scaling_forms import cost_of, fit_form, log_shape
+from universality.measures.slopes import log_slope
 
 N = 2.0 ** torch.arange(5, 13, dtype=torch.float64)
 

@@ -5,7 +5,7 @@ curvature       `HessianOperator`, `top_eigenvalues`, `spectral_density`, `hessi
 collapse        `neural_collapse`, `permuted_collapse`, `nearest_mean_mismatch`
 similarity      `cka_matrix`, `StreamingCKA`, `mutual_knn_matrix`, `procrustes_distance`, `svcca`, `pwcca`,
                 `rsa`; their nulls `cka_null`, `mutual_knn_null`, `max_cka_null`; `capture` of features
-kernels         `empirical_ntk`, `kernel_distance`, `target_alignment`
+kernels         `empirical_ntk`, `kernel_distance`, `kernel_change`, `target_alignment`
 grokking        `grokking_times`, `fragility`, `delay_summary`
 spectra         `effective_rank`, `spectral_decay`, `fit_tail`
 scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`
@@ -78,8 +78,8 @@ from universality.measures.streaming import MinibatchCKA, StreamingCKA
 from universality.measures.trace import TraceEstimate, hessian_trace
 
 if TYPE_CHECKING:
-    from universality.measures.log_slope import LogSlope, log_slope
     from universality.measures.scaling import ScalingComparison, ScalingFit, compare_scaling, fit_scaling
+    from universality.measures.slopes import LogSlope, log_slope
     from universality.measures.spectra import (
         Decay,
         SampledSpectrum,
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
     from universality.measures.tails import Comparison, Tail, fit_tail
 
 _NEED_SCIPY = {
-    "log_slope": ("LogSlope", "log_slope"),
+    "slopes": ("LogSlope", "log_slope"),
     "scaling": ("ScalingComparison", "ScalingFit", "compare_scaling", "fit_scaling"),
     "spectra": (
         "Decay",

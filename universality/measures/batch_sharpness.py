@@ -66,7 +66,8 @@ def batch_sharpness(
         generator: of the permutation. None is a fixed seed; the global state is never touched.
         max_batches: default all.
 
-    Cost: one gradient with its graph and one Hessian-vector product a batch.
+    Cost: one gradient with its graph and one Hessian-vector product for each of the batches, each linear in
+    batch_rows.
 
     Raises:
         MeasurementError: fewer than 2 whole batches, a batch whose gradient is exactly zero (the

@@ -38,7 +38,7 @@ def capture(
             Kornblith et al. 2019 (arXiv:1905.00414). `average`: the mean over positions, of images
             `[n, channels, height, width]` and of sequences `[n, positions, channels]`.
 
-    Cost: a forward pass, and a copy of every tapped output.
+    Cost: one forward pass of the n rows, and one copy of every tapped output.
 
     Raises:
         MeasurementError: a tap that never ran or ran more than once in a pass (which call is meant?),

@@ -77,7 +77,15 @@ def biased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     """
     checked(X, Y, where="biased_cka", least=4)
     A, B = (scaled(spread_out(X, "biased_cka")), scaled(spread_out(Y, "biased_cka")))
-    xy, xx, yy = _cross(A, B), _cross(A, A), _cross(B, B)
+    (n, d1), d2 = A.shape, B.shape[1]
+    if d1 * d1 + d2 * d2 + d1 * d2 <= n * (d1 + d2):
+        products = A.T @ B, A.T @ A, B.T @ B
+        xy, xx, yy = (product.square().sum().item() for product in products)
+    else:
+        K, L = A @ A.T, B @ B.T
+        xy, xx, yy = (
+            torch.vdot(one.flatten(), two.flatten()).item() for one, two in ((K, L), (K, K), (L, L))
+        )
     _spread(xx, xx, 1e-12, "biased_cka")
     _spread(yy, yy, 1e-12, "biased_cka")
     return xy / (math.sqrt(xx) * math.sqrt(yy))
@@ -132,8 +140,8 @@ def cka_matrix(
             2,000 and 20,000, is 1e-9 to 3e-7; no bound is proven. (Of 5 rows of width 20,000 it would be 2e-5.) Where torch is set to compute float32
             products in less (TF32, bfloat16), the default is float64.
 
-    Cost: n^2 (sum of widths + a b) / 2 multiplications, or n (products of widths) of the pairs where
-    that is less. Memory beyond the features: 512 rows of all of them and 65,536 numbers for each,
+    Cost: n^2 (sum of widths + a b) / 2 multiplications, and the tiles of each of the a + b representations as
+    dear as about 150 of its widths; or n (products of widths) of the pairs where that is less. Memory beyond the features: 512 rows of all of them and 65,536 numbers for each,
     in `dtype`; or, for products of features, those of one X with all Ys.
 
     Source: as `debiased_cka`.
@@ -344,13 +352,6 @@ def _by_grams(rows: _CentredRows, left: range, right: range) -> tuple[Tensor, Te
             if left != right:
                 own += twice * torch.linalg.vecdot(parts, parts).double().sum(1)
     return u, own if left != right else u.diagonal()
-
-
-def _cross(A: Tensor, B: Tensor) -> float:
-    """|A^T B|_F^2 of centred features."""
-    if A.shape[1] * B.shape[1] <= len(A) * (A.shape[1] + B.shape[1]):
-        return (A.T @ B).square().sum().item()
-    return ((A @ A.T) * (B @ B.T)).sum().item()
 
 
 def _spread(value: float, scale: float, least: float, where: str) -> None:

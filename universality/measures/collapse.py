@@ -116,7 +116,7 @@ def neural_collapse(
         weight, bias: of the last linear layer.
 
     Cost: 2 n (d (r + C) + r C) operations (2 n r^2 more for classes of unequal size), two passes over
-    the features; memory beside them is of order C d.
+    the rows. Memory beside them is of order C d.
 
     Raises:
         MeasurementError: shapes that do not match, complex values, one class, a class with fewer than 2
@@ -140,8 +140,11 @@ def batched_collapse(
 ) -> Collapse:
     """`neural_collapse` of features that arrive in batches and are never held together.
 
-    Two passes, since the directions to project on are those of the final means: a single pass would
-    have to keep the d x d scatter. Batches may come in another order or cut in the second pass.
+    Two passes, since the directions to project on are those of the final means. One pass cannot do with
+    less than d x d numbers: rows still to come can turn the centred means into any direction u, so what is
+    kept must give u^T S u for every u, and that is all d (d + 1) / 2 numbers of the scatter S within classes. (Of
+    nc4 not even S suffices: which mean is nearest is asked of every row.) Batches may come in another order
+    or cut in the second pass.
 
     Args:
         batches: opens the features with their labels anew on each call.

@@ -76,7 +76,7 @@ def delay_summary(
 
     Source: Kaplan and Meier 1958; Irwin 1949 (restricted mean); Brookmeyer and Crowley 1982 (median).
 
-    Cost: r times the number of different delays.
+    Cost: O(r log r).
 
     >>> found = delay_summary(np.array([1.0, 2.0, 3.0]), np.array([False, False, True]))
     >>> found.median, found.restricted_mean
@@ -205,10 +205,9 @@ def _table(
     delays: NDArray[np.float64], censored: NDArray[np.bool_], until: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Times of events before or at `until`, runs at risk and events there. Censored runs are at risk at their time."""
-    times = np.unique(delays[~censored & (delays <= until)])
-    at_risk = (delays[None] >= times[:, None]).sum(axis=1).astype(float)
-    events = (~censored[None] & (delays[None] == times[:, None])).sum(axis=1).astype(float)
-    return times, at_risk, events
+    times, events = np.unique(delays[~censored & (delays <= until)], return_counts=True)
+    at_risk = len(delays) - np.searchsorted(np.sort(delays), times, side="left")
+    return times, at_risk.astype(float), events.astype(float)
 
 
 def _checked_delays(where: str, delays: Any, censored: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

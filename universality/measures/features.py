@@ -50,7 +50,7 @@ def isometric_compress(X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
     Distances, angles, CKA and neighbours of rows, and those of any subset of the rows, are
     unchanged. With X^T = Q R, X X^T = R^T R: the result is R^T.
 
-    Cost: 2 d n^2 where d > n, else nothing.
+    Cost: 2 n^2 (d - n / 3) where d > n, else nothing.
 
     Raises:
         MeasurementError: as `checked`.

@@ -40,8 +40,8 @@ class HessianOperator:
         gradients: one tensor for each parameter.
         dim: d.
 
-    Cost: about 1.7 gradients a product on a CPU (2.7 if the graph were rebuilt), and the memory
-    of two backward passes over all batches for as long as the operator lives.
+    Cost: about 1.7 gradients for each product on CPUs (2.7 if the graph were rebuilt), linear like them in
+    rows and in d. Memory: two backward passes over all batches for as long as the operator lives.
 
     Raises:
         MeasurementError: parameters or weights are not as above, a loss is not a finite real scalar or

@@ -82,8 +82,9 @@ def top_eigenvalues(
         values, residuals and error_estimates float64 on the CPU; vectors, and the `subspace` of
         k + 5 leading Ritz vectors for the next start, as `dtype` on `device`.
 
-    Cost: about 12 products for a network's Hessian from the `subspace` of a nearby one, 14 to 20 cold;
-    memory 2 * 24 vectors.
+    Cost: about 12 products for Hessians of networks from the `subspace` of one nearby, about 20 cold; beside each,
+    O(d) for every vector of the basis, of which there are up to 24 (more for many values). Memory: twice
+    that many vectors.
 
     Raises:
         MeasurementError: impossible sizes, or a product that is not finite or not like its vector.

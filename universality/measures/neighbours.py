@@ -81,7 +81,7 @@ def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> 
 
     1/(n k) sum over rows i of |N_i intersected with N'_i|. In [0, 1]; by chance k/(n-1).
 
-    Cost: n k look-ups.
+    Cost: n k log k to check the lists, n k look-ups in tables of n^2 bytes, which are filled.
 
     Raises:
         MeasurementError: different shapes, rows that do not list k different others.
@@ -127,7 +127,8 @@ def mutual_knn_matrix(
 ) -> Float[Tensor, "a b"]:
     """`mutual_knn` of every X with every Y (of every two of the Xs without Ys), float64 on the CPU.
 
-    Cost: n^2 (sum of widths), since neighbours are found once for each representation; n k a pair.
+    Cost: n^2 (sum of the widths of a + b representations, whose neighbours are found once); for the pairs, the
+    look-ups of `neighbour_overlap`.
 
     Raises:
         MeasurementError: as `mutual_knn`, no representations, a tensor in place of a sequence.
@@ -138,9 +139,20 @@ def mutual_knn_matrix(
     >>> mutual_knn_matrix([X, X + 9]).diagonal().tolist()
     [1.0, 1.0]
     """
-    checked(*listed(Xs, Ys, "mutual_knn_matrix"), where="mutual_knn_matrix")
+    return overlaps(*neighbours_of_all(Xs, Ys, k, "mutual_knn_matrix"))
+
+
+def neighbours_of_all(
+    Xs: Sequence[Tensor] | Tensor, Ys: Sequence[Tensor] | Tensor | None, k: int, where: str
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Neighbours [n k] of every X and of every Y (of the Xs without Ys), found once for each."""
+    checked(*listed(Xs, Ys, where), where=where)
     first = [nearest_neighbours(X, k) for X in Xs]
-    second = [nearest_neighbours(Y, k) for Y in Ys] if Ys else first
+    return first, first if Ys is None else [nearest_neighbours(Y, k) for Y in Ys]
+
+
+def overlaps(first: Sequence[Tensor], second: Sequence[Tensor]) -> Float[Tensor, "a b"]:
+    """Mean share of common neighbours of all pairs."""
     return torch.tensor([_overlaps(one, second) for one in first], dtype=torch.float64)
 
 

@@ -33,7 +33,7 @@ from torch import Tensor
 from universality.errors import MeasurementError
 from universality.measures.cka import Alignments, alignments
 from universality.measures.features import Null, centred, scaled
-from universality.measures.neighbours import check_neighbours, mutual_knn_matrix, nearest_neighbours
+from universality.measures.neighbours import check_neighbours, neighbours_of_all, overlaps
 
 PAIRS = 2**18
 """Pairs of rows whose entries are gathered at a time."""
@@ -150,7 +150,12 @@ def _parts(neighbours: Tensor) -> tuple[float, float, float]:
 def mutual_knn_null(
     Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None, k: int = 10
 ) -> NullMatrix:
-    """`mutual_knn_matrix` with `neighbour_null` of each entry. Cost and errors: `mutual_knn_matrix`.
+    """`mutual_knn_matrix` with `neighbour_null` of each entry.
+
+    Cost: `mutual_knn_matrix`, and `neighbour_null` of each of the pairs.
+
+    Raises:
+        MeasurementError: as `mutual_knn_matrix`.
 
     Source: Kazi-Aoual et al. 1995, extended to directed neighbours at the top of this module.
 
@@ -159,15 +164,13 @@ def mutual_knn_null(
     >>> null.value.item(), round(null.mean.item(), 6), null.z.item() > 50
     (1.0, 0.10101, True)
     """
-    value = mutual_knn_matrix(Xs, Ys, k)
-    first = [nearest_neighbours(X, k) for X in Xs]
-    second = [nearest_neighbours(Y, k) for Y in Ys] if Ys else first
+    first, second = neighbours_of_all(Xs, Ys, k, "mutual_knn_null")
     nulls = [[neighbour_null(one, two) for two in second] for one in first]
     mean, std = (
         torch.tensor([[getattr(null, name) for null in row] for row in nulls], dtype=torch.float64)
         for name in ("mean", "std")
     )
-    return NullMatrix(value, mean, std)
+    return NullMatrix(overlaps(first, second), mean, std)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +226,9 @@ def max_cka_null(
     """The null of the maximum of the debiased CKA over all pairs. All pairs have one null standard
     deviation (`cka_null`), so the largest score is the most significant one too.
 
-    Cost: a permutation, n^2 b / 2 numbers gathered and n^2 a b / 2 multiplications, or n (sum of d1)
-    (sum of d2) where that is less. Memory: 4 n^2 (a/2 + b) bytes; or 8 n (sum of widths). Errors of the
+    Cost: permutations times n^2 b / 2 numbers gathered (each as dear as 20 multiplications) and n^2 a b / 2
+    multiplications; or, where that is less, n (sum of d1) (sum of d2) multiplications and n (sum of d2) numbers
+    copied, each as dear as about 100. Memory: 4 n^2 (a/2 + b) bytes; or 8 n (sum of widths). Errors of the
     maxima below 1e-6.
 
     Raises:
@@ -256,7 +260,7 @@ def max_knn_null(
 ) -> MaxNull:
     """The null of the maximum of the mutual kNN over all pairs.
 
-    Cost: neighbours once; n k a b look-ups a permutation. Memory: n^2 bytes, and 8 n b k.
+    Cost: neighbours once, as `mutual_knn_matrix`; for all permutations, permutations n k a b look-ups. Memory: n^2 bytes, and 8 n b k.
 
     Raises:
         MeasurementError: as `mutual_knn_matrix`; no permutation.
@@ -268,20 +272,20 @@ def max_knn_null(
     >>> null.observed, null.p_value, null.quantile(0.95) < 0.3
     (1.0, 0.01, True)
     """
-    scores = mutual_knn_matrix(Xs, Ys, k)
+    first, second = neighbours_of_all(Xs, Ys, k, "max_knn_null")
     n = len(Xs[0])
     orders = _orders(n, permutations, generator, "max_knn_null").to(Xs[0].device)
-    others = torch.stack([nearest_neighbours(Y, k) for Y in Ys])
+    others = torch.stack(second)
     best = torch.zeros(permutations, dtype=torch.long, device=orders.device)
-    for X in Xs:
-        member = torch.zeros(n, n, dtype=torch.bool, device=X.device)
-        member.scatter_(1, nearest_neighbours(X, k), True)
+    for own in first:
+        member = torch.zeros(n, n, dtype=torch.bool, device=own.device)
+        member.scatter_(1, own, True)
         for at, order in enumerate(orders):
             # Row i is paired with row p(i) of Y; a neighbour of that is paired with the inverse of p.
             moved = order.argsort()[others[:, order]]
             common = member.gather(1, moved.movedim(0, 1).flatten(1)).view(n, len(Ys), k).sum((0, 2))
             best[at] = torch.maximum(best[at], common.max())
-    return MaxNull(scores, (best.double() / (n * k)).cpu())
+    return MaxNull(overlaps(first, second), (best.double() / (n * k)).cpu())
 
 
 _GATHER = 20

@@ -17,7 +17,7 @@ def preserved(net: nn.Module) -> Iterator[None]:
     normalisation), `.grad` of every parameter, and the state of torch's global random generators
     (CPU, and CUDA once it is in use). Weights are not copied: a measure has no business with them.
 
-    Cost: one copy of the buffers and of the gradients.
+    Cost: one copy of the buffers and of the gradients, and of either back.
 
     Raises nothing of its own; what the block raises passes on.
 

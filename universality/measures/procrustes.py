@@ -22,7 +22,7 @@ def procrustes_similarity(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) ->
     The sum of singular values is max over orthogonal Q of tr(Q^T X^T Y) (Schoenemann 1966). In [0, 1];
     1 for rotated, scaled, shifted copies. Biased upwards at few rows: compare with `permutation_null`.
 
-    Cost: n d1 d2 + d1 d2 min(d1, d2), with widths above n first reduced to n; float64.
+    Cost: n d1 d2 + d1 d2 min(d1, d2), with widths above n first reduced to n at 2 n^2 d1 or 2 n^2 d2; float64.
 
     Raises:
         MeasurementError: rows that do not match, n < 4 (any two rows are a rotation of any other two),

@@ -45,7 +45,11 @@ MARGIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ScalingFit:
-    """offset + amplitude N^-exponent; bounds are None where the data give none."""
+    """offset + amplitude N^-exponent; bounds are None where the data give none.
+
+    The amplitude has none: it is the loss above the offset carried on to N = 1, decades outside the
+    sizes, where its error is that of the exponent.
+    """
 
     form: Law
     exponent: float
@@ -117,7 +121,7 @@ def fit_scaling(
     interval is unbounded, reaches zero or (with E) leaves [.01, 8]; two columns that are equal, which
     are one replicate and leave no interval.
 
-    Cost: 1 + seeds fits of about 20 evaluations; O(sizes) each.
+    Cost: 1 + seeds fits (1 with fewer than 3), each of about 20 evaluations and O(sizes).
 
     Raises:
         MeasurementError: fewer than 5 sizes, sizes that repeat, losses that are not finite and
@@ -241,7 +245,7 @@ def compare_scaling(
     exponential or logarithmic truths; 39 or 40 of 40 power laws of exponent .7, and a quarter of those of
     exponent .15 at noise .05, where the logarithm is as good. What is refused is undecided, not shown to be no power law.
 
-    Cost: 6 (seeds + 1) fits.
+    Cost: 7 (seeds + 1) fits (7 with fewer than 3), each O(sizes).
 
     Raises:
         MeasurementError: as `fit_scaling`, or fewer than 5 sizes left to fit.

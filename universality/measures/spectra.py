@@ -59,7 +59,10 @@ def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     A matrix stands for its singular values, as it is: centre it first for a covariance. For the entropy of a
     covariance's variances give its eigenvalues instead: that is another, smaller number. In [1, k].
 
-    Cost: of a matrix, min(n, d)^2 max(n, d), float64; of values, O(k).
+    Exact for the values given. With rows that are a sample, `sampled_spectrum(X, effective_rank)` has the
+    interval for the eigenvalues of the covariance.
+
+    Cost: of [n, d], min(n, d)^2 max(n, d), float64; of [k], O(k).
 
     Raises:
         MeasurementError: values that are negative, not finite, not real or all zero, no or more than two axes.
@@ -78,7 +81,8 @@ def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
 def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     """(sum l)^2 / sum l^2 of eigenvalues l of the covariance; a matrix X stands for those of X^T X.
 
-    In [1, k]; of n rows of a wide distribution it cannot exceed n: see `sampled_spectrum`.
+    In [1, k]; of n rows of a wide distribution it cannot exceed n. Exact for the values given; the interval
+    with rows that are a sample is that of `sampled_spectrum(X, participation_ratio)`.
 
     Cost and errors: as `effective_rank`.
 
@@ -96,7 +100,8 @@ def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> f
 def stable_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     """|X|_F^2 / |X|_2^2 = sum s^2 / max s^2 of singular values s.
 
-    In [1, k].
+    In [1, k]. Exact for the values given; the interval with rows that are a sample is that of
+    `sampled_spectrum(X, lambda values: stable_rank(values.sqrt()))`, from eigenvalues s^2.
 
     Cost and errors: as `effective_rank`.
 
@@ -131,7 +136,7 @@ def sampled_spectrum(
     `stable_rank` when the two largest eigenvalues are close is not one. Rows must be
     independent: shuffle nothing, but give one row for each independent unit.
 
-    Cost: n d^2 + (blocks + 1) d^3, float64, on the device of X.
+    Cost: 2 n d^2 + (blocks + 1) d^3, float64.
 
     Raises:
         MeasurementError: no matrix, fewer than 2 rows a block or 5 blocks, values that are not finite or

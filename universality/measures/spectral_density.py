@@ -116,7 +116,8 @@ def spectral_density(
         generator: of the probes. None is a fixed seed; the global state is never touched.
         dtype: of the vectors. T and the result are float64, the result on the CPU.
 
-    Cost: probes * min(order, dim) products, memory of order + 3 vectors.
+    Cost: probes min(order, dim) products; beside them 4 dim order^2 operations for each probe. Memory: order + 3
+    vectors.
 
     Raises:
         MeasurementError: fewer than 2 probes (no standard error), an order below 1, a product that is

@@ -120,7 +120,7 @@ def preconditioner(
 
     Source: Cohen et al. 2022, arXiv:2207.14484.
 
-    Cost: some passes over d numbers; no gradient.
+    Cost: O(d); no gradient is taken.
 
     >>> weight = torch.nn.Parameter(torch.zeros(2))
     >>> adam = torch.optim.Adam([weight], eps=0.5)
@@ -168,7 +168,7 @@ def preconditioned(
         MeasurementError: an entry of P that is not positive and finite, a decay that is negative or not
             finite; on a product, a vector of another size.
 
-    Cost: three products of d numbers beside `matvec`.
+    Cost: two products of d numbers beside that of the operator.
 
     Source: Cohen et al. 2022, arXiv:2207.14484.
 

@@ -33,7 +33,7 @@ class StreamingCKA:
     (see `debiased_cka`) is a polynomial in delta with the sums of a b^T, |a|^2 b, |a|^2 |b|^2, a and
     |a|^2 as coefficients. delta is of the size of the spread, however far the features are from 0.
 
-    Cost: n (products of widths of the pairs), float64. Memory: as many float64 numbers as the
+    Cost: n (products of widths of the pairs, and of each with itself), float64. Memory: as many float64 numbers as the
     products of widths of all pairs, and of each with itself.
 
     Raises:
@@ -152,7 +152,7 @@ class MinibatchCKA:
     unbiased at any batch size of at least 4, their ratio up to the noise of its parts. (The mean of
     the CKA of batches is another thing: .909 for .655 at batch 8 where biased.)
 
-    Cost: `cka_matrix` of each batch, float64. Memory: nothing beyond that but one number a pair.
+    Cost: `cka_matrix` of each of the batches, float64. Memory: nothing beyond that but one number a pair.
 
     Raises:
         MeasurementError: from `update`, as `StreamingCKA`, and fewer than 4 rows in a batch; from `result`,

@@ -84,7 +84,7 @@ def fit_tail(
     distance smaller and p too large, so a supported tail of eigenvalues is necessary, not sufficient, evidence:
     compare with a matrix of shuffled or fresh entries.
 
-    Cost: draws x 60 x k; memory 60 k. p has a standard error of at most 1 / (2 sqrt(draws)).
+    Cost: 60 k draws, and sorting k numbers for each of the draws; memory 60 k. p has a standard error of at most 1 / (2 sqrt(draws)).
 
     Raises:
         MeasurementError: values that are not finite and positive, fewer than 10 different ones

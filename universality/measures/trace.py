@@ -60,7 +60,8 @@ def hessian_trace(
             as not converged.
         generator: of the signs. None is a fixed seed; the global state is never touched.
 
-    Cost: one product a sample, 2 s more for the sketch; memory of s + 4 vectors.
+    Cost: one product for each of the samples, 2 s more for the sketch; beside them O(d) for each sample, with
+    the sketch 4 d s, and 4 s^2 (d - s / 3) once for its basis. Memory: s + 4 vectors.
 
     Raises:
         MeasurementError: impossible sizes, or a product that is not finite or not like its vector.

@@ -52,7 +52,7 @@ def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, lev
     significant and above 0.25, where no single slope describes the data; two columns that are
     equal, which are one replicate and leave no interval.
 
-    Cost: O(sizes x seeds).
+    Cost: O(sizes seeds).
 
     Raises:
         MeasurementError: fewer than 3 sizes (4 with one seed), sizes that repeat, values that are not

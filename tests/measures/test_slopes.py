@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from universality.measures.log_slope import log_slope
+from universality.measures.slopes import log_slope
 
 N = 2.0 ** torch.arange(5, 13, dtype=torch.float64)
 

@@ -22,6 +22,7 @@ from universality.leases import Leases
 from universality.registry import component
 from universality.spec import Component, Recipe, RunSpec
 from universality.store import Store
+from universality.training import loop
 
 FAKE_WORKER = """
 import json, os, signal, sys, time
@@ -607,3 +608,15 @@ def test_a_member_whose_probe_raises_fails_alone(bench: Bench) -> None:
     run = bench.store.trajectory(asked[0].spec.id, asked[0].observe)
     assert run is not None
     assert run.facts["engine"]["members"] == 1
+
+
+def test_a_run_whose_rate_cannot_be_derived_is_recorded_as_failed_with_the_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_PRODUCTS", 3)
+    (job,) = real_jobs("mlp[width=5,depth=1]", {})
+    job.spec = replace(job.spec, recipe=Recipe(steps=4, lr_over_stability=2.0))
+    assert bench.run([job], slots=0, target=local.WORKER) == {job.spec.id: "failed"}
+    (failure,) = bench.store.failures(job.spec.id)
+    for part in ("MeasurementError: no learning rate follows", "mlp[width=5,depth=1] on digits", "`lr`"):
+        assert part in failure.message

@@ -103,6 +103,13 @@ def _bounded(value: Any, depth: int = 0) -> None:
             raise ValueError(f"a number beyond {MOST_NUMBER:g}")
 
 
+def read_measurement(path: Path) -> CellRecord:
+    """The cell in a measurement's file, which has its id for a name. Raises `Unreadable`."""
+    raw = read_record(path)
+    check_schema(raw)
+    return parse_measurement(raw, path.stem)
+
+
 def parse_measurement(raw: Any, measurement_id: str) -> CellRecord:
     """The cell that a decoded measurement holds. Raises `Unreadable` for any other shape, type or id.
 
@@ -324,9 +331,7 @@ def load(root: Path, label: str = "") -> ResultSet:
         records = []
         for measurement_id in plan.cells:
             name = f"{layout.measurements.name}/{measurement_id}.json"
-            raw = read_record(layout.measurement(measurement_id))
-            check_schema(raw)
-            records.append(parse_measurement(raw, measurement_id))
+            records.append(read_measurement(layout.measurement(measurement_id)))
     except Unreadable as problem:
         raise StoreError(
             "a result set cannot be used",

@@ -21,10 +21,9 @@ from universality.report.text import plain
 from universality.report.write import write_figures, write_tables
 from universality.resultset import (
     Unreadable,
-    check_schema,
     judge_all,
-    parse_measurement,
     parse_plan,
+    read_measurement,
     read_record,
     unused_damage,
 )
@@ -91,9 +90,7 @@ def _measured(layout: Layout, cells: Sequence[str]) -> list[CellRecord]:
     for measurement_id in cells:
         path = layout.measurement(measurement_id)
         try:
-            raw = read_record(path)
-            check_schema(raw)
-            found.append(parse_measurement(raw, measurement_id))
+            found.append(read_measurement(path))
         except Unreadable as problem:
             lost.append(measurement_id)
             if path.exists():

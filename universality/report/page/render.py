@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from universality import columns as c
+from universality.boundary import Boundary
 from universality.report.heatmap import COLOURS
 from universality.report.page.context import context, slug
 from universality.report.page.embed import embedded
@@ -28,6 +29,7 @@ def page(
     verdicts: Sequence[CellVerdict],
     plan: Mapping[str, Any],
     *,
+    boundaries: Sequence[Boundary] = (),
     toml: str = "",
     created: str = "",
     runs: Mapping[str, Any] | None = None,
@@ -39,6 +41,7 @@ def page(
 
     Args:
         plan: what `build.read_plan` returned.
+        boundaries: what `boundary.swept` returned.
         toml: the suite.
         created: when the results folder was made, ISO 8601.
         runs: what `series.recorded` returned; without runs there are no trajectories.
@@ -55,7 +58,7 @@ def page(
     )
     environment.filters["breakable"] = breakable
     return environment.get_template("page.html").render(
-        **context(verdicts, plan, toml, created, len(runs or {})),
+        **context(verdicts, plan, boundaries, toml, created, len(runs or {})),
         style=style,
         script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "

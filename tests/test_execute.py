@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from pathlib import Path
@@ -23,6 +24,7 @@ from universality.registry import component
 from universality.spec import Component, Recipe, RunSpec
 from universality.store import Store
 from universality.training import loop
+from universality.training.ensemble import alike
 
 FAKE_WORKER = """
 import json, os, signal, sys, time
@@ -83,6 +85,10 @@ class Job:
     observe: dict[str, tuple[int, ...]] = field(default_factory=dict)
     seconds: float = 0.0
     stack: int = 1
+
+    @property
+    def kind(self) -> Hashable:
+        return alike(self.spec)
 
 
 def a_job(act: str = "trains", seed: int = 0) -> Job:
@@ -375,7 +381,7 @@ class Job:
     def __init__(self, act):
         self.spec = RunSpec(Component("mlp"), Component(act), Recipe(steps=10, lr=0.1), 0)
         self.observe = {{"loss": (0, 10)}}
-        self.seconds, self.stack = 0.0, 1
+        self.seconds, self.stack, self.kind = 0.0, 1, None
 
 if __name__ == "__main__":
     local._PRELOAD = []

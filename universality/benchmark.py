@@ -20,7 +20,7 @@ from universality.files import encode_json
 from universality.measure import failed_measuring, measure_cell
 from universality.plan import Job, Plan, Planner, total_seconds
 from universality.progress import Progress, clock
-from universality.records import CellRecord
+from universality.records import CellRecord, missing_signs
 from universality.registry import component
 from universality.report import print_summary, rebuild
 from universality.store import Store
@@ -78,16 +78,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def unvalidated(plan: Plan, suite: Suite) -> list[str]:
-    """A line for each phenomenon whose claims no control can validate, before anything is trained."""
-    signs: dict[str, set[str]] = {cell.phenomenon.name: set() for cell in plan.cells}
+    """A line for each claim that no controls can validate, before anything is trained."""
+    signs: dict[tuple[str, str], set[str]] = {}
     for cell in plan.cells:
-        if cell.control is not None:
-            signs[cell.phenomenon.name].add(cell.control.sign)
+        for claim in cell.phenomenon.claims if cell.control is None else cell.control.expects:
+            known = signs.setdefault((cell.phenomenon.name, claim), set())
+            if cell.control is not None:
+                known.add(cell.control.sign)
+    where = "" if suite.controls else " in this suite"
     return [
-        f"{name} has no {sign} control{'' if suite.controls else ' in this suite'}: its row will be unvalidated"
-        for name, known in signs.items()
-        for sign in ("positive", "negative")
-        if sign not in known
+        f"{name}.{claim} has no {' and no '.join(lacking)} control{where}: its row will be unvalidated"
+        for (name, claim), known in signs.items()
+        if (lacking := missing_signs(known))
     ]
 
 

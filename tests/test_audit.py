@@ -341,6 +341,14 @@ WRONG: dict[str, tuple[Change, str]] = {
         in_json("plan.json", lambda p: p["runs"].update({"../x": {}})),
         "plan.json: a name cannot be a file name: '../x'",
     ),
+    "a folder of plugins somewhere": (
+        in_json("plan.json", lambda p: p.update(plugins=["mine", "/home/me/mine"])),
+        "plan.json: is no plan: ValueError: '/home/me/mine' is a path of somebody's machine",
+    ),
+    "a place of data": (
+        in_json("plan.json", lambda p: p.update(data_root="/home/me")),
+        "plan.json: is no plan: TypeError: '/home/me' is no truth value",
+    ),
     "a script as a name": (
         with_name("<script>alert(1)</script>"),
         "its architecture is no address: '<script>alert(1)</script>'",

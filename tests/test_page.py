@@ -319,7 +319,7 @@ def test_the_command_of_a_cell_measures_that_cell_again(toys: Path, tmp_path: Pa
         ),
     )
     records = planned(Suite(name="t", crosses=crosses), tmp_path)
-    commands = Commands(records)
+    commands = Commands(records, {})
     cells = [record for record in records if not record.control]
     assert len(cells) == (2 + 1) * 4
     for record in cells:
@@ -355,7 +355,7 @@ def planned(suite: Suite, root: Path) -> list[CellRecord]:
 def test_commands_quote_what_a_shell_would_read() -> None:
     evil = "$(touch x)`id`;'\"\\ \n\u202e\U000e0041!"
     record = cell(evil, "digits")
-    command = " ".join(Commands([record]).rerun(record))
+    command = " ".join(Commands([record], {"plugins": [evil], "data_root": True}).rerun(record))
     assert plain(command) == command, "what is shown is what is copied"
     script = f"universality() {{ printf '%s\\0' \"$@\"; }}; {command}"
     result = subprocess.run(
@@ -365,7 +365,8 @@ def test_commands_quote_what_a_shell_would_read() -> None:
         env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
     )
     words = result.stdout.decode().split("\0")
-    assert words[words.index("--architectures") + 1] == evil
+    assert words[words.index("--architectures") + 1] == words[words.index("--plugins") + 1] == evil
+    assert words[words.index("--data-root") + 1] == "PATH/TO/DATA"
 
 
 def test_every_verdict_can_be_read_on_its_colour() -> None:

@@ -21,7 +21,7 @@ from universality.claims import Scale, Within
 from universality.errors import StoreError, UniversalityError
 from universality.files import decode_json, encode_json
 from universality.folder import refuse_links
-from universality.layout import Layout, safe_name
+from universality.layout import Layout, published, safe_name
 from universality.records import CellRecord, RunState
 from universality.spec import SCHEMA_VERSION
 from universality.tiers import tiers_of
@@ -230,6 +230,8 @@ class AskedPlan:
         tiers: per task, what evidence from it is worth; tasks that do not say are left out.
         specs: per run, its settings as `RunSpec.record`; empty where the plan does not say.
         variants: by address, the name and all parameters of each setting of a phenomenon; likewise.
+        plugins: folders that `--plugins` named, as `layout.published`.
+        data_root: whether `--data-root` was given; where it is, is nobody's business.
     """
 
     suite: str
@@ -241,6 +243,8 @@ class AskedPlan:
     variants: Mapping[str, Any]
     environment: Mapping[str, Any]
     run_seconds: float
+    plugins: tuple[str, ...]
+    data_root: bool
 
 
 def parse_plan(raw: Any) -> AskedPlan:
@@ -262,6 +266,8 @@ def parse_plan(raw: Any) -> AskedPlan:
             variants=dict(raw.get("variants", {})),
             environment=dict(raw["environment"]),
             run_seconds=float(raw.get("run_seconds", 0.0)),
+            plugins=tuple(map(_folder, _list(raw.get("plugins", [])))),
+            data_root=_truth(raw.get("data_root", False)),
         )
     except StoreError as error:
         raise Unreadable(f"{error.what}: {clipped(error.got)}") from None
@@ -281,6 +287,18 @@ def _text(value: object) -> str:
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{clipped(repr(value))} is no list")
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{clipped(repr(value))} is no truth value")
+    return value
+
+
+def _folder(value: object) -> str:
+    if published(_text(value)) != value:
+        raise ValueError(f"{clipped(repr(value))} is a path of somebody's machine")
     return value
 
 

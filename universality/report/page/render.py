@@ -17,7 +17,6 @@ from universality.report.heatmap import COLOURS
 from universality.report.page.context import context, slug
 from universality.report.page.embed import embedded
 from universality.report.page.text import breakable, script_json
-from universality.tiers import tiers_of
 from universality.verdicts import VERDICTS, CellVerdict
 
 _FOLDER = Path(__file__).parent
@@ -63,7 +62,7 @@ def page(
         script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
-        cells=script_json(embedded(verdicts, titles, tiers_of(plan))),
+        cells=script_json(embedded(verdicts, titles, plan)),
         runs=script_json(runs or {}),
     )
 

@@ -53,6 +53,8 @@ class MLP(Architecture):
         embedding: tokens one-hot at 0, else a learned table of this many numbers per token.
     """
 
+    stacks_over = frozenset({"output_scale"})
+
     width: int = 256
     depth: int = 2
     activation: Activation = "relu"

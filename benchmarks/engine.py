@@ -35,6 +35,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -157,7 +158,7 @@ def plain(member: Member, *, evaluate: bool = False, all_positions: bool = False
         net.adapter = nn.Identity()
     for module in net.modules() if all_positions else ():
         if hasattr(module, "last"):
-            module.last = False
+            module.last = False  # type: ignore[assignment]
     optimizer, loss_of = build_optimizer(recipe, net.parameters(), recipe.lr), nn.CrossEntropyLoss()
     full = not 0 < recipe.batch_size < len(data)
     loader = (
@@ -207,7 +208,7 @@ def bare(member: Member) -> nn.Module:
             rows = order[turn * size : (turn + 1) * size]
             batch, labels = inputs.index_select(0, rows), targets.index_select(0, rows)
         optimizer.zero_grad()
-        loss_of(net(batch), labels).backward()
+        loss_of(net(batch), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return net
 
@@ -277,7 +278,7 @@ def overhead(report: Report, cases: Sequence[Case], repeats: int) -> None:
         taken = interleaved(
             repeats,
             time.process_time,
-            {"ours": lambda m=watched: train_group([m], CPU), "bare": lambda m=one: bare(m)},
+            {"ours": partial(train_group, [watched], CPU), "bare": partial(bare, one)},
         )
         same = all(
             torch.equal(a, b)
@@ -329,7 +330,7 @@ def throughput(report: Report, cases: Sequence[Case], repeats: int, counts: Sequ
                 taken = interleaved(
                     repeats,
                     time.perf_counter,
-                    {"ours": ours, "default": lambda u=user: u(slots), "one": lambda u=user: u(1)},
+                    {"ours": ours, "default": partial(user, slots), "one": partial(user, 1)},
                 )
                 torch.set_num_threads(1)
                 t = {name: median(seconds) for name, seconds in taken.items()}

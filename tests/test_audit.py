@@ -140,6 +140,17 @@ def test_a_set_as_the_program_writes_it_holds_together(
     assert "holds together (4 measurements, 12 recordings, 2 cells, 2 controls)" in capsys.readouterr().out
 
 
+def test_a_claim_that_its_controls_do_not_validate_is_noted_with_what_the_tables_say(mine: Path) -> None:
+    lost = CELLS[-1]
+    (mine / "measurements" / f"{lost.id}.json").unlink()
+    edited(mine / "plan.json", lambda p: p["cells"].remove(lost.id))
+    write_tables(mine, mine / "report", judge(CELLS[:-1]), FACTS, {})
+    assert problems(mine) == []
+    said = "no negative control was run"
+    assert f"toy.one is unvalidated: {said}" in audit(mine).notes
+    assert said in (mine / "universality.csv").read_text()
+
+
 def test_a_published_set_without_runs_holds_together_and_says_what_was_not_checked(mine: Path) -> None:
     shutil.rmtree(mine / "runs")
     assert problems(mine) == []
@@ -329,6 +340,14 @@ WRONG: dict[str, tuple[Change, str]] = {
     "path traversal in a run": (
         in_json("plan.json", lambda p: p["runs"].update({"../x": {}})),
         "plan.json: a name cannot be a file name: '../x'",
+    ),
+    "a folder of plugins somewhere": (
+        in_json("plan.json", lambda p: p.update(plugins=["mine", "/home/me/mine"])),
+        "plan.json: is no plan: ValueError: '/home/me/mine' is a path of somebody's machine",
+    ),
+    "a place of data": (
+        in_json("plan.json", lambda p: p.update(data_root="/home/me")),
+        "plan.json: is no plan: TypeError: '/home/me' is no truth value",
     ),
     "a script as a name": (
         with_name("<script>alert(1)</script>"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -415,6 +416,30 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
             *command, str(folder), cwd=tmp_path, code=WITHOUT_TORCH, MPLCONFIGDIR=str(tmp_path)
         )
         assert (reading.returncode, reading.stderr) == (0, ""), command
+
+
+@pytest.mark.parametrize(
+    ("given", "cwd", "shown"),
+    [("toys", ".", "toys"), ("{root}/toys", ".", "toys"), ("../toys", "sub", "PATH/TO/toys"),
+     ("{root}/toys", "sub", "PATH/TO/toys")],
+)  # fmt: skip
+def test_the_command_on_the_page_has_the_folders_of_the_run_and_no_path_of_the_machine(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, cwd: str, shown: str
+) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / cwd)
+    arguments = toy_run(Path(given.format(root=tmp_path)), "--workers", "0", "--data-root", str(tmp_path))
+    assert cli.main(arguments) == 0
+    folder = Path("results", "custom")
+    asked = decode_json((folder / "plan.json").read_bytes())
+    assert (asked["plugins"], asked["data_root"]) == ([shown], True)
+    page = (folder / "report" / "index.html").read_text()
+    (cells,) = re.findall(r'id="cell-data">(.*?)</script>', page)
+    commands = [" ".join(cell["command"]) for cell in json.loads(cells)["cells"]]
+    assert any(commands)
+    assert all(c.endswith(f" --plugins {shown} --data-root PATH/TO/DATA") for c in commands if c)
+    published = [p for p in folder.rglob("*") if p.is_file() and p.parts[2] not in ("runs", "failed")]
+    assert not [p for p in published if str(tmp_path).encode() in p.read_bytes()]
 
 
 @pytest.mark.parametrize(("engine", "mode"), [("auto", "loop"), ("fused", "fused"), ("plain", "plain")])

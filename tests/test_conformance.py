@@ -36,7 +36,7 @@ def test_a_built_in_architecture_keeps_its_contract(address: str, tmp_path: Path
     assert list(findings) == ["architecture"]
     assert wrong(findings) == []
     questions = [f.question for f in findings["architecture"]]
-    assert len(questions) == len(set(questions)) == 21
+    assert len(questions) == len(set(questions)) == 22
     assert not any(f.skipped for f in findings["architecture"])
 
 
@@ -115,6 +115,7 @@ def unseeded(inputs: Any, outputs: int) -> nn.Module:
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
+        ({"stacks_over": frozenset({"gian"})}, "stacks_over names its parameters: it has no gian"),
         (built(unseeded), "vector: builds the same network from the same seed: its weights differ"),
         (built(lambda i, o: Net(i, o + 1)), "vector: gives finite logits [n, classes]: got [6, 4]"),
         (built(Nan), "vector: gives finite logits [n, classes]: not all are finite"),
@@ -141,7 +142,7 @@ def unseeded(inputs: Any, outputs: int) -> nn.Module:
         ({**built(Net), "scaled": lambda s, f: s}, "scaled(2) is a wider network of the same family: "),
     ],
     ids=[
-        "own randomness", "classes", "nan", "scaled logits", "wrong readout", "no taps", "order of taps",
+        "stray parameter", "own randomness", "classes", "nan", "scaled logits", "wrong readout", "no taps", "order of taps",
         "stray tap", "unused parameters", "wrong curvature", "build raises", "no wider",
     ],
 )  # fmt: skip

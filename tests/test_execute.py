@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from pathlib import Path
@@ -22,6 +23,8 @@ from universality.leases import Leases
 from universality.registry import component
 from universality.spec import Component, Recipe, RunSpec
 from universality.store import Store
+from universality.training import loop
+from universality.training.ensemble import alike
 
 FAKE_WORKER = """
 import json, os, signal, sys, time
@@ -82,6 +85,10 @@ class Job:
     observe: dict[str, tuple[int, ...]] = field(default_factory=dict)
     seconds: float = 0.0
     stack: int = 1
+
+    @property
+    def kind(self) -> Hashable:
+        return alike(self.spec)
 
 
 def a_job(act: str = "trains", seed: int = 0) -> Job:
@@ -374,7 +381,7 @@ class Job:
     def __init__(self, act):
         self.spec = RunSpec(Component("mlp"), Component(act), Recipe(steps=10, lr=0.1), 0)
         self.observe = {{"loss": (0, 10)}}
-        self.seconds, self.stack = 0.0, 1
+        self.seconds, self.stack, self.kind = 0.0, 1, None
 
 if __name__ == "__main__":
     local._PRELOAD = []
@@ -607,3 +614,15 @@ def test_a_member_whose_probe_raises_fails_alone(bench: Bench) -> None:
     run = bench.store.trajectory(asked[0].spec.id, asked[0].observe)
     assert run is not None
     assert run.facts["engine"]["members"] == 1
+
+
+def test_a_run_whose_rate_cannot_be_derived_is_recorded_as_failed_with_the_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_PRODUCTS", 3)
+    (job,) = real_jobs("mlp[width=5,depth=1]", {})
+    job.spec = replace(job.spec, recipe=Recipe(steps=4, lr_over_stability=2.0))
+    assert bench.run([job], slots=0, target=local.WORKER) == {job.spec.id: "failed"}
+    (failure,) = bench.store.failures(job.spec.id)
+    for part in ("MeasurementError: no learning rate follows", "mlp[width=5,depth=1] on digits", "`lr`"):
+        assert part in failure.message

@@ -16,6 +16,7 @@ from universality.measure import failed_measuring, measure_cell
 from universality.phenomenon import Cell, Control, Cross, Group, Phenomenon
 from universality.plan import PlannedCell, PlannedGroup
 from universality.records import CellRecord, GroupRecord, Outcome, RunState, Series, Trajectory
+from universality.resultset import read_measurement
 from universality.spec import Component, Recipe, RunSpec
 from universality.store import Recording, Store
 
@@ -234,7 +235,8 @@ def test_an_endless_message_is_cut_and_can_be_stored(store: Store) -> None:
     for record in records:
         assert len(record.groups[0].message) < 2100
         store.save_measurement(record)
-    assert len(store.measurements()) == len(records)
+    read = [read_measurement(path) for path in store.layout.measurements.iterdir()]
+    assert {cell.id for cell in read} == {cell.id for cell in records}
 
 
 def test_a_group_is_recorded_only_under_the_claims_that_it_bears_on(store: Store) -> None:

@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 
 from universality import benchmark
 from universality import columns as c
+from universality.boundary import Boundary
 from universality.claims import Claim, Most, Within
 from universality.cli import build_parser
 from universality.files import encode_json
 from universality.plan import Planner
 from universality.records import CellRecord, Check, GroupRecord, Matrix, Outcome, RunState, Series
-from universality.report import rebuild
+from universality.report import build, rebuild
 from universality.report.heatmap import COLOURS
 from universality.report.page import kept, page
 from universality.report.page.commands import Commands
@@ -318,7 +319,7 @@ def test_the_command_of_a_cell_measures_that_cell_again(toys: Path, tmp_path: Pa
         ),
     )
     records = planned(Suite(name="t", crosses=crosses), tmp_path)
-    commands = Commands(records)
+    commands = Commands(records, {})
     cells = [record for record in records if not record.control]
     assert len(cells) == (2 + 1) * 4
     for record in cells:
@@ -354,7 +355,7 @@ def planned(suite: Suite, root: Path) -> list[CellRecord]:
 def test_commands_quote_what_a_shell_would_read() -> None:
     evil = "$(touch x)`id`;'\"\\ \n\u202e\U000e0041!"
     record = cell(evil, "digits")
-    command = " ".join(Commands([record]).rerun(record))
+    command = " ".join(Commands([record], {"plugins": [evil], "data_root": True}).rerun(record))
     assert plain(command) == command, "what is shown is what is copied"
     script = f"universality() {{ printf '%s\\0' \"$@\"; }}; {command}"
     result = subprocess.run(
@@ -364,7 +365,8 @@ def test_commands_quote_what_a_shell_would_read() -> None:
         env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
     )
     words = result.stdout.decode().split("\0")
-    assert words[words.index("--architectures") + 1] == evil
+    assert words[words.index("--architectures") + 1] == words[words.index("--plugins") + 1] == evil
+    assert words[words.index("--data-root") + 1] == "PATH/TO/DATA"
 
 
 def test_every_verdict_can_be_read_on_its_colour() -> None:
@@ -397,6 +399,33 @@ def test_report_writes_the_page_and_the_latex_table_without_torch(tmp_path: Path
     assert str(report / "index.html") in result.stdout
     rebuild(store)
     assert (report / "index.html").read_bytes() == first, "equal results, equal bytes"
+
+
+def test_the_boundaries_of_the_table_are_those_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = Boundary(
+        phenomenon="edge_of_stability",
+        claim_name="gd",
+        of="mlp",
+        parameter="output_scale",
+        example="mlp",
+        beside="<b>digits",
+        decided=((1.0, "present"), (10.0, "absent")),
+        undecided=(),
+    )
+    monkeypatch.setattr(build, "swept", lambda verdicts, plan: [end])
+    store = Store.create(tmp_path / "results")
+    for record in RECORDS:
+        store.save_measurement(record)
+    plan = {**PLAN, "cells": [record.id for record in RECORDS]}
+    store.write(store.layout.plan, encode_json(plan).decode())
+    assert rebuild(store).boundaries == [end]
+    for name in ("universality.md", "index.html"):
+        assert "changes between 1 and 10" in (store.layout.report / name).read_text()
+    html = written(RECORDS, boundaries=[end])
+    assert "&lt;b&gt;digits" in html
+    assert 'id="boundaries"' not in written(RECORDS)
 
 
 # In a browser.

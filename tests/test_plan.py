@@ -11,6 +11,7 @@ import torch
 
 from universality import plan as planning
 from universality import registry, suite
+from universality.benchmark import unvalidated
 from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
 from universality.phenomenon import Phenomenon
 from universality.plan import OPTIMIZER_SECONDS, Plan, PlannedCell, Planner, total_seconds
@@ -51,6 +52,20 @@ def test_a_cross_is_every_phenomenon_in_every_architecture_on_every_task(tmp_pat
         for a in ("toy_net", "toy_other")
         for t in ("toy_points", "digits")
     )
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize("controls", [True, False])
+def test_claims_that_no_control_judges_are_named_before_anything_is_trained(
+    tmp_path: Path, controls: bool
+) -> None:
+    asked = Suite(name="toy", crosses=(cross("toy_early", "toy_net", "toy_points"),), controls=controls)
+    lines = unvalidated(Planner(tmp_path).add_suite(asked), asked)
+    both, where = "no positive and no negative control", "" if controls else " in this suite"
+    assert lines == [
+        f"toy_early.one has {'no negative control' if controls else both}{where}: its row will be unvalidated",
+        f"toy_early.two has {both}{where}: its row will be unvalidated",
+    ]
 
 
 @pytest.mark.usefixtures("toys")

@@ -43,6 +43,10 @@ class Architecture(ABC):
     accepts: ClassVar[frozenset[Kind]] = frozenset()
     refuses: ClassVar[dict[Kind, str]] = {}
     """Why a kind of input makes no sense here; shown in the table as the reason."""
+    stacks_over: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that change no name or shape of the weights, and else only buffers: networks that differ in
+    nothing but them train side by side. Those at the default stay apart, since they may lack a part that
+    the others have. What is named here wrongly costs time: such a stack is taken apart again."""
 
     @abstractmethod
     def build(self, inputs: InputSpec, outputs: int) -> nn.Module:

@@ -17,10 +17,11 @@ from universality.environment import cores, environment
 from universality.errors import BadSuite
 from universality.execute.local import default_slots, run_all
 from universality.files import encode_json
+from universality.layout import published
 from universality.measure import failed_measuring, measure_cell
 from universality.plan import Job, Plan, Planner, total_seconds
 from universality.progress import Progress, clock
-from universality.records import CellRecord
+from universality.records import CellRecord, missing_signs
 from universality.registry import component
 from universality.report import print_summary, rebuild
 from universality.store import Store
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
     store = Store.create(Path(options.results) / suite.name)
     store.write(store.layout.suite, suite.toml())
-    _write_plan(store, suite, plan, (), str(device), 0.0)
+    _write_plan(store, suite, plan, options, (), str(device), 0.0)
     todo = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
     print(
         f"{suite.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         train(store, todo, slots, str(device), options, root)
     configure(threads=cores())
     records = measure(store, plan)
-    _write_plan(store, suite, plan, records, str(device), time.monotonic() - started)
+    _write_plan(store, suite, plan, options, records, str(device), time.monotonic() - started)
     print_summary(rebuild(store))
     unmeasured = failed_measuring(records)
     for line in unmeasured:
@@ -78,16 +79,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def unvalidated(plan: Plan, suite: Suite) -> list[str]:
-    """A line for each phenomenon whose claims no control can validate, before anything is trained."""
-    signs: dict[str, set[str]] = {cell.phenomenon.name: set() for cell in plan.cells}
+    """A line for each claim that no controls can validate, before anything is trained."""
+    signs: dict[tuple[str, str], set[str]] = {}
     for cell in plan.cells:
-        if cell.control is not None:
-            signs[cell.phenomenon.name].add(cell.control.sign)
+        for claim in cell.phenomenon.claims if cell.control is None else cell.control.expects:
+            known = signs.setdefault((cell.phenomenon.name, claim), set())
+            if cell.control is not None:
+                known.add(cell.control.sign)
+    where = "" if suite.controls else " in this suite"
     return [
-        f"{name} has no {sign} control{'' if suite.controls else ' in this suite'}: its row will be unvalidated"
-        for name, known in signs.items()
-        for sign in ("positive", "negative")
-        if sign not in known
+        f"{name}.{claim} has no {' and no '.join(lacking)} control{where}: its row will be unvalidated"
+        for (name, claim), known in signs.items()
+        if (lacking := missing_signs(known))
     ]
 
 
@@ -177,12 +180,20 @@ def describe(plan: Plan, slots: int, workers: str) -> None:
 
 
 def _write_plan(
-    store: Store, suite: Suite, plan: Plan, records: Sequence[CellRecord], device: str, seconds: float
+    store: Store,
+    suite: Suite,
+    plan: Plan,
+    options: argparse.Namespace,
+    records: Sequence[CellRecord],
+    device: str,
+    seconds: float,
 ) -> None:
     phenomena = {cell.phenomenon.name: cell.phenomenon for cell in plan.cells}
     content: dict[str, Any] = {
         "suite": suite.name,
         "description": suite.description,
+        "plugins": [published(folder) for folder in options.plugins],
+        "data_root": options.data_root is not None,
         "wall_seconds": round(seconds, 1),
         "run_seconds": round(store.seconds(plan.jobs), 1),
         "probe_seconds": round(store.probe_seconds(plan.jobs), 1),

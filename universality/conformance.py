@@ -91,6 +91,8 @@ def check_architecture(plugin: Architecture) -> Iterator[Finding]:
     """Address, refusals, and for every kind of input that it takes: build, forward, taps, readout, HVP."""
     yield _asked("its address leads back to it", lambda: _address("architecture", plugin))
     yield _asked("it takes some kind of input", lambda: "" if plugin.accepts else "accepts is empty")
+    stray = sorted(plugin.stacks_over - registry.parameters(type(plugin)).keys())
+    yield Finding("stacks_over names its parameters", f"it has no {', no '.join(stray)}" if stray else "")
     for kind, candidates in INPUTS.items():
         if kind not in plugin.accepts:
             refused = all(plugin.reject(spec) for spec in candidates)

@@ -50,6 +50,26 @@ def safe_name(name: str) -> str:
     return name
 
 
+PATH_TO = "PATH/TO"
+"""Stands for a folder of somebody's machine in what is published."""
+
+
+def published(folder: str) -> str:
+    """A folder that was given on the command line, without what it tells of the machine.
+
+    As given where it lies below the working directory, else its name alone, behind a placeholder.
+
+    >>> published("plugins/mine/"), published("/home/me/mine"), published("../mine"), published("..")
+    ('plugins/mine', 'PATH/TO/mine', 'PATH/TO/mine', 'PATH/TO')
+    """
+    path = Path(folder)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    if not path.is_absolute() and ".." not in path.parts:
+        return path.as_posix()
+    return PATH_TO if path.name in ("", "..") else f"{PATH_TO}/{path.name}"
+
+
 def split_recording(folder: str) -> tuple[str, int] | None:
     """Run id and number of a folder under `runs/`, or None where it is no recording.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from universality.registry import component
 from universality.spec import RunSpec, canonical
 from universality.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.task import Signature, Task
+from universality.training.ensemble import alike
 from universality.training.objective import objective
 
 
@@ -40,7 +41,11 @@ class Job:
     data_bytes: int = 0
     """Of the training set, at most."""
     stack: int = 1
-    """How many runs like this one a worker may train side by side."""
+    """How many runs of its kind a worker may train side by side."""
+
+    @property
+    def kind(self) -> Hashable:
+        return alike(self.spec)
 
 
 @dataclass(frozen=True, slots=True)

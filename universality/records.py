@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, Protocol
@@ -15,6 +15,15 @@ from universality.spec import RunSpec, digest
 
 RunState = Literal["done", "diverged", "failed", "crashed", "timeout", "missing"]
 """How a run ended. `failed` raised an error, `crashed` killed its worker."""
+
+
+def missing_signs(signs: Collection[str]) -> list[str]:
+    """Of the two kinds of controls that validate a claim, those that are not among `signs`.
+
+    >>> missing_signs({"positive"})
+    ['negative']
+    """
+    return [sign for sign in ("positive", "negative") if sign not in signs]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from universality.claims import Scale, Within
 from universality.errors import StoreError, UniversalityError
 from universality.files import decode_json, encode_json
 from universality.folder import refuse_links
-from universality.layout import Layout, safe_name
+from universality.layout import Layout, published, safe_name
 from universality.records import CellRecord, RunState
 from universality.spec import SCHEMA_VERSION
 from universality.tiers import tiers_of
@@ -101,6 +101,13 @@ def _bounded(value: Any, depth: int = 0) -> None:
         infinite = isinstance(value, float) and not math.isfinite(value)
         if not infinite and abs(value) > MOST_NUMBER:
             raise ValueError(f"a number beyond {MOST_NUMBER:g}")
+
+
+def read_measurement(path: Path) -> CellRecord:
+    """The cell in a measurement's file, which has its id for a name. Raises `Unreadable`."""
+    raw = read_record(path)
+    check_schema(raw)
+    return parse_measurement(raw, path.stem)
 
 
 def parse_measurement(raw: Any, measurement_id: str) -> CellRecord:
@@ -223,6 +230,8 @@ class AskedPlan:
         tiers: per task, what evidence from it is worth; tasks that do not say are left out.
         specs: per run, its settings as `RunSpec.record`; empty where the plan does not say.
         variants: by address, the name and all parameters of each setting of a phenomenon; likewise.
+        plugins: folders that `--plugins` named, as `layout.published`.
+        data_root: whether `--data-root` was given; where it is, is nobody's business.
     """
 
     suite: str
@@ -234,6 +243,8 @@ class AskedPlan:
     variants: Mapping[str, Any]
     environment: Mapping[str, Any]
     run_seconds: float
+    plugins: tuple[str, ...]
+    data_root: bool
 
 
 def parse_plan(raw: Any) -> AskedPlan:
@@ -255,6 +266,8 @@ def parse_plan(raw: Any) -> AskedPlan:
             variants=dict(raw.get("variants", {})),
             environment=dict(raw["environment"]),
             run_seconds=float(raw.get("run_seconds", 0.0)),
+            plugins=tuple(map(_folder, _list(raw.get("plugins", [])))),
+            data_root=_truth(raw.get("data_root", False)),
         )
     except StoreError as error:
         raise Unreadable(f"{error.what}: {clipped(error.got)}") from None
@@ -274,6 +287,18 @@ def _text(value: object) -> str:
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{clipped(repr(value))} is no list")
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{clipped(repr(value))} is no truth value")
+    return value
+
+
+def _folder(value: object) -> str:
+    if published(_text(value)) != value:
+        raise ValueError(f"{clipped(repr(value))} is a path of somebody's machine")
     return value
 
 
@@ -324,9 +349,7 @@ def load(root: Path, label: str = "") -> ResultSet:
         records = []
         for measurement_id in plan.cells:
             name = f"{layout.measurements.name}/{measurement_id}.json"
-            raw = read_record(layout.measurement(measurement_id))
-            check_schema(raw)
-            records.append(parse_measurement(raw, measurement_id))
+            records.append(read_measurement(layout.measurement(measurement_id)))
     except Unreadable as problem:
         raise StoreError(
             "a result set cannot be used",

@@ -208,22 +208,3 @@ class Store(ResultsFolder):
         path = self.layout.measurement(cell.id)
         self._replace(path, encode_json({"schema_version": SCHEMA_VERSION, **cell.record()}))
         return path
-
-    def measurements(self) -> list[CellRecord]:
-        """All intact measurements, by id."""
-        found: list[CellRecord] = []
-        with storing(self.layout.measurements):
-            entries = sorted(entries_of(self.layout.measurements), key=lambda entry: entry.name)
-        for entry in entries:
-            path = Path(entry.path)
-            record = self._record(path) if path.suffix == ".json" else None
-            if record is None:
-                continue
-            try:
-                cell = CellRecord.from_record(record)
-                if not cell.id == record["id"] == path.stem:
-                    raise ValueError(f"holds the measurement {cell.id}")
-                found.append(cell)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                self._report(path, f"{type(error).__name__}: {error}")
-        return found

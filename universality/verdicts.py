@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from universality import columns as c
 from universality.claims import Claim, Within
 from universality.errors import MeasurementError
-from universality.records import CellRecord, GroupRecord, RunState
+from universality.records import CellRecord, GroupRecord, RunState, missing_signs
 from universality.statistics import (
     Pooled,
     Prevalence,
@@ -240,7 +240,7 @@ def _universality(members: Sequence[CellVerdict], about: Mapping[str, str]) -> U
     decided = [v for v in cells if v.verdict in ("present", "absent")]
     signs = {_sign(v) for v in controls}
     failures = [_failure(v) for v in controls if not v.passed]
-    failures += [f"no {sign} control was run" for sign in ("positive", "negative") if sign not in signs]
+    failures += [f"no {sign} control was run" for sign in missing_signs(signs)]
     first = members[0].record
     # Cells that straddle a bound are measured too; without them the mean would be selected by its outcome.
     measured = [v for v in cells if v.verdict in MEASURED and v.effect is not None and v.se is not None]

@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from universality import registry
 from universality.architecture import Architecture, InputSpec, Kind
-from universality.execute.jobs import alike
+from universality.plan import Job
 from universality.registry import component
 from universality.spec import Recipe, RunSpec
 from universality.task import Split, Splits
 from universality.training import loop
 from universality.training.batches import Batches
-from universality.training.ensemble import CannotStack, Ensemble
+from universality.training.ensemble import CannotStack, Ensemble, alike
 from universality.training.loop import Engine, Member, Trained, build_network, train_group
 from universality.training.optimizers import build_optimizer
 from universality.training.steps import FusedSteps, LoopSteps, race
@@ -130,6 +130,64 @@ def test_an_output_scale_of_one_and_other_parameters_make_another_stack() -> Non
         for rest in ("output_scale=1", "output_scale=2", "output_scale=3", "output_scale=2,init_scale=2")
     }
     assert len(kinds) == 3
+
+
+class GatedNet(nn.Module):
+    """Two layers; what `Gated` says of them is kept by the gain only."""
+
+    def __init__(self, inputs: int, outputs: int, *, width: int, gain: float, memory: int) -> None:
+        super().__init__()
+        self.hidden, self.readout = nn.Linear(inputs, width), nn.Linear(width, outputs)
+        self.register_buffer("gain", torch.tensor(gain))
+        self.register_buffer("memory", torch.zeros(memory))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.readout(torch.tanh(self.gain * self.hidden(x.flatten(1))))
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gated(Architecture):
+    stacks_over = frozenset({"gain", "width", "memory"})
+
+    gain: float = 1.0
+    width: int = 5
+    memory: int = 2
+    depth: int = 1
+
+    def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
+        return GatedNet(inputs.size, outputs, width=self.width, gain=self.gain, memory=self.memory)
+
+    def taps(self, net: nn.Module) -> dict[str, nn.Module]:
+        return {}
+
+    def readout(self, net: nn.Module) -> nn.Linear:
+        raise NotImplementedError
+
+
+@pytest.mark.usefixtures("clean_registry")
+@pytest.mark.parametrize(
+    ("parameter", "engine", "mode", "fallback"),
+    [
+        ("gain", "loop", "loop", ""),
+        ("gain", "fused", "fused", ""),
+        ("width", "loop", "loop", "the networks have different parameters"),
+        ("width", "fused", "fused", "the networks have different parameters"),
+        ("memory", "fused", "loop", "the networks have different buffers"),
+    ],
+)
+def test_an_architecture_says_what_its_stacks_may_differ_in_and_a_lie_is_noticed(
+    parameter: str, engine: Engine, mode: str, fallback: str
+) -> None:
+    registry.register("gated", accepts={"image"})(Gated)
+    members = [member(f"gated[{parameter}={v}]", RECIPES["sgd"], seed) for seed, v in enumerate((3, 4))]
+    assert len({Job(one.spec, {}).kind for one in members}) == 1
+    for other in ("gated", f"gated[{parameter}=3,depth=2]"):
+        assert alike(member(other, RECIPES["sgd"]).spec) != alike(members[0].spec)
+    for one, run in zip(members, train_group(members, CPU, engine), strict=True):
+        how = run.facts["engine"]
+        assert (how["mode"], how["fallback"]) == (mode, fallback)
+        torch.testing.assert_close(run.net.state_dict(), alone(one).net.state_dict())
 
 
 @pytest.mark.parametrize("scale", [0.1, 3.0, 1e-3, 1 / 3])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,10 +17,13 @@ from torch.nn import functional as F
 
 from universality import registry
 from universality.architecture import Architecture, InputSpec, Kind
+from universality.errors import MeasurementError
+from universality.measures import EigenResult, top_eigenvalues
 from universality.probe import Probe, Training
 from universality.registry import component
 from universality.spec import Recipe, RunSpec, derive_seed
 from universality.task import Split, Splits
+from universality.training import loop
 from universality.training.loop import Trained, build_network, train
 
 registry.load_plugins()
@@ -352,6 +357,44 @@ def test_the_learning_rate_is_derived_from_the_initial_sharpness(momentum: float
     facts = trained(address, recipe, splits).facts
     assert facts["initial_sharpness"] == pytest.approx(sharpness, rel=1e-3)
     assert facts["lr"] == pytest.approx(stable / 1.7, rel=1e-3)
+
+
+def test_a_sharpness_that_was_not_found_within_the_budget_gives_no_learning_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "_PRODUCTS", 3)
+    with pytest.raises(MeasurementError) as caught:
+        trained(SMALL, Recipe(steps=1, lr_over_stability=2.0), made_up_splits(side=3), seed=7)
+    error = caught.value
+    assert error.what == "no learning rate follows from the sharpness at initialisation"
+    assert error.where == f"{SMALL} on digits, seed 7"
+    assert re.fullmatch(r"[\d.]+, relative error estimate [\d.e-]+ after 3 products", error.got)
+    assert error.expected == "a positive number, found within 3 products and known to 0.01"
+    assert "`lr`" in error.do
+
+
+@pytest.mark.parametrize(("error", "good"), [(0.005, True), (0.02, False)])
+def test_rounding_may_leave_a_percent_of_the_sharpness_in_doubt(
+    error: float, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def coarse(*arguments: Any, **keywords: Any) -> EigenResult:
+        top = top_eigenvalues(*arguments, **keywords)
+        assert top.converged
+        return replace(top, error_estimates=error * top.values, converged=False)
+
+    monkeypatch.setattr(loop, "top_eigenvalues", coarse)
+    with contextlib.nullcontext() if good else pytest.raises(MeasurementError, match="no learning rate"):
+        trained(SMALL, Recipe(steps=1, lr_over_stability=2.0), made_up_splits(side=3))
+
+
+def test_a_loss_without_curvature_gives_no_learning_rate() -> None:
+    with pytest.raises(MeasurementError) as caught:
+        trained(
+            "mlp[width=6,depth=1,init_scale=0,bias=false]",
+            Recipe(steps=1, lr_over_stability=2.0, loss="mse"),
+            made_up_splits(side=3),
+        )
+    assert caught.value.got.startswith("0, relative error estimate nan")
 
 
 def test_gradient_descent_with_the_derived_rate_is_gradient_descent_with_that_rate() -> None:

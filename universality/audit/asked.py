@@ -97,12 +97,6 @@ def check_asked(found: Audit, suite: Suite, records: Sequence[CellRecord]) -> No
             found.say("suite.toml", f"asks for {len(cells)} cells of {', '.join(name)}; {have} are here")
     for name in held.keys() - asked.keys():
         found.say("plan.json", f"holds a cell that the suite does not ask for: {', '.join(name)}")
-    if suite.controls:
-        for phenomenon in sorted({name[0] for name in asked}):
-            signs = {r.control.partition(":")[0] for r in records if r.phenomenon == phenomenon}
-            for sign in ("positive", "negative"):
-                if sign not in signs:
-                    found.notes.append(f"{phenomenon} has no {sign} control")
 
 
 def _bare(cell: tuple[str, str, str]) -> tuple[str, str, str]:

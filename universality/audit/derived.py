@@ -33,6 +33,10 @@ def check_derived(found: Audit, layout: Layout, plan: AskedPlan, records: Sequen
         return
     found.counted["cells"] += sum(not v.record.control for v in verdicts)
     found.counted["controls"] += sum(bool(v.record.control) for v in verdicts)
+    for row in rows:
+        if not row.validated:
+            why = "; ".join(row.failed_controls)
+            found.notes.append(f"{row.phenomenon}.{row.claim_name} is unvalidated: {why}")
     facts = plan.phenomena
     _table(
         found,

@@ -12,10 +12,8 @@ from universality.report.text import plain
 from universality.resultset import (
     AskedPlan,
     Unreadable,
-    check_schema,
     clipped,
-    parse_measurement,
-    read_record,
+    read_measurement,
 )
 from universality.spec import parse_address
 
@@ -32,9 +30,7 @@ def check_measurements(found: Audit, layout: Layout, plan: AskedPlan | None) -> 
         if path.suffix != ".json":
             continue
         try:
-            raw = read_record(path)
-            check_schema(raw)
-            record = parse_measurement(raw, path.stem)
+            record = read_measurement(path)
         except Unreadable as problem:
             found.say(name, problem)
             continue

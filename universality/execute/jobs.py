@@ -8,17 +8,14 @@ having published has failed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from universality.leases import Leases
 from universality.records import RunState
-from universality.spec import Component, Recipe, RunSpec
+from universality.spec import RunSpec
 from universality.store import FailureKind, Store
-
-OUTPUT_SCALE = "output_scale"
-"""The parameter of architectures that wrap their network in `universality.nn.ScaledOutput`."""
 
 _CRASHES = 2
 """Attempts at a run whose worker dies: a machine short of memory deserves a second one."""
@@ -27,7 +24,7 @@ _CRASHES = 2
 class Job(Protocol):
     """A training and the steps at which each probe address must have recorded.
 
-    `seconds` is its predicted cost, `stack` how many runs like it one worker may train side by side.
+    `seconds` is its predicted cost, `stack` how many runs of its `kind` one worker may train side by side.
     """
 
     @property
@@ -38,6 +35,8 @@ class Job(Protocol):
     def seconds(self) -> float: ...
     @property
     def stack(self) -> int: ...
+    @property
+    def kind(self) -> Hashable: ...
 
 
 def job_record(job: Job) -> dict[str, Any]:
@@ -51,15 +50,6 @@ def job_record(job: Job) -> dict[str, Any]:
 def message(group: Sequence[Job]) -> dict[str, Any]:
     """A single job as itself, several as `{"members": [...]}`."""
     return job_record(group[0]) if len(group) == 1 else {"members": [job_record(job) for job in group]}
-
-
-def alike(spec: RunSpec) -> tuple[Component, Component, Recipe, str]:
-    """What runs that are trained side by side have in common: all but seed, rate, decay and output scale."""
-    # The rate given by a multiple of the sharpness is a rate like any other.
-    recipe = replace(spec.recipe, lr=1.0, lr_over_stability=0.0, weight_decay=0.0)
-    # A scale of 1 is no factor at all, which other members could not follow.
-    params = tuple((k, 2.0 if k == OUTPUT_SCALE and v != 1 else v) for k, v in spec.architecture.params)
-    return replace(spec.architecture, params=params, label=""), spec.task, recipe, spec.content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +128,12 @@ class JobQueue:
             return []
         group, cost = [first], _cost(first)
         if self._may_stack(first):
-            kind = alike(first.spec)
+            kind = first.kind
             for job in tuple(self._open):
                 full = len(group) >= first.stack or cost + _cost(job) > left / max(1, slots)
                 if full:
                     break
-                if self._may_stack(job) and alike(job.spec) == kind:
+                if self._may_stack(job) and job.kind == kind:
                     self._open.remove(job)
                     if self._claim(job):
                         group.append(job)

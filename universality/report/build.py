@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ from universality.report.text import plain
 from universality.report.write import write_figures, write_tables
 from universality.resultset import (
     Unreadable,
-    check_schema,
     judge_all,
-    parse_measurement,
     parse_plan,
+    read_measurement,
     read_record,
     unused_damage,
 )
@@ -67,7 +67,9 @@ def rebuild(store: Store) -> Summary:
     facts = plan["phenomena"]
     layout = store.layout
     boundaries = swept(verdicts, plan)
-    html = _page(store, verdicts, plan)  # before anything is written: it refuses names that climb out
+    html = _page(
+        store, verdicts, plan, boundaries
+    )  # before anything is written: it refuses names that climb out
     with storing(layout.report):
         write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan), boundaries)
         if store.run_ids():
@@ -91,9 +93,7 @@ def _measured(layout: Layout, cells: Sequence[str]) -> list[CellRecord]:
     for measurement_id in cells:
         path = layout.measurement(measurement_id)
         try:
-            raw = read_record(path)
-            check_schema(raw)
-            found.append(parse_measurement(raw, measurement_id))
+            found.append(read_measurement(path))
         except Unreadable as problem:
             lost.append(measurement_id)
             if path.exists():
@@ -108,19 +108,22 @@ def _measured(layout: Layout, cells: Sequence[str]) -> list[CellRecord]:
     return found
 
 
-def _page(store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any]) -> str:
+def _page(
+    store: Store, verdicts: Sequence[CellVerdict], plan: Mapping[str, Any], boundaries: Sequence[Boundary]
+) -> str:
     """The page, with as much of the trajectories as it has room for beside the rest."""
     paths = store.layout
     toml = paths.suite.read_text(encoding="utf-8", errors="replace") if paths.suite.is_file() else ""
     created = decode_json(paths.manifest.read_bytes()).get("created", "")
-    bare = page(verdicts, plan, toml=toml, created=str(created))
+    written = partial(page, verdicts, plan, boundaries=boundaries, toml=toml, created=str(created))
+    bare = written()
     records = [v.record for v in verdicts]
     runs = recorded(store, records, PAGE_BYTES - len(bare.encode()))
     if not store.run_ids():
         runs = kept(
             paths.report / "index.html", {run for r in records for g in r.groups for run in g.runs.values()}
         )
-    return page(verdicts, plan, toml=toml, created=str(created), runs=runs) if runs else bare
+    return written(runs=runs) if runs else bare
 
 
 def read_plan(store: Store) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from universality.errors import MeasurementError
+from universality.records import missing_signs
 from universality.report import style
 from universality.verdicts import VERDICTS, CellVerdict, Verdict
 
@@ -172,7 +173,7 @@ def _controls(members: Sequence[CellVerdict]) -> str:
     if any(v.passed is False for v in members):
         return "controls failed"
     signs = {v.record.control.partition(":")[0].strip() for v in members if v.record.control}
-    return "controls ok" if signs >= {"positive", "negative"} else "controls missing"
+    return "controls missing" if missing_signs(signs) else "controls ok"
 
 
 def _draw(page: style.Page, panel: _Panel, top: float) -> None:

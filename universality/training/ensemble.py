@@ -17,7 +17,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from universality.spec import Recipe
+from universality import registry
+from universality.spec import Component, Recipe, RunSpec
 from universality.training.optimizers import build_optimizer
 
 _LINE = 64
@@ -60,6 +61,20 @@ def most_members(parameters: int, data_bytes: int, seconds: float, *, on_gpu: bo
     if not on_gpu:
         limits += [_CACHE // (_BYTES * max(1, parameters)), int(_AT_RISK / max(seconds, 1e-3))]
     return max(1, min(limits))
+
+
+def alike(spec: RunSpec) -> tuple[Component, Component, Recipe, str]:
+    """What runs that are trained side by side have in common: all but seed, rate, decay and what their
+    architecture `stacks_over`."""
+    # The rate given by a multiple of the sharpness is a rate like any other.
+    recipe = replace(spec.recipe, lr=1.0, lr_over_stability=0.0, weight_decay=0.0)
+    network = spec.architecture
+    cls = registry.plugin_class("architecture", network.name)
+    known = registry.parameters(cls)
+    params = tuple(
+        (k, v) for k, v in network.params if k not in cls.stacks_over or v == registry.default(known[k])
+    )
+    return replace(network, params=params, label=""), spec.task, recipe, spec.content
 
 
 class CannotStack(Exception):
@@ -160,9 +175,11 @@ class Ensemble:
     def stack_buffers(self) -> None:
         """Move buffers into common storage too: only gradients of all members at once need that."""
         own = [dict(net.named_buffers()) for net in self.members]
-        for name, first in own[0].items():
+        forms = [[(name, b.shape, b.dtype) for name, b in buffers.items()] for buffers in own]
+        if any(form != forms[0] for form in forms):
+            raise CannotStack("the networks have different buffers")
+        for name in own[0]:
             self.buffers[name] = torch.stack([buffers[name].detach() for buffers in own])
-            assert self.buffers[name].dtype == first.dtype
             for buffers, place in zip(own, self.buffers[name], strict=True):
                 buffers[name].data = place
 

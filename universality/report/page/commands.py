@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from universality.layout import PATH_TO
 from universality.records import CellRecord
 from universality.report.page.text import shell_quoted
 
@@ -11,9 +13,15 @@ _Question = tuple[str, str, str]
 
 
 class Commands:
-    """Commands for the cells among `records`, which are in the order of their suite."""
+    """Commands for the cells among `records`, which are in the order of their suite.
 
-    def __init__(self, records: Sequence[CellRecord]) -> None:
+    Args:
+        plan: where its run was given folders, the commands need them too.
+    """
+
+    def __init__(self, records: Sequence[CellRecord], plan: Mapping[str, Any]) -> None:
+        self._folders = [word for folder in plan.get("plugins", ()) for word in ("--plugins", folder)]
+        self._folders += ["--data-root", f"{PATH_TO}/DATA"] if plan.get("data_root") else []
         self._order: dict[_Question, dict[str, None]] = {}
         self._measured_by: dict[tuple[_Question, str], set[str]] = {}
         for record in records:
@@ -40,7 +48,7 @@ class Commands:
         words = ["universality", "run", "--name", f"rerun-{record.id}", "--phenomena", phenomenon]
         words += ["--architectures", *architectures, "--tasks", record.task]
         words += ["--seeds", str(len(units))] if units else []
-        return list(map(shell_quoted, words))
+        return list(map(shell_quoted, [*words, *self._folders]))
 
 
 def _question(record: CellRecord) -> _Question:

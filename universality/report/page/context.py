@@ -9,7 +9,7 @@ from typing import Any
 
 from universality import __version__
 from universality import columns as c
-from universality.boundary import swept
+from universality.boundary import Boundary
 from universality.progress import clock
 from universality.report.heatmap import MARKS, MEANINGS
 from universality.report.page.text import bounds, bracket, linked, number, plain, short
@@ -70,7 +70,12 @@ class Square:
 
 
 def context(
-    verdicts: Sequence[CellVerdict], plan: Mapping[str, Any], toml: str, created: str, runs: int
+    verdicts: Sequence[CellVerdict],
+    plan: Mapping[str, Any],
+    boundaries: Sequence[Boundary],
+    toml: str,
+    created: str,
+    runs: int,
 ) -> dict[str, Any]:
     """Everything that the template names, but for scripts, styles and embedded data."""
     facts: Facts = plan["phenomena"]
@@ -109,7 +114,7 @@ def context(
                 f"{short(plain(b.example))}, {short(plain(b.beside))}",
                 str(b),
             )
-            for b in swept(verdicts, plan)
+            for b in boundaries
         ],
         "controls": _controls(verdicts, facts),
         "unvalidated": [

@@ -11,7 +11,7 @@ from universality.records import Check, GroupRecord, Matrix
 from universality.report.page.commands import Commands
 from universality.report.page.series import Chart, chart_of, rounded
 from universality.report.page.text import bounds, plain, short
-from universality.tiers import NOT_STATED
+from universality.tiers import NOT_STATED, tiers_of
 from universality.verdicts import CellVerdict
 
 
@@ -30,11 +30,12 @@ class Texts:
 
 
 def embedded(
-    verdicts: Sequence[CellVerdict], titles: Mapping[str, str], tiers: Mapping[str, str]
+    verdicts: Sequence[CellVerdict], titles: Mapping[str, str], plan: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`cells` in the order of `verdicts`, with the `texts` and `charts` that their numbers point into."""
     texts = Texts()
-    commands = Commands([v.record for v in verdicts])
+    tiers = tiers_of(plan)
+    commands = Commands([v.record for v in verdicts], plan)
     charts: list[Chart] = []
     cells = []
     for v in verdicts:

@@ -12,11 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from universality import columns as c
+from universality.boundary import Boundary
 from universality.report.heatmap import COLOURS
 from universality.report.page.context import context, slug
 from universality.report.page.embed import embedded
 from universality.report.page.text import breakable, script_json
-from universality.tiers import tiers_of
 from universality.verdicts import VERDICTS, CellVerdict
 
 _FOLDER = Path(__file__).parent
@@ -28,6 +28,7 @@ def page(
     verdicts: Sequence[CellVerdict],
     plan: Mapping[str, Any],
     *,
+    boundaries: Sequence[Boundary] = (),
     toml: str = "",
     created: str = "",
     runs: Mapping[str, Any] | None = None,
@@ -39,6 +40,7 @@ def page(
 
     Args:
         plan: what `build.read_plan` returned.
+        boundaries: what `boundary.swept` returned.
         toml: the suite.
         created: when the results folder was made, ISO 8601.
         runs: what `series.recorded` returned; without runs there are no trajectories.
@@ -55,12 +57,12 @@ def page(
     )
     environment.filters["breakable"] = breakable
     return environment.get_template("page.html").render(
-        **context(verdicts, plan, toml, created, len(runs or {})),
+        **context(verdicts, plan, boundaries, toml, created, len(runs or {})),
         style=style,
         script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
-        cells=script_json(embedded(verdicts, titles, tiers_of(plan))),
+        cells=script_json(embedded(verdicts, titles, plan)),
         runs=script_json(runs or {}),
     )
 

@@ -313,8 +313,8 @@ def test_the_float32_product_is_used_and_given_up_where_its_check_fails(monkeypa
     dtypes = []
     genuine = collapse.within_sums
 
-    def spy(batches, head, counts, dtype):
-        found = genuine(batches, head, counts, dtype)
+    def spy(batches, head, counts, dtype, where):
+        found = genuine(batches, head, counts, dtype, where)
         dtypes.append((dtype, found.deviation))
         return found
 
@@ -403,6 +403,46 @@ def test_a_source_that_changes_between_passes_is_refused():
         batched_collapse(list, W)
     with pytest.raises(MeasurementError, match="shapes do not match"):
         batched_collapse(lambda: [(normal(60, 4), y)], W)
+
+
+def test_batches_that_are_used_up_are_no_perfect_collapse():
+    y, W = torch.arange(60) % 3, normal(3, 5, seed=1)
+    H = normal(60, 5) + 3 * normal(3, 5, seed=1)[y]
+    once = ((h, c) for h, c in zip(H.split(16), y.split(16), strict=True))
+    with pytest.raises(MeasurementError, match="fewer rows than the first") as caught:
+        batched_collapse(lambda: once, W)
+    assert "0 rows after 60" in str(caught.value)
+    assert "`batches` must open them anew on every call" in str(caught.value)
+    # A pass that began late.
+    sizes = iter([60, 44])
+    with pytest.raises(MeasurementError, match="fewer rows than the first") as caught:
+        batched_collapse(lambda: [(H[:size], y[:size]) for size in [next(sizes)]], W)
+    assert "44 rows after 60" in str(caught.value)
+    # As many rows, of other classes; and labels that the first pass did not have.
+    orders = iter([y, y.clamp_max(1)])
+    with pytest.raises(MeasurementError, match="brought other features"):
+        batched_collapse(lambda: [(H, next(orders))], W)
+    orders = iter([y, y + 1])
+    with pytest.raises(MeasurementError, match="labels out of range"):
+        batched_collapse(lambda: [(H, next(orders))], W)
+
+
+def test_the_third_pass_of_float32_features_must_bring_every_row_too():
+    # Noise outside the span of the means: the float32 product is given up.
+    C, d, n = 3, 8, 600
+    M, y = simplex(C, d), torch.arange(2 * n) % C
+    inner, outside = M[y[:n]] + 1e-2 * normal(n, d), torch.linalg.svd(M)[2][2]
+    H = torch.cat([inner + 100 * outside, inner - 100 * outside]).float()
+    passes = iter([[(H, y)], [(H, y)], []])
+    with pytest.raises(MeasurementError, match="fewer rows than the first"):
+        batched_collapse(lambda: next(passes), M)
+    assert next(passes, None) is None
+
+
+def test_a_list_of_batches_cannot_be_opened():
+    with pytest.raises(MeasurementError, match="batches that cannot be opened anew") as caught:
+        unwrap(batched_collapse)([(normal(6, 5), torch.arange(6) % 3)], normal(3, 5, seed=1))
+    assert "list" in str(caught.value)
 
 
 @pytest.mark.parametrize(("d", "C"), [(30, 4), (12, 2), (3, 12)])

@@ -17,6 +17,7 @@ from universality.errors import MeasurementError
 from universality.measures.collapse_sums import (
     Batches,
     Head,
+    Within,
     check_finite,
     means_by_class,
     moderate,
@@ -150,8 +151,9 @@ def batched_collapse(
         batches: opens the features with their labels anew on each call.
 
     Raises:
-        MeasurementError: as `neural_collapse`, or where the second pass brings other features (a
-            sampler, augmentation or dropout that is not frozen).
+        MeasurementError: as `neural_collapse`, `batches` that cannot be called, or a later pass that brings
+            fewer rows (an iterator that is used up) or other features (a sampler, augmentation or
+            dropout that is not frozen).
 
     Cost: as `neural_collapse`, and the batches are read two times, or three where float32 does not suffice.
 
@@ -162,6 +164,14 @@ def batched_collapse(
     >>> round(batched_collapse(loader, torch.eye(2)).cdnv, 6)
     0.161538
     """
+    if not callable(batches):
+        raise MeasurementError(
+            "batches that cannot be opened anew",
+            where="batched_collapse",
+            got=type(batches).__name__,
+            expected="a function without arguments that returns an iterable of (features, labels)",
+            do="pass `lambda: batches`, if they can be iterated over again and again",
+        )
 
     def opened() -> Iterator[tuple[Tensor, Tensor]]:
         for features, labels in batches():
@@ -333,11 +343,13 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
     single = single and torch.get_float32_matmul_precision() == "highest"
     # Where squares would leave the range of float32, as those of 1e-25 and 1e19 do.
     single = single and all(moderate(value) for value in (S[0], head.largest_weight))
-    within = within_sums(batches, head, counts, torch.float32 if single else torch.float64)
+    within = within_sums(batches, head, counts, torch.float32 if single else torch.float64, where)
+    _all_came(within, counts, where)
     noise = (within.squares.sum() / counts.sum()).sqrt()
     if single and not (within.deviation <= 8e-8 and moderate(noise)):
-        within = within_sums(batches, head, counts, torch.float64)
-    if not within.same:
+        within = within_sums(batches, head, counts, torch.float64, where)
+        _all_came(within, counts, where)
+    if not within.same or not torch.equal(within.rows, counts.long()):
         raise MeasurementError(
             "the second pass over the batches brought other features",
             where=where,
@@ -373,6 +385,19 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
         classes=C,
         imbalance=(counts.max() / counts.min()).item(),
     )
+
+
+def _all_came(within: Within, counts: Tensor, where: str) -> None:
+    """Rows that do not come again would be rows without noise: a perfect collapse."""
+    seen, first = int(within.rows.sum()), int(counts.sum())
+    if seen < first:
+        raise MeasurementError(
+            "a later pass over the batches brought fewer rows than the first",
+            where=where,
+            got=f"{seen} rows after {first}",
+            expected="the same rows with the same labels in every pass",
+            do="`batches` must open them anew on every call: return a new iterator each time, not one that is used up",
+        )
 
 
 def _simplex(rows: Tensor) -> tuple[float, float, float]:

@@ -238,6 +238,24 @@ def test_input_without_an_answer_is_refused(measure, sizes, losses, text):
         inspect.unwrap(measure)(sizes, losses)
 
 
+@pytest.mark.parametrize("measure", [log_slope, fit_scaling, compare_scaling])
+@pytest.mark.parametrize(
+    ("convert", "text"),
+    [
+        (lambda y: y * (1 + 2j), r"no real tensors(.|\n)*torch.float64 and torch.complex128"),
+        (lambda y: y.numpy(), "torch.float64 and ndarray"),
+        (lambda y: y.tolist(), "torch.float64 and list"),
+    ],
+    ids=["complex", "numpy", "list"],
+)
+def test_what_is_no_real_tensor_is_refused(measure, convert, text):
+    losses = sweep(TRUTHS["power"][0], 3, 0.01, np.random.default_rng(3))
+    with pytest.raises(MeasurementError, match=text):
+        inspect.unwrap(measure)(N, convert(losses))
+    with pytest.raises(MeasurementError, match="no real tensors"):
+        inspect.unwrap(measure)(convert(N), losses)
+
+
 def test_too_few_sizes_to_hold_out_and_bad_options_are_refused():
     with pytest.raises(MeasurementError, match=r"6 sizes, 2 of them held out"):
         compare_scaling(N[:6], torch.ones(6, 3))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -124,8 +124,8 @@ def fit_scaling(
     Cost: 1 + seeds fits (1 with fewer than 3), each of about 20 evaluations and O(sizes).
 
     Raises:
-        MeasurementError: fewer than 5 sizes, sizes that repeat, losses that are not finite and
-            positive, shapes that do not match, another form, an A outside double precision.
+        MeasurementError: no real tensors, fewer than 5 sizes, sizes that repeat, losses that are not finite
+            and positive, shapes that do not match, another form, an A outside double precision.
 
     Source: Hestness et al. 2017, arXiv:1712.00409; Hoffmann et al. 2022, arXiv:2203.15556; Besiroglu
     et al. 2024, arXiv:2404.10102; profile intervals: Bates and Watts 1988.
@@ -314,8 +314,20 @@ def compare_scaling(
     )
 
 
-def logs(sizes: Tensor, values: Tensor, least: int, where: str, level: float) -> tuple[Floats, Floats]:
+def logs(sizes: Any, values: Any, least: int, where: str, level: float) -> tuple[Floats, Floats]:
     """ln of both, by increasing size, float64."""
+    real = all(isinstance(given, Tensor) and not given.is_complex() for given in (sizes, values))
+    if not real:
+        raise MeasurementError(
+            "sizes and values are no real tensors",
+            where=where,
+            got=" and ".join(
+                str(given.dtype) if isinstance(given, Tensor) else type(given).__name__
+                for given in (sizes, values)
+            ),
+            expected="real torch tensors",
+            do="convert arrays and lists with torch.as_tensor; of complex numbers choose a real part or a modulus",
+        )
     if values.ndim != 2 or sizes.shape != values.shape[:1] or not values.shape[1:].numel():
         raise MeasurementError(
             "one row of seeds for each size",

@@ -55,8 +55,8 @@ def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, lev
     Cost: O(sizes seeds).
 
     Raises:
-        MeasurementError: fewer than 3 sizes (4 with one seed), sizes that repeat, values that are not
-            finite and positive, or shapes that do not match.
+        MeasurementError: no real tensors, fewer than 3 sizes (4 with one seed), sizes that repeat, values
+            that are not finite and positive, or shapes that do not match.
 
     Source: Student 1908 for the interval; clusters: Liang and Zeger 1986.
 
@@ -66,7 +66,7 @@ def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, lev
     >>> round(fit.slope, 6), fit.supported
     (-1.0, True)
     """
-    u, Y = logs(x, y, 3 if y.shape[1:] != (1,) else 4, "log_slope", level)
+    u, Y = logs(x, y, 4 if getattr(y, "shape", ())[1:] == (1,) else 3, "log_slope", level)
     straight, square = np.polyfit(u - u.mean(), Y, 1)[0], np.polyfit(u - u.mean(), Y, 2)[0]
     reach = float(u[-1] - u[0])
     low, high = _mean_interval(u, Y, straight, 1, level)

@@ -289,6 +289,42 @@ def test_equal_columns_are_no_replicates():
         assert "only 3 of 4 seeds differ" in reason
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("factor", [2.0, 1 + 1e-12, 3.7])
+def test_a_column_times_a_factor_is_no_second_replicate(factor, dtype):
+    losses = sweep(TRUTHS["power"][0], 3, 0.01, np.random.default_rng(3))
+    assert "differ" not in log_slope(N, losses.to(dtype)).reason
+    twice = torch.cat([losses, factor * losses[:, :1]], 1).to(dtype)
+    pair = twice[:, [0, 3]]
+    for values, text in [
+        (twice, "only 3 of 4 seeds differ by more"),
+        (pair, "only 1 of 2 seeds differ by more"),
+    ]:
+        slope, law = log_slope(N, values), fit_scaling(N, values, form="power")
+        assert (slope.supported, law.identified) == (False, False)
+        assert (slope.low, slope.high, law.low, law.high) == (None,) * 4
+        for reason in (slope.reason, law.reason, compare_scaling(N, values).reason):
+            assert text in reason
+
+
+@pytest.mark.parametrize(
+    ("dtype", "noise"), [(torch.float64, 1e-12), (torch.float32, 3e-6), (torch.bfloat16, 0.1)]
+)
+def test_noise_above_the_rounding_of_its_dtype_is_a_replicate(dtype, noise):
+    losses = sweep(TRUTHS["power"][0], 5, noise, np.random.default_rng(3)).to(dtype)
+    assert "differ" not in log_slope(N, losses).reason
+
+
+def test_repeated_columns_are_counted_among_many():
+    rng = np.random.default_rng(3)
+    losses = sweep(TRUTHS["power"][0], 2000, 0.01, rng)
+    copies = losses[:, rng.permutation(2000)[:700]] * torch.tensor(rng.random(700) + 0.5)
+    mixed = torch.cat([losses, copies, copies[:, :100]], 1)[:, rng.permutation(2800)]
+    assert "only 2000 of 2800 seeds differ" in log_slope(N, mixed).reason
+    same = losses[:, :1] * torch.ones(5000)
+    assert "only 1 of 5000 seeds differ" in log_slope(N, same).reason
+
+
 def test_huge_numbers_have_their_law_or_are_refused():
     losses = sweep(TRUTHS["power"][0], 3, 0.01, np.random.default_rng(3))
     plain, large = (fit_scaling(a * N, losses, form="power") for a in (1.0, 1e30))

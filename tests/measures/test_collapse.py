@@ -375,6 +375,33 @@ def test_half_precision_features_are_taken_as_they_are(dtype):
     assert_equal(neural_collapse(H, y, W, b), neural_collapse(H.double(), y, W, b), rel=1e-7)
 
 
+@pytest.mark.parametrize("scale", [2.0**660, 2.0**-660, 2.0**-1000], ids=["2^660", "2^-660", "2^-1000"])
+def test_features_whose_squares_float64_cannot_hold_keep_their_measures(scale):
+    H, y, W, b = scaled(0, 0, n=600)
+    H, bias = H.double(), b
+    M = class_means(H, y, len(W))
+    plain, other = neural_collapse(H, y, W, bias), nearest_mean_mismatch(H, M, W, bias)
+    # Powers of two: to the last bit.
+    assert neural_collapse(H * scale, y, W, bias * scale) == plain
+    assert neural_collapse(H, y, W * scale, bias * scale) == plain
+    assert neural_collapse(H * scale, y, W / scale, bias) == plain
+    assert nearest_mean_mismatch(H * scale, M * scale, W, bias * scale) == other
+    assert nearest_mean_mismatch(H, M, W * scale, bias * scale) == other
+    loader = lambda: [(H[:100] * scale, y[:100]), (H[100:] * scale, y[100:])]  # noqa: E731
+    assert_equal(batched_collapse(loader, W, bias * scale), plain)
+
+
+def test_sizes_that_double_precision_cannot_hold_together_are_refused():
+    M, y = simplex(3, 6), torch.arange(60) % 3
+    H = 1e-200 * (M[y] + normal(60, 6))
+    with pytest.raises(MeasurementError, match="logits and biases of sizes"):
+        neural_collapse(H, y, 1e-200 * M, normal(3))
+    # Rows that cancel exactly, and leave class means 2^600 times smaller than themselves.
+    far = torch.full((3, 6), 2.0**600, dtype=torch.float64)
+    with pytest.raises(MeasurementError, match="noise to class means beyond double precision"):
+        neural_collapse(torch.cat([far, -far, M]), torch.arange(9) % 3, M)
+
+
 def test_batches_in_another_order_and_cut_are_the_same_rows():
     y = torch.cat([torch.arange(4), torch.randint(4, (96,), generator=seeded())])
     H, W, b = normal(100, 6) + 2 * normal(4, 6, seed=1)[y], normal(4, 6, seed=2), normal(4, seed=3)

@@ -325,6 +325,16 @@ def test_repeated_columns_are_counted_among_many():
     assert "only 1 of 5000 seeds differ" in log_slope(N, same).reason
 
 
+@pytest.mark.parametrize("scale", [2.0**660, 2.0**-660], ids=["2^660", "2^-660"])
+def test_the_interval_of_the_offset_follows_the_unit_of_the_losses(scale):
+    losses = sweep(TRUTHS["large offset"][0], 4, 0.01, np.random.default_rng(3))
+    plain, other = fit_scaling(N, losses), fit_scaling(N, scale * losses)
+    assert plain.offset_low < plain.offset < plain.offset_high
+    bounds = [other.offset_low / scale, other.offset_high / scale, other.low, other.high]
+    assert bounds == pytest.approx([plain.offset_low, plain.offset_high, plain.low, plain.high], rel=1e-6)
+    assert other.identified
+
+
 def test_huge_numbers_have_their_law_or_are_refused():
     losses = sweep(TRUTHS["power"][0], 3, 0.01, np.random.default_rng(3))
     plain, large = (fit_scaling(a * N, losses, form="power") for a in (1.0, 1e30))

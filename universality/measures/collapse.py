@@ -24,6 +24,7 @@ from universality.measures.collapse_sums import (
     rows_of_block,
     within_sums,
 )
+from universality.measures.features import power_of_two
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,12 +301,15 @@ def nearest_mean_mismatch(
     if len(features) == 0:
         raise MeasurementError("a share of no rows", where=where, got="0 rows", expected="at least 1")
     # Distances to the means do not change with the origin; near it they keep their digits.
-    origin = means.double().mean(0)
-    M, W = means.double() - origin, weight.double()
-    offset = W @ origin + (0 if bias is None else bias.double())
+    unit = power_of_two(max(means.abs().amax().item(), features.abs().amax().item()))
+    means = means.detach().double() * unit
+    origin = means.mean(0)
+    M = means - origin
+    W, bias = _scaled_head(weight, bias, unit, where)
+    offset = W @ origin + (0 if bias is None else bias)
     wrong = 0
     for rows in torch.split(features, rows_of_block(features)):
-        near = M.square().sum(1) - 2 * (centred := rows.double() - origin) @ M.T
+        near = M.square().sum(1) - 2 * (centred := rows.double() * unit - origin) @ M.T
         wrong += int((near.argmin(1) != (centred @ W.T + offset).argmax(1)).sum())
     n = len(features)
     bounds = stats.binomtest(wrong, n).proportion_ci(0.95, method="exact")
@@ -314,15 +318,19 @@ def nearest_mean_mismatch(
 
 def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str) -> Collapse:
     check_finite(where, weight=weight, bias=bias)
-    if not bool((weight.double().norm(dim=1) > 0).all()):
+    C, d = weight.shape
+    means, counts, dtype = means_by_class(batches, C, where)
+    unit = power_of_two(means.abs().amax().item())
+    if unit != 1:
+        means, dtype, batches = means * unit, torch.float64, _multiplied(batches, unit)
+    W, offset = _scaled_head(weight, bias, unit, where)
+    if not bool((W.norm(dim=1) > 0).all()):
         raise MeasurementError(
             "a class with zero weight has no direction",
             where=where,
             got="a zero row of weight",
             expected="rows of W not 0",
         )
-    C, d = weight.shape
-    means, counts, dtype = means_by_class(batches, C, where)
     M = means - means.mean(0)
     rank = min(C - 1, d)
     _, S, Vh = torch.linalg.svd(M, full_matrices=False)
@@ -335,8 +343,7 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
             do="measure more rows, or leave these classes out",
         )
     _apart(S, rank, means, where)
-    W = weight.detach().double()
-    head = Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
+    head = Head(means, S[:rank], Vh[:rank], W, offset)
 
     # Elsewhere than on a CPU, or if so set, float32 products may be TF32 or bfloat16.
     single = dtype != torch.float64 and means.device.type == "cpu"
@@ -355,6 +362,14 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
             where=where,
             expected="the same rows with the same labels",
             do="measure in eval mode, without augmentation, on a fixed set of rows",
+        )
+
+    if not bool(torch.isfinite(within.mahalanobis).all() & torch.isfinite(within.squares).all()):
+        raise MeasurementError(
+            "a ratio of noise to class means beyond double precision",
+            where=where,
+            got=f"class means of at most {(means.abs().amax() / unit).item():.3g}, noise whose square is infinite beside them",
+            do="check the features: their classes do not differ",
         )
 
     n = counts.sum()
@@ -385,6 +400,38 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
         classes=C,
         imbalance=(counts.max() / counts.min()).item(),
     )
+
+
+def _multiplied(batches: Batches, unit: float) -> Batches:
+    """The features times a power of two, in float64."""
+
+    def opened() -> Iterator[tuple[Tensor, Tensor]]:
+        for features, labels in batches():
+            yield features.detach().double() * unit, labels
+
+    return opened
+
+
+def _scaled_head(
+    weight: Tensor, bias: Tensor | None, unit: float, where: str
+) -> tuple[Tensor, Tensor | None]:
+    """W in float64, times a power of two where its size asks for one, and the bias that belongs to W and to
+    features times `unit`: all logits times one positive number, so the same decisions."""
+    largest = weight.detach().abs().amax().item()
+    factor = power_of_two(largest)
+    W = weight.detach().double() * factor
+    if bias is None:
+        return W, None
+    offset = bias.detach().double() * unit * factor
+    if not bool(torch.isfinite(offset).all()):
+        raise MeasurementError(
+            "logits and biases of sizes that double precision does not hold together",
+            where=where,
+            got=f"weights of at most {largest:.3g}, biases of at most {bias.abs().amax().item():.3g}, "
+            f"features near {1 / unit:.3g}",
+            do="scale features, weights and biases together",
+        )
+    return W, offset
 
 
 def _all_came(within: Within, counts: Tensor, where: str) -> None:

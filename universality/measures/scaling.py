@@ -184,7 +184,10 @@ def fit_scaling(
         else:
             bounds = _jackknife(math.log(alpha), [math.log(fit.theta) for fit in refits], level)
             low, high = (math.exp(min(bound, 700)) for bound in bounds)
-            offsets = list(_jackknife(offset, [fit.rho * math.exp(fit.c) for fit in refits], level))
+            # In a power of two near the losses: squares of what is below 1e-160 or above 1e150 leave the range.
+            unit = math.ldexp(1.0, math.frexp(math.exp(c))[1] - 1)
+            shares = [fit.rho * math.exp(fit.c) / unit for fit in refits]
+            offsets = [bound * unit for bound in _jackknife(offset / unit, shares, level)]
     elif huber is None:
         method = "profile"
         low, high = _profile(form, x, Y.mean(1), alpha, share, level)

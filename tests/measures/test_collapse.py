@@ -518,6 +518,24 @@ def test_nc4_of_the_training_rows_is_the_same_number():
     assert 0 < found.share == neural_collapse(H, y, W, b).nc4 < 1
 
 
+def test_class_means_that_coincide_have_no_nearest():
+    H, W, M = normal(50, 8), normal(3, 8, seed=1), normal(3, 8, seed=2)
+    M[2] = M[0]
+    for means, text in [
+        (torch.zeros(3, 8), "classes 0 and 1, of 3 such pairs"),
+        (torch.full((3, 8), 7.3), "classes 0 and 1, of 3 such pairs"),
+        (M, "classes 0 and 2, of 1 such pairs"),
+        (M + 1e5 * torch.eye(8)[0], "classes 0 and 2, of 1 such pairs"),
+        # Means of one constant row differ by the rounding of their sums.
+        (7.3 + 1e-15 * normal(3, 8, seed=3), "classes 0 and 1, of 3 such pairs"),
+    ]:
+        with pytest.raises(MeasurementError, match=rf"coincide(.|\n)*{text}"):
+            nearest_mean_mismatch(H, means, W)
+    M[2, 0] += 1e-9
+    assert nearest_mean_mismatch(H, M, W).rows == 50
+    assert nearest_mean_mismatch(H, M + 100, W).rows == 50
+
+
 def test_other_rows_that_do_not_fit_are_refused():
     M = simplex(3, 6)
     for arguments, text in [

@@ -32,15 +32,18 @@ class CausalAttention(nn.Module):
 
     def _of_all(self, x: Tensor) -> Tensor:
         # [n, L, 3 dim] -> three of [n, heads, L, dim / heads]
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        # Every size is given: of 0 rows none can be inferred.
+        parts = (3, self.heads, x.shape[2] // self.heads)
+        q, k, v = self.qkv(x).unflatten(2, parts).permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return attended.transpose(1, 2).flatten(2)
 
     def _of_last(self, x: Tensor) -> Tensor:
         (rows, length, dim), parameters = x.shape, self.qkv.parameters()
+        split = self.heads, dim // self.heads
         (ask, seen), (ask_bias, seen_bias) = (p.tensor_split((dim,)) for p in parameters)
-        q = F.linear(x[:, -1:], ask, ask_bias).reshape(rows, 1, self.heads, -1)
-        k, v = F.linear(x, seen, seen_bias).reshape(rows, length, 2, self.heads, -1).unbind(2)
+        q = F.linear(x[:, -1:], ask, ask_bias).reshape(rows, 1, *split)
+        k, v = F.linear(x, seen, seen_bias).reshape(rows, length, 2, *split).unbind(2)
         # Of one query, sums of products take a third of the time of batched matrices of one row.
         weights = (q * q.shape[3] ** -0.5 * k).sum(3, keepdim=True).softmax(1)
         attended: Tensor = (weights * v).sum(1, keepdim=True)

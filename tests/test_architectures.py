@@ -120,6 +120,11 @@ def test_logits_are_finite_and_one_per_class(address: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("address", "name"), CELLS)
+def test_no_rows_have_no_logits(address: str, name: str) -> None:
+    assert build(address, name).eval()(examples(name, 0)).shape == (0, CLASSES)
+
+
+@pytest.mark.parametrize(("address", "name"), CELLS)
 def test_a_gradient_reaches_every_parameter(address: str, name: str) -> None:
     net = build(address, name)
     perturb(net, 0.01)  # a centred network is 0 at its initial weights, a bias may be

@@ -107,6 +107,13 @@ def test_dead_and_duplicate_units_do_not_matter():
     )
 
 
+@pytest.mark.parametrize("scale", [2.0**660, 2.0**-660, 2.0**-1000], ids=["2^660", "2^-660", "2^-1000"])
+@pytest.mark.parametrize("measure", [svcca, mean_cca, pwcca])
+def test_features_whose_squares_double_precision_cannot_hold_keep_their_correlations(measure, scale):
+    X, Y = normal(60, 6, seed=1), normal(60, 5, seed=2)
+    assert measure(X * scale, Y) == measure(X, Y / scale) == measure(X, Y)
+
+
 def test_chance_of_independent_features_is_width_over_rows():
     squares = torch.cat(
         [

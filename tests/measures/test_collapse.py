@@ -313,8 +313,8 @@ def test_the_float32_product_is_used_and_given_up_where_its_check_fails(monkeypa
     dtypes = []
     genuine = collapse.within_sums
 
-    def spy(batches, head, counts, dtype):
-        found = genuine(batches, head, counts, dtype)
+    def spy(batches, head, counts, dtype, where):
+        found = genuine(batches, head, counts, dtype, where)
         dtypes.append((dtype, found.deviation))
         return found
 
@@ -375,6 +375,33 @@ def test_half_precision_features_are_taken_as_they_are(dtype):
     assert_equal(neural_collapse(H, y, W, b), neural_collapse(H.double(), y, W, b), rel=1e-7)
 
 
+@pytest.mark.parametrize("scale", [2.0**660, 2.0**-660, 2.0**-1000], ids=["2^660", "2^-660", "2^-1000"])
+def test_features_whose_squares_float64_cannot_hold_keep_their_measures(scale):
+    H, y, W, b = scaled(0, 0, n=600)
+    H, bias = H.double(), b
+    M = class_means(H, y, len(W))
+    plain, other = neural_collapse(H, y, W, bias), nearest_mean_mismatch(H, M, W, bias)
+    # Powers of two: to the last bit.
+    assert neural_collapse(H * scale, y, W, bias * scale) == plain
+    assert neural_collapse(H, y, W * scale, bias * scale) == plain
+    assert neural_collapse(H * scale, y, W / scale, bias) == plain
+    assert nearest_mean_mismatch(H * scale, M * scale, W, bias * scale) == other
+    assert nearest_mean_mismatch(H, M, W * scale, bias * scale) == other
+    loader = lambda: [(H[:100] * scale, y[:100]), (H[100:] * scale, y[100:])]  # noqa: E731
+    assert_equal(batched_collapse(loader, W, bias * scale), plain)
+
+
+def test_sizes_that_double_precision_cannot_hold_together_are_refused():
+    M, y = simplex(3, 6), torch.arange(60) % 3
+    H = 1e-200 * (M[y] + normal(60, 6))
+    with pytest.raises(MeasurementError, match="logits and biases of sizes"):
+        neural_collapse(H, y, 1e-200 * M, normal(3))
+    # Rows that cancel exactly, and leave class means 2^600 times smaller than themselves.
+    far = torch.full((3, 6), 2.0**600, dtype=torch.float64)
+    with pytest.raises(MeasurementError, match="noise to class means beyond double precision"):
+        neural_collapse(torch.cat([far, -far, M]), torch.arange(9) % 3, M)
+
+
 def test_batches_in_another_order_and_cut_are_the_same_rows():
     y = torch.cat([torch.arange(4), torch.randint(4, (96,), generator=seeded())])
     H, W, b = normal(100, 6) + 2 * normal(4, 6, seed=1)[y], normal(4, 6, seed=2), normal(4, seed=3)
@@ -403,6 +430,46 @@ def test_a_source_that_changes_between_passes_is_refused():
         batched_collapse(list, W)
     with pytest.raises(MeasurementError, match="shapes do not match"):
         batched_collapse(lambda: [(normal(60, 4), y)], W)
+
+
+def test_batches_that_are_used_up_are_no_perfect_collapse():
+    y, W = torch.arange(60) % 3, normal(3, 5, seed=1)
+    H = normal(60, 5) + 3 * normal(3, 5, seed=1)[y]
+    once = ((h, c) for h, c in zip(H.split(16), y.split(16), strict=True))
+    with pytest.raises(MeasurementError, match="fewer rows than the first") as caught:
+        batched_collapse(lambda: once, W)
+    assert "0 rows after 60" in str(caught.value)
+    assert "`batches` must open them anew on every call" in str(caught.value)
+    # A pass that began late.
+    sizes = iter([60, 44])
+    with pytest.raises(MeasurementError, match="fewer rows than the first") as caught:
+        batched_collapse(lambda: [(H[:size], y[:size]) for size in [next(sizes)]], W)
+    assert "44 rows after 60" in str(caught.value)
+    # As many rows, of other classes; and labels that the first pass did not have.
+    orders = iter([y, y.clamp_max(1)])
+    with pytest.raises(MeasurementError, match="brought other features"):
+        batched_collapse(lambda: [(H, next(orders))], W)
+    orders = iter([y, y + 1])
+    with pytest.raises(MeasurementError, match="labels out of range"):
+        batched_collapse(lambda: [(H, next(orders))], W)
+
+
+def test_the_third_pass_of_float32_features_must_bring_every_row_too():
+    # Noise outside the span of the means: the float32 product is given up.
+    C, d, n = 3, 8, 600
+    M, y = simplex(C, d), torch.arange(2 * n) % C
+    inner, outside = M[y[:n]] + 1e-2 * normal(n, d), torch.linalg.svd(M)[2][2]
+    H = torch.cat([inner + 100 * outside, inner - 100 * outside]).float()
+    passes = iter([[(H, y)], [(H, y)], []])
+    with pytest.raises(MeasurementError, match="fewer rows than the first"):
+        batched_collapse(lambda: next(passes), M)
+    assert next(passes, None) is None
+
+
+def test_a_list_of_batches_cannot_be_opened():
+    with pytest.raises(MeasurementError, match="batches that cannot be opened anew") as caught:
+        unwrap(batched_collapse)([(normal(6, 5), torch.arange(6) % 3)], normal(3, 5, seed=1))
+    assert "list" in str(caught.value)
 
 
 @pytest.mark.parametrize(("d", "C"), [(30, 4), (12, 2), (3, 12)])
@@ -449,6 +516,24 @@ def test_nc4_of_the_training_rows_is_the_same_number():
     H, W, b = normal(90, 5) + 1e6, normal(3, 5, seed=1), -1e6 * normal(3, 5, seed=1).sum(1)
     found = nearest_mean_mismatch(H, class_means(H, y, 3), W, b)
     assert 0 < found.share == neural_collapse(H, y, W, b).nc4 < 1
+
+
+def test_class_means_that_coincide_have_no_nearest():
+    H, W, M = normal(50, 8), normal(3, 8, seed=1), normal(3, 8, seed=2)
+    M[2] = M[0]
+    for means, text in [
+        (torch.zeros(3, 8), "classes 0 and 1, of 3 such pairs"),
+        (torch.full((3, 8), 7.3), "classes 0 and 1, of 3 such pairs"),
+        (M, "classes 0 and 2, of 1 such pairs"),
+        (M + 1e5 * torch.eye(8)[0], "classes 0 and 2, of 1 such pairs"),
+        # Means of one constant row differ by the rounding of their sums.
+        (7.3 + 1e-15 * normal(3, 8, seed=3), "classes 0 and 1, of 3 such pairs"),
+    ]:
+        with pytest.raises(MeasurementError, match=rf"coincide(.|\n)*{text}"):
+            nearest_mean_mismatch(H, means, W)
+    M[2, 0] += 1e-9
+    assert nearest_mean_mismatch(H, M, W).rows == 50
+    assert nearest_mean_mismatch(H, M + 100, W).rows == 50
 
 
 def test_other_rows_that_do_not_fit_are_refused():

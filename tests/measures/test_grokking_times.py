@@ -145,9 +145,30 @@ def test_the_delay_is_in_decades_and_known_to_the_grid_of_the_records():
     assert dense.delay_low == dense.delay == dense.delay_high
 
 
-def test_without_generalisation_the_delay_is_a_bound_at_the_budget_not_at_the_last_record():
-    found = run({10: 1.0}, {0: 0.1}, steps=np.array([1, 10, 90]), budget=100)
+def test_without_generalisation_the_delay_is_a_bound_at_the_budget():
+    found = run({10: 1.0}, {0: 0.1}, steps=np.array([1, 10, 100]), budget=100)
     assert (found.t_gen, found.delay, found.delay_high, found.censored) == (None, 1.0, math.inf, True)
+
+
+@pytest.mark.parametrize("measure", [grokking_times, fragility])
+def test_a_run_that_was_killed_is_not_one_that_did_not_generalise(measure):
+    steps = np.array([1, 10, 90])
+    train, validation = course({10: 1.0}, steps), course({0: 0.1}, steps)
+    with pytest.raises(MeasurementError, match="records that end before the budget") as caught:
+        measure(steps, train, validation, budget=100, chance=0.1)
+    assert "last record 90, budget 100" in str(caught.value)
+    assert "pass the last step as the budget" in str(caught.value)
+    measure(steps, train, validation, budget=90, chance=0.1)
+
+
+def test_a_threshold_that_a_guess_reaches_is_refused():
+    with pytest.raises(MeasurementError, match=r"a guess reaches(.|\n)*threshold 0.9, chance 0.95"):
+        run({10: 1.0}, {0: 0.95}, chance=0.95)
+    with pytest.raises(MeasurementError, match="a guess reaches"):
+        run({10: 1.0}, {0: 0.95}, chance=0.9)
+    assert run({10: 1.0}, {0: 0.89, 1000: 0.95}, chance=0.89).label == "grokking"
+    with pytest.raises(MeasurementError, match=r"threshold 0.8, chance 0.8"):
+        fragility(STEPS, course({10: 1.0}), course({0: 0.8}), budget=BUDGET, chance=0.8)
 
 
 def test_a_run_that_loses_generalisation_again_is_flagged():

@@ -244,6 +244,15 @@ def test_products_that_are_not_like_their_vector_are_refused_everywhere(measure,
         measure(BROKEN[name], 30)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.complex128], ids=str)
+@pytest.mark.parametrize("measure", [top_eigenvalues, spectral_density, hessian_trace])
+def test_a_dtype_that_is_not_real_floating_point_is_refused(measure, dtype):
+    with pytest.raises(
+        MeasurementError, match=rf"not real floating point(.|\n)*{measure.__name__}(.|\n)*{dtype}"
+    ):
+        measure(lambda v: v, 30, dtype=dtype)
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan")])
 def test_a_tolerance_that_asks_for_nothing_is_refused(tolerance):
     with pytest.raises(MeasurementError, match=r"impossible size(.|\n)*tolerance > 0"):

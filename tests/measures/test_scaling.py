@@ -238,6 +238,24 @@ def test_input_without_an_answer_is_refused(measure, sizes, losses, text):
         inspect.unwrap(measure)(sizes, losses)
 
 
+@pytest.mark.parametrize("measure", [log_slope, fit_scaling, compare_scaling])
+@pytest.mark.parametrize(
+    ("convert", "text"),
+    [
+        (lambda y: y * (1 + 2j), r"no real tensors(.|\n)*torch.float64 and torch.complex128"),
+        (lambda y: y.numpy(), "torch.float64 and ndarray"),
+        (lambda y: y.tolist(), "torch.float64 and list"),
+    ],
+    ids=["complex", "numpy", "list"],
+)
+def test_what_is_no_real_tensor_is_refused(measure, convert, text):
+    losses = sweep(TRUTHS["power"][0], 3, 0.01, np.random.default_rng(3))
+    with pytest.raises(MeasurementError, match=text):
+        inspect.unwrap(measure)(N, convert(losses))
+    with pytest.raises(MeasurementError, match="no real tensors"):
+        inspect.unwrap(measure)(convert(N), losses)
+
+
 def test_too_few_sizes_to_hold_out_and_bad_options_are_refused():
     with pytest.raises(MeasurementError, match=r"6 sizes, 2 of them held out"):
         compare_scaling(N[:6], torch.ones(6, 3))
@@ -269,6 +287,52 @@ def test_equal_columns_are_no_replicates():
     assert (slope.low, slope.high, slope.bend_low, law.low, law.high) == (None,) * 5
     for reason in (slope.reason, law.reason, compare_scaling(N, twice).reason):
         assert "only 3 of 4 seeds differ" in reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("factor", [2.0, 1 + 1e-12, 3.7])
+def test_a_column_times_a_factor_is_no_second_replicate(factor, dtype):
+    losses = sweep(TRUTHS["power"][0], 3, 0.01, np.random.default_rng(3))
+    assert "differ" not in log_slope(N, losses.to(dtype)).reason
+    twice = torch.cat([losses, factor * losses[:, :1]], 1).to(dtype)
+    pair = twice[:, [0, 3]]
+    for values, text in [
+        (twice, "only 3 of 4 seeds differ by more"),
+        (pair, "only 1 of 2 seeds differ by more"),
+    ]:
+        slope, law = log_slope(N, values), fit_scaling(N, values, form="power")
+        assert (slope.supported, law.identified) == (False, False)
+        assert (slope.low, slope.high, law.low, law.high) == (None,) * 4
+        for reason in (slope.reason, law.reason, compare_scaling(N, values).reason):
+            assert text in reason
+
+
+@pytest.mark.parametrize(
+    ("dtype", "noise"), [(torch.float64, 1e-12), (torch.float32, 3e-6), (torch.bfloat16, 0.1)]
+)
+def test_noise_above_the_rounding_of_its_dtype_is_a_replicate(dtype, noise):
+    losses = sweep(TRUTHS["power"][0], 5, noise, np.random.default_rng(3)).to(dtype)
+    assert "differ" not in log_slope(N, losses).reason
+
+
+def test_repeated_columns_are_counted_among_many():
+    rng = np.random.default_rng(3)
+    losses = sweep(TRUTHS["power"][0], 2000, 0.01, rng)
+    copies = losses[:, rng.permutation(2000)[:700]] * torch.tensor(rng.random(700) + 0.5)
+    mixed = torch.cat([losses, copies, copies[:, :100]], 1)[:, rng.permutation(2800)]
+    assert "only 2000 of 2800 seeds differ" in log_slope(N, mixed).reason
+    same = losses[:, :1] * torch.ones(5000)
+    assert "only 1 of 5000 seeds differ" in log_slope(N, same).reason
+
+
+@pytest.mark.parametrize("scale", [2.0**660, 2.0**-660], ids=["2^660", "2^-660"])
+def test_the_interval_of_the_offset_follows_the_unit_of_the_losses(scale):
+    losses = sweep(TRUTHS["large offset"][0], 4, 0.01, np.random.default_rng(3))
+    plain, other = fit_scaling(N, losses), fit_scaling(N, scale * losses)
+    assert plain.offset_low < plain.offset < plain.offset_high
+    bounds = [other.offset_low / scale, other.offset_high / scale, other.low, other.high]
+    assert bounds == pytest.approx([plain.offset_low, plain.offset_high, plain.low, plain.high], rel=1e-6)
+    assert other.identified
 
 
 def test_huge_numbers_have_their_law_or_are_refused():

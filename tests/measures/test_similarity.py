@@ -30,6 +30,7 @@ from universality.measures import (
     within_class,
 )
 from universality.measures.neighbours import mutual_knn_matrix
+from universality.measures.rsa import dissimilarities, rsa
 
 
 def seeded(seed=0):
@@ -406,3 +407,15 @@ def test_float64_features_a_billion_standard_deviations_from_the_origin_still_ha
     X[:, :4] += Y[:, :4]
     for measure in (debiased_cka, biased_cka, procrustes_similarity, mean_cca):
         assert measure(X + 1e9, Y - 1e9) == pytest.approx(measure(X, Y), abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2.0**660, 2.0**-660, 2.0**-1000], ids=["2^660", "2^-660", "2^-1000"])
+@pytest.mark.parametrize(
+    "measure",
+    [procrustes_similarity, mutual_knn, rsa, lambda X, Y: rsa(X, Y, "euclidean")],
+    ids=["procrustes", "neighbours", "rsa", "euclidean rsa"],
+)
+def test_features_whose_squares_double_precision_cannot_hold_keep_their_similarity(measure, scale):
+    X, Y = normal(60, 6, seed=1), normal(60, 5, seed=2)
+    assert measure(X * scale, Y) == measure(X, Y / scale) == measure(X, Y)
+    assert torch.equal(dissimilarities(X * scale, "euclidean"), scale * dissimilarities(X, "euclidean"))

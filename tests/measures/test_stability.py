@@ -1,5 +1,7 @@
 """Thresholds are verified by running the optimizer; preconditioners by the step it takes next."""
 
+from inspect import unwrap
+
 import pytest
 import torch
 from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RMSprop
@@ -178,6 +180,16 @@ def test_gradients_that_are_not_finite_have_no_preconditioner(make, value):
     x = torch.nn.Parameter(torch.zeros(2))
     with pytest.raises(MeasurementError, match="gradients are not finite"):
         preconditioner(make([x]), [x], [torch.tensor([1.0, value])])
+
+
+def test_parameters_that_are_given_twice_or_have_no_gradient_are_refused():
+    p, q = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    g = torch.ones(2)
+    for optimizer in (Adam([p, q]), SGD([p, q], lr=0.1)):
+        with pytest.raises(MeasurementError, match="a parameter that is given twice"):
+            preconditioner(optimizer, [p, p], [g, g])
+        with pytest.raises(MeasurementError, match=r"without a gradient(.|\n)*NoneType at place 1, 1 in all"):
+            unwrap(preconditioner)(optimizer, [p, q], [g, None])
 
 
 def test_gradients_vectors_and_decays_that_do_not_fit_are_refused():

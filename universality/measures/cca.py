@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import BELOW_ROUNDING, centred, checked
+from universality.measures.features import BELOW_ROUNDING, centred, checked, in_range
 
 
 def canonical_correlations(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> Float[Tensor, " k"]:
@@ -107,6 +107,7 @@ def _correlations(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
 def _bases(X: Tensor, Y: Tensor, where: str, variance: float = 1.0) -> tuple[Tensor, Tensor]:
     """Orthonormal bases of the columns, [n p] and [n q]."""
     checked(X, Y, where=where, least=4)
+    X, Y = in_range(X), in_range(Y)
     U, V = _basis(X, where, variance), _basis(Y, where, variance)
     n, p, q = len(X), U.shape[1], V.shape[1]
     if n <= p + q:

@@ -17,12 +17,14 @@ from universality.errors import MeasurementError
 from universality.measures.collapse_sums import (
     Batches,
     Head,
+    Within,
     check_finite,
     means_by_class,
     moderate,
     rows_of_block,
     within_sums,
 )
+from universality.measures.features import power_of_two
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,9 @@ def batched_collapse(
         batches: opens the features with their labels anew on each call.
 
     Raises:
-        MeasurementError: as `neural_collapse`, or where the second pass brings other features (a
-            sampler, augmentation or dropout that is not frozen).
+        MeasurementError: as `neural_collapse`, `batches` that cannot be called, or a later pass that brings
+            fewer rows (an iterator that is used up) or other features (a sampler, augmentation or
+            dropout that is not frozen).
 
     Cost: as `neural_collapse`, and the batches are read two times, or three where float32 does not suffice.
 
@@ -162,6 +165,14 @@ def batched_collapse(
     >>> round(batched_collapse(loader, torch.eye(2)).cdnv, 6)
     0.161538
     """
+    if not callable(batches):
+        raise MeasurementError(
+            "batches that cannot be opened anew",
+            where="batched_collapse",
+            got=type(batches).__name__,
+            expected="a function without arguments that returns an iterable of (features, labels)",
+            do="pass `lambda: batches`, if they can be iterated over again and again",
+        )
 
     def opened() -> Iterator[tuple[Tensor, Tensor]]:
         for features, labels in batches():
@@ -269,10 +280,11 @@ def nearest_mean_mismatch(
         features: of held-out rows, in eval mode.
         means: `class_means` of the training rows.
 
-    Cost: 4 m d C operations, float64.
+    Cost: 4 m d C operations and 2 d C^2 to tell the means apart, float64.
 
     Raises:
-        MeasurementError: shapes that do not match, no rows, values that are not finite.
+        MeasurementError: shapes that do not match, no rows, values that are not finite, means of two
+            classes that coincide or do not differ beyond their rounding.
 
     Source: Papyan, Han and Donoho 2020, arXiv:2008.08186 (NC4); Clopper and Pearson 1934 (the interval).
 
@@ -290,12 +302,16 @@ def nearest_mean_mismatch(
     if len(features) == 0:
         raise MeasurementError("a share of no rows", where=where, got="0 rows", expected="at least 1")
     # Distances to the means do not change with the origin; near it they keep their digits.
-    origin = means.double().mean(0)
-    M, W = means.double() - origin, weight.double()
-    offset = W @ origin + (0 if bias is None else bias.double())
+    unit = power_of_two(max(means.abs().amax().item(), features.abs().amax().item()))
+    means = means.detach().double() * unit
+    origin = means.mean(0)
+    M = means - origin
+    _distinct(M, means, where)
+    W, bias = _scaled_head(weight, bias, unit, where)
+    offset = W @ origin + (0 if bias is None else bias)
     wrong = 0
     for rows in torch.split(features, rows_of_block(features)):
-        near = M.square().sum(1) - 2 * (centred := rows.double() - origin) @ M.T
+        near = M.square().sum(1) - 2 * (centred := rows.double() * unit - origin) @ M.T
         wrong += int((near.argmin(1) != (centred @ W.T + offset).argmax(1)).sum())
     n = len(features)
     bounds = stats.binomtest(wrong, n).proportion_ci(0.95, method="exact")
@@ -304,15 +320,19 @@ def nearest_mean_mismatch(
 
 def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str) -> Collapse:
     check_finite(where, weight=weight, bias=bias)
-    if not bool((weight.double().norm(dim=1) > 0).all()):
+    C, d = weight.shape
+    means, counts, dtype = means_by_class(batches, C, where)
+    unit = power_of_two(means.abs().amax().item())
+    if unit != 1:
+        means, dtype, batches = means * unit, torch.float64, _multiplied(batches, unit)
+    W, offset = _scaled_head(weight, bias, unit, where)
+    if not bool((W.norm(dim=1) > 0).all()):
         raise MeasurementError(
             "a class with zero weight has no direction",
             where=where,
             got="a zero row of weight",
             expected="rows of W not 0",
         )
-    C, d = weight.shape
-    means, counts, dtype = means_by_class(batches, C, where)
     M = means - means.mean(0)
     rank = min(C - 1, d)
     _, S, Vh = torch.linalg.svd(M, full_matrices=False)
@@ -325,24 +345,33 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
             do="measure more rows, or leave these classes out",
         )
     _apart(S, rank, means, where)
-    W = weight.detach().double()
-    head = Head(means, S[:rank], Vh[:rank], W, None if bias is None else bias.double())
+    head = Head(means, S[:rank], Vh[:rank], W, offset)
 
     # Elsewhere than on a CPU, or if so set, float32 products may be TF32 or bfloat16.
     single = dtype != torch.float64 and means.device.type == "cpu"
     single = single and torch.get_float32_matmul_precision() == "highest"
     # Where squares would leave the range of float32, as those of 1e-25 and 1e19 do.
     single = single and all(moderate(value) for value in (S[0], head.largest_weight))
-    within = within_sums(batches, head, counts, torch.float32 if single else torch.float64)
+    within = within_sums(batches, head, counts, torch.float32 if single else torch.float64, where)
+    _all_came(within, counts, where)
     noise = (within.squares.sum() / counts.sum()).sqrt()
     if single and not (within.deviation <= 8e-8 and moderate(noise)):
-        within = within_sums(batches, head, counts, torch.float64)
-    if not within.same:
+        within = within_sums(batches, head, counts, torch.float64, where)
+        _all_came(within, counts, where)
+    if not within.same or not torch.equal(within.rows, counts.long()):
         raise MeasurementError(
             "the second pass over the batches brought other features",
             where=where,
             expected="the same rows with the same labels",
             do="measure in eval mode, without augmentation, on a fixed set of rows",
+        )
+
+    if not bool(torch.isfinite(within.mahalanobis).all() & torch.isfinite(within.squares).all()):
+        raise MeasurementError(
+            "a ratio of noise to class means beyond double precision",
+            where=where,
+            got=f"class means of at most {(means.abs().amax() / unit).item():.3g}, noise whose square is infinite beside them",
+            do="check the features: their classes do not differ",
         )
 
     n = counts.sum()
@@ -373,6 +402,51 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
         classes=C,
         imbalance=(counts.max() / counts.min()).item(),
     )
+
+
+def _multiplied(batches: Batches, unit: float) -> Batches:
+    """The features times a power of two, in float64."""
+
+    def opened() -> Iterator[tuple[Tensor, Tensor]]:
+        for features, labels in batches():
+            yield features.detach().double() * unit, labels
+
+    return opened
+
+
+def _scaled_head(
+    weight: Tensor, bias: Tensor | None, unit: float, where: str
+) -> tuple[Tensor, Tensor | None]:
+    """W in float64, times a power of two where its size asks for one, and the bias that belongs to W and to
+    features times `unit`: all logits times one positive number, so the same decisions."""
+    largest = weight.detach().abs().amax().item()
+    factor = power_of_two(largest)
+    W = weight.detach().double() * factor
+    if bias is None:
+        return W, None
+    offset = bias.detach().double() * unit * factor
+    if not bool(torch.isfinite(offset).all()):
+        raise MeasurementError(
+            "logits and biases of sizes that double precision does not hold together",
+            where=where,
+            got=f"weights of at most {largest:.3g}, biases of at most {bias.abs().amax().item():.3g}, "
+            f"features near {1 / unit:.3g}",
+            do="scale features, weights and biases together",
+        )
+    return W, offset
+
+
+def _all_came(within: Within, counts: Tensor, where: str) -> None:
+    """Rows that do not come again would be rows without noise: a perfect collapse."""
+    seen, first = int(within.rows.sum()), int(counts.sum())
+    if seen < first:
+        raise MeasurementError(
+            "a later pass over the batches brought fewer rows than the first",
+            where=where,
+            got=f"{seen} rows after {first}",
+            expected="the same rows with the same labels in every pass",
+            do="`batches` must open them anew on every call: return a new iterator each time, not one that is used up",
+        )
 
 
 def _simplex(rows: Tensor) -> tuple[float, float, float]:
@@ -417,6 +491,25 @@ def _apart(S: Tensor, rank: int, means: Tensor, where: str) -> None:
             where=where,
             got=f"least norm {M.norm(dim=1).min().item():.3g}, least distance {apart.min().item():.3g} of the largest extent",
             do="check for classes that share every row; with fewer features than classes use more features",
+        )
+
+
+def _distinct(M: Tensor, means: Tensor, where: str) -> None:
+    """Raise where two of the centred means M coincide: which of them is the nearest would be chance."""
+    largest = M.norm(dim=1).amax()
+    # As in `_apart`: of constant features rounding alone would be a spread.
+    least = torch.maximum(1e-12 * largest, 1e-12 * means.norm() / len(means) ** 0.5)
+    lengths = M.square().sum(1)
+    # Products lose half of the digits, so they only say which pairs to look at.
+    rough = lengths[:, None] + lengths[None, :] - 2 * M @ M.T
+    i, j = (rough <= 1e-12 * largest**2 + least**2).triu(1).nonzero().T
+    same = (M[i] - M[j]).norm(dim=1) <= least
+    if bool(same.any()):
+        raise MeasurementError(
+            "class means that coincide: which of them is the nearest would be chance",
+            where=where,
+            got=f"classes {i[same][0].item()} and {j[same][0].item()}, of {int(same.sum())} such pairs",
+            do="check for a dead layer, or for classes that share every row",
         )
 
 

@@ -52,9 +52,10 @@ class Head:
 
 @dataclass(slots=True)
 class Within:
-    """Sums over rows: of |S^-1 V^T noise|^2 and |noise|^2 by class, rows that differ, and by how much
-    the sum of the first may be off: relative difference on the checked rows and two standard errors."""
+    """Sums over rows: how many by class, of |S^-1 V^T noise|^2 and |noise|^2 by class, rows that differ, and by
+    how much the sum of the second may be off: relative difference on the checked rows and two standard errors."""
 
+    rows: Tensor
     mahalanobis: Tensor
     squares: Tensor
     mismatches: Tensor
@@ -63,11 +64,12 @@ class Within:
     same: bool
 
 
-def within_sums(batches: Batches, head: Head, counts: Tensor, dtype: torch.dtype) -> Within:
+def within_sums(batches: Batches, head: Head, counts: Tensor, dtype: torch.dtype, where: str) -> Within:
     means, r = head.means, head.rank
     single = dtype == torch.float32
     zeros = means.new_zeros
     total = Within(
+        torch.zeros_like(counts, dtype=torch.int64),
         zeros(len(counts)),
         zeros(len(counts)),
         zeros(()),
@@ -86,6 +88,8 @@ def within_sums(batches: Batches, head: Head, counts: Tensor, dtype: torch.dtype
     error, variance, checked, leftover = zeros(()), zeros(()), zeros(()), zeros(len(counts))
     some = slice(None, None, max(1, min(64, int(counts.sum()) // CHECKED)))
     for rows, classes in blocks(batches):
+        _in_range(classes, len(counts), where)
+        total.rows += torch.bincount(classes, minlength=len(counts))
         noise = rows.to(dtype) - centre.index_select(0, classes)
         leftover.index_add_(0, classes, noise.sum(1).double())
         length = torch.linalg.vector_norm(noise, dim=1)
@@ -152,13 +156,7 @@ def means_by_class(batches: Batches, C: int, where: str) -> tuple[Tensor, Tensor
         if sums is None:
             sums = torch.zeros(C, rows.shape[1], dtype=torch.float64, device=rows.device)
             counts = torch.zeros(C, dtype=torch.int64, device=rows.device)
-        if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= C):
-            raise MeasurementError(
-                "labels out of range",
-                where=where,
-                got=f"{int(classes.min())} .. {int(classes.max())}",
-                expected=f"0 .. {C - 1}",
-            )
+        _in_range(classes, C, where)
         dtype = torch.promote_types(dtype, rows.dtype)
         sums.index_add_(0, classes, rows.double())
         counts += torch.bincount(classes, minlength=C)
@@ -175,6 +173,16 @@ def means_by_class(batches: Batches, C: int, where: str) -> tuple[Tensor, Tensor
     # A NaN or an infinity anywhere leaves none of its sums finite, at no cost.
     check_finite(where, features=sums)
     return sums / counts[:, None], counts.double(), dtype
+
+
+def _in_range(classes: Tensor, C: int, where: str) -> None:
+    if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= C):
+        raise MeasurementError(
+            "labels out of range",
+            where=where,
+            got=f"{int(classes.min())} .. {int(classes.max())}",
+            expected=f"0 .. {C - 1}",
+        )
 
 
 def moderate(scale: Tensor) -> bool:

@@ -5,6 +5,7 @@ n: rows (the same inputs in every representation). d: width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -181,6 +182,30 @@ def scaled(A: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     A = A / largest
     unit: Tensor = A * (len(A) ** 0.5 / A.norm())
     return unit
+
+
+def power_of_two(largest: float) -> float:
+    """1 where fourth powers of numbers of this size keep within double precision, else the power of two
+    that brings it to [0.5, 1): a factor that rounds nothing.
+
+    >>> power_of_two(3e7), power_of_two(2.0**-600) * 2.0**-600
+    (1.0, 0.5)
+    """
+    if largest == 0 or 1e-50 < largest < 1e50:
+        return 1.0
+    # A subnormal number would ask for a power beyond the range.
+    return math.ldexp(1.0, min(-math.frexp(largest)[1], 1023))
+
+
+def in_range(X: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """X, or where squares of its entries would leave double precision, X times a power of two.
+
+    >>> in_range(torch.tensor([[2.0**-600, 2.0**-601]], dtype=torch.float64)).tolist()
+    [[0.5, 0.25]]
+    """
+    low, high = X.detach().aminmax()
+    factor = power_of_two(max(-low.item(), high.item()))
+    return X if factor == 1 else X * factor
 
 
 def listed(Xs: Sequence[Tensor] | Tensor, Ys: Sequence[Tensor] | Tensor | None, where: str) -> list[Tensor]:

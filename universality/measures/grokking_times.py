@@ -151,12 +151,13 @@ def grokking_times(
     Args:
         steps: of the records, rising; log-spaced ones give every decade the same resolution.
         train, validation: accuracies of the full sets.
-        budget: the last step that the run was allowed, fixed beforehand; t_gen is censored there.
+        budget: the last step of the run, fixed beforehand and recorded; t_gen is censored there.
         chance: validation accuracy of a guess, 1 / classes.
 
     Raises:
-        MeasurementError: steps that are not whole, do not rise or end after the budget, a budget that
-            is not finite, accuracies that are not in [0, 1], a chance not in [0, 1).
+        MeasurementError: steps that are not whole, do not rise or do not end at the budget (a run that
+            was killed is not one that did not generalise), a budget that is not finite, accuracies
+            that are not in [0, 1], a chance not in [0, 1), a validation threshold not above it.
 
     Source: Power et al. 2022, arXiv:2201.02177 (the delay); Liu et al. 2022, arXiv:2210.01117.
 
@@ -177,6 +178,23 @@ def grokking_times(
             got=f"accuracies from {min(train.min(), validation.min()):g} to {max(train.max(), validation.max()):g}, "
             f"chance {chance:g}, last record {steps[-1]}, budget {budget}",
             expected="accuracies in [0, 1], chance in [0, 1), a finite budget and no record after it",
+        )
+    if steps[-1] < budget:
+        # Of a run that was killed nobody knows whether it would have generalised by then.
+        raise MeasurementError(
+            "records that end before the budget",
+            where="grokking_times",
+            got=f"last record {steps[-1]}, budget {budget}",
+            expected="a record at the budget, up to which a run that does not generalise is censored",
+            do="pass the last step as the budget, or finish the run",
+        )
+    if limits.validation <= chance:
+        raise MeasurementError(
+            "a validation threshold that a guess reaches",
+            where="grokking_times",
+            got=f"threshold {limits.validation:g}, chance {chance:g}",
+            expected="a threshold above chance",
+            do="raise Thresholds.validation, or measure with balanced classes",
         )
     area = gap_area(steps, train, validation)
     late = steps >= budget / 1.1
@@ -229,7 +247,7 @@ def fragility(
     Cost: 18 times `grokking_times`, so O(n log n).
 
     Raises:
-        MeasurementError: as `grokking_times`.
+        MeasurementError: as `grokking_times`, so also for a chance of .8 or more.
 
     Source: none; settings around those of `Thresholds`, of which they are the neighbours.
 

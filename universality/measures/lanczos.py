@@ -87,7 +87,7 @@ def top_eigenvalues(
     that many vectors.
 
     Raises:
-        MeasurementError: impossible sizes, or a product that is not finite or not like its vector.
+        MeasurementError: impossible sizes, a dtype that is not real floating point, or a product that is not finite or not like its vector.
 
     Source: Wu and Simon 2000 (thick restart); Morgan and Scott 1986 (residual expansion).
 
@@ -95,6 +95,7 @@ def top_eigenvalues(
     >>> [round(value, 2) for value in result.values.tolist()], result.converged
     ([99.0, 98.0], True)
     """
+    check_dtype(dtype, "top_eigenvalues")
     fits = start is None or (start.ndim == 2 and start.shape[0] == dim)
     if not 1 <= k <= min(dim, max_matvecs) or not fits or not tolerance > 0:
         raise MeasurementError(
@@ -144,6 +145,21 @@ def top_eigenvalues(
         elif not first:
             confirmed = 0
     return basis.result(k, tolerance, confirmed=confirmed >= needed)
+
+
+def check_dtype(dtype: torch.dtype, where: str) -> None:
+    """Raise unless vectors of this dtype are real: of complex ones the products lack a conjugate.
+
+    >>> check_dtype(torch.float64, "")
+    """
+    if dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise MeasurementError(
+            "vectors of a dtype that is not real floating point",
+            where=where,
+            got=str(dtype),
+            expected="float32 or float64, or half precision",
+            do="pass the dtype of the parameters; for a complex Hermitian operator its real form of twice the size",
+        )
 
 
 def checked_image(image: Tensor, vector: Tensor, where: str) -> Tensor:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import checked, listed
+from universality.measures.features import checked, in_range, listed
 
 ENTRIES = 2**21
 """Entries of an n x n matrix that are held at a time."""
@@ -48,7 +48,7 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
     checked(X, where="nearest_neighbours")
     n = len(X)
     _check_k(k, n)
-    unit = X.double()
+    unit = in_range(X).double()
     norms = unit.norm(dim=1, keepdim=True)
     if not bool((norms > 0).all()):
         raise MeasurementError(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import centred, checked, isometric_compress
+from universality.measures.features import centred, checked, in_range, isometric_compress
 
 
 def procrustes_similarity(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
@@ -37,6 +37,7 @@ def procrustes_similarity(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) ->
     0.707107
     """
     checked(X, Y, where="procrustes", least=4)
+    X, Y = in_range(X), in_range(Y)
     A, B = (isometric_compress(centred(Z)) for Z in (X, Y))
     for Z, given in ((A, X), (B, Y)):
         # Rounding of the mean alone leaves differences of this size in constant columns.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import centred, checked
+from universality.measures.features import centred, checked, in_range, power_of_two
 
 
 def dissimilarities(
@@ -40,11 +40,13 @@ def dissimilarities(
     n, d = X.shape
     if distance == "euclidean":
         # Differences, not |x|^2 + |y|^2 - 2 x.y, which would lose the digits of close rows.
-        return torch.nn.functional.pdist(centred(X))
+        factor = power_of_two(X.abs().amax().item())
+        return torch.nn.functional.pdist(centred(X if factor == 1 else X * factor)) / factor
     if distance != "correlation":
         raise MeasurementError(
             f"unknown distance '{distance}'", where="dissimilarities", expected="correlation or euclidean"
         )
+    X = in_range(X)
     rows = X.double() - X.double().mean(1, keepdim=True)
     norms = rows.norm(dim=1, keepdim=True)
     flat = norms.flatten() <= 1e-12 * X.double().norm(dim=1)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Real
 from scipy import optimize, stats
 from torch import Tensor
@@ -118,14 +119,14 @@ def fit_scaling(
     Not identified, with a reason: under one decade of sizes; an E that touches zero in a fit or a
     refit, or whose interval contains zero (use `power`; the interval is then the profile, which is
     conservative there); a fit that did not converge; alpha at its upper limit of 8; an alpha whose
-    interval is unbounded, reaches zero or (with E) leaves [.01, 8]; two columns that are equal, which
-    are one replicate and leave no interval.
+    interval is unbounded, reaches zero or (with E) leaves [.01, 8]; two columns that are equal up to a
+    factor and rounding, which are one replicate and leave no interval.
 
     Cost: 1 + seeds fits (1 with fewer than 3), each of about 20 evaluations and O(sizes).
 
     Raises:
-        MeasurementError: fewer than 5 sizes, sizes that repeat, losses that are not finite and
-            positive, shapes that do not match, another form, an A outside double precision.
+        MeasurementError: no real tensors, fewer than 5 sizes, sizes that repeat, losses that are not finite
+            and positive, shapes that do not match, another form, an A outside double precision.
 
     Source: Hestness et al. 2017, arXiv:1712.00409; Hoffmann et al. 2022, arXiv:2203.15556; Besiroglu
     et al. 2024, arXiv:2404.10102; profile intervals: Bates and Watts 1988.
@@ -161,7 +162,7 @@ def fit_scaling(
     residuals = Y.mean(1) - c - log_shape(form, x, alpha, share)
 
     reasons = [] if decades >= 1 - 1e-9 else [f"{decades:.2f} decades of sizes"]
-    repeated = repeated_columns(Y)
+    repeated = repeated_columns(Y, losses.dtype)
     if repeated:
         reasons.append(repeated)
     offsets: list[float | None] = [None, None] if form == "power_offset" else [0.0, 0.0]
@@ -183,7 +184,10 @@ def fit_scaling(
         else:
             bounds = _jackknife(math.log(alpha), [math.log(fit.theta) for fit in refits], level)
             low, high = (math.exp(min(bound, 700)) for bound in bounds)
-            offsets = list(_jackknife(offset, [fit.rho * math.exp(fit.c) for fit in refits], level))
+            # In a power of two near the losses: squares of what is below 1e-160 or above 1e150 leave the range.
+            unit = math.ldexp(1.0, math.frexp(math.exp(c))[1] - 1)
+            shares = [fit.rho * math.exp(fit.c) / unit for fit in refits]
+            offsets = [bound * unit for bound in _jackknife(offset / unit, shares, level)]
     elif huber is None:
         method = "profile"
         low, high = _profile(form, x, Y.mean(1), alpha, share, level)
@@ -292,7 +296,7 @@ def compare_scaling(
     reasons = []
     if S < 3:
         reasons.append(f"{S} seeds give no error of the comparison")
-    if repeated := repeated_columns(Y):
+    if repeated := repeated_columns(Y, losses.dtype):
         reasons.append(repeated)
     if decades < 1 - 1e-9:
         reasons.append(f"{decades:.2f} decades of fitted sizes")
@@ -314,8 +318,20 @@ def compare_scaling(
     )
 
 
-def logs(sizes: Tensor, values: Tensor, least: int, where: str, level: float) -> tuple[Floats, Floats]:
+def logs(sizes: Any, values: Any, least: int, where: str, level: float) -> tuple[Floats, Floats]:
     """ln of both, by increasing size, float64."""
+    real = all(isinstance(given, Tensor) and not given.is_complex() for given in (sizes, values))
+    if not real:
+        raise MeasurementError(
+            "sizes and values are no real tensors",
+            where=where,
+            got=" and ".join(
+                str(given.dtype) if isinstance(given, Tensor) else type(given).__name__
+                for given in (sizes, values)
+            ),
+            expected="real torch tensors",
+            do="convert arrays and lists with torch.as_tensor; of complex numbers choose a real part or a modulus",
+        )
     if values.ndim != 2 or sizes.shape != values.shape[:1] or not values.shape[1:].numel():
         raise MeasurementError(
             "one row of seeds for each size",
@@ -348,10 +364,27 @@ def logs(sizes: Tensor, values: Tensor, least: int, where: str, level: float) ->
     return np.log(x[order]), np.log(y[order])
 
 
-def repeated_columns(Y: Floats) -> str:
-    """Why columns are no replicates: noise does not repeat to the last digit."""
-    different = len(np.unique(Y, axis=1).T)
-    return "" if different == Y.shape[1] else f"only {different} of {Y.shape[1]} seeds differ"
+def repeated_columns(Y: Floats, dtype: torch.dtype) -> str:
+    """Why columns are no replicates: noise does not repeat to the rounding of values of this dtype, and a
+    factor common to a column is in no exponent.
+
+    Columns that are near each other are near in any projection: by its order each meets its few neighbours only.
+    """
+    left = Y - Y.mean(0)
+    # An entry is off by half an eps as stored, its logarithm and the mean by more of double precision.
+    eps = torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
+    slack = 4 * eps + 8 * float(np.finfo(float).eps) * max(1.0, float(np.abs(Y).max()))
+    direction = np.random.default_rng(0).normal(size=len(Y))
+    direction /= np.linalg.norm(direction)
+    left = left[:, np.argsort(direction @ left)]
+    place, S = direction @ left, Y.shape[1]
+    again = np.zeros(S, dtype=bool)
+    for lag in range(1, S):
+        near = np.flatnonzero(~again[:-lag] & (place[lag:] - place[:-lag] <= len(Y) ** 0.5 * slack))
+        if not len(near):
+            break
+        again[near] = np.abs(left[:, near + lag] - left[:, near]).max(0) <= slack
+    return f"only {S - again.sum()} of {S} seeds differ by more than a factor" if again.any() else ""
 
 
 def _jackknife(estimate: float, without: Sequence[float], level: float) -> tuple[float, float]:

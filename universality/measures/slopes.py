@@ -50,30 +50,30 @@ def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, lev
     `bend` = 2 q (max ln x - min ln x), with q the coefficient of the square in a parabola, has its
     interval by the same method. Not supported, with a reason: under a decade of x, or a bend that is
     significant and above 0.25, where no single slope describes the data; two columns that are
-    equal, which are one replicate and leave no interval.
+    equal up to a factor and rounding, which are one replicate and leave no interval.
 
-    Cost: O(sizes seeds).
+    Cost: O(sizes seeds), and sorting the seeds.
 
     Raises:
-        MeasurementError: fewer than 3 sizes (4 with one seed), sizes that repeat, values that are not
-            finite and positive, or shapes that do not match.
+        MeasurementError: no real tensors, fewer than 3 sizes (4 with one seed), sizes that repeat, values
+            that are not finite and positive, or shapes that do not match.
 
     Source: Student 1908 for the interval; clusters: Liang and Zeger 1986.
 
     >>> import torch
     >>> x = torch.tensor([1.0, 10.0, 100.0])
-    >>> fit = log_slope(x, torch.stack([3 / x, 4 / x], dim=1))
-    >>> round(fit.slope, 6), fit.supported
-    (-1.0, True)
+    >>> fit = log_slope(x, torch.stack([3 * x**-0.99, 4 * x**-1.01], dim=1))
+    >>> round(fit.slope, 4), round(fit.high, 3), fit.supported  # -1 + t_1 0.01, t_1 = 12.706
+    (-1.0, -0.873, True)
     """
-    u, Y = logs(x, y, 3 if y.shape[1:] != (1,) else 4, "log_slope", level)
+    u, Y = logs(x, y, 4 if getattr(y, "shape", ())[1:] == (1,) else 3, "log_slope", level)
     straight, square = np.polyfit(u - u.mean(), Y, 1)[0], np.polyfit(u - u.mean(), Y, 2)[0]
     reach = float(u[-1] - u[0])
     low, high = _mean_interval(u, Y, straight, 1, level)
     slope, bend = float(straight.mean()), float(square.mean()) * 2 * reach
     edges = [bound * 2 * reach for bound in _mean_interval(u, Y, square, 2, level)]
     local = tuple((np.diff(Y.mean(1)) / np.diff(u)).tolist())
-    decades, reason, repeated = reach / math.log(10), "", repeated_columns(Y)
+    decades, reason, repeated = reach / math.log(10), "", repeated_columns(Y, y.dtype)
     if decades < 1 - 1e-9:
         reason = f"{decades:.2f} decades of x are too few for a slope"
     elif edges[0] * edges[1] > 0 and abs(bend) > BEND:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.lanczos import checked_image, safe_norm
+from universality.measures.lanczos import check_dtype, checked_image, safe_norm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,8 +120,9 @@ def spectral_density(
     vectors.
 
     Raises:
-        MeasurementError: fewer than 2 probes (no standard error), an order below 1, a product that is
-            not finite or not like its vector, or an operator that is not symmetric.
+        MeasurementError: fewer than 2 probes (no standard error), an order below 1, a dtype that is not real
+            floating point, a product that is not finite or not like its vector, or an operator that is
+            not symmetric.
 
     Source: Ghorbani, Krishnan and Xiao 2019, arXiv:1901.10159; Papyan 2018, arXiv:1811.07062;
     Golub and Welsch 1969.
@@ -132,6 +133,7 @@ def spectral_density(
     >>> abs(mean - 2) < 4 * error, round(found.moment(0)[0], 6)
     (True, 1.0)
     """
+    check_dtype(dtype, "spectral_density")
     if probes < 2 or order < 1 or dim < 1:
         raise MeasurementError(
             "a spectral density of impossible size",

@@ -115,8 +115,8 @@ def preconditioner(
         gradients: of the loss at the present parameters (`HessianOperator.gradients`).
 
     Raises:
-        MeasurementError: as `stability_threshold`, parameters that the optimizer does not train, gradients
-            of other shapes or that are not finite.
+        MeasurementError: as `stability_threshold`, parameters that the optimizer does not train or that are
+            given twice, gradients that are missing, of other shapes or not finite.
 
     Source: Cohen et al. 2022, arXiv:2207.14484.
 
@@ -128,6 +128,19 @@ def preconditioner(
     tensor([3.5000, 1.5000])
     """
     group = _settings(optimizer)
+    missing = [i for i, gradient in enumerate(gradients) if not isinstance(gradient, Tensor)]
+    if missing:
+        raise MeasurementError(
+            "a parameter without a gradient",
+            where="preconditioner",
+            got=f"{type(gradients[missing[0]]).__name__} at place {missing[0]}, {len(missing)} in all",
+            expected="a tensor for each parameter",
+            do="call backward first, or give zeros for a parameter that the loss does not depend on",
+        )
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        raise MeasurementError(
+            "a parameter that is given twice", where="preconditioner", do="list each parameter once"
+        )
     trained = {id(parameter) for other in optimizer.param_groups for parameter in other["params"]}
     alike = len(parameters) == len(gradients) and all(
         parameter.shape == gradient.shape for parameter, gradient in zip(parameters, gradients, strict=True)

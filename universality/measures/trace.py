@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.lanczos import checked_image
+from universality.measures.lanczos import check_dtype, checked_image
 
 LEVEL = 0.95
 LEAST = 8
@@ -64,13 +64,14 @@ def hessian_trace(
     the sketch 4 d s, and 4 s^2 (d - s / 3) once for its basis. Memory: s + 4 vectors.
 
     Raises:
-        MeasurementError: impossible sizes, or a product that is not finite or not like its vector.
+        MeasurementError: impossible sizes, a dtype that is not real floating point, or a product that is not finite or not like its vector.
 
     Source: Hutchinson 1990; Meyer, Musco, Musco and Woodruff 2021, arXiv:2010.09649.
 
     >>> hessian_trace(lambda v: torch.tensor([1.0, 2.0, 4.0]) * v, 3).value  # diagonal: no variance
     7.0
     """
+    check_dtype(dtype, "hessian_trace")
     if dim < 1 or not tolerance > 0 or not 0 <= sketch <= dim or max_matvecs < 2 * sketch + LEAST:
         raise MeasurementError(
             "a trace estimate of impossible size",

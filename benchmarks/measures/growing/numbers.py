@@ -49,7 +49,7 @@ def passage(n: int, blips: bool) -> Callable[[], Any]:
 
 def run_of(measure: Callable[..., Any], n: int, blips: bool = False) -> Callable[[], Any]:
     steps, train, validation = records(n, blips)
-    return lambda: measure(steps, train, validation, budget=2 * n, chance=0.0)
+    return lambda: measure(steps, train, validation, budget=int(steps[-1]), chance=0.0)
 
 
 def area(n: int) -> Callable[[], Any]:

@@ -4,6 +4,7 @@ import math
 from inspect import unwrap
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -502,6 +503,14 @@ def test_an_offset_that_has_eaten_the_digits_is_refused_and_a_small_one_is_not(o
         else:
             assert target_alignment(rows, targets).value == pytest.approx(truth, abs=1e-3)
     assert target_alignment(K + offset, y + offset).value == pytest.approx(truth, rel=1e-5)
+
+
+def test_outputs_may_be_any_whole_number():
+    K, L = psd(12, 3, 0), psd(12, 4, 1)
+    for measure in (kernel_distance, kernel_change):
+        found = unwrap(measure)(K, L, np.int64(3))
+        assert found == measure(K, L, 3)
+        assert type(found.rows) is int
 
 
 def test_targets_may_be_whole_numbers():

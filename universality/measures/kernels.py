@@ -131,6 +131,11 @@ def kernel_distance(K: Float[Tensor, "N N"], L: Float[Tensor, "N N"], outputs: i
 
     or from 0 to the rounding of the kernels where the distance is below it.
 
+    Simulated coverage at a nominal 95 %, weights moved by a tenth and by all, 10, 50 and 200 inputs: linear kernels
+    of isotropic Gaussian rows of 10 to 500 features, 96 to 99.6 % (by `value`, it would be 0 to 20 % from 100
+    features on); of a layer of ReLUs, 95 to 99 % of Gaussian rows and such of heavy-tailed norms, 91 to 96 % of
+    clustered ones (91 % for 10 inputs: a cluster that is not drawn shows nowhere); 96 % with 3 outputs.
+
     Args:
         outputs: rows of the kernel that belong to one input (C for `empirical_ntk`): the jackknife
             and the permutations move them together, and two of them are no pair of different inputs.
@@ -155,6 +160,7 @@ def kernel_distance(K: Float[Tensor, "N N"], L: Float[Tensor, "N N"], outputs: i
     where = "kernel_distance"
     (A, _), (B, _) = _kernel(K, outputs, where), _kernel(L, outputs, where)
     _same_rows(K, L, where)
+    outputs = int(outputs)  # of numpy, too
     A, B = A / A.norm(), B / B.norm()
     value, chance = (A - B).square().sum().item() / 2, 1 - _permuted(A, B, outputs)
     u, v = ROUNDING[K.dtype], ROUNDING[L.dtype]
@@ -174,7 +180,8 @@ def kernel_change(
     """|K - K_0| / |K_0|, Frobenius: unlike `kernel_distance` it sees a change of scale, and can exceed 1.
 
     Falls as 1/alpha in the lazy regime. `debiased` and the interval are as of `kernel_distance`; the
-    interval has no width where the scale alone changed.
+    interval has no width where the scale alone changed. Simulated coverage at 95 %, as there: 95 to 99.6 % of linear
+    kernels; of ReLUs 94 to 99 % of Gaussian and heavy-tailed rows, 92 to 97 % of clustered ones, 95 % with 3 outputs.
 
     Args:
         outputs: as for `kernel_distance`.
@@ -193,6 +200,7 @@ def kernel_change(
     where = "kernel_change"
     (B, f), (A, e) = _kernel(reference, outputs, where), _kernel(K, outputs, where)
     _same_rows(K, reference, where)
+    outputs = int(outputs)  # of numpy, too
     moved, g = _scaled(A * 2.0 ** min(e - f, 0) - B * 2.0 ** min(f - e, 0))
     g += max(e - f, 0)
     if max(g, e - f) > 1000:
@@ -230,6 +238,12 @@ def target_alignment(
         u_KL = sum K~_ij L~_ij,    without input i: u_KL - 2 (n-2)/(n-3) sum_j K~_ij L~_ij,
 
     and the interval is debiased +- t se, not clamped.
+
+    Simulated coverage at 95 %, 10, 50 and 200 rows: linear kernels of isotropic Gaussian rows of 10 to 500 features,
+    96 to 100 % for two classes by the sign of one feature, 98 to 99.6 % (where the interval has 0) for classes
+    that mean nothing. Of a layer of ReLUs and four unequal classes, 92 to 97 % of Gaussian clusters; with
+    heavy-tailed norms (Student's t of 5) 90 to 94 % uncentred, and centred **81 to 86 %**, for 200 rows
+    too, and what misses lies above. Of 10 rows in two classes by chance, 12 % have no interval.
 
     Args:
         targets: one-hot classes or regression targets.

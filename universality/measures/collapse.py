@@ -280,7 +280,7 @@ def nearest_mean_mismatch(
         features: of held-out rows, in eval mode.
         means: `class_means` of the training rows.
 
-    Cost: 4 m d C operations and 2 d C^2 to tell the means apart, float64.
+    Cost: 4 m d C + 2 d C^2 operations, float64.
 
     Raises:
         MeasurementError: shapes that do not match, no rows, values that are not finite, means of two

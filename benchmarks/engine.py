@@ -673,7 +673,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nRandom inputs of the same shape for want of the data: {', '.join(absent)}.")
     report = Report({"machine": machine(), "repeats": repeats, "random inputs": absent})
     if "overhead" in options.sections:
-        overhead(report, chosen, repeats)  # with fewer updates one would time the start
+        # Of few updates a start of some milliseconds would be a percent or two.
+        overhead(report, [case.with_steps(3 * case.recipe.steps) for case in chosen], repeats)
     if "throughput" in options.sections:
         throughput(report, cases, repeats, (1, 8) if options.quick else (1, 8, 32))
     if "memory" in options.sections:

@@ -59,14 +59,13 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, *, norm: bool, last: bool = False) -> None:
         super().__init__()
-        self.last = last
         self.norm1 = nn.LayerNorm(dim) if norm else nn.Identity()
         self.attention = CausalAttention(dim, heads, last=last)
         self.norm2 = nn.LayerNorm(dim) if norm else nn.Identity()
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def forward(self, x: Float[Tensor, "n L dim"]) -> Float[Tensor, "n positions dim"]:
-        x = (x[:, -1:] if self.last else x) + self.attention(self.norm1(x))
+        x = (x[:, -1:] if self.attention.last else x) + self.attention(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 

@@ -24,7 +24,7 @@ from universality.measures.collapse_sums import (
     rows_of_block,
     within_sums,
 )
-from universality.measures.features import power_of_two
+from universality.measures.features import largest_entry, power_of_two
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ def nearest_mean_mismatch(
     if len(features) == 0:
         raise MeasurementError("a share of no rows", where=where, got="0 rows", expected="at least 1")
     # Distances to the means do not change with the origin; near it they keep their digits.
-    unit = power_of_two(max(means.abs().amax().item(), features.abs().amax().item()))
+    unit = power_of_two(max(largest_entry(means), largest_entry(features)))
     means = means.detach().double() * unit
     origin = means.mean(0)
     M = means - origin
@@ -322,7 +322,7 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
     check_finite(where, weight=weight, bias=bias)
     C, d = weight.shape
     means, counts, dtype = means_by_class(batches, C, where)
-    unit = power_of_two(means.abs().amax().item())
+    unit = power_of_two(largest_entry(means))
     if unit != 1:
         means, dtype, batches = means * unit, torch.float64, _multiplied(batches, unit)
     W, offset = _scaled_head(weight, bias, unit, where)
@@ -419,8 +419,8 @@ def _scaled_head(
 ) -> tuple[Tensor, Tensor | None]:
     """W in float64, times a power of two where its size asks for one, and the bias that belongs to W and to
     features times `unit`: all logits times one positive number, so the same decisions."""
-    largest = weight.detach().abs().amax().item()
-    factor = power_of_two(largest)
+    size = largest_entry(weight)
+    factor = power_of_two(size)
     W = weight.detach().double() * factor
     if bias is None:
         return W, None
@@ -429,7 +429,7 @@ def _scaled_head(
         raise MeasurementError(
             "logits and biases of sizes that double precision does not hold together",
             where=where,
-            got=f"weights of at most {largest:.3g}, biases of at most {bias.abs().amax().item():.3g}, "
+            got=f"weights of at most {size:.3g}, biases of at most {largest_entry(bias):.3g}, "
             f"features near {1 / unit:.3g}",
             do="scale features, weights and biases together",
         )

@@ -184,17 +184,27 @@ def scaled(A: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return unit
 
 
-def power_of_two(largest: float) -> float:
+def largest_entry(X: Tensor) -> float:
+    """The largest absolute value, without a copy of X.
+
+    >>> largest_entry(torch.tensor([1.0, -3.0]))
+    3.0
+    """
+    low, high = X.detach().aminmax()
+    return max(-low.item(), high.item())
+
+
+def power_of_two(size: float) -> float:
     """1 where fourth powers of numbers of this size keep within double precision, else the power of two
     that brings it to [0.5, 1): a factor that rounds nothing.
 
     >>> power_of_two(3e7), power_of_two(2.0**-600) * 2.0**-600
     (1.0, 0.5)
     """
-    if largest == 0 or 1e-50 < largest < 1e50:
+    if size == 0 or 1e-50 < size < 1e50:
         return 1.0
     # A subnormal number would ask for a power beyond the range.
-    return math.ldexp(1.0, min(-math.frexp(largest)[1], 1023))
+    return math.ldexp(1.0, min(-math.frexp(size)[1], 1023))
 
 
 def in_range(X: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -203,8 +213,7 @@ def in_range(X: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     >>> in_range(torch.tensor([[2.0**-600, 2.0**-601]], dtype=torch.float64)).tolist()
     [[0.5, 0.25]]
     """
-    low, high = X.detach().aminmax()
-    factor = power_of_two(max(-low.item(), high.item()))
+    factor = power_of_two(largest_entry(X))
     return X if factor == 1 else X * factor
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float, Real, Shaped
 from torch import Tensor, nn
 
 from universality.errors import MeasurementError
+from universality.measures.features import largest_entry
 from universality.measures.preserved import preserved
 
 ROUNDING = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
@@ -396,12 +397,12 @@ def _kernel(K: object, outputs: object, where: str, least: int = 3) -> tuple[Ten
         raise MeasurementError("kernel is not finite", where=where, got="NaN or infinity")
     A, e = _scaled(K.detach().double())
     # Transposed by a copy in blocks: differences across the stride of a large K miss every cache.
-    asymmetry, largest = (A - A.T.contiguous()).abs().max(), _largest(A)
-    if not bool(asymmetry <= 1e-4 * largest):
+    asymmetry, size = (A - A.T.contiguous()).abs().max(), largest_entry(A)
+    if not bool(asymmetry <= 1e-4 * size):
         raise MeasurementError(
             "a kernel is symmetric",
             where=where,
-            got=f"|K - K^T| up to {asymmetry.item() / largest:.3g} of the largest entry",
+            got=f"|K - K^T| up to {asymmetry.item() / size:.3g} of the largest entry",
         )
     _spread(A, A, 0.0, where)
     return A, e
@@ -429,13 +430,9 @@ def _targets(targets: object, K: Tensor, where: str) -> tuple[Tensor, torch.dtyp
     return _scaled(targets.detach().double())[0], precision
 
 
-def _largest(A: Tensor) -> float:
-    return max(A.max().item(), -A.min().item())
-
-
 def _scaled(A: Tensor) -> tuple[Tensor, int]:
     """A / 2^e with the largest entry about 1, and e: fourth powers stay in range, and no digit is lost."""
-    e = max(-1000, min(1000, math.frexp(_largest(A))[1]))
+    e = max(-1000, min(1000, math.frexp(largest_entry(A))[1]))
     return A * 2.0**-e, e
 
 

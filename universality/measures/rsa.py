@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import centred, checked, in_range, power_of_two
+from universality.measures.features import centred, checked, in_range, largest_entry, power_of_two
 
 
 def dissimilarities(
@@ -40,7 +40,7 @@ def dissimilarities(
     n, d = X.shape
     if distance == "euclidean":
         # Differences, not |x|^2 + |y|^2 - 2 x.y, which would lose the digits of close rows.
-        factor = power_of_two(X.abs().amax().item())
+        factor = power_of_two(largest_entry(X))
         return torch.nn.functional.pdist(centred(X if factor == 1 else X * factor)) / factor
     if distance != "correlation":
         raise MeasurementError(

@@ -67,9 +67,8 @@ def rebuild(store: Store) -> Summary:
     facts = plan["phenomena"]
     layout = store.layout
     boundaries = swept(verdicts, plan)
-    html = _page(
-        store, verdicts, plan, boundaries
-    )  # before anything is written: it refuses names that climb out
+    # Before anything is written: it refuses names that climb out.
+    html = _page(store, verdicts, plan, boundaries)
     with storing(layout.report):
         write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan), boundaries)
         if store.run_ids():

@@ -8,7 +8,8 @@ Compared in one run, rounds interleaved, medians of at least five (three with --
 
     plain   a DataLoader over a TensorDataset, one of torch's optimizers per network, torch's
             losses, images in torch's default format and `loss.item()` at every step, network
-            after network; with torch's default threads and with one thread
+            after network; with torch's default threads and with one thread, in a process of its
+            own, a new one every round, in which nothing of `universality.worker.configure` is set
     bare    the same updates on tensors, without a loader and without looking at the loss; one thread
     ours    `train_group` in as many processes as there are cores, one thread each
 
@@ -63,6 +64,8 @@ from universality.training.optimizers import build_optimizer
 from universality.worker import configure
 
 CPU = torch.device("cpu")
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["universality.training.loop", "universality.worker", "sklearn.datasets"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,31 @@ def plain(member: Member, *, evaluate: bool = False, all_positions: bool = False
     return net
 
 
+def plain_in_its_process(
+    case: Case, seeds: Sequence[int], threads: int, *, evaluate: bool = False, all_positions: bool = False
+) -> float:
+    """Seconds of the plain loop over these networks, in a new process as a user would start it.
+
+    The way a worker holds on to freed memory and flushes denormal numbers would help the plain
+    loop too: a ResNet of width 8 takes some 5,000 page faults an update without. A few updates go
+    before, for what a process does but once.
+    """
+    with ProcessPoolExecutor(1, mp_context=PROCESSES) as pool:
+        return pool.submit(_time_plain, case, seeds, threads, evaluate, all_positions).result()
+
+
+def _time_plain(case: Case, seeds: Sequence[int], threads: int, evaluate: bool, all_positions: bool) -> float:
+    registry.load_plugins()
+    torch.set_num_threads(threads)
+    splits = _splits(case)
+    plain(members_of(case.with_steps(5), splits, [0])[0], evaluate=evaluate, all_positions=all_positions)
+    members = members_of(case, splits, seeds)
+    started = time.perf_counter()
+    for member in members:
+        plain(member, evaluate=evaluate, all_positions=all_positions)
+    return time.perf_counter() - started
+
+
 def bare(member: Member) -> nn.Module:
     """The same updates as ours, and nothing else."""
     recipe, data, seed = member.spec.recipe, member.splits.train, member.spec.seed
@@ -257,14 +285,15 @@ class Report:
 def interleaved(
     repeats: int, clock: Callable[[], float], ways: Mapping[str, Callable[[], object]]
 ) -> dict[str, list[float]]:
-    """Seconds of every way in every round; the first round is not counted."""
+    """Seconds of every way in every round; the first round is not counted. A way that returns a
+    number has timed itself."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats + 1):
         for name, way in ways.items():
             gc.collect()
             started = clock()
-            way()
-            taken[name].append(clock() - started)
+            found = way()
+            taken[name].append(found if isinstance(found, float) else clock() - started)
     return {name: seconds[1:] for name, seconds in taken.items()}
 
 
@@ -298,9 +327,8 @@ def overhead(report: Report, cases: Sequence[Case], repeats: int) -> None:
 def throughput(report: Report, cases: Sequence[Case], repeats: int, counts: Sequence[int]) -> None:
     """N networks: ours on all cores against the plain loop on torch's default threads and on one."""
     slots, rows = cores(), []
-    context = multiprocessing.get_context("forkserver")
     os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(slots, mp_context=context, initializer=_prepare) as pool:
+    with ProcessPoolExecutor(slots, mp_context=PROCESSES, initializer=_prepare) as pool:
         # Long enough that every process starts and takes one.
         list(pool.map(time.sleep, [2.0] * slots))
         for case in cases:
@@ -311,7 +339,6 @@ def throughput(report: Report, cases: Sequence[Case], repeats: int, counts: Sequ
             size, bytes_ = sum(p.numel() for p in net.parameters()), splits.train.inputs.nbytes
             for count in counts:
                 fewer = case.with_steps(case.recipe.steps // math.isqrt(count))
-                members = members_of(fewer, splits, range(count))
                 stack = most_members(size, bytes_, 1.0, on_gpu=False)
                 stack = max(1, min(stack, math.ceil(count / slots)))
                 peaks: list[int] = []
@@ -322,17 +349,12 @@ def throughput(report: Report, cases: Sequence[Case], repeats: int, counts: Sequ
                     shares = [list(range(count))[begin::slots] for begin in range(min(slots, count))]
                     peaks[:] = [f.result() for f in [pool.submit(share, fewer, s, stack) for s in shares]]
 
-                def user(threads: int, members: Sequence[Member] = members) -> None:
-                    torch.set_num_threads(threads)
-                    for member in members:
-                        plain(member)
-
+                user = partial(plain_in_its_process, fewer, range(count))
                 taken = interleaved(
                     repeats,
                     time.perf_counter,
                     {"ours": ours, "default": partial(user, slots), "one": partial(user, 1)},
                 )
-                torch.set_num_threads(1)
                 t = {name: median(seconds) for name, seconds in taken.items()}
                 rows.append(
                     [
@@ -350,7 +372,8 @@ def throughput(report: Report, cases: Sequence[Case], repeats: int, counts: Sequ
                 )
     note = (
         f"Wall milliseconds per network and update. Ours uses {slots} processes of one thread; plain trains one "
-        f"network after another with torch's default {slots} threads, and with one. Wanted for 8 networks: at "
+        f"network after another in a process as a user starts it, with torch's default {slots} threads, and with "
+        "one. Wanted for 8 networks: at "
         "least 2 for small MLPs, at least 1.7 for all. Memory: the largest worker so far, MiB, libraries included."
     )
     head = [
@@ -383,11 +406,10 @@ def _kernel_says(what: str) -> int:
 def memory(report: Report, cases: Sequence[Case]) -> None:
     """What a run takes beside its worker, alone and as a further one of a stack; each in a process of its own."""
     rows = []
-    context = multiprocessing.get_context("forkserver")
     for case in cases:
         few, found = case.with_steps(10), {}
         for networks in (1, 4):
-            with ProcessPoolExecutor(1, mp_context=context, initializer=_prepare) as pool:
+            with ProcessPoolExecutor(1, mp_context=PROCESSES, initializer=_prepare) as pool:
                 found[networks] = pool.submit(peaks_of, few, networks).result()
         (before, one), (_, four) = found[1], found[4]
         each = (before, one - before, max(0, four - one) / 3)
@@ -406,13 +428,14 @@ def grokking(report: Report, repeats: int, steps: int) -> None:
     rows = []
     for threads in sorted({1, cores()}):
         torch.set_num_threads(threads)
+        public = partial(plain_in_its_process, case, [0], threads, all_positions=True)
         taken = interleaved(
             repeats,
             time.perf_counter,
             {
                 "ours": lambda: train_group([member], CPU),
-                "prieto": lambda: plain(member, all_positions=True),
-                "nanda": lambda: plain(member, evaluate=True, all_positions=True),
+                "prieto": public,
+                "nanda": partial(public, evaluate=True),
                 "same network": lambda: plain(member),
             },
         )
@@ -425,7 +448,8 @@ def grokking(report: Report, repeats: int, steps: int) -> None:
         "public one is a plain full-batch loop that looks at the training loss (Prieto et al. 2025, "
         "arXiv:2501.04697, between its evaluations); the best known one takes the test loss at every step as well "
         "(Nanda et al. 2023, arXiv:2301.05217). Theirs compute all positions of the last block, ours the one that "
-        "is read out; `plain` is Prieto's loop with our network, which isolates the loops."
+        "is read out, and run in a process of their own; `plain` is Prieto's loop with our network in our "
+        "process, which isolates the loops."
     )
     head = [
         "threads",

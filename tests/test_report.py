@@ -284,6 +284,14 @@ def test_a_heatmap_of_many_long_names_stays_legible(phenomena: int) -> None:
     assert_legible(figure)
 
 
+@pytest.mark.parametrize(
+    ("effect", "shown"), [(0.89973, "0.8997"), (0.9, "0.90"), (1.1502, "1.1502"), (1.04, "1.04")]
+)
+def test_a_number_beside_a_bound_is_never_rounded_across_it(effect: float, shown: str) -> None:
+    figure = verdict_heatmap(judge([record(effect=effect - 0.001)]), {})  # the mean of three
+    assert [t.get_text().split()[-1] for t in figure.axes[0].texts] == [shown]
+
+
 def test_a_heatmap_without_cells_is_refused() -> None:
     with pytest.raises(MeasurementError, match="no cells"):
         verdict_heatmap(judge(RECORDS[4:]), {})
@@ -517,6 +525,8 @@ def test_a_lost_measurement_is_an_error_and_never_a_better_table(tmp_path: Path)
     plan = {"suite": "s", "cells": [r.id for r in records], "runs": {}, "phenomena": FACTS, "environment": {}}
     store.write(store.layout.plan, encode_json(plan).decode())
     assert len(rebuild(store).verdicts) == 2
+    drawn = store.layout.report / "heatmap.svg"
+    assert drawn.is_file(), "a set without its runs, as it is published, shows the verdicts it has"
     paths[0].unlink()
     with pytest.raises(StoreError, match="missing or damaged") as caught:
         rebuild(store)

@@ -60,6 +60,16 @@ class Most:
 Claim = Within | Most
 
 
+def telling_digits(claim: Claim, effect: float, least: int) -> int:
+    """Significant digits, `least` or more, with which an effect reads on its own side of the bounds.
+
+    >>> telling_digits(Within(low=0.9, high=1.15), 0.89973, 2)
+    4
+    """
+    holds, most = claim.holds(effect), 17  # 17 digits are the number itself
+    return next((n for n in range(least, most) if claim.holds(float(f"{effect:.{n}g}")) == holds), most)
+
+
 def claim_record(claim: Claim) -> dict[str, Any]:
     """JSON form; infinite bounds are left out."""
     record: dict[str, Any] = {"kind": "within" if isinstance(claim, Within) else "most"}

@@ -71,9 +71,9 @@ def rebuild(store: Store) -> Summary:
     html = _page(store, verdicts, plan, boundaries)
     with storing(layout.report):
         write_tables(layout.root, layout.report, verdicts, facts, tiers_of(plan), boundaries)
-        if store.run_ids():
-            frame = trajectories(store, records)
-            write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
+        # Of a published set, whose runs are elsewhere, the figures of trajectories stay as they are.
+        frame = trajectories(store, records)
+        write_figures(layout.report, verdicts, facts, frame, layer_similarities(records))
         store.write(layout.report / "index.html", html)
     seconds, probes = store.seconds(plan["runs"]), store.probe_seconds(plan["runs"])
     share = probes / seconds if seconds > 0 else None

@@ -10,6 +10,7 @@ from typing import Any
 from universality import __version__
 from universality import columns as c
 from universality.boundary import Boundary
+from universality.claims import telling_digits
 from universality.progress import clock
 from universality.report.heatmap import MARKS, MEANINGS
 from universality.report.page.text import bounds, bracket, linked, number, plain, short
@@ -278,7 +279,7 @@ def _panel(
 
 
 def _square(index: int, v: CellVerdict, names: Names) -> Square:
-    effect = number(v.effect) if v.effect is not None else ""
+    effect = "" if v.effect is None else number(v.effect, telling_digits(v.record.claim, v.effect, 3))
     if v.effect is None and v.decided and v.low is not None and v.low > 0:
         effect = f">{number(v.low)}"
     where = f"{short(plain(v.record.claim_name), 40)}, {names(v.record.architecture)}, {names(v.record.task)}"

@@ -53,20 +53,20 @@ def breakable(name: str) -> Markup:
     return Markup(html)
 
 
-def number(value: float | None) -> str:
-    """Three significant digits with a true minus sign; a dash for nothing.
+def number(value: float | None, digits: int = 3) -> str:
+    """Significant digits with a true minus sign; a dash for nothing.
 
-    >>> number(-0.012345), number(123456.0), number(None)
-    ('−0.0123', '1.23e5', '–')
+    >>> number(-0.012345), number(123456.0), number(None), number(0.89973, 4)
+    ('−0.0123', '1.23e5', '–', '0.8997')
     """
     if value is None or math.isnan(value):
         return "\N{EN DASH}"
     if math.isinf(value):
         return "∞" if value > 0 else "\N{MINUS SIGN}∞"
     if value == 0 or 1e-3 <= abs(value) < 1e4:
-        text = f"{value:#.3g}".rstrip(".") if abs(value) < 1e3 else f"{value:.0f}"
+        text = f"{value:#.{digits}g}".rstrip(".") if abs(value) < 1e3 else f"{value:.0f}"
     else:
-        mantissa, exponent = f"{value:.2e}".split("e")
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         text = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return text.replace("-", "\N{MINUS SIGN}")
 

@@ -387,6 +387,26 @@ def test_rounding_may_leave_a_percent_of_the_sharpness_in_doubt(
         trained(SMALL, Recipe(steps=1, lr_over_stability=2.0), made_up_splits(side=3))
 
 
+def test_a_search_that_rounding_ended_is_repeated_in_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def coarse(operator: Any, *arguments: Any, **keywords: Any) -> EigenResult:
+        top = top_eigenvalues(operator, *arguments, **keywords)
+        seen.append(top.values.dtype)
+        if len(seen) > 1:
+            return top
+        return replace(top, error_estimates=0.03 * top.values, converged=False)
+
+    recipe, splits = Recipe(steps=1, lr_over_stability=2.0), made_up_splits(side=3)
+    usual = trained(SMALL, recipe, splits)
+    monkeypatch.setattr(loop, "top_eigenvalues", coarse)
+    found = trained(SMALL, recipe, splits)
+    assert len(seen) == 2
+    assert found.facts["lr"] == pytest.approx(usual.facts["lr"], rel=1e-5)
+    assert found.facts["lr"] != usual.facts["lr"], "the products were taken in another precision"
+    assert {p.dtype for p in found.net.parameters()} == {torch.float32}
+
+
 def test_a_loss_without_curvature_gives_no_learning_rate() -> None:
     with pytest.raises(MeasurementError) as caught:
         trained(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -15,6 +16,15 @@ from universality.worker import configure
 configure(threads=1)
 torch.set_flush_denormal(False)
 registry.load_plugins()
+
+# How long an example takes says nothing on a machine that other work shares.
+hypothesis.settings.register_profile(
+    "shared machine",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True)

@@ -193,28 +193,26 @@ def plain(member: Member, *, evaluate: bool = False, all_positions: bool = False
     return net
 
 
-def plain_in_its_process(
-    case: Case, seeds: Sequence[int], threads: int, *, evaluate: bool = False, all_positions: bool = False
-) -> float:
-    """Seconds of the plain loop over these networks, in a new process as a user would start it.
+def plain_in_its_process(case: Case, seeds: Sequence[int], threads: int, **how: bool) -> float:
+    """Seconds of `plain` over these networks, in a new process as a user would start it.
 
     The way a worker holds on to freed memory and flushes denormal numbers would help the plain
     loop too: a ResNet of width 8 takes some 5,000 page faults an update without. A few updates go
     before, for what a process does but once.
     """
     with ProcessPoolExecutor(1, mp_context=PROCESSES) as pool:
-        return pool.submit(_time_plain, case, seeds, threads, evaluate, all_positions).result()
+        return pool.submit(_time_plain, case, seeds, threads, **how).result()
 
 
-def _time_plain(case: Case, seeds: Sequence[int], threads: int, evaluate: bool, all_positions: bool) -> float:
+def _time_plain(case: Case, seeds: Sequence[int], threads: int, **how: bool) -> float:
     registry.load_plugins()
     torch.set_num_threads(threads)
     splits = _splits(case)
-    plain(members_of(case.with_steps(5), splits, [0])[0], evaluate=evaluate, all_positions=all_positions)
+    plain(members_of(case.with_steps(5), splits, [0])[0], **how)
     members = members_of(case, splits, seeds)
     started = time.perf_counter()
     for member in members:
-        plain(member, evaluate=evaluate, all_positions=all_positions)
+        plain(member, **how)
     return time.perf_counter() - started
 
 

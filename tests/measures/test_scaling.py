@@ -9,26 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.measures.simulated import N, assert_covers, sweep
 from universality.errors import MeasurementError
 from universality.measures.scaling import compare_scaling, fit_scaling
 from universality.measures.scaling_forms import cost_of, fit_form, log_shape
 from universality.measures.slopes import log_slope
-
-N = 2.0 ** torch.arange(5, 13, dtype=torch.float64)
-
-
-def sweep(truth, seeds, noise, rng, *, shared=0.0, sizes=N):
-    """Log-normal replicates; `shared` is the part of the variance that a seed has in common across sizes."""
-    clean = truth(sizes.numpy())[:, None]
-    own, common = rng.normal(size=(len(sizes), seeds)), rng.normal(size=seeds)
-    return torch.tensor(clean * np.exp(noise * (math.sqrt(1 - shared) * own + math.sqrt(shared) * common)))
-
-
-def assert_covers(hits, level=0.95):
-    """Within 3.5 binomial standard errors of the level."""
-    share = sum(hits) / len(hits)
-    assert abs(share - level) <= 3.5 * math.sqrt(level * (1 - level) / len(hits)), share
-
 
 TRUTHS = {
     "power": (lambda n: 5 * n**-0.7, 0.7, 0.0),

@@ -6,22 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.measures.simulated import N, assert_covers, sweep
 from universality.measures.slopes import log_slope
-
-N = 2.0 ** torch.arange(5, 13, dtype=torch.float64)
-
-
-def sweep(truth, seeds, noise, rng, *, shared=0.0, sizes=N):
-    """Log-normal replicates; `shared` is the part of the variance that a seed has in common across sizes."""
-    clean = truth(sizes.numpy())[:, None]
-    own, common = rng.normal(size=(len(sizes), seeds)), rng.normal(size=seeds)
-    return torch.tensor(clean * np.exp(noise * (math.sqrt(1 - shared) * own + math.sqrt(shared) * common)))
-
-
-def assert_covers(hits, level=0.95):
-    """Within 3.5 binomial standard errors of the level."""
-    share = sum(hits) / len(hits)
-    assert abs(share - level) <= 3.5 * math.sqrt(level * (1 - level) / len(hits)), share
 
 
 @pytest.mark.parametrize(("seeds", "shared"), [(1, 0.0), (3, 0.0), (5, 0.6)])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tests.measures.simulated import assert_covers
 from universality.errors import MeasurementError
 from universality.measures.spectra import (
     effective_rank,
@@ -27,12 +28,6 @@ def seeded(seed=0):
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-
-
-def assert_covers(hits, level=0.95):
-    """Within 3.5 binomial standard errors of the level."""
-    share = sum(hits) / len(hits)
-    assert abs(share - level) <= 3.5 * math.sqrt(level * (1 - level) / len(hits)), share
 
 
 def test_ranks_of_a_known_spectrum():

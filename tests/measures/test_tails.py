@@ -7,17 +7,12 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from tests.measures.simulated import assert_covers
 from universality.measures.tails import _tail, _vuong, fit_tail
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def assert_covers(hits, level=0.95):
-    """Within 3.5 binomial standard errors of the level."""
-    share = sum(hits) / len(hits)
-    assert abs(share - level) <= 3.5 * math.sqrt(level * (1 - level) / len(hits)), share
 
 
 def test_alpha_and_distance_equal_their_twins():

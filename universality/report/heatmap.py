@@ -14,7 +14,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from universality.claims import telling_digits
+from universality.claims import Claim, telling_digits
 from universality.errors import MeasurementError
 from universality.records import missing_signs
 from universality.report import style
@@ -248,20 +248,25 @@ def _bounds(panel: _Panel, claim: str) -> str:
 def _label(verdict: CellVerdict) -> str:
     mark = MARKS[verdict.verdict]
     if verdict.effect is not None:
-        least = 2 if abs(verdict.effect) < 0.995 else 3
-        return f"{mark} {_short(verdict.effect, telling_digits(verdict.record.claim, verdict.effect, least))}"
+        return f"{mark} {_short(verdict.effect, verdict.record.claim)}"
     if verdict.low is not None and verdict.low > 0 and verdict.decided:
-        return f"{mark} >{_short(verdict.low, 2 if verdict.low < 0.995 else 3)}"
+        return f"{mark} >{_short(verdict.low)}"
     return mark
 
 
-def _short(value: float, digits: int) -> str:
-    """At most seven characters of three digits; orders of magnitude in one.
+def _short(value: float, claim: Claim | None = None) -> str:
+    """Two or three digits, more where they tell the value from a bound of its claim; else its order.
 
-    >>> [_short(1.0234, 3), _short(0.89973, 4), _short(0.0084, 2), _short(0.00012, 2), _short(123456.0, 3)]
-    ['1.02', '0.8997', '0.0084', '1e-4', '1e5']
+    >>> [_short(x) for x in (1.0234, 0.997, 0.0084, 0.00012, 123456.0)]
+    ['1.02', '0.997', '0.0084', '1e-4', '1e5']
+    >>> from universality.claims import Within
+    >>> _short(0.89973, Within(low=0.9))
+    '0.8997'
     """
     if value == 0 or 1e-3 <= abs(value) < 1e4:
+        digits = 2 if abs(value) < 0.995 else 3
+        if claim is not None:
+            digits = telling_digits(claim, value, digits)
         text = f"{value:#.{digits}g}".rstrip(".") if abs(value) < 1e3 else f"{value:.0f}"
     else:
         mantissa, exponent = f"{value:.0e}".split("e")

@@ -36,28 +36,22 @@ def between(count: int, n: int, d: int) -> Callable[[], Any]:
     return lambda: measures.cka_matrix(Xs, Ys)
 
 
-def stream(n: int, d: int, count: int) -> Callable[[], Any]:
-    batches = [many(count, 500, d) for _ in range(n // 500)]
-
+def summed(kind: Callable[[], Any], batches: list[Any]) -> Callable[[], Any]:
     def run() -> None:
-        sums = measures.StreamingCKA()
+        sums = kind()
         for batch in batches:
             sums.update(batch)
         sums.result()
 
     return run
+
+
+def stream(n: int, d: int, count: int) -> Callable[[], Any]:
+    return summed(measures.StreamingCKA, [many(count, 500, d) for _ in range(n // 500)])
 
 
 def in_batches(count: int) -> Callable[[], Any]:
-    batches = [many(2, 300, 200) for _ in range(count)]
-
-    def run() -> None:
-        sums = measures.MinibatchCKA()
-        for batch in batches:
-            sums.update(batch)
-        sums.result()
-
-    return run
+    return summed(measures.MinibatchCKA, [many(2, 300, 200) for _ in range(count)])
 
 
 def maxima(permutations: int, n: int, a: int, b: int, d: int) -> Callable[[], Any]:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from universality.nn import (
+from universality.plugin import Architecture, InputSpec, register
+from universality.plugin.kit import (
     ImageAdapter,
     activation,
     global_average,
@@ -15,7 +16,6 @@ from universality.nn import (
     require_at_least,
     scaled_width,
 )
-from universality.plugin import Architecture, InputSpec, register
 
 
 class ConvolutionalNetwork(nn.Module):

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from universality.nn import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
 from universality.plugin import Architecture, InputSpec, register
+from universality.plugin.kit import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
 
 
 class HiddenStates(nn.Module):

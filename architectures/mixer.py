@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from universality.nn import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
 from universality.plugin import Architecture, InputSpec, register
+from universality.plugin.kit import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
 
 
 def perceptron(size: int, hidden: int) -> nn.Sequential:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from universality.nn import (
+from universality.plugin import Architecture, InputSpec, register
+from universality.plugin.kit import (
     Activation,
     FlatAdapter,
     ScaledOutput,
@@ -17,7 +18,6 @@ from universality.nn import (
     scaled_width,
     unscaled,
 )
-from universality.plugin import Architecture, InputSpec, register
 
 
 class Perceptron(nn.Module):
@@ -47,7 +47,7 @@ class MLP(Architecture):
     Args:
         width: neurons of each hidden layer; the scaling axis.
         depth: hidden layers; 0 is a linear model, without taps and without a scaling axis.
-        output_scale: alpha of f = alpha h, see `universality.nn.ScaledOutput`.
+        output_scale: alpha of f = alpha h, see `universality.plugin.kit.ScaledOutput`.
         centred: f = alpha (h(w) - h(w0)).
         init_scale: multiplies every initial parameter, biases too.
         embedding: tokens one-hot at 0, else a learned table of this many numbers per token.

@@ -9,9 +9,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from universality.nn import ImageAdapter, global_average, image_adapter, require_at_least, scaled_width
+from universality.plugin.kit import ImageAdapter, global_average, image_adapter, require_at_least, scaled_width
 from universality.plugin import Architecture, InputSpec, register
-from universality.vision import import_torchvision
+from universality.plugin.kit.vision import import_torchvision
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from universality.nn import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
 from universality.plugin import Architecture, BadParameter, InputSpec, register
+from universality.plugin.kit import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
 
 
 class CausalAttention(nn.Module):

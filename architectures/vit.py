@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from universality.nn import patch_side, require_at_least, scaled_width
 from universality.plugin import Architecture, BadParameter, InputSpec, register
-from universality.vision import import_torchvision
+from universality.plugin.kit import patch_side, require_at_least, scaled_width
+from universality.plugin.kit.vision import import_torchvision
 
 
 class SelfAttention(nn.MultiheadAttention):

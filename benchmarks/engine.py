@@ -9,7 +9,7 @@ Compared in one run, rounds interleaved, medians of at least five (three with --
     plain   a DataLoader over a TensorDataset, one of torch's optimizers per network, torch's
             losses, images in torch's default format and `loss.item()` at every step, network
             after network; with torch's default threads and with one thread, in a process of its
-            own, a new one every round, in which nothing of `universality.worker.configure` is set
+            own, a new one every round, in which nothing of `universality.train.worker.configure` is set
     bare    the same updates on tensors, without a loader and without looking at the loss; one thread
     ours    `train_group` in as many processes as there are cores, one thread each
 
@@ -46,26 +46,28 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from universality import registry
-from universality.architecture import InputSpec
-from universality.data import data_root
-from universality.environment import cores, cpu_model
 from universality.errors import DataUnavailable
-from universality.nn import ImageAdapter
-from universality.probe import Probe
-from universality.registry import component
-from universality.schedules import LogSpaced
-from universality.spec import Recipe, RunSpec, derive_seed
-from universality.task import Split, Splits
-from universality.training.ensemble import most_members
-from universality.training.loop import Engine, Member, Trained, build_network, train_group
-from universality.training.objective import objective
-from universality.training.optimizers import build_optimizer
-from universality.worker import configure
+from universality.plan.stacks import most_members
+from universality.plugin import registry
+from universality.plugin.architecture import InputSpec
+from universality.plugin.kit import ImageAdapter
+from universality.plugin.kit.data import data_root
+from universality.plugin.kit.losses import objective
+from universality.plugin.probe import Probe
+from universality.plugin.registry import component
+from universality.plugin.schedules import LogSpaced
+from universality.plugin.spec import Recipe, RunSpec, derive_seed
+from universality.plugin.task import Split, Splits
+from universality.store.environment import cores, cpu_model
+from universality.train.engine.loop import Engine, Member, Trained, build_network, train_group
+from universality.train.engine.optimizers import build_optimizer
+from universality.train.worker import configure
 
 CPU = torch.device("cpu")
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["universality.training.loop", "universality.worker", "sklearn.datasets"])
+PROCESSES.set_forkserver_preload(
+    ["universality.train.engine.loop", "universality.train.worker", "sklearn.datasets"]
+)
 
 
 @dataclass(frozen=True, slots=True)

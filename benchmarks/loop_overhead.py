@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from universality import registry
-from universality.registry import component
-from universality.spec import Recipe, RunSpec, derive_seed
-from universality.task import Splits
-from universality.training.loop import build_network, train
+from universality.plugin import registry
+from universality.plugin.registry import component
+from universality.plugin.spec import Recipe, RunSpec, derive_seed
+from universality.plugin.task import Splits
+from universality.train.engine.loop import build_network, train
 
 CASES = (
     ("mlp", "digits", 64),

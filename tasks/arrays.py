@@ -8,8 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.data import REFERENCE_ROWS, class_count, damaged, missing, sha256, split, standardised
 from universality.plugin import BadParameter, InputSpec, Splits, Task, register
+from universality.plugin.kit.data import (
+    REFERENCE_ROWS,
+    class_count,
+    damaged,
+    missing,
+    sha256,
+    split,
+    standardised,
+)
 
 Arrays4 = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 

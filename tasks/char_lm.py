@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.data import (
+from universality.plugin import BadParameter, DataUnavailable, InputSpec, Split, Splits, Task, register
+from universality.plugin.kit.data import (
     REFERENCE_ROWS,
     damaged,
     fetch_command,
@@ -19,7 +20,6 @@ from universality.data import (
     sha256,
     spaced,
 )
-from universality.plugin import BadParameter, DataUnavailable, InputSpec, Split, Splits, Task, register
 
 TINY_SHAKESPEARE = "tinyshakespeare/input.txt"
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"

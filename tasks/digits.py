@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from universality.data import REFERENCE_ROWS, split, standardised
 from universality.plugin import BadParameter, InputSpec, Split, Splits, Task, register
+from universality.plugin.kit.data import REFERENCE_ROWS, split, standardised
 
 
 @register("digits", family="image", source="Alpaydin and Kaynak 1998 (scikit-learn load_digits)")

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.data import REFERENCE_ROWS, fixed_generator
 from universality.plugin import BadParameter, InputSpec, Split, Splits, Task, register
+from universality.plugin.kit.data import REFERENCE_ROWS, fixed_generator
 
 
 @register("gaussian_mixture", family="vector", source="Fisher 1936")

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.data import (
+from universality.plugin import BadParameter, DataUnavailable, InputSpec, Splits, Task, register
+from universality.plugin.kit.data import (
     REFERENCE_ROWS,
     class_count,
     damaged,
@@ -21,7 +22,6 @@ from universality.data import (
     spaced,
     split,
 )
-from universality.plugin import BadParameter, DataUnavailable, InputSpec, Splits, Task, register
 
 PAD, UNKNOWN = 0, 1
 SPLITS = ("train", "test")

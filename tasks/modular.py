@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.data import REFERENCE_ROWS, fixed_generator
 from universality.plugin import BadParameter, InputSpec, Split, Splits, Task, register
+from universality.plugin.kit.data import REFERENCE_ROWS, fixed_generator
 
 
 @register("modular", family="algorithmic", source="Power et al. 2022, arXiv:2201.02177")

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.data import REFERENCE_ROWS, fixed_generator
 from universality.plugin import BadParameter, InputSpec, Split, Splits, Task, register
+from universality.plugin.kit.data import REFERENCE_ROWS, fixed_generator
 
 
 @register("sparse_parity", family="algorithmic", source="Barak et al. 2022, arXiv:2207.08799")

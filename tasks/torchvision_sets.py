@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from universality.data import (
+from universality.plugin import BadParameter, DataUnavailable, InputSpec, Splits, Task, register
+from universality.plugin.kit.data import (
     REFERENCE_ROWS,
     cache_root,
     damaged,
@@ -25,7 +26,6 @@ from universality.data import (
     split,
     standardised,
 )
-from universality.plugin import BadParameter, DataUnavailable, InputSpec, Splits, Task, register
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class _TorchvisionTask(Task):
             raise damaged(where / self.folder, error, do=do) from error
 
     def _source(self) -> Any:
-        from universality.vision import import_torchvision
+        from universality.plugin.kit.vision import import_torchvision
 
         return getattr(import_torchvision().datasets, self.dataset)
 

@@ -10,8 +10,8 @@ import hypothesis
 import pytest
 import torch
 
-from universality import registry
-from universality.worker import configure
+from universality.plugin import registry
+from universality.train.worker import configure
 
 configure(threads=1)
 torch.set_flush_denormal(False)

@@ -14,11 +14,11 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from universality import registry
-from universality.architecture import Architecture, InputSpec
 from universality.errors import BadParameter
-from universality.nn import ScaledOutput, unscaled
-from universality.vision import import_torchvision
+from universality.plugin import registry
+from universality.plugin.architecture import Architecture, InputSpec
+from universality.plugin.kit import ScaledOutput, unscaled
+from universality.plugin.kit.vision import import_torchvision
 
 registry.load_plugins()
 

@@ -26,9 +26,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from universality import data, registry
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
-from universality.task import Split, Splits
+from universality.plugin import registry
+from universality.plugin.kit import data
+from universality.plugin.task import Split, Splits
 
 REAL = os.environ.get("UNIVERSALITY_DATA", "")
 real_data = pytest.mark.skipif(
@@ -357,7 +358,7 @@ def md5(file: Path) -> str:
 
 
 def torchvision_class(name: str) -> Any:
-    from universality.vision import import_torchvision
+    from universality.plugin.kit.vision import import_torchvision
 
     return getattr(import_torchvision().datasets, name)
 

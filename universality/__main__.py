@@ -1,5 +1,5 @@
 import sys
 
-from universality.cli import main
+from universality.commands.main import main
 
 sys.exit(main())

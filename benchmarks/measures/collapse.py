@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from universality.measures.collapse import neural_collapse
+from universality.measures.collapse.neural_collapse import neural_collapse
 
 from .harness import Bench, Job, Method, Result, Row, Sample, Table, against, number
 

@@ -158,7 +158,7 @@ def chains(steps: int) -> Iterator[Line]:
 
 
 def repeats() -> Iterator[Line]:
-    module = import_module("universality.measures.scaling")
+    module = import_module("universality.measures.scaling.fits")
     for measure, name, seeds, stated in (
         (measures.fit_scaling, "fit_scaling", 4, 5),
         (measures.fit_scaling, "fit_scaling", 2, 1),
@@ -168,7 +168,7 @@ def repeats() -> Iterator[Line]:
         with counting(module, "fit_form") as fits:
             scaling(measure, 10, seeds)()
         yield exact(name, "fits", f"{seeds} seeds", stated, fits.calls)
-    module = import_module("universality.measures.grokking_times")
+    module = import_module("universality.measures.grokking.times")
     with counting(module, "grokking_times") as runs:
         run_of(measures.fragility, 100)()
     yield exact("fragility", "`grokking_times`", "", 18, runs.calls)

@@ -19,8 +19,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
-from universality.measures.hessian import HessianOperator
-from universality.measures.lanczos import top_eigenvalues
+from universality.measures.curvature.hessian import HessianOperator
+from universality.measures.curvature.lanczos import top_eigenvalues
 
 from .harness import Bench, Job, Method, Row, Sample, Table, against, number
 

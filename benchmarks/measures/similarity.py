@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from universality.measures.cka import cka_matrix
+from universality.measures.similarity.cka import cka_matrix
 
 from .harness import Bench, Job, Method, Result, Row, Sample, Table, against, number
 

@@ -13,7 +13,6 @@ from scipy import stats
 from torch import nn
 
 from universality.errors import MeasurementError
-from universality.measures.cka import biased_cka, debiased_cka
 from universality.measures.kernels import (
     empirical_ntk,
     kernel_change,
@@ -22,6 +21,7 @@ from universality.measures.kernels import (
     target_alignment,
     trace_ntk,
 )
+from universality.measures.similarity.cka import biased_cka, debiased_cka
 
 
 def normal(*shape, seed=0):

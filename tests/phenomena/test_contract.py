@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from universality import registry
-from universality.phenomenon import Cell, Control, Cross, Phenomenon
-from universality.registry import component
-from universality.spec import RunSpec
-from universality.task import Signature
-from universality.verdicts import VERDICTS
+from universality.judge.verdicts import VERDICTS
+from universality.plugin import registry
+from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon
+from universality.plugin.registry import component
+from universality.plugin.spec import RunSpec
+from universality.plugin.task import Signature
 
 registry.load_plugins()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from universality.phenomena.edge_of_stability import EdgeOfStability, settle, upward_crossing
-from universality.records import Outcome, Series
+from universality.plugin.records import Outcome, Series
 
 STEPS, RECORDS = 600, 61
 GD = EdgeOfStability.claims["gd"]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from universality import registry
 from universality.phenomena.grokking import REFERENCE_TIME, Grokking, delay, settings
-from universality.phenomenon import Cell
-from universality.records import Outcome, Series
-from universality.schedules import LogSpaced
-from universality.task import Signature
+from universality.plugin import registry
+from universality.plugin.phenomenon import Cell
+from universality.plugin.records import Outcome, Series
+from universality.plugin.schedules import LogSpaced
+from universality.plugin.task import Signature
 
 registry.load_plugins()
 
@@ -142,7 +142,7 @@ def test_no_weight_decay_is_a_setting_of_the_same_recipe() -> None:
     cell = Cell(registry.resolve("architecture", "mlp"), registry.resolve("task", "modular"), None)
     lr, decay = settings(cell)
     assert decay > 0
-    from universality.phenomenon import Cross
+    from universality.plugin.phenomenon import Cross
 
     groups = Grokking(decay=0.0).groups(cell, Cross(range(2)))
     recipes = {group.runs["run"].recipe for group in groups}

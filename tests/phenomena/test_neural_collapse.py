@@ -13,11 +13,11 @@ import torch
 
 from universality.measures import neural_collapse
 from universality.phenomena.neural_collapse import NeuralCollapse, memory_gate
-from universality.phenomenon import Cell
-from universality.records import Outcome, Series
-from universality.spec import Recipe
-from universality.task import Signature
-from universality.training.optimizers import RateSchedule
+from universality.plugin.phenomenon import Cell
+from universality.plugin.records import Outcome, Series
+from universality.plugin.spec import Recipe
+from universality.plugin.task import Signature
+from universality.train.engine.optimizers import RateSchedule
 
 END, CLASSES = 300, 4
 GOOD = {"nc1": 0.01, "nc2_norms": 0.05, "nc2_angles": 0.05, "nc3": 0.1, "nc4": 0.0, "nc1_permuted": 9.0}

@@ -21,13 +21,13 @@ from tests.phenomena import test_grokking as grok
 from tests.phenomena import test_neural_collapse as collapse
 from tests.phenomena import test_representation_similarity as similarity
 from tests.phenomena.test_contract import BUILT_IN, cell_of, phenomenon
-from universality import registry
-from universality.claims import Claim, Most, Within
+from universality.judge.verdicts import decide
 from universality.measures import neural_collapse
 from universality.phenomena.edge_of_stability import EdgeOfStability, settle
-from universality.phenomenon import Cross
-from universality.records import CellRecord, GroupRecord, Outcome
-from universality.verdicts import decide
+from universality.plugin import registry
+from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.phenomenon import Cross
+from universality.plugin.records import CellRecord, GroupRecord, Outcome
 
 Units = Sequence[tuple[str, ...]]
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from universality import registry
 from universality.phenomena.representation_similarity import ROWS, RepresentationSimilarity
-from universality.phenomenon import Cell, Cross, Group
-from universality.records import Outcome, Series
-from universality.registry import component
-from universality.task import Signature
+from universality.plugin import registry
+from universality.plugin.phenomenon import Cell, Cross, Group
+from universality.plugin.records import Outcome, Series
+from universality.plugin.registry import component
+from universality.plugin.task import Signature
 
 registry.load_plugins()
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from universality import registry
-from universality.architecture import InputSpec
-from universality.probe import Training
+from universality.plugin import registry
+from universality.plugin.architecture import InputSpec
+from universality.plugin.probe import Training
+from universality.plugin.spec import Recipe
+from universality.plugin.task import Split, Splits
 from universality.probes import accuracy as probe
-from universality.spec import Recipe
-from universality.task import Split, Splits
 
 registry.load_plugins()
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from universality import registry
-from universality.architecture import InputSpec
 from universality.errors import MeasurementError
 from universality.measures import neural_collapse
-from universality.measures.capture import capture
-from universality.probe import Training
+from universality.measures.network.capture import capture
+from universality.plugin import registry
+from universality.plugin.architecture import InputSpec
+from universality.plugin.probe import Training
+from universality.plugin.registry import component
+from universality.plugin.spec import Recipe, RunSpec
+from universality.plugin.task import Split, Splits
 from universality.probes.collapse import KEYS, CollapseProbe
 from universality.probes.taps import Taps
-from universality.registry import component
-from universality.spec import Recipe, RunSpec
-from universality.task import Split, Splits
-from universality.training.loop import train
+from universality.train.engine.loop import train
 
 registry.load_plugins()
 

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from universality import registry
-from universality.architecture import InputSpec
-from universality.probe import Training
+from universality.plugin import registry
+from universality.plugin.architecture import InputSpec
+from universality.plugin.kit.losses import objective
+from universality.plugin.probe import Training
+from universality.plugin.spec import Recipe
+from universality.plugin.task import Split, Splits
 from universality.probes.sharpness import Sharpness
-from universality.spec import Recipe
-from universality.task import Split, Splits
-from universality.training.objective import objective
-from universality.training.optimizers import build_optimizer
+from universality.train.engine.optimizers import build_optimizer
 
 registry.load_plugins()
 

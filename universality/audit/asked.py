@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from universality import suite as suites
 from universality.audit.findings import Audit
 from universality.errors import UniversalityError
-from universality.layout import Layout
-from universality.records import CellRecord
-from universality.report.text import plain
-from universality.resultset import (
+from universality.judge.resultset import (
     NO_CELL,
     AskedPlan,
     Unreadable,
@@ -20,8 +16,12 @@ from universality.resultset import (
     read_bytes,
     read_record,
 )
-from universality.spec import RunSpec
-from universality.suite import Suite
+from universality.plan import suite as suites
+from universality.plan.suite import Suite
+from universality.plugin.records import CellRecord
+from universality.plugin.spec import RunSpec
+from universality.store.layout import Layout
+from universality.text import plain
 
 
 def check_plan(found: Audit, layout: Layout) -> AskedPlan | None:

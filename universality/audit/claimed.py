@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from universality.audit.findings import Audit
-from universality.claims import claim_record
-from universality.files import decode_json
-from universality.records import CellRecord, Check
-from universality.resultset import clipped
+from universality.judge.resultset import clipped
+from universality.plugin.claims import claim_record
+from universality.plugin.records import CellRecord, Check
+from universality.store.files import decode_json
 
 TABLE = Path(__file__).with_name("claims.json")
 """Per built-in phenomenon and version, its claims as `claim_record` gives them. Versions are only added."""

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from universality.audit.findings import Audit
-from universality.boundary import swept
 from universality.errors import UniversalityError
-from universality.layout import Layout
-from universality.records import CellRecord
+from universality.judge.boundary import swept
+from universality.judge.resultset import AskedPlan, Unreadable, clipped, judge_all, read_bytes
+from universality.judge.verdicts import CellVerdict, universality
+from universality.plugin.records import CellRecord
 from universality.report import tables
-from universality.resultset import AskedPlan, Unreadable, clipped, judge_all, read_bytes
-from universality.verdicts import CellVerdict, universality
+from universality.store.layout import Layout
 
 MOST_SAID = 5
 """Differences listed of one table."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from universality.audit.findings import Audit
-from universality.layout import Layout
-from universality.resultset import Unreadable, read_bytes
+from universality.judge.resultset import Unreadable, read_bytes
+from universality.store.layout import Layout
 
 MOST_FILES = 200_000
 MOST_DEPTH = 4

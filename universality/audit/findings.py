@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from universality.report.text import plain
+from universality.text import plain
 
 MOST_LINES = 200
 """Problems that a terminal shows."""

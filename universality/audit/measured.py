@@ -6,16 +6,16 @@ import re
 
 from universality.audit.findings import Audit
 from universality.errors import BadParameter
-from universality.layout import Layout
-from universality.records import CellRecord
-from universality.report.text import plain
-from universality.resultset import (
+from universality.judge.resultset import (
     AskedPlan,
     Unreadable,
     clipped,
     read_measurement,
 )
-from universality.spec import parse_address
+from universality.plugin.records import CellRecord
+from universality.plugin.spec import parse_address
+from universality.store.layout import Layout
+from universality.text import plain
 
 
 def check_measurements(found: Audit, layout: Layout, plan: AskedPlan | None) -> dict[str, CellRecord]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from universality.audit.findings import Audit
 from universality.errors import UniversalityError
-from universality.layout import ENVIRONMENT, FACTS, HASHED, LOG, MANIFEST, SPEC, Layout, split_recording
-from universality.recording import DamagedRecordingError, StoredTrajectory, covers, read_recording
-from universality.records import CellRecord, RunState
-from universality.resultset import AskedPlan, Unreadable, clipped, read_bytes, read_record
+from universality.judge.resultset import AskedPlan, Unreadable, clipped, read_bytes, read_record
+from universality.plugin.records import CellRecord, RunState
+from universality.store.layout import ENVIRONMENT, FACTS, HASHED, LOG, MANIFEST, SPEC, Layout, split_recording
+from universality.store.recording import DamagedRecordingError, StoredTrajectory, covers, read_recording
 
 
 def check_runs(found: Audit, layout: Layout, plan: AskedPlan, records: Sequence[CellRecord]) -> None:

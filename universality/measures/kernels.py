@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from universality.errors import MeasurementError
 from universality.measures.features import largest_entry
-from universality.measures.preserved import preserved
+from universality.measures.network.preserved import preserved
 
 ROUNDING = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 """Largest relative error of a rounded number, of the precisions that kernels may have."""

@@ -11,11 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from universality.architecture import Architecture
-from universality.errors import MeasurementError
 from universality.measures import calibrated, cka_matrix, debiased_cka, mutual_knn, within_class
 from universality.plugin import (
     NOT_SHOWN,
+    Architecture,
     At,
     Cell,
     Check,
@@ -24,6 +23,7 @@ from universality.plugin import (
     Every,
     Group,
     Matrix,
+    MeasurementError,
     Observe,
     Outcome,
     Phenomenon,

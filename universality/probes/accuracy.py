@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from universality.plugin import Probe, Split, Training, register
-from universality.training.objective import accuracy, objective
+from universality.plugin.kit.losses import accuracy, objective
 
 _ROWS = 2048
 

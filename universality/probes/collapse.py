@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from universality.errors import MeasurementError
 from universality.measures import neural_collapse, permuted_collapse
-from universality.measures.capture import capture
-from universality.plugin import Probe, Training, register
+from universality.measures.network.capture import capture
+from universality.plugin import MeasurementError, Probe, Training, register
 
 KEYS = ("nc1", "nc1_permuted", "nc2_norms", "nc2_angles", "nc3", "nc4")
 

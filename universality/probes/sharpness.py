@@ -17,7 +17,7 @@ from universality.measures import (
     top_eigenvalues,
 )
 from universality.plugin import Probe, Training, register
-from universality.training.objective import objective
+from universality.plugin.kit.losses import objective
 
 
 @register("sharpness", source="Cohen et al. 2021, arXiv:2103.00065; 2022, arXiv:2207.14484")

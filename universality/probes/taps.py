@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from universality.measures.capture import capture
 from universality.measures.features import isometric_compress
+from universality.measures.network.capture import capture
 from universality.plugin import Probe, Training, register
 
 

@@ -15,7 +15,7 @@ from universality.plugin import Probe, Training, register
 class Weights(Probe):
     """The network's `state_dict`, one array per entry under its own name.
 
-    `universality.training.restore` makes a network of it again. Cost: a copy of the parameters.
+    `universality.train.engine.restore` makes a network of it again. Cost: a copy of the parameters.
     """
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:

@@ -9,18 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from universality.boundary import Boundary, swept
 from universality.errors import StoreError
-from universality.files import decode_json, storing
-from universality.folder import refuse_links
-from universality.layout import Layout
-from universality.records import CellRecord
-from universality.report import tables
-from universality.report.collect import layer_similarities, trajectories
-from universality.report.page import kept, page, recorded
-from universality.report.text import plain
-from universality.report.write import write_figures, write_tables
-from universality.resultset import (
+from universality.judge.boundary import Boundary, swept
+from universality.judge.resultset import (
     Unreadable,
     judge_all,
     parse_plan,
@@ -28,9 +19,18 @@ from universality.resultset import (
     read_record,
     unused_damage,
 )
-from universality.store import Store
-from universality.tiers import tiers_of
-from universality.verdicts import CellVerdict, Facts, universality
+from universality.judge.verdicts import CellVerdict, Facts, universality
+from universality.plugin.records import CellRecord
+from universality.plugin.tiers import tiers_of
+from universality.report import tables
+from universality.report.collect import layer_similarities, trajectories
+from universality.report.page import kept, page, recorded
+from universality.report.write import write_figures, write_tables
+from universality.store.files import decode_json, storing
+from universality.store.folder import refuse_links
+from universality.store.layout import Layout
+from universality.store.store import Store
+from universality.text import plain
 
 PAGE_BYTES = 4_900_000
 """What the page is kept below where thinner trajectories can do that."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from universality import columns as c
-from universality.records import CellRecord, GroupRecord, Outcome
-from universality.report.similarity import Matrix, Pair
-from universality.store import Store
+from universality.plugin.records import CellRecord, GroupRecord, Outcome
+from universality.report import columns as c
+from universality.report.figures.similarity import Matrix, Pair
+from universality.store.store import Store
 
 _DRAWN: Mapping[str, tuple[str, ...]] = {
     "edge_of_stability": (c.SHARPNESS_RATIO,),

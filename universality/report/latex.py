@@ -6,9 +6,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from universality import columns as c
+from universality.judge.verdicts import Facts, Universality
+from universality.report import columns as c
 from universality.report.tables import HEADERS, NOTE, readable_rows
-from universality.verdicts import Facts, Universality
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

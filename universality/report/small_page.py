@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from universality.report.text import plain
+from universality.text import plain
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

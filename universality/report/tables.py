@@ -11,10 +11,10 @@ from typing import TextIO
 
 import pandas as pd
 
-from universality import columns as c
-from universality.boundary import Boundary
-from universality.report import text
-from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality
+from universality import text
+from universality.judge.boundary import Boundary
+from universality.judge.verdicts import VERDICTS, CellVerdict, Facts, Universality
+from universality.report import columns as c
 
 
 def evidence_table(verdicts: Sequence[CellVerdict], tiers: Mapping[str, str]) -> pd.DataFrame:

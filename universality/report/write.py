@@ -9,17 +9,18 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from universality import columns as c
-from universality.boundary import Boundary
-from universality.claims import Within
-from universality.files import replace_file
-from universality.records import CellRecord
-from universality.report import figures, tables
-from universality.report.heatmap import verdict_heatmap
+from universality.judge.boundary import Boundary
+from universality.judge.verdicts import CellVerdict, Facts, universality
+from universality.plugin.claims import Within
+from universality.plugin.records import CellRecord
+from universality.report import columns as c
+from universality.report import tables
+from universality.report.figures import trajectories as figures
+from universality.report.figures.heatmap import verdict_heatmap
+from universality.report.figures.similarity import Pair, representation_similarity
+from universality.report.figures.style import save
 from universality.report.latex import latex
-from universality.report.similarity import Pair, representation_similarity
-from universality.report.style import save
-from universality.verdicts import CellVerdict, Facts, universality
+from universality.store.files import replace_file
 
 
 def write_tables(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from universality.layout import PATH_TO
-from universality.records import CellRecord
+from universality.plugin.records import CellRecord
 from universality.report.page.text import shell_quoted
+from universality.store.layout import PATH_TO
 
 _Question = tuple[str, str, str]
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from universality import __version__
-from universality import columns as c
-from universality.boundary import Boundary
-from universality.claims import telling_digits
-from universality.progress import clock
-from universality.report.heatmap import MARKS, MEANINGS
+from universality.judge.boundary import Boundary
+from universality.judge.statistics import Prevalence
+from universality.judge.verdicts import VERDICTS, CellVerdict, Facts, Universality, Verdict, universality
+from universality.plugin.claims import telling_digits
+from universality.plugin.tiers import NOT_STATED, TIERS, tiers_of
+from universality.report import columns as c
+from universality.report.figures.heatmap import MARKS, MEANINGS
 from universality.report.page.text import bounds, bracket, linked, number, plain, short
 from universality.report.tables import NOTE
-from universality.statistics import Prevalence
-from universality.tiers import NOT_STATED, TIERS, tiers_of
-from universality.verdicts import VERDICTS, CellVerdict, Facts, Universality, Verdict, universality
+from universality.train.progress import clock
 
 OUTCOMES: Mapping[str, str] = {
     "decided": "present or absent: counts as evidence",

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from universality.claims import Claim, Within
-from universality.records import Check, GroupRecord, Matrix
+from universality.judge.verdicts import CellVerdict
+from universality.plugin.claims import Claim, Within
+from universality.plugin.records import Check, GroupRecord, Matrix
+from universality.plugin.tiers import NOT_STATED, tiers_of
 from universality.report.page.commands import Commands
 from universality.report.page.series import Chart, chart_of, rounded
 from universality.report.page.text import bounds, plain, short
-from universality.tiers import NOT_STATED, tiers_of
-from universality.verdicts import CellVerdict
 
 
 class Texts:

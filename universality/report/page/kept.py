@@ -8,8 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
 
-from universality.records import RunState
-from universality.resultset import Unreadable, read_bytes
+from universality.judge.resultset import Unreadable, read_bytes
+from universality.plugin.records import RunState
 
 _DATA = re.compile(r'<script type="application/json" id="run-data">(.*?)</script>', re.DOTALL)
 

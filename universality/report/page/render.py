@@ -11,13 +11,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from universality import columns as c
-from universality.boundary import Boundary
-from universality.report.heatmap import COLOURS
+from universality.judge.boundary import Boundary
+from universality.judge.verdicts import VERDICTS, CellVerdict
+from universality.report import columns as c
+from universality.report.figures.heatmap import COLOURS
 from universality.report.page.context import context, slug
 from universality.report.page.embed import embedded
 from universality.report.page.text import breakable, script_json
-from universality.verdicts import VERDICTS, CellVerdict
 
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("dom.js", "plots.js", "panel.js", "filters.js")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from universality import columns as c
-from universality.records import CellRecord, Series
-from universality.store import Store
+from universality.plugin.records import CellRecord, Series
+from universality.report import columns as c
+from universality.store.store import Store
 
 MOST_POINTS, LEAST_POINTS = 200, 12
 POINT_BYTES, RUN_BYTES = 11, 150

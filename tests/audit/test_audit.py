@@ -1,0 +1,496 @@
+"""Checking result sets that somebody else made: every kind of damage and mischief is named, none is run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from universality.audit.findings import MOST_LINES
+from universality.audit.result_set import audit
+from universality.commands import check as auditing
+from universality.judge.verdicts import judge
+from universality.plan.suite import CrossSpec, Suite
+from universality.plugin.claims import Within
+from universality.plugin.records import CellRecord, GroupRecord, Outcome, Series
+from universality.plugin.spec import Component, Recipe, RunSpec
+from universality.report.write import write_tables
+from universality.store.files import decode_json, encode_json
+from universality.store.layout import Layout
+from universality.store.store import Recording, Store
+
+CLAIM = Within(low=0.9, high=1.1, unit="u")
+FACTS = {"toy": {"title": "Toy", "strand": "laws", "sense": "number", "source": "Toy 2020"}}
+SUITE = Suite(
+    name="mine", crosses=(CrossSpec(phenomena=("toy",), architectures=("mlp", "cnn"), tasks=("points",)),)
+)
+
+
+def spec(architecture: str, seed: int) -> RunSpec:
+    return RunSpec(Component(architecture), Component("points"), Recipe(steps=4, lr=0.1), seed)
+
+
+def cell(architecture: str, effect: float, control: str = "") -> CellRecord:
+    groups = tuple(
+        GroupRecord(
+            key=f"s{seed}",
+            units=(f"s{seed}",),
+            runs={"run": spec(architecture, seed).id},
+            state="done",
+            outcome=Outcome(effect=effect + 0.01 * seed, details={"final": float("nan")}),
+        )
+        for seed in range(3)
+    )
+    return CellRecord(
+        phenomenon="toy",
+        variant="toy",
+        version=1,
+        claim_name="one",
+        claim=CLAIM,
+        architecture=architecture,
+        task="points",
+        groups=groups,
+        control=control,
+        expects=() if not control else ("present",) if control.startswith("positive") else ("absent",),
+    )
+
+
+OWN = "bounds were not compared, as this is not built in: toy, version 1"
+
+CELLS = [
+    cell("mlp", 1.0),
+    cell("cnn", 2.0),
+    cell("wide", 1.0, "positive: wide"),
+    cell("lazy", 2.0, "negative: lazy"),
+]
+
+
+def plan() -> dict[str, Any]:
+    specs = [spec(r.architecture, seed) for r in CELLS for seed in range(3)]
+    return {
+        "suite": "mine",
+        "description": "",
+        "environment": {"commit": "c0ffee", "device": "cpu", "torch": "2"},
+        "phenomena": FACTS,
+        "cells": [r.id for r in CELLS],
+        "runs": {s.id: {"loss": [0, 4]} for s in specs},
+        "specs": {s.id: s.record() for s in specs},
+    }
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole result set with its runs, as the program itself writes it."""
+    store = Store.create(tmp_path_factory.mktemp("base") / "mine")
+    for r in CELLS:
+        for seed in range(3):
+            series = {"loss": Series(np.arange(5), np.linspace(1, 0, 5))}
+            recording = Recording(
+                spec=spec(r.architecture, seed),
+                state="done",
+                series=series,
+                arrays={},
+                observed={"loss": (0, 4)},
+                facts={"lr": 0.1},
+                seconds=0.1,
+            )
+            store.publish(recording)
+        store.save_measurement(r)
+    layout = store.layout
+    store.write(layout.suite, SUITE.toml())
+    store.write(layout.plan, encode_json(plan()).decode())
+    write_tables(layout.root, layout.report, judge(CELLS), FACTS, {})
+    for folder in (layout.tmp, layout.claims, layout.failed):
+        folder.rmdir()
+    return layout.root
+
+
+@pytest.fixture
+def mine(base: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(base, tmp_path / "mine"))
+
+
+def problems(root: Path) -> list[str]:
+    return [str(problem) for problem in audit(root).problems]
+
+
+def edited(path: Path, change: Callable[[Any], object]) -> None:
+    raw = decode_json(path.read_bytes())
+    change(raw)
+    path.write_bytes(encode_json(raw))
+
+
+# --------------------------------------------------------------------------------------------- whole sets
+
+
+def test_a_set_as_the_program_writes_it_holds_together(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = audit(mine)
+    assert problems(mine) == []
+    assert found.notes == [OWN]
+    assert dict(found.counted) == {"measurements": 4, "recordings": 12, "cells": 2, "controls": 2}
+    assert auditing.show([str(mine)], [], None) == 0
+    assert "holds together (4 measurements, 12 recordings, 2 cells, 2 controls)" in capsys.readouterr().out
+
+
+def test_a_claim_that_its_controls_do_not_validate_is_noted_with_what_the_tables_say(mine: Path) -> None:
+    lost = CELLS[-1]
+    (mine / "measurements" / f"{lost.id}.json").unlink()
+    edited(mine / "plan.json", lambda p: p["cells"].remove(lost.id))
+    write_tables(mine, mine / "report", judge(CELLS[:-1]), FACTS, {})
+    assert problems(mine) == []
+    said = "no negative control was run"
+    assert f"toy.one is unvalidated: {said}" in audit(mine).notes
+    assert said in (mine / "universality.csv").read_text()
+
+
+def test_a_published_set_without_runs_holds_together_and_says_what_was_not_checked(mine: Path) -> None:
+    shutil.rmtree(mine / "runs")
+    assert problems(mine) == []
+    assert audit(mine).notes == [OWN, "no runs here: measurements cannot be made anew"]
+    edited(mine / "plan.json", lambda p: p.pop("specs"))
+    assert problems(mine) == []
+    assert audit(mine).notes == [
+        OWN,
+        "no runs here: measurements cannot be made anew nor run ids recomputed",
+    ]
+
+
+def test_looking_changes_nothing(mine: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in mine.rglob("*")}
+    audit(mine)
+    assert {p: p.stat().st_mtime_ns for p in mine.rglob("*")} == before
+
+
+# ------------------------------------------------------------------------------------------- what is wrong
+
+MEASUREMENT = f"measurements/{CELLS[0].id}.json"
+RUN = f"runs/{spec('mlp', 0).id}"
+
+Change = Callable[[Path], object]
+
+
+def in_json(name: str, change: Callable[[Any], object]) -> Change:
+    return lambda root: edited(root / name, change)
+
+
+def appended(name: str, text: str) -> Change:
+    return lambda root: (root / name).write_text((root / name).read_text() + text)
+
+
+def replaced(name: str, old: str, new: str) -> Change:
+    def change(root: Path) -> None:
+        text = (root / name).read_text()
+        assert old in text
+        (root / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def effect(value: object) -> Change:
+    return in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(effect=value))
+
+
+def renamed(old: str, new: str) -> Change:
+    return lambda root: (root / old).rename(root / new)
+
+
+def with_name(architecture: str) -> Change:
+    """A measurement of that architecture, with the id that belongs to it, in the plan."""
+
+    def change(root: Path) -> None:
+        record = CellRecord.from_record({**CELLS[0].record(), "architecture": architecture})
+        layout = Layout(root)
+        layout.measurement(CELLS[0].id).unlink()
+        layout.measurement(record.id).write_bytes(encode_json({"schema_version": 1, **record.record()}))
+        edited(layout.plan, lambda p: p.update(cells=[record.id, *p["cells"][1:]]))
+        records = [record, *CELLS[1:]]
+        write_tables(root, layout.report, judge(records), FACTS, {})
+
+    return change
+
+
+WRONG: dict[str, tuple[Change, str]] = {
+    # Half-written sets.
+    "no manifest": (lambda r: (r / "manifest.json").unlink(), ".: holds no manifest.json"),
+    "no plan": (lambda r: (r / "plan.json").unlink(), "plan.json: is missing"),
+    "no suite": (lambda r: (r / "suite.toml").unlink(), "suite.toml: is missing"),
+    "no measurements": (lambda r: shutil.rmtree(r / "measurements"), "measurements: is missing"),
+    "one measurement": (
+        lambda r: (r / MEASUREMENT).unlink(),
+        f"{MEASUREMENT}: is missing; the plan asks for it",
+    ),
+    "no evidence": (lambda r: (r / "evidence.csv").unlink(), "evidence.csv: is missing"),
+    "no report": (lambda r: shutil.rmtree(r / "report"), "report/universality.md: is missing"),
+    "half a measurement": (
+        lambda r: (r / MEASUREMENT).write_bytes((r / MEASUREMENT).read_bytes()[:200]),
+        f"{MEASUREMENT}: is no JSON of a result set",
+    ),
+    "an empty plan": (in_json("plan.json", lambda p: p.update(cells=[])), "plan.json: asks for no cell"),
+    # Tampering.
+    "an effect": (effect(1.5), "evidence.csv: toy, one, mlp, points: "),
+    "a row of evidence": (
+        replaced("evidence.csv", "points,,,,,yes,present", "points,,,,,yes,absent"),
+        "evidence.csv: toy, one, mlp, points: verdict is 'absent', the measurements give 'present'",
+    ),
+    "a row too few": (
+        lambda r: (r / "evidence.csv").write_text(
+            "".join((r / "evidence.csv").read_text().splitlines(True)[:-1])
+        ),
+        "evidence.csv: has 3 rows, the measurements give 4",
+    ),
+    "the universality table": (
+        replaced("universality.csv", ",validated,", ",unvalidated,"),
+        "universality.csv: toy, one: controls is 'unvalidated'",
+    ),
+    "the Markdown table": (
+        appended("report/universality.md", "everything is universal"),
+        "report/universality.md: is not what",
+    ),
+    "a cell left out": (
+        lambda r: (
+            edited(r / "plan.json", lambda p: p["cells"].pop(1)),
+            (r / f"measurements/{CELLS[1].id}.json").unlink(),
+        ),
+        "suite.toml: asks for 1 cells of toy, cnn, points; 0 are here",
+    ),
+    "a cell more than planned": (
+        in_json("plan.json", lambda p: p["cells"].pop(0)),
+        f"{MEASUREMENT}: is not in the plan",
+    ),
+    "a suite that asks for less": (
+        replaced("suite.toml", '"mlp", "cnn"', '"mlp"'),
+        "plan.json: holds a cell that the suite does not ask for: toy, cnn, points",
+    ),
+    "a verdict that was expected": (
+        in_json(f"measurements/{CELLS[3].id}.json", lambda m: m.update(expects=["present"])),
+        "verdict is 'present', the measurements give 'invalid'",
+    ),
+    "a bound": (
+        in_json(MEASUREMENT, lambda m: m["claim"].update(high=3.0)),
+        "evidence.csv: toy, one, mlp, points",
+    ),
+    "an id": (renamed(MEASUREMENT, "measurements/0123456789ab.json"), "holds the measurement"),
+    "another run": (
+        in_json("plan.json", lambda p: p["runs"].pop(spec("mlp", 0).id)),
+        f"{MEASUREMENT}: draws on a run that is not planned: {spec('mlp', 0).id}",
+    ),
+    "the settings of a run": (
+        in_json("plan.json", lambda p: p["specs"][spec("mlp", 0).id]["recipe"].update(lr=0.2)),
+        f"plan.json: the settings of {spec('mlp', 0).id} are those of mlp-points-s0-",
+    ),
+    "a run's numbers": (
+        lambda r: (r / RUN / "arrays.safetensors").write_bytes(
+            (r / RUN / "arrays.safetensors").read_bytes()[:-1] + b"\1"
+        ),
+        f"{RUN}: arrays.safetensors does not have the sha256 of manifest.json",
+    ),
+    "a run's settings": (
+        in_json(f"{RUN}/spec.json", lambda s: s.update(seed=9)),
+        f"{RUN}: spec.json does not have the sha256",
+    ),
+    "a lost run": (
+        lambda r: shutil.rmtree(r / RUN),
+        f"{MEASUREMENT}: s0 is called done, its run {spec('mlp', 0).id} is not here",
+    ),
+    "a run under another name": (renamed(RUN, f"{RUN}x"), f"{RUN}x: holds the run {spec('mlp', 0).id}"),
+    "another folder name": (
+        lambda r: (r / "plan.json").write_bytes(encode_json({**plan(), "suite": "theirs"})),
+        "plan.json: is of the suite 'theirs', the folder is 'mine'",
+    ),
+    "another suite name": (
+        replaced("suite.toml", '"mine"', '"theirs"'),
+        "suite.toml: is called 'theirs', the plan 'mine'",
+    ),
+    # Mischief.
+    "a huge number": (effect(10**400), f"{MEASUREMENT}: is no JSON of a result set: a number beyond 1e+150"),
+    "a huge float": (effect(1e200), f"{MEASUREMENT}: is no JSON of a result set: a number beyond 1e+150"),
+    "1e999": (
+        replaced(MEASUREMENT, '"effect": 1.0', '"effect": 1e999'),
+        f"{MEASUREMENT}: is not in the form that universality writes",
+    ),
+    "ten thousand digits": (
+        replaced(MEASUREMENT, '"effect": 1.0', f'"effect": {"9" * 10_000}'),
+        f"{MEASUREMENT}: is no JSON of a result set",
+    ),
+    "NaN": (
+        replaced(MEASUREMENT, '"effect": 1.0', '"effect": NaN'),
+        f"{MEASUREMENT}: is no JSON of a result set: NaN is not JSON",
+    ),
+    "deep JSON": (
+        lambda r: (r / MEASUREMENT).write_text("[" * 200_000 + "]" * 200_000),
+        f"{MEASUREMENT}: is nested too deeply",
+    ),
+    "a repeated key": (
+        replaced(MEASUREMENT, '"effect": 1.0', '"effect": 5.0,\n     "effect": 1.0'),
+        f"{MEASUREMENT}: is not in the form that universality writes (a repeated key",
+    ),
+    "no UTF-8": (lambda r: (r / MEASUREMENT).write_bytes(b"\xff\xfe{"), f"{MEASUREMENT}: is no JSON"),
+    "path traversal in the plan": (
+        in_json("plan.json", lambda p: p["cells"].append("../../etc/passwd")),
+        "plan.json: a name cannot be a file name: '../../etc/passwd'",
+    ),
+    "path traversal in a run": (
+        in_json("plan.json", lambda p: p["runs"].update({"../x": {}})),
+        "plan.json: a name cannot be a file name: '../x'",
+    ),
+    "a folder of plugins somewhere": (
+        in_json("plan.json", lambda p: p.update(plugins=["mine", "/home/me/mine"])),
+        "plan.json: is no plan: ValueError: '/home/me/mine' is a path of somebody's machine",
+    ),
+    "a place of data": (
+        in_json("plan.json", lambda p: p.update(data_root="/home/me")),
+        "plan.json: is no plan: TypeError: '/home/me' is no truth value",
+    ),
+    "a script as a name": (
+        with_name("<script>alert(1)</script>"),
+        "its architecture is no address: '<script>alert(1)</script>'",
+    ),
+    "a script in brackets": (with_name("mlp[activation=<script>]"), "its architecture is no address"),
+    "a path as a name": (with_name("../../etc"), "its architecture is no address: '../../etc'"),
+    "escapes in a name": (with_name("mlp\x1b[31m"), "its architecture is no address"),
+    "a name of 10 MB": (
+        in_json(MEASUREMENT, lambda m: m.update(architecture="x" * 10_000_000)),
+        f"{MEASUREMENT}: is no JSON of a result set: a text of 10000000 characters, at most 10000",
+    ),
+    "escapes in a title": (
+        in_json("plan.json", lambda p: p["phenomena"]["toy"].update(title="\x1b]0;owned\x07")),
+        "plan.json: describes a phenomenon with unprintable text",
+    ),
+    "a link": (lambda r: (r / "report" / "x.png").symlink_to("/etc/passwd"), "report/x.png: is a link"),
+    "a link for a measurement": (
+        lambda r: ((r / MEASUREMENT).unlink(), (r / MEASUREMENT).symlink_to("/etc/passwd")),
+        f"{MEASUREMENT}: is a link, which is not followed",
+    ),
+    "a link for a folder": (
+        lambda r: (shutil.rmtree(r / "measurements"), (r / "measurements").symlink_to("/etc")),
+        "measurements: is a link, which is not followed",
+    ),
+    "a link in a run": (
+        lambda r: ((r / RUN / "log.txt").unlink(), (r / RUN / "log.txt").symlink_to("/etc/passwd")),
+        f"{RUN}/log.txt: is a link, which is not followed",
+    ),
+    "a pipe": (lambda r: os.mkfifo(r / "report" / "x.md"), "report/x.md: is no plain file"),
+    "a pickle": (
+        lambda r: (r / "weights.pkl").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR."),
+        "weights.pkl: is a file that no result set has",
+    ),
+    "a pickle in a run": (
+        lambda r: (r / RUN / "weights.pt").write_bytes(b"\x80\x04"),
+        f"{RUN}/weights.pt: is a file that no recording has",
+    ),
+    "a plugin": (
+        lambda r: (r / "toy.py").write_text("raise SystemExit"),
+        "toy.py: is a file that no result set has",
+    ),
+    "a program in the report": (
+        lambda r: (r / "report" / "run.sh").write_text("rm -rf /"),
+        "report/run.sh: is of a kind that no report has",
+    ),
+    "a folder of its own": (lambda r: (r / "extra").mkdir(), "extra: is a folder that no result set has"),
+    "a figure with a script": (
+        lambda r: (r / "report" / "x.svg").write_text("<svg><ScRipt>alert(1)</ScRipt></svg>"),
+        "report/x.svg: is a figure that could run code",
+    ),
+    "a figure with a handler": (
+        lambda r: (r / "report" / "x.svg").write_text("<svg onload='alert(1)'/>"),
+        "report/x.svg: is a figure that could run code",
+    ),
+    "a figure that calls home": (
+        lambda r: (r / "report" / "x.svg").write_text("<svg><image href='https://evil.example/x'/></svg>"),
+        "report/x.svg: is a figure that could run code",
+    ),
+    "a bad suite": (
+        lambda r: (r / "suite.toml").write_text("name = ["),
+        "suite.toml: a suite is not valid TOML",
+    ),
+    "a deep suite": (
+        lambda r: (r / "suite.toml").write_text("a = " + "[" * 100_000),
+        "suite.toml: cannot be parsed: RecursionError",
+    ),
+    "a CSV of one enormous field": (
+        lambda r: (r / "evidence.csv").write_text('id\n"' + "x" * 1_000_000 + '"\n'),
+        "evidence.csv: is no table: field larger than field limit",
+    ),
+    "another schema": (
+        in_json("manifest.json", lambda m: m.update(schema_version=7)),
+        "manifest.json: has schema",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    change, expected = WRONG[name]
+    change(mine)
+    found = problems(mine)
+    assert [problem for problem in found if expected in problem], found
+    assert auditing.show([str(mine)], [], None) == 1
+    out = capsys.readouterr().out
+    assert not set(out) & {"\x1b", "\x07"}
+    assert len(out) < 20_000
+
+
+def test_everything_that_is_wrong_is_said_at_once(mine: Path) -> None:
+    for name in ("no suite", "a pickle", "a link", "a huge number", "a lost run"):
+        WRONG[name][0](mine)
+    found = "\n".join(problems(mine))
+    for name in ("no suite", "a pickle", "a link", "a huge number"):
+        assert WRONG[name][1] in found
+
+
+def test_nothing_from_the_set_is_executed_or_imported(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine)
+    code = "import pathlib; pathlib.Path(__file__).with_name('owned').touch()"
+    for place in ("toy.py", "sitecustomize.py", "measurements/toy.py", "universality.py"):
+        (mine / place).write_text(code)
+    before = set(sys.modules)
+    audit(mine)
+    assert not list(tmp_path.rglob("owned"))
+    assert not {name for name in set(sys.modules) - before if name.startswith("universality_plugins")}
+
+
+def test_many_problems_are_cut_in_the_terminal_only(mine: Path) -> None:
+    for i in range(MOST_LINES + 50):
+        (mine / f"x{i}").touch()
+    found = audit(mine)
+    assert len(found.problems) == MOST_LINES + 50
+    lines = found.lines()
+    assert len(lines) == MOST_LINES + 3
+    assert lines[-3:-1] == ["problem  50 more", f"note     {OWN}"]
+
+
+def test_numbers_may_differ_in_their_last_digits(mine: Path) -> None:
+    """Libraries of statistics do; a sixth digit is another number."""
+    path = mine / "universality.csv"
+    text = path.read_text()
+    held = next(
+        field for field in text.splitlines()[1].split(",") if field.startswith("0.0") and len(field) > 12
+    )
+    path.write_text(text.replace(held, repr(float(held) * (1 + 1e-9))))
+    assert problems(mine) == []
+    path.write_text(text.replace(held, repr(float(held) * (1 + 1e-4))))
+    assert len(problems(mine)) == 1
+
+
+def test_work_in_progress_and_pages_are_noted(mine: Path) -> None:
+    (mine / "tmp").mkdir()
+    (mine / "tmp" / "host.1.abc").mkdir()
+    (mine / "tmp" / "host.1.abc" / "spec.json").touch()
+    (mine / "report" / "index.html").write_text("<script></script>")
+    edited(mine / "plan.json", lambda p: p["environment"].update(commit="c0ffee+changes"))
+    found = audit(mine)
+    assert not found.problems
+    notes = " ".join(found.notes)
+    assert "work in progress" in notes
+    assert "report/index.html can run code" in notes
+    assert "c0ffee+changes" in notes

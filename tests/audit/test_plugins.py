@@ -1,0 +1,271 @@
+"""Checking a plugin before anything is trained with it: a good one passes, every broken promise is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from universality.audit import plugins as conformance
+from universality.audit.plugins import Finding, check
+from universality.errors import BadParameter, UnknownName
+from universality.plugin import registry
+from universality.plugin.claims import Within
+
+
+def wrong(findings: dict[str, list[Finding]]) -> list[str]:
+    return [f"{f.question}: {f.wrong}" for answers in findings.values() for f in answers if f.wrong]
+
+
+def variant(kind: str, base: str, **members: Any) -> None:
+    """Register `broken`: `base` with other members."""
+    parent = registry.plugin_class(kind, base)
+    cls = type("Broken", (parent,), {"__doc__": "Broken.", **members})
+    registry.register("broken", accepts={"vector"}, refuses={"image": "flat"})(
+        dataclass(frozen=True, kw_only=True)(cls)
+    )
+
+
+@pytest.mark.parametrize("address", ["mlp[width=8]", "lstm[width=4]"])
+def test_a_built_in_architecture_keeps_its_contract(address: str, tmp_path: Path) -> None:
+    findings = check(address, tmp_path)
+    assert list(findings) == ["architecture"]
+    assert wrong(findings) == []
+    questions = [f.question for f in findings["architecture"]]
+    assert len(questions) == len(set(questions)) == 22
+    assert not any(f.skipped for f in findings["architecture"])
+
+
+def test_what_the_toys_leave_undone_is_said(toys: Path, tmp_path: Path) -> None:
+    assert wrong(check("toy_net", tmp_path)) == []
+    assert wrong(check("toy_points", tmp_path)) == ["reference does not depend on the seed: it does"]
+    assert wrong(check("toy_early", tmp_path)) == [
+        "it has a negative control: without one no claim is ever validated",
+        "every claim is judged by a control: two is judged by none",
+    ]
+
+
+class Net(nn.Module):
+    """Two layers, and whatever a test breaks."""
+
+    def __init__(self, inputs: Any, outputs: int) -> None:
+        super().__init__()
+        self.hidden, self.readout = nn.Linear(inputs.size, 4), nn.Linear(4, outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.readout(torch.tanh(self.hidden(x)))
+
+
+class Scaled(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class Nan(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * float("nan")
+
+
+class Idle(Net):
+    def __init__(self, inputs: Any, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.idle = nn.Linear(2, 2)
+
+
+class _Flip(torch.autograd.Function):
+    """A gradient that is right and a second derivative that is not."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return grads[0] * 3 * x.detach() ** 2
+
+
+class WrongCurvature(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.readout(_Flip.apply(self.hidden(x)))
+
+
+def built(net: Callable[[Any, int], nn.Module]) -> dict[str, Any]:
+    return {
+        "build": lambda self, inputs, outputs: net(inputs, outputs),
+        "taps": lambda self, n: {"hidden": n.hidden},
+        "readout": lambda self, n: n.readout,
+    }
+
+
+SEEN = iter(range(10**6))
+
+
+def unseeded(inputs: Any, outputs: int) -> nn.Module:
+    net = Net(inputs, outputs)
+    nn.init.constant_(net.hidden.bias, next(SEEN))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"stacks_over": frozenset({"gian"})}, "stacks_over names its parameters: it has no gian"),
+        (built(unseeded), "vector: builds the same network from the same seed: its weights differ"),
+        (built(lambda i, o: Net(i, o + 1)), "vector: gives finite logits [n, classes]: got [6, 4]"),
+        (built(Nan), "vector: gives finite logits [n, classes]: not all are finite"),
+        (built(Scaled), "vector: its readout gives the logits: what leaves it is not what the network returns"),
+        ({**built(Net), "readout": lambda s, n: n.hidden}, "vector: its readout gives the logits: got Linear"),
+        ({**built(Net), "taps": lambda s, n: {}}, "vector: taps give one row per example: there are none"),
+        (
+            {**built(Net), "taps": lambda s, n: {"last": n.readout, "first": n.hidden}},
+            "vector: taps give one row per example: asked in the order last, first, passed in the order first, last",
+        ),
+        (
+            {**built(Net), "taps": lambda s, n: {"other": nn.Linear(1, 1)}},
+            "vector: taps give one row per example: other is not a part of the network",
+        ),
+        (built(Idle), "vector: gradients are finite and reach parameters: idle.weight has none"),
+        (
+            built(WrongCurvature),
+            "vector: Hessian-vector products are symmetric and match differences: differs from the finite",
+        ),
+        (
+            {**built(Net), "build": lambda s, i, o: 1 / 0},
+            "vector: builds the same network from the same seed: ZeroDivisionError: division by zero",
+        ),
+        ({**built(Net), "scaled": lambda s, f: s}, "scaled(2) is a wider network of the same family: "),
+    ],
+    ids=[
+        "stray parameter", "own randomness", "classes", "nan", "scaled logits", "wrong readout", "no taps", "order of taps",
+        "stray tap", "unused parameters", "wrong curvature", "build raises", "no wider",
+    ],
+)  # fmt: skip
+def test_a_broken_architecture_is_told_what_is_wrong(
+    toys: Path, tmp_path: Path, members: dict[str, Any], expected: str
+) -> None:
+    variant("architecture", "toy_net", **members)
+    found = wrong(check("broken", tmp_path))
+    assert [text for text in found if text.startswith(expected)], found
+
+
+def test_a_network_without_a_scaling_axis_is_no_mistake(toys: Path, tmp_path: Path) -> None:
+    assert [f.skipped for f in check("toy_net", tmp_path)["architecture"] if f.skipped] == [
+        "it has no scaling axis"
+    ]
+
+
+def test_missing_data_is_skipped_and_says_what_to_do(toys: Path, tmp_path: Path) -> None:
+    findings = check("toy_points[absent=true]", tmp_path)
+    assert wrong(findings) == []
+    assert [f.skipped for f in findings["task"] if f.skipped] == [
+        "no points; universality data fetch toy_points"
+    ]
+
+
+def changed(split: Callable[[Any], Any]) -> dict[str, Any]:
+    """`read` of the toy points, with its splits changed."""
+    original = registry.plugin_class("task", "digits")
+
+    def read(self: Any, rng: Any, root: Path) -> Any:
+        return split(original(subset=0).read(rng, root))
+
+    return {"read": read}
+
+
+def replaced(name: str, **fields: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    from dataclasses import replace
+
+    def change(splits: Any) -> Any:
+        part = getattr(splits, name)
+        return replace(splits, **{name: replace(part, **{k: f(getattr(part, k)) for k, f in fields.items()})})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            replaced("train", targets=lambda y: y.int()),
+            "train: rows, types and ranges: inputs are torch.float32",
+        ),
+        (replaced("train", targets=lambda y: y + 1), "train: rows, types and ranges: classes from 1 to 10"),
+        (
+            replaced("validation", inputs=lambda x: x / 0),
+            "validation: rows, types and ranges: not all inputs",
+        ),
+        (replaced("train", inputs=lambda x: x[:-1]), "train: rows, types and ranges: inputs"),
+        (replaced("train", inputs=lambda x: x + torch.rand(1)), "one seed gives the same data: two loads"),
+        (
+            replaced("reference", inputs=lambda x: x + torch.rand(1)),
+            "reference does not depend on the seed: it",
+        ),
+        (
+            replaced("train", targets=lambda y: y.clamp(max=8)),
+            "every class has training rows: class 9 has none",
+        ),
+    ],
+    ids=["type", "range", "nan", "length", "random", "reference", "a class"],
+)
+def test_a_broken_task_is_told_what_is_wrong(
+    toys: Path, tmp_path: Path, change: Callable[[Any], Any], expected: str
+) -> None:
+    variant("task", "toy_points", **changed(change))
+    found = wrong(check("broken", tmp_path))
+    assert [text for text in found if text.startswith(expected)], found
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (
+            {"claims": {}},
+            "claims, sense, strand and controls: BadParameter: phenomenon 'broken' claims nothing",
+        ),
+        (
+            {"sense": "any"},
+            "claims, sense, strand and controls: BadParameter: phenomenon 'broken' needs a sense",
+        ),
+        ({"title": ""}, "it has a title: title is empty"),
+        (
+            {"applies": lambda s, cell: "never"},
+            "positive control 'wide toy' can be planned: it does not apply",
+        ),
+        (
+            {"groups": lambda s, cell, cross: []},
+            "positive control 'wide toy' can be planned: no group speaks to one",
+        ),
+        (
+            {"groups": lambda s, cell, cross: 1 / 0},
+            "positive control 'wide toy' can be planned: ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_broken_phenomenon_is_told_what_is_wrong(
+    toys: Path, tmp_path: Path, members: dict[str, Any], expected: str
+) -> None:
+    base: dict[str, Any] = {"claims": {"one": Within(low=0.0)}, "title": "Broken"}
+    variant("phenomenon", "toy_early", **{**base, **members})
+    found = wrong(check("broken", tmp_path))
+    assert [text for text in found if text.startswith(expected)], found
+
+
+def test_a_name_of_nothing_is_answered_with_the_closest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName) as caught:
+        check("resnt", tmp_path)
+    assert "did you mean 'resnet'" in str(caught.value)
+    with pytest.raises(BadParameter, match="not a number"):
+        check("mlp[width=wide]", tmp_path)
+
+
+def test_checking_leaves_the_random_state_alone(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    list(conformance.check_architecture(registry.resolve("architecture", "mlp[width=8]")))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,500 @@
+"""The command line: small, frozen, quick to answer, and honest in its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+
+import universality
+from universality.commands import main as cli
+from universality.commands import run as benchmark
+from universality.store.files import decode_json
+from universality.store.store import Store
+from universality.train.engine import loop
+
+CHECKOUT = Path(universality.__file__).resolve().parents[1]
+
+Options = dict[str, tuple[Any, ...]]
+FROZEN: dict[str, Options] = {
+    "": {"--help": (None, 0), "--version": (None, 0)},
+    "run": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "--suite": (None, None),
+        "--architectures": (None, "+"),
+        "--tasks": (None, "+"),
+        "--phenomena": (None, "+"),
+        "--seeds": (None, None),
+        "--name": (None, None),
+        "--results": ("results", None),
+        "--device": ("auto", None),
+        "--workers": (None, None),
+        "--engine": ("auto", None, ("auto", "loop", "fused", "plain")),
+        "--timeout": (3600.0, None),
+        "--dry-run": (False, 0),
+    },
+    "list": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "what": (None, "?", ["architectures", "tasks", "phenomena", "probes", "suites"]),
+    },
+    "status": {"--help": (None, 0), "folder": (None, None)},
+    "report": {"--help": (None, 0), "folder": (None, None)},
+    "compare": {
+        "--help": (None, 0),
+        "first": (None, None),
+        "second": (None, None),
+        "--out": (None, None),
+        "--allow-versions": (False, 0),
+    },
+    "leaderboard": {
+        "--help": (None, 0),
+        "places": (None, "*"),
+        "--out": (None, None),
+        "--write": (None, None),
+    },
+    "check": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "targets": (None, "+"),
+    },
+    "data": {"--help": (None, 0)},
+    "data fetch": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "task": (None, "+"),
+    },
+}
+"""Default, number of values and choices of every option of every command. Scripts depend on these."""
+
+
+def commands(
+    parser: argparse.ArgumentParser, name: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child, below in action.choices.items():
+                yield from commands(below, f"{name} {child}".strip())
+
+
+def options(parser: argparse.ArgumentParser) -> Options:
+    found: Options = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            continue
+        name = action.option_strings[-1] if action.option_strings else action.dest
+        default = None if action.default is argparse.SUPPRESS else action.default
+        found[name] = (default, action.nargs, *([action.choices] if action.choices else []))
+    return found
+
+
+def run_command(
+    *arguments: str, cwd: Path, code: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = ["-c", code] if code else ["-m", "universality"]
+    return subprocess.run(
+        [sys.executable, "-W", "error", *command, *arguments],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(CHECKOUT),
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "100",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What stands on stderr of a command that must exit with 2 and print nothing else."""
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
+# ---------------------------------------------------------------------------------------------- frozen
+
+
+def test_commands_and_options_are_frozen() -> None:
+    assert {name: options(parser) for name, parser in commands(cli.build_parser())} == FROZEN
+
+
+def test_the_engines_that_can_be_asked_for_are_those_of_training() -> None:
+    assert get_args(loop.Engine) == cli.ENGINES
+
+
+@pytest.mark.parametrize("name", [name for name in FROZEN if name])
+def test_every_command_and_option_is_explained(name: str) -> None:
+    parser = dict(commands(cli.build_parser()))[name]
+    silent = [a.dest for a in parser._actions if not a.help and a.dest not in ("folder", "what", "action")]
+    assert silent == []
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        assert name.partition(".")[0] != "torch", "torch was imported"
+
+sys.meta_path.insert(0, Refuse())
+from universality.commands.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_help_answers_without_torch(name: str, tmp_path: Path) -> None:
+    result = run_command(*name.split(), "--help", cwd=tmp_path, code=WITHOUT_TORCH)
+    assert (result.returncode, result.stderr) == (0, "")
+    missing = [option for option in FROZEN[name] if option.startswith("-") and option not in result.stdout]
+    assert missing == []
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"universality {universality.__version__}\n"
+
+
+# --------------------------------------------------------------------------------------------- bad usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["rnu"], "invalid choice: 'rnu'"),
+        (["run", "--sede", "3"], "unrecognized arguments: --sede 3"),
+        (["run", "--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
+        (["run", "--workers", "-1"], "argument --workers: a number of processes, 0 or more, got '-1'"),
+        (["run", "--workers", "2.5"], "argument --workers: a number of processes, 0 or more, got '2.5'"),
+        (["run", "--timeout", "0"], "argument --timeout: a number of seconds above 0, got '0'"),
+        (["run", "--timeout", "nan"], "argument --timeout: a number of seconds above 0, got 'nan'"),
+        (["run", "--timeout", "1h"], "argument --timeout: a number of seconds above 0, got '1h'"),
+        (["list", "models"], "argument what: invalid choice: 'models'"),
+        (["status"], "the following arguments are required: folder"),
+        (["compare", "a"], "the following arguments are required: B"),
+        (["check"], "the following arguments are required: DIR|NAME"),
+        (["data"], "the following arguments are required: ACTION"),
+        (["data", "fetch"], "the following arguments are required: task"),
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str], text: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err
+
+
+def test_an_unknown_suite_is_answered_with_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
+    err = refused(capsys, "run", "--suite", "qick")
+    assert err.startswith("error: unknown suite 'qick'\n")
+    assert err.endswith("do:       did you mean 'quick'?\n")
+
+
+def test_an_unknown_architecture_is_answered_with_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
+    err = refused(
+        capsys, "run", "--architectures", "resnt", "--tasks", "digits", "--phenomena", "neural_collapse",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert err.startswith("error: unknown architecture 'resnt'\n")
+    assert "did you mean 'resnet'" in err
+
+
+def test_seeds_with_a_suite_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = "error: --seeds belongs to a cross of your own\n  do: set seeds in the suite's file\n"
+    assert refused(capsys, "run", "--suite", "quick", "--seeds", "3") == expected
+    assert refused(capsys, "run", "--seeds", "3") == expected
+
+
+@pytest.mark.parametrize("seeds", ["0", "-2"])
+def test_a_cross_needs_at_least_one_seed(capsys: pytest.CaptureFixture[str], seeds: str) -> None:
+    err = refused(
+        capsys,
+        "run",
+        "--architectures",
+        "mlp",
+        "--tasks",
+        "digits",
+        "--phenomena",
+        "grokking",
+        "--seeds",
+        seeds,
+    )
+    assert err == f"error: --seeds is a number of replicates\n  got:      {seeds}\n  expected: >= 1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [
+        (["--architectures", "mlp"], "--architectures"),
+        (["--tasks", "digits", "--phenomena", "grokking"], "--phenomena --tasks"),
+        (
+            ["--suite", "quick", "--architectures", "mlp", "--tasks", "digits", "--phenomena", "grokking"],
+            "--phenomena --architectures --tasks --suite",
+        ),
+    ],
+    ids=["one axis", "two axes", "with a suite"],
+)
+def test_a_mixture_of_suite_and_cross_is_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], got: str
+) -> None:
+    assert refused(capsys, "run", *arguments) == (
+        "error: a cross of your own needs all three axes, and no --suite\n"
+        f"  got:      {got}\n"
+        "  expected: --phenomena ... --architectures ... --tasks ...\n"
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "run", "--device", "cuda:1") == (
+        "error: the device cannot be used\n"
+        "  where: --device cuda:1\n"
+        "  got:   this build of torch sees no CUDA device\n"
+        "  do:    --device cpu, or auto\n"
+    )
+
+
+def test_a_device_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    err = refused(capsys, "run", "--device", "gpu")
+    assert err.startswith("error: the device cannot be used\n  where: --device gpu\n")
+
+
+@pytest.mark.parametrize(
+    "command", [["run"], ["list"], ["check", "mlp"], ["data", "fetch", "digits"]], ids=" ".join
+)
+def test_a_plugin_folder_that_does_not_exist_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str]
+) -> None:
+    err = refused(capsys, *command, "--plugins", str(tmp_path / "none"))
+    assert err.startswith("error: no such plugin folder\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status nowhere", "report nowhere", "compare nowhere nowhere", "leaderboard nowhere", "check ./nowhere"],
+)
+def test_a_folder_without_results_is_refused_without_torch(tmp_path: Path, command: str) -> None:
+    result = run_command(*command.split(), cwd=tmp_path, code=WITHOUT_TORCH)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == [], "asking creates nothing"
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_a_store_in_which_nothing_was_planned_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    Store.create(tmp_path / "r")
+    err = refused(capsys, command, str(tmp_path / "r"))
+    assert err.startswith("error: the plan of these results cannot be read\n")
+    assert err.endswith("do:    run the same `universality run` again\n")
+
+
+# ---------------------------------------------------------------------------------------- what is printed
+
+
+def test_list_names_one_kind_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "suites"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("suites\n  ")
+    assert "architectures\n" not in out
+
+
+def test_list_shows_parameters_as_they_are_addressed(toys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "tasks", "--plugins", str(toys)]) == 0
+    out = capsys.readouterr().out
+    assert "  toy_points                 Eight points in two classes.\n" in out
+    assert "[subset=0, label_noise=0.0, random_labels=false, kind=vector, absent=false]\n" in out
+
+
+def test_fetching_loads_what_it_brought(
+    toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    assert cli.main(["data", "fetch", "toy_points", "--plugins", str(toys), "--data-root", str(root)]) == 0
+    assert capsys.readouterr().out == f"toy_points: 8 training rows under {root}\n"
+    assert cli.main(["data", "fetch", "toy_points[absent=true]", "--plugins", str(toys)]) == 2
+
+
+def toy_run(toys: Path, *arguments: str) -> list[str]:
+    return [
+        "run", "--plugins", str(toys), "--architectures", "toy_net", "toy_other", "--tasks", "toy_points",
+        "toy_points[kind=image]", "--phenomena", "toy_early", "--seeds", "2", "--device", "cpu", *arguments,
+    ]  # fmt: skip
+
+
+def test_a_dry_run_says_what_would_be_trained_and_touches_nothing(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert cli.main(toy_run(toys, "--dry-run", "--workers", "2")) == 0
+    *cells, total = capsys.readouterr().out.splitlines()
+    assert cells == [
+        "toy_early  toy_net  toy_points  2 runs",
+        "toy_early  toy_other  toy_points  2 runs",
+        "toy_early  toy_net  toy_points[kind=image]  not applicable: toys are flat",
+        "toy_early  toy_other  toy_points[kind=image]  not applicable: toy_other does not take image inputs",
+        "toy_early  toy_net[width=6]  toy_points  5 runs  (positive control: wide toy)",
+    ]
+    assert total.startswith("9 distinct runs, about 0:00 on one core, 0:00 on 2 cpu worker(s); probes take ")
+    assert re.search(r" [1-9]\d?% of it$", total)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_with_a_failing_training_exits_with_3_and_says_so_again_in_status(
+    toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = (
+        'if training.net[0].out_features == 6: raise ValueError("")'  # the control, with an empty message
+    )
+    text = (toys / "toys.py").read_text().replace("toy_", "ill_")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ill.py").write_text(
+        text.replace('        return {"step"', f'        {broken}\n        return {{"step"')
+    )
+    results = str(tmp_path / "results")
+    arguments = [a.replace("toy_", "ill_") for a in toy_run(tmp_path / "broken", "--workers", "0")]
+    assert cli.main([*arguments, "--results", results, "--name", "mine"]) == 3
+    err = capsys.readouterr().err
+    assert "5 runs failed; see " in err
+    assert "the same command tries them again" in err
+
+    assert cli.main(["status", str(tmp_path / "results" / "mine")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(": 9 runs planned")
+    assert set(lines[1:3]) == {"  failed   5", "  done     4"}
+    assert len([line for line in lines if line.startswith("  failed   ill_net-ill_points-s")]) == 5
+
+
+def test_a_clean_run_exits_with_0_and_resumes_without_training(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = toy_run(toys, "--workers", "0", "--results", str(tmp_path / "results"), "--name", "mine")
+    assert cli.main(arguments) == 0
+    folder = tmp_path / "results" / "mine"
+    out, err = capsys.readouterr()
+    assert "9 runs, 0 stored, 9 to train" in err
+    assert re.search(r"^probes took \d+% of the time of all runs$", out, re.MULTILINE)
+    assert cli.main(["status", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["mine: 9 runs planned", "  done     9"]
+    stored = decode_json((folder / "plan.json").read_bytes())
+    assert len(stored["runs"]) == 9
+    assert 0 <= stored["probe_seconds"] <= stored["run_seconds"]
+
+    def never(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(benchmark, "run_all", never)
+    assert cli.main(arguments) == 0
+    assert "9 runs, 9 stored, 0 to train" in capsys.readouterr().err
+    for command in (["report"], ["compare", str(folder)], ["leaderboard"], ["check"]):
+        reading = run_command(
+            *command, str(folder), cwd=tmp_path, code=WITHOUT_TORCH, MPLCONFIGDIR=str(tmp_path)
+        )
+        assert (reading.returncode, reading.stderr) == (0, ""), command
+
+
+@pytest.mark.parametrize(
+    ("given", "cwd", "shown"),
+    [("toys", ".", "toys"), ("{root}/toys", ".", "toys"), ("../toys", "sub", "PATH/TO/toys"),
+     ("{root}/toys", "sub", "PATH/TO/toys")],
+)  # fmt: skip
+def test_the_command_on_the_page_has_the_folders_of_the_run_and_no_path_of_the_machine(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, cwd: str, shown: str
+) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / cwd)
+    arguments = toy_run(Path(given.format(root=tmp_path)), "--workers", "0", "--data-root", str(tmp_path))
+    assert cli.main(arguments) == 0
+    folder = Path("results", "custom")
+    asked = decode_json((folder / "plan.json").read_bytes())
+    assert (asked["plugins"], asked["data_root"]) == ([shown], True)
+    page = (folder / "report" / "index.html").read_text()
+    (cells,) = re.findall(r'id="cell-data">(.*?)</script>', page)
+    commands = [" ".join(cell["command"]) for cell in json.loads(cells)["cells"]]
+    assert any(commands)
+    assert all(c.endswith(f" --plugins {shown} --data-root PATH/TO/DATA") for c in commands if c)
+    published = [p for p in folder.rglob("*") if p.is_file() and p.parts[2] not in ("runs", "failed")]
+    assert not [p for p in published if str(tmp_path).encode() in p.read_bytes()]
+
+
+@pytest.mark.parametrize(("engine", "mode"), [("auto", "loop"), ("fused", "fused"), ("plain", "plain")])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_the_engine_asked_for_trains_and_is_recorded(
+    toys: Path, tmp_path: Path, engine: str, mode: str, workers: str
+) -> None:
+    arguments = toy_run(toys, "--workers", workers, "--engine", engine, "--results", str(tmp_path))
+    assert cli.main([*arguments, "--name", "mine"]) == 0
+    runs = list((tmp_path / "mine" / "runs").iterdir())
+    assert len(runs) == 9
+    for run in runs:
+        how = decode_json((run / "facts.json").read_bytes())["facts"]["engine"]
+        assert (how["asked"], how["mode"], how["fallback"]) == (engine, mode, "")
+        assert (run / "log.txt").read_text().startswith(f"engine: {mode} (asked: {engine}), ")
+
+
+def test_check_tells_folders_from_plugins(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy_other").mkdir()
+    assert cli.main(["check", "toy_other", "--plugins", str(toys)]) == 1
+    assert "holds no manifest.json" in capsys.readouterr().out, "a folder of that name is what is meant"
+    assert cli.main(["check", "toy_net[width=5]", "--plugins", str(toys)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("architecture toy_net[width=5]\n  ok ")
+    err = refused(capsys, "check", "toy_nte", "--plugins", str(toys))
+    assert err.startswith("error: unknown folder, architecture, task or phenomenon 'toy_nte'\n")
+    assert "did you mean 'toy_net'" in err
+    assert refused(capsys, "check", "toy_net[width=0]").startswith("error: a toy needs width\n")
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from universality.commands import main as cli\n"
+        "def talk(options):\n"
+        "    print('x' * 10)\n"
+        "    return 0\n"
+        "cli._dispatch = talk\n"
+        "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
+        "sys.exit(cli.main(['list']))\n"
+    )
+    result = run_command(cwd=tmp_path, code=code)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_interruption_exits_with_130_and_says_how_to_resume(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(options: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dispatch", interrupt)
+    assert cli.main(["list"]) == 130
+    assert capsys.readouterr().err == "interrupted: what is finished is kept, the same command resumes\n"

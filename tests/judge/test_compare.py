@@ -1,0 +1,514 @@
+"""Comparing two result sets: what flips, what changed, what is refused, and that hostile text stays text."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from universality.errors import StoreError
+from universality.judge.compare import Comparison, Difference, compare, difference
+from universality.judge.resultset import ResultSet, load
+from universality.judge.verdicts import judge
+from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.records import CellRecord, GroupRecord, Outcome
+from universality.plugin.spec import SCHEMA_VERSION
+from universality.report import compare as comparison
+from universality.store.files import decode_json, encode_json
+from universality.store.layout import Layout
+
+LINEAR = Within(low=0.9, high=1.1, unit="lr * sharpness")
+LOG = Within(low=0.5, high=2.0, unit="ratio", scale="log")
+SPREAD = (-0.02, 0.01, 0.01)
+"""Around a mean of one: present under both claims, with three seeds."""
+
+
+def record(
+    architecture: str = "mlp",
+    task: str = "digits",
+    *,
+    effects: Sequence[float] = tuple(1 + d for d in SPREAD),
+    claim: Claim = LINEAR,
+    claim_name: str = "one",
+    version: int = 1,
+    variant: str = "toy",
+    control: str = "",
+    runs: str = "",
+    censored: Sequence[bool] = (),
+) -> CellRecord:
+    groups = tuple(
+        GroupRecord(
+            key=f"s{i}",
+            units=(f"s{i}",),
+            runs={"run": f"{runs or 'net'}-s{i}-0123456789ab"},
+            state="done",
+            outcome=Outcome(effect=effect, censored=bool(censored and censored[i])),
+        )
+        for i, effect in enumerate(effects)
+    )
+    return CellRecord(
+        phenomenon="toy",
+        variant=variant,
+        version=version,
+        claim_name=claim_name,
+        claim=claim,
+        architecture=architecture,
+        task=task,
+        groups=groups,
+        control=control,
+        expects=() if not control else ("present",) if control.startswith("positive") else ("absent",),
+    )
+
+
+CONTROLS = [
+    record("reference", control="positive: wide"),
+    record("reference", control="negative: lazy", effects=(3.0, 3.1, 3.2)),
+]
+CELLS = [
+    record("mlp"),
+    record("cnn"),
+    record("mlp", "mnist", effects=(2.0, 2.1, 2.2)),
+    record("cnn", "mnist", effects=(0.5, 1.0, 1.5)),
+]
+
+
+def result_set(
+    *records: CellRecord, label: str = "a", controls: Sequence[CellRecord] = CONTROLS
+) -> ResultSet:
+    everything = (*records, *controls)
+    facts = {"toy": {"title": "Toy", "strand": "laws", "sense": "number", "source": "Toy 2020"}}
+    return ResultSet(label, everything, tuple(judge(everything)), facts, {"torch": "2", "device": "cpu"})
+
+
+def publish(root: Path, *records: CellRecord) -> Path:
+    """A folder that holds what `compare` reads."""
+    layout = Layout(root)
+    layout.measurements.mkdir(parents=True)
+    plan = {
+        "suite": root.name,
+        "cells": [r.id for r in records],
+        "runs": {},
+        "phenomena": {"toy": {"title": "Toy"}},
+        "environment": {"universality": "0.1.0", "commit": "c0ffee", "torch": "2", "device": "cpu"},
+    }
+    layout.manifest.write_bytes(encode_json({"schema_version": SCHEMA_VERSION}))
+    layout.plan.write_bytes(encode_json(plan))
+    for r in records:
+        layout.measurement(r.id).write_bytes(encode_json({"schema_version": SCHEMA_VERSION, **r.record()}))
+    return root
+
+
+def edit(root: Path, measurement: CellRecord, change: Callable[[dict[str, Any]], None]) -> None:
+    path = Layout(root).measurement(measurement.id)
+    raw = decode_json(path.read_bytes())
+    change(raw)
+    path.write_bytes(encode_json(raw))
+
+
+def shifted(r: CellRecord, by: Callable[[int, float], float]) -> CellRecord:
+    """The same measurement with other effects."""
+    groups = [
+        replace(g, outcome=replace(g.outcome, effect=by(i, g.outcome.effect)))
+        for i, g in enumerate(r.groups)
+        if g.outcome is not None and g.outcome.effect is not None
+    ]
+    return replace(r, groups=tuple(groups))
+
+
+# ------------------------------------------------------------------------------------------- verdicts
+
+
+def test_a_set_does_not_differ_from_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = publish(tmp_path / "same", *CELLS, *CONTROLS)
+    result = compare(load(root), load(root))
+    assert len(result.joined) == 6
+    assert (result.flips, result.changes, result.only_first, result.only_second) == ((), (), (), ())
+    assert not result.differs
+    assert all(j.difference is not None and j.difference.method == "paired" for j in result.joined)
+    assert all(j.difference is not None and j.difference.p == 1.0 for j in result.joined)
+    assert comparison.show(root, root, None) == 0
+    assert "0 of 6 verdicts flipped; 0 effects changed" in capsys.readouterr().out
+
+
+def test_one_verdict_changed_by_hand_is_the_only_flip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = publish(tmp_path / "first", *CELLS, *CONTROLS)
+    second = publish(tmp_path / "second", *CELLS, *CONTROLS)
+
+    def double(raw: dict[str, Any]) -> None:
+        for group in raw["groups"]:
+            group["outcome"]["effect"] *= 2
+
+    edit(second, CELLS[1], double)
+    result = compare(load(first), load(second))
+    assert [(j.question[3], j.first.verdict, j.second.verdict) for j in result.flips] == [
+        ("cnn", "present", "absent")
+    ]
+    assert comparison.show(first, second, None) == 1
+    out = capsys.readouterr().out
+    assert "1 of 6 verdicts flipped" in out
+    assert "present -> absent" in out
+
+
+def test_tables_edited_by_hand_are_not_believed(tmp_path: Path) -> None:
+    first = publish(tmp_path / "first", *CELLS, *CONTROLS)
+    second = publish(tmp_path / "second", *CELLS, *CONTROLS)
+    Layout(second).evidence.write_text("id,verdict\nx,absent\n")
+    assert not compare(load(first), load(second)).differs
+
+
+def test_a_control_that_fails_flips_every_measured_cell_of_its_claim() -> None:
+    broken = [CONTROLS[0], shifted(CONTROLS[1], lambda i, e: 1 + SPREAD[i])]
+    result = compare(result_set(*CELLS), result_set(*CELLS, controls=broken))
+    assert [j.second.verdict for j in result.flips] == ["invalid"] * 4 + ["present"]
+    assert result.differs
+
+
+def test_losing_a_control_differs_without_any_flip() -> None:
+    result = compare(result_set(*CELLS), result_set(*CELLS, controls=CONTROLS[:1]))
+    assert result.flips == ()
+    assert result.differs
+    assert "1 claims validated in one set only" in comparison.headline(result)
+
+
+def test_cells_of_one_set_only_are_listed_and_are_no_difference() -> None:
+    result = compare(result_set(*CELLS[:3]), result_set(*CELLS[1:]))
+    assert [v.record.architecture for v in result.only_first] == ["mlp"]
+    assert [v.record.task for v in result.only_second] == ["mnist"]
+    assert not result.differs
+    assert [(row.first.decided, row.second.decided) for row in result.rows if row.changed] == [(3, 2)]
+
+
+def test_other_settings_are_another_question() -> None:
+    """`toy[steps=5]` is not compared with `toy`: both stand among the cells of one set only."""
+    result = compare(result_set(*CELLS), result_set(CELLS[0], record("cnn", variant="toy[steps=5]")))
+    assert [j.question[3] for j in result.joined if not j.question[5]] == ["mlp"]
+    assert [v.record.variant for v in result.only_second] == ["toy[steps=5]"]
+    assert result.rows == (), "the row of one mixture of settings is not that of another"
+
+
+# ------------------------------------------------------------------------------------------- refusals
+
+
+def test_sets_without_a_common_cell_are_refused() -> None:
+    with pytest.raises(StoreError, match="no cell in common"):
+        compare(result_set(record("mlp"), controls=()), result_set(record("cnn"), controls=()))
+
+
+def test_agreeing_on_controls_alone_is_no_comparison() -> None:
+    with pytest.raises(StoreError, match="no cell in common"):
+        compare(result_set(record("mlp")), result_set(record("cnn")))
+
+
+@pytest.mark.parametrize(
+    ("other", "got"),
+    [
+        (record("mlp", version=2), "version 1 and version 2"),
+        (record("mlp", claim=replace(LINEAR, high=1.2)), "0.9 to 1.1 (lr * sharpness) and 0.9 to 1.2"),
+    ],
+    ids=["version", "bound"],
+)
+def test_different_versions_are_refused_unless_allowed(other: CellRecord, got: str) -> None:
+    first, second = result_set(record("mlp"), controls=()), result_set(other, controls=())
+    with pytest.raises(StoreError) as caught:
+        compare(first, second)
+    text = str(caught.value)
+    assert text.startswith("these result sets were judged by different claims\n")
+    assert got in text
+    assert "toy.one" in text
+    assert "--allow-versions" in text
+    allowed = compare(first, second, allow_versions=True)
+    assert got in allowed.joined[0].mismatch
+    assert "Judged by different claims" in comparison.markdown(allowed)
+
+
+def test_effects_in_different_units_are_not_subtracted() -> None:
+    first = result_set(record("mlp"), controls=())
+    second = result_set(record("mlp", claim=replace(LINEAR, unit="steps")), controls=())
+    assert compare(first, second, allow_versions=True).joined[0].difference is None
+
+
+# ------------------------------------------------------------------------------- differences of effects
+
+
+def found(a: CellRecord, b: CellRecord) -> Difference:
+    result = difference(a, b)
+    assert result is not None
+    return result
+
+
+A = np.array([1.03, 0.97, 1.11, 1.02, 0.95])
+B = np.array([1.10, 1.01, 1.14, 1.10, 0.99])
+
+
+@pytest.mark.parametrize("claim", [LINEAR, LOG], ids=["linear", "log"])
+def test_the_same_runs_are_paired_as_by_the_paired_t_test(claim: Claim) -> None:
+    y = (np.log(A), np.log(B)) if claim.scale == "log" else (A, B)
+    back = np.exp if claim.scale == "log" else np.asarray
+    twin = stats.ttest_rel(y[1], y[0])
+    d = found(record(effects=A, claim=claim), record(effects=B, claim=claim))
+    assert (d.method, d.units) == ("paired", (5, 5))
+    assert d.p == pytest.approx(twin.pvalue, rel=1e-9)
+    assert d.estimate == pytest.approx(back(np.mean(y[1] - y[0])), rel=1e-12)
+    assert [d.low, d.high] == pytest.approx(list(back(np.array(twin.confidence_interval()))), rel=1e-9)
+
+
+@pytest.mark.parametrize("claim", [LINEAR, LOG], ids=["linear", "log"])
+def test_other_runs_are_compared_as_by_welch(claim: Claim) -> None:
+    wide = np.array([2.0, 0.7, 1.5])
+    y = (np.log(A), np.log(wide)) if claim.scale == "log" else (A, wide)
+    back = np.exp if claim.scale == "log" else np.asarray
+    twin = stats.ttest_ind(y[1], y[0], equal_var=False)
+    d = found(record(effects=A, claim=claim), record(effects=wide, claim=claim, runs="other"))
+    assert (d.method, d.units) == ("Welch", (5, 3))
+    assert d.p == pytest.approx(twin.pvalue, rel=1e-9)
+    assert d.estimate == pytest.approx(back(y[1].mean() - y[0].mean()), rel=1e-12)
+    assert [d.low, d.high] == pytest.approx(list(back(np.array(twin.confidence_interval()))), rel=1e-9)
+
+
+def test_runs_that_only_one_set_decided_leave_no_pairs() -> None:
+    assert found(record(effects=A), record(effects=B[:4])).method == "Welch"
+
+
+def test_pairing_goes_by_the_run_and_not_by_the_order() -> None:
+    a, b = record(effects=A), record(effects=B)
+    turned = replace(b, groups=b.groups[::-1])
+    assert found(a, turned) == found(a, b)
+
+
+def test_censored_times_are_compared_by_a_log_rank_test() -> None:
+    claim = Most(at_least=5.0)
+    times, late = [2.0, 3.0, 4.0, 5.0], [20.0, 30.0, 40.0, 50.0]
+    a = record(effects=times, claim=claim)
+    b = record(effects=late, claim=claim, censored=(False, False, True, True))
+    twin = stats.logrank(times, stats.CensoredData(uncensored=late[:2], right=late[2:]))
+    d = found(a, b)
+    assert (d.method, d.estimate, d.low, d.high) == ("log-rank", None, None, None)
+    assert d.p == pytest.approx(twin.pvalue)
+    assert found(b, b).p == pytest.approx(1.0)
+    never = record(effects=times, claim=claim, censored=(True,) * 4)
+    assert found(never, never).p is None
+
+
+def test_uncensored_times_have_a_ratio_of_geometric_means() -> None:
+    claim = Most(at_least=2.0)
+    a, b = record(effects=[4.0, 5.0, 6.0], claim=claim), record(effects=[8.0, 10.0, 12.1], claim=claim)
+    d = found(a, b)
+    assert d.method == "paired"
+    assert d.estimate == pytest.approx((2 * 2 * 12.1 / 6) ** (1 / 3))
+
+
+@pytest.mark.parametrize("by", [0.0, 0.5])
+def test_without_spread_there_is_nothing_to_test_a_change_with(by: float) -> None:
+    a = record(effects=[1.0, 1.0, 1.0])
+    d = found(a, record(effects=[1.0 + by] * 3))
+    assert (d.estimate, d.low, d.high) == (by, by, by)
+    assert d.p == (None if by else 1.0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        record(effects=()),
+        record(effects=(1.0,)),
+        record(effects=(1.0, math.nan, 1.0)),
+        record(effects=(1.0, -1.0, 1.0), claim=LOG),
+    ],
+    ids=["nothing", "one seed", "nan", "negative on a log scale"],
+)
+def test_an_effect_without_an_error_has_no_difference(other: CellRecord) -> None:
+    whole = record(effects=A, claim=other.claim)
+    assert difference(whole, other) is None
+    assert difference(other, whole) is None
+
+
+def test_the_false_positive_rate_of_no_change_is_five_percent() -> None:
+    """1000 draws: the standard error of the rate is 0.007, and 3 of them are allowed."""
+    rng = np.random.default_rng(7)
+    draws, hits = 1000, 0
+    for _ in range(draws):
+        seed = rng.normal(size=5)  # what both sets share: the luck of the seed
+        ours, theirs = (seed + rng.normal(size=5) for _ in range(2))
+        d = found(record(effects=ours), record(effects=theirs))
+        assert d.p is not None
+        assert d.low is not None
+        assert d.high is not None
+        assert (d.p < 0.05) == (not d.low <= 0 <= d.high), "the interval and the test are one statement"
+        hits += d.p < 0.05
+    assert hits / draws == pytest.approx(0.05, abs=0.021)
+
+
+@pytest.mark.parametrize(("n", "m", "ratio"), [(3, 3, 1.0), (5, 5, 1.0), (3, 5, 4.0), (5, 3, 4.0)])
+def test_the_interval_of_a_difference_between_other_runs_has_its_level(n: int, m: int, ratio: float) -> None:
+    """800 draws: the standard error is 0.8 %, two of them are allowed beyond 93 to 97 %."""
+    rng = np.random.default_rng(n + m)
+    hits = 0
+    for _ in range(800):
+        ours, theirs = rng.normal(size=n), 1 + ratio * rng.normal(size=m)
+        d = found(record(effects=ours), record(effects=theirs, runs="other"))
+        assert d.method == "Welch"
+        assert d.low is not None
+        assert d.high is not None
+        hits += d.low <= 1 <= d.high
+    assert 0.914 <= hits / 800 <= 0.986
+
+
+def test_p_values_are_corrected_over_all_joined_cells() -> None:
+    rng = np.random.default_rng(1)
+    noise = [rng.normal(scale=0.01, size=5) for _ in range(9)]
+    before = [record(f"net{i}", effects=1 + n) for i, n in enumerate(noise)]
+    after = [shifted(r, lambda i, e: e + 0.001 * (i - 2)) for r in before[1:]]
+    moved = shifted(before[0], lambda i, e: e + 0.3 + 0.01 * (i - 2))
+    result = compare(result_set(*before, controls=()), result_set(moved, *after, controls=()))
+    assert [j.question[3] for j in result.changes] == ["net0"]
+    d = result.joined[0].difference
+    assert d is not None
+    assert d.p is not None
+    assert d.p_holm == pytest.approx(9 * d.p)
+
+
+# ---------------------------------------------------------------------------------------- hostile text
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "../../etc",
+    "\x1b[31mred\x1b[0m\x07",
+    "a|b](javascript:alert(1))",
+    "\u202egnp.exe",
+    "<img src=x onerror=alert(1)>",
+    "https://evil.example",
+    "x" * 250,
+)
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(html: str) -> Tags:
+    tags = Tags()
+    tags.feed(html)
+    return tags
+
+
+@pytest.fixture
+def hostile() -> Comparison:
+    cells = [record(name) for name in HOSTILE]
+    flipped = [shifted(cells[0], lambda i, e: 3 * e), *cells[1:4]]
+    return compare(result_set(*cells, label=HOSTILE[2]), result_set(*flipped, label=HOSTILE[0]))
+
+
+def test_hostile_names_stay_text_on_the_page(hostile: Comparison) -> None:
+    html = comparison.html(hostile)
+    tags = parsed(html)
+    assert not tags.seen & {"script", "img", "a", "link", "iframe"}
+    assert not tags.attributes & {"onerror", "href", "src"}
+    assert "<script>alert(1)</script>" in tags.text, "it is shown, as text"
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+
+
+def test_hostile_names_stay_text_in_markdown(hostile: Comparison) -> None:
+    text = comparison.markdown(hostile)
+    assert "<script" not in text.replace(r"\<", "")
+    assert "](" not in text.replace(r"\]", "")
+    assert "://" not in text
+    assert not set(text) & {"\x1b", "\x07", "\u202e"}
+    table = [line for line in text.split("## ")[1].splitlines() if line.startswith("|")]
+    assert {line.replace(r"\|", "").count("|") for line in table} == {12}
+
+
+def test_hostile_names_cannot_steer_the_terminal(hostile: Comparison) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream in (io.StringIO(), Terminal()):
+        comparison.print_comparison(hostile, stream)
+        # rich itself writes escapes for borders and bold headers; none of ours may get through.
+        assert "\x1b[31m" not in stream.getvalue()
+        assert not set(stream.getvalue()) & {"\x07", "\u202e"}
+
+
+def test_json_is_strict_and_whole(hostile: Comparison) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    content = json.loads(comparison.json_form(hostile), parse_constant=refuse)
+    assert content["differs"] is True
+    assert content["flips"] == 1
+    flipped = next(cell for cell in content["cells"] if cell["flipped"])
+    assert flipped["architecture"] == HOSTILE[0]
+    assert (flipped["first"]["verdict"], flipped["second"]["verdict"]) == ("present", "absent")
+    assert flipped["difference"]["method"] == "paired"
+    assert len(content["only_first"]) == 4
+
+
+# -------------------------------------------------------------------------------------------- outputs
+
+
+def test_all_forms_are_written_where_asked(tmp_path: Path) -> None:
+    first = publish(tmp_path / "first", *CELLS, *CONTROLS)
+    assert comparison.show(first, first, tmp_path / "out" / "deep") == 0
+    names = sorted(p.name for p in (tmp_path / "out" / "deep").iterdir())
+    assert names == ["comparison.html", "comparison.json", "comparison.md"]
+    html = (tmp_path / "out" / "deep" / "comparison.html").read_text()
+    assert "http" not in html.replace("http-equiv", ""), "it opens without a network"
+    assert len(html) < 40_000
+
+
+def test_damage_is_named_and_nothing_is_concluded(tmp_path: Path) -> None:
+    root = publish(tmp_path / "first", *CELLS)
+    path = Layout(root).measurement(CELLS[2].id)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StoreError) as caught:
+        load(root)
+    assert f"measurements/{path.name} is no JSON" in caught.value.got
+    assert f"universality check {root}" in caught.value.do
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda raw: raw.update(architecture="x" * 10_000_000), "a text of 10000000 characters"),
+        (lambda raw: raw["groups"][0]["outcome"].update(effect=10**400), "a number beyond 1e+150"),
+        (lambda raw: raw["groups"][0]["outcome"].update(effect="1"), "an effect is a number"),
+        (lambda raw: raw["groups"][0]["outcome"].update(effect=True), "an effect is a number"),
+        (lambda raw: raw.update(task="other"), "holds the measurement"),
+        (lambda raw: raw.update(extra=1), "has keys, types or an id"),
+        (lambda raw: raw["groups"][0].update(state="fine"), "in the state 'fine'"),
+        (lambda raw: raw["groups"][0].update(units="s0"), "units is a text, a list is expected"),
+        (lambda raw: raw.update(schema_version=99), "has schema version 99"),
+        (lambda raw: raw.update(version="1"), "has the version '1'"),
+        (lambda raw: raw["claim"].update(kind="maybe"), "is no measurement"),
+    ],
+)
+def test_a_measurement_of_another_shape_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], why: str
+) -> None:
+    root = publish(tmp_path / "first", *CELLS)
+    edit(root, CELLS[0], change)
+    with pytest.raises(StoreError) as caught:
+        load(root)
+    assert why in caught.value.got

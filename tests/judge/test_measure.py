@@ -1,0 +1,303 @@
+"""Measuring: a number, or the reason why there is none; a failing group is a finding, not the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from universality.errors import MeasurementError
+from universality.judge.measure import failed_measuring, measure_cell
+from universality.judge.resultset import read_measurement
+from universality.plan.planner import PlannedCell, PlannedGroup
+from universality.plugin.claims import Within
+from universality.plugin.phenomenon import Cell, Control, Cross, Group, Phenomenon
+from universality.plugin.records import CellRecord, GroupRecord, Outcome, RunState, Series, Trajectory
+from universality.plugin.spec import Component, Recipe, RunSpec
+from universality.store.store import Recording, Store
+
+OBSERVED = {"toy": (0, 10)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubling(Phenomenon):
+    """Claims about twice and thrice the last recorded value; group `only_twice` speaks to one of them."""
+
+    action: str = ""
+
+    name = "doubling"
+    title, version, strand, sense = "Doubling", 4, "laws", "number"
+    claims = {"twice": Within(low=0.0), "thrice": Within(high=1.0)}  # noqa: RUF012
+
+    def applies(self, cell: Cell) -> str:
+        return ""
+
+    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
+        return []
+
+    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
+        if self.action:
+            return ACTIONS[self.action]()
+        last = {role: run.series("toy.value").at(10) for role, run in runs.items()}
+        total = sum(last.values())
+        twice = {"twice": Outcome(effect=2 * total)}
+        return twice if "single" in runs else {**twice, "thrice": Outcome(effect=3 * total)}
+
+    def speaks_to(self, key: str, claim: str) -> bool:
+        return claim == "twice" or key != "only_twice"
+
+    def controls(self) -> Sequence[Control]:
+        return []
+
+
+def raising(error: Exception) -> Callable[[], Mapping[str, Outcome]]:
+    def act() -> Mapping[str, Outcome]:
+        raise error
+
+    return act
+
+
+ACTIONS: dict[str, Callable[[], Mapping[str, Outcome]]] = {
+    "refuses": raising(MeasurementError("no variance", got="0", do="record more")),
+    "divides": raising(ZeroDivisionError("division by zero")),
+    "overflows": raising(OverflowError("too large")),
+    "key": raising(KeyError("nothing was recorded at step 3")),
+    "index": raising(IndexError("index 0 is out of bounds")),
+    "value": raising(ValueError("zero-size array")),
+    "linalg": raising(np.linalg.LinAlgError("did not converge")),
+    "talks": raising(ValueError("an array of half characters: " + 10**5 * "\ud800")),
+    "bug": raising(TypeError("a mistake in the code")),
+    "stray": lambda: {"twice": Outcome(effect=1.0), "twcie": Outcome(effect=2.0)},
+    "nothing": dict,
+    "number": lambda: 3.0,  # type: ignore[dict-item, return-value]
+    "numbers": lambda: {"twice": 3.0},  # type: ignore[dict-item]
+}
+
+
+def a_run(seed: int) -> RunSpec:
+    return RunSpec(Component("net"), Component("points"), Recipe(steps=10, lr=0.1), seed)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "results")
+
+
+def publish(store: Store, seed: int, state: RunState = "done", value: float = 1.0, **changes: Any) -> str:
+    arguments: dict[str, Any] = {
+        "spec": a_run(seed),
+        "state": state,
+        "series": {"toy.value": Series(np.array([0, 10]), np.array([0.0, value]))},
+        "arrays": {},
+        "observed": OBSERVED,
+        "facts": {},
+        "seconds": 0.1,
+    }
+    store.publish(Recording(**{**arguments, **changes}))
+    return a_run(seed).id
+
+
+def a_group(*seeds: int, key: str = "", roles: Sequence[str] = ("a", "b", "c")) -> PlannedGroup:
+    runs = {role: a_run(seed).id for role, seed in zip(roles, seeds, strict=False)}
+    units = tuple(f"s{seed}" for seed in seeds)
+    return PlannedGroup(key or "/".join(units), units, runs, dict.fromkeys(runs, OBSERVED))
+
+
+def a_cell(*groups: PlannedGroup, **changes: Any) -> PlannedCell:
+    return PlannedCell(
+        **{"phenomenon": Doubling(), "architecture": "net", "task": "points", "groups": groups} | changes
+    )
+
+
+def by_claim(records: Sequence[CellRecord]) -> dict[str, tuple[GroupRecord, ...]]:
+    return {record.claim_name: record.groups for record in records}
+
+
+def test_every_claim_gets_one_record_with_the_outcome_of_every_group(store: Store) -> None:
+    publish(store, 0, value=1.0)
+    publish(store, 1, value=5.0)
+    records = measure_cell(a_cell(a_group(0), a_group(0, 1)), store)
+    assert [r.claim_name for r in records] == ["twice", "thrice"]
+    effects = {r.claim_name: [g.outcome.effect if g.outcome else None for g in r.groups] for r in records}
+    assert effects == {"twice": [2.0, 12.0], "thrice": [3.0, 18.0]}
+    record = records[1]
+    assert (record.phenomenon, record.variant, record.version) == ("doubling", "doubling", 4)
+    assert (record.architecture, record.task, record.claim) == ("net", "points", Within(high=1.0))
+    assert record.groups[1] == GroupRecord(
+        key="s0/s1",
+        units=("s0", "s1"),
+        runs={"a": a_run(0).id, "b": a_run(1).id},
+        state="done",
+        outcome=Outcome(effect=18.0),
+    )
+
+
+def test_a_variant_of_a_phenomenon_carries_its_address(store: Store) -> None:
+    publish(store, 0)
+    record = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="divides")), store)[0]
+    assert record.variant == "doubling[action=divides]"
+
+
+def test_a_group_without_runs_on_disk_is_missing(store: Store) -> None:
+    publish(store, 0)
+    (group,) = by_claim(measure_cell(a_cell(a_group(0, 1)), store))["twice"]
+    assert (group.state, group.outcome, group.message) == ("missing", None, "b: missing")
+
+
+def test_a_recording_that_lacks_what_is_needed_is_missing(store: Store) -> None:
+    publish(store, 0, observed={"toy": (0,)})
+    (group,) = by_claim(measure_cell(a_cell(a_group(0)), store))["twice"]
+    assert group.state == "missing"
+
+
+@pytest.mark.parametrize("kind", ["failed", "crashed", "timeout"])
+def test_a_run_that_left_nothing_says_how_it_last_ended(store: Store, kind: Any) -> None:
+    store.fail(a_run(0).id, "failed", "first try")
+    store.fail(a_run(0).id, kind, "second try")
+    for groups in by_claim(measure_cell(a_cell(a_group(0)), store)).values():
+        assert [(g.state, g.outcome, g.message) for g in groups] == [(kind, None, f"a: {kind}")]
+
+
+def test_a_run_that_succeeded_after_failing_counts_as_done(store: Store) -> None:
+    store.fail(a_run(0).id, "crashed", "first try")
+    publish(store, 0)
+    (group,) = by_claim(measure_cell(a_cell(a_group(0)), store))["twice"]
+    assert (group.state, group.message) == ("done", "")
+
+
+def test_a_diverged_run_is_not_measured(store: Store) -> None:
+    publish(store, 0, state="diverged", value=float("nan"))
+    (group,) = by_claim(measure_cell(a_cell(a_group(0)), store))["twice"]
+    assert (group.state, group.outcome, group.message) == ("diverged", None, "a: diverged")
+
+
+def test_of_several_problems_the_one_that_can_be_mended_is_the_state(store: Store) -> None:
+    publish(store, 0, state="diverged")
+    store.fail(a_run(1).id, "timeout", "")
+    store.fail(a_run(2).id, "failed", "")
+    two, three = a_group(0, 1), a_group(0, 1, 2)
+    groups = by_claim(measure_cell(a_cell(two, three), store))["twice"]
+    assert [(g.state, g.message) for g in groups] == [
+        ("timeout", "a: diverged, b: timeout"),
+        ("failed", "a: diverged, b: timeout, c: failed"),
+    ]
+    (group,) = by_claim(measure_cell(a_cell(a_group(0, 3)), store))["twice"]
+    assert group.state == "missing"
+
+
+def test_one_bad_group_leaves_the_others_alone(store: Store) -> None:
+    publish(store, 0)
+    groups = by_claim(measure_cell(a_cell(a_group(1), a_group(0)), store))["twice"]
+    assert [g.state for g in groups] == ["missing", "done"]
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("refuses", "measuring: MeasurementError: no variance\n  got: 0\n  do:  record more"),
+        ("divides", "measuring: ZeroDivisionError: division by zero"),
+        ("overflows", "measuring: OverflowError: too large"),
+        ("key", "measuring: KeyError: 'nothing was recorded at step 3'"),
+        ("index", "measuring: IndexError: index 0 is out of bounds"),
+        ("value", "measuring: ValueError: zero-size array"),
+        ("linalg", "measuring: LinAlgError: did not converge"),
+        ("stray", "measuring: MeasurementError: outcomes of claims that do not exist: twcie"),
+    ],
+)
+def test_numbers_that_cannot_be_measured_fail_their_group_with_the_reason(
+    store: Store, action: str, message: str
+) -> None:
+    publish(store, 0)
+    records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action=action)), store)
+    for record in records:
+        assert [(g.state, g.outcome, g.message) for g in record.groups] == [("failed", None, message)]
+
+
+def test_a_mistake_in_a_plugin_fails_its_own_cell_and_is_told_to_the_user(store: Store) -> None:
+    publish(store, 0)
+    records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="bug")), store)
+    for record in records:
+        (found,) = record.groups
+        assert (found.state, found.outcome) == ("failed", None)
+        assert found.message.startswith("measuring: TypeError: a mistake in the code")
+    lines = failed_measuring(records)
+    assert len(lines) == len(records)
+    assert all("a mistake in the code" in line for line in lines)
+
+
+def test_an_endless_message_is_cut_and_can_be_stored(store: Store) -> None:
+    publish(store, 0)
+    records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="talks")), store)
+    for record in records:
+        assert len(record.groups[0].message) < 2100
+        store.save_measurement(record)
+    read = [read_measurement(path) for path in store.layout.measurements.iterdir()]
+    assert {cell.id for cell in read} == {cell.id for cell in records}
+
+
+def test_a_group_is_recorded_only_under_the_claims_that_it_bears_on(store: Store) -> None:
+    publish(store, 0)
+    measured = a_group(0, key="only_twice", roles=("single",))
+    absent = a_group(1, key="only_twice")
+    found = by_claim(measure_cell(a_cell(measured, absent), store))
+    assert [g.state for g in found["twice"]] == ["done", "missing"]
+    assert found["thrice"] == ()
+
+
+def test_a_claim_that_nothing_bears_on_says_so(store: Store) -> None:
+    publish(store, 0)
+    records = measure_cell(a_cell(a_group(0, key="only_twice", roles=("single",))), store)
+    assert [r.not_applicable for r in records] == ["", "nothing in this suite to compare with"]
+
+
+def test_a_group_that_was_measured_without_an_outcome_stays_visible(store: Store) -> None:
+    publish(store, 0)
+    found = by_claim(measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="nothing")), store))
+    assert [(g.state, g.outcome) for g in found["twice"]] == [("done", None)]
+
+
+def test_a_cell_that_is_not_applicable_keeps_its_reason(store: Store) -> None:
+    records = measure_cell(a_cell(not_applicable="needs tokens"), store)
+    assert [(r.not_applicable, r.groups) for r in records] == [("needs tokens", ())] * 2
+
+
+def test_a_control_records_only_the_claims_that_it_judges(store: Store) -> None:
+    publish(store, 0)
+    control = Control(
+        name="a setting",
+        sign="negative",
+        phenomenon=Doubling(),
+        architecture="net",
+        task="points",
+        expects={"thrice": frozenset({"inconclusive", "absent"})},
+        why="",
+    )
+    (record,) = measure_cell(a_cell(a_group(0), control=control), store)
+    assert record.claim_name == "thrice"
+    assert record.control == "negative: a setting"
+    assert record.expects == ("absent", "inconclusive")
+
+
+def test_a_cell_and_a_control_of_the_same_runs_are_two_measurements(store: Store) -> None:
+    publish(store, 0)
+    control = Control("c", "positive", Doubling(), "net", "points", {"twice": frozenset({"present"})}, "")
+    ids = [measure_cell(a_cell(a_group(0), control=c), store)[0].id for c in (None, control)]
+    assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize(("action", "told"), [("number", "got float"), ("numbers", "got {twice: float}")])
+def test_what_is_no_outcome_fails_its_cell_and_says_what_was_returned(
+    store: Store, action: str, told: str
+) -> None:
+    run = publish(store, 0)
+    groups = (PlannedGroup("single", ("s0",), {"single": run}, {"single": OBSERVED}),)
+    records = measure_cell(PlannedCell(Doubling(action=action), "net", "points", groups), store)
+    assert {g.state for r in records for g in r.groups} == {"failed"}
+    assert all(told in line for line in failed_measuring(records))
+    assert failed_measuring(records)
+    for record in records:
+        store.save_measurement(record)

@@ -1,0 +1,402 @@
+"""Plans: every training once, every mistake before the first of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from universality.commands.run import unvalidated
+from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
+from universality.judge.verdicts import VERDICTS
+from universality.plan import planner as planning
+from universality.plan import suite
+from universality.plan.planner import OPTIMIZER_SECONDS, Plan, PlannedCell, Planner, total_seconds
+from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
+from universality.plugin import registry
+from universality.plugin.phenomenon import Phenomenon
+from universality.plugin.probe import Probe
+
+
+@pytest.fixture(autouse=True)
+def _free_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_time_update", lambda request, signature, rows: 0.5)
+
+
+def cross(phenomena: str, architectures: str, tasks: str, seeds: int = 2) -> CrossSpec:
+    return CrossSpec(
+        phenomena=tuple(phenomena.split()),
+        architectures=tuple(architectures.split()),
+        tasks=tuple(tasks.split()),
+        seeds=seeds,
+    )
+
+
+def planned(root: Path, *crosses: CrossSpec, controls: bool = False) -> Plan:
+    return Planner(root).add_suite(Suite(name="toy", crosses=crosses, controls=controls))
+
+
+def runs_of(cell: PlannedCell) -> set[str]:
+    return {run for group in cell.groups for run in group.runs.values()}
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_cross_is_every_phenomenon_in_every_architecture_on_every_task(tmp_path: Path) -> None:
+    plan = planned(tmp_path, cross("toy_early toy_late", "toy_net toy_other", "toy_points digits"))
+    found = Counter((c.phenomenon.name, c.architecture, c.task) for c in plan.cells)
+    assert found == Counter(
+        (p, a, t)
+        for p in ("toy_early", "toy_late")
+        for a in ("toy_net", "toy_other")
+        for t in ("toy_points", "digits")
+    )
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize("controls", [True, False])
+def test_claims_that_no_control_judges_are_named_before_anything_is_trained(
+    tmp_path: Path, controls: bool
+) -> None:
+    asked = Suite(name="toy", crosses=(cross("toy_early", "toy_net", "toy_points"),), controls=controls)
+    lines = unvalidated(Planner(tmp_path).add_suite(asked), asked)
+    both, where = "no positive and no negative control", "" if controls else " in this suite"
+    assert lines == [
+        f"toy_early.one has {'no negative control' if controls else both}{where}: its row will be unvalidated",
+        f"toy_early.two has {both}{where}: its row will be unvalidated",
+    ]
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_run_that_two_phenomena_need_is_planned_once_with_the_union_of_what_they_observe(
+    tmp_path: Path,
+) -> None:
+    plan = planned(tmp_path, cross("toy_early toy_late", "toy_net toy_other", "toy_points", seeds=3))
+    assert len(plan.jobs) == 2 * 3
+    for run_id, job in plan.jobs.items():
+        assert job.spec.id == run_id
+        # At(0, 1/2) and Every(3) of 8 steps; At(1/4) and At(0, 1): neither holds the other.
+        assert job.observe == {"accuracy": (0, 3, 4, 5, 8), "toy_probe": (0, 2, 8)}
+        # Eight updates, and eight records at half a gradient each.
+        assert job.seconds == pytest.approx(8 * (0.5 + OPTIMIZER_SECONDS) + 8 * 0.5 * 0.5)
+    assert total_seconds(plan.jobs.values()) == pytest.approx(6 * job.seconds)
+    # What each group needs is not widened by what others asked of the same run.
+    early = next(c for c in plan.cells if c.phenomenon.name == "toy_early")
+    assert early.groups[0].observe == {"run": {"accuracy": (0, 4), "toy_probe": (2,)}}
+
+
+@pytest.mark.usefixtures("toys")
+def test_every_group_points_at_planned_runs_that_observe_enough(tmp_path: Path) -> None:
+    plan = planned(tmp_path, cross("toy_early toy_late", "toy_net toy_other", "toy_points"), controls=True)
+    for cell in plan.cells:
+        for group in cell.groups:
+            assert set(group.runs) == set(group.observe)
+            for role, run_id in group.runs.items():
+                for probe, steps in group.observe[role].items():
+                    assert set(steps) <= set(plan.jobs[run_id].observe[probe])
+
+
+@pytest.mark.usefixtures("toys")
+def test_observing_more_never_changes_a_run(tmp_path: Path) -> None:
+    alone = planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
+    both = planned(tmp_path, cross("toy_early toy_late", "toy_net toy_other", "toy_points"))
+    assert set(alone.jobs) <= set(both.jobs)
+
+
+@pytest.mark.usefixtures("toys")
+def test_two_spellings_of_one_architecture_are_one(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path, cross("toy_early toy_late", "toy_net toy_net[width=4] toy_net[gain=1]", "toy_points")
+    )
+    assert [c.phenomenon.name for c in plan.cells] == ["toy_early", "toy_late"]
+    assert plan.cells[1].groups == ()  # nor is it its own partner
+    assert len(plan.jobs) == 2
+
+
+@pytest.mark.usefixtures("toys")
+def test_crosses_that_overlap_count_the_evidence_once(tmp_path: Path) -> None:
+    twice = cross("toy_early", "toy_net", "toy_points")
+    assert len(planned(tmp_path, twice, twice).cells) == 1
+
+
+@pytest.mark.usefixtures("toys")
+def test_partners_are_the_other_architectures_that_can_take_the_task(tmp_path: Path) -> None:
+    plan = planned(tmp_path, cross("toy_late", "toy_net toy_other mlp cnn", "toy_points", seeds=1))
+    partners = {c.architecture: [g.key for g in c.groups] for c in plan.cells}
+    assert partners["toy_net"] == ["toy_other/s0", "mlp/s0"]  # vectors are nothing for cnn
+    images = planned(tmp_path, cross("toy_late", "toy_net mlp cnn", "toy_points[kind=image]", seeds=1))
+    assert {c.architecture: [g.key for g in c.groups] for c in images.cells} == {
+        "toy_net": [],
+        "mlp": ["cnn/s0"],
+        "cnn": ["mlp/s0"],
+    }
+
+
+@pytest.mark.usefixtures("toys")
+def test_cells_that_cannot_be_asked_keep_the_reason_and_cost_nothing(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path,
+        cross("toy_early", "toy_net", "toy_points[kind=image] toy_points digits[classes=4]"),
+    )
+    reasons = {c.task: c.not_applicable for c in plan.cells}
+    assert reasons == {
+        "toy_points[kind=image]": "toys are flat",
+        "toy_points": "",
+        "digits[classes=4]": "toys are flat",
+    }
+    other = planned(tmp_path, cross("toy_early", "toy_net toy_other", "toy_points gaussian_mixture"))
+    assert {c.task: c.not_applicable for c in other.cells}["gaussian_mixture"] == "needs two classes"
+    assert {job.spec.task.name for job in other.jobs.values()} == {"toy_points"}
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_suite_of_which_nothing_can_be_asked_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadSuite) as caught:
+        planned(tmp_path, cross("toy_early toy_late", "toy_net", "digits"), controls=True)
+    assert str(caught.value) == (
+        "no cell of this suite is applicable\n"
+        "  where: toy\n"
+        "  got:   toy_early: toys are flat; toy_late: toys are flat"
+    )
+
+
+# --------------------------------------------------------------------------- mistakes, before any training
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("phenomena", "architectures", "tasks", "what"),
+    [
+        ("toy_erly", "toy_net", "toy_points", "unknown phenomenon 'toy_erly'"),
+        ("toy_early", "toy_nett", "toy_points", "unknown architecture 'toy_nett'"),
+        ("toy_early", "toy_net", "toy_point", "unknown task 'toy_point'"),
+        (
+            "toy_early",
+            "toy_net[widht=3]",
+            "toy_points",
+            "unknown parameter of architecture 'toy_net' 'widht'",
+        ),
+        ("toy_late[probe=toy_prob]", "toy_net toy_other", "toy_points", "unknown probe 'toy_prob'"),
+        ("toy_late[probe=toy_probe[row=2]]", "toy_net toy_other", "toy_points", "unknown parameter of probe"),
+    ],
+)
+def test_an_unknown_name_is_found_before_training(
+    tmp_path: Path, phenomena: str, architectures: str, tasks: str, what: str
+) -> None:
+    with pytest.raises(UnknownName) as caught:
+        planned(tmp_path, cross(phenomena, architectures, tasks))
+    assert caught.value.what.startswith(what)
+    assert "did you mean" in str(caught.value)
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("architecture", "text"),
+    [
+        ("toy_net[width=0]", "a toy needs width\n  got: 0"),
+        ("toy_net[width=1000]", "a toy is wider than its input allows\n  got: 1000"),
+        ("toy_net[width=x]", "not a number\n  where:    toy_net[width=x]\n  got:      'x'\n  expected: int"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_found_before_training(
+    tmp_path: Path, architecture: str, text: str
+) -> None:
+    with pytest.raises(BadParameter) as caught:
+        planned(tmp_path, cross("toy_early", f"toy_other {architecture}", "toy_points"))
+    assert str(caught.value) == text
+
+
+@pytest.mark.usefixtures("toys")
+def test_missing_data_is_found_before_training_with_the_command_that_brings_it(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable) as caught:
+        planned(tmp_path, cross("toy_early", "toy_net", "toy_points toy_points[absent=true]"))
+    assert str(caught.value) == (
+        f"no points\n  where: data root {tmp_path}\n  do:    universality data fetch toy_points"
+    )
+
+
+def test_missing_mnist_is_found_before_training_with_the_command_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNIVERSALITY_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(DataUnavailable) as caught:
+        planned(tmp_path, cross("neural_collapse", "mlp", "mnist[subset=100]"))
+    assert f"universality data fetch mnist --data-root {tmp_path}" in str(caught.value)
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_network_too_large_for_memory_is_refused_in_planning(tmp_path: Path) -> None:
+    with pytest.raises(BadParameter, match="cannot be built") as refused:
+        planned(tmp_path, cross("toy_early", "mlp[width=100000000000]", "toy_points"))
+    assert refused.value.where == "mlp[width=100000000000]"
+
+
+@pytest.mark.usefixtures("toys")
+def test_planning_loads_each_task_and_builds_each_network_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def counted(cls: Any, method: str) -> None:
+        original = getattr(cls, method)
+
+        def wrapper(self: Any, *arguments: Any) -> Any:
+            calls[f"{self.name}.{method}"] += 1
+            return original(self, *arguments)
+
+        monkeypatch.setattr(cls, method, wrapper)
+
+    counted(registry.plugin_class("task", "toy_points"), "read")
+    counted(registry.plugin_class("architecture", "toy_net"), "build")
+    both = cross("toy_early toy_late", "toy_net toy_other", "toy_points")
+    planned(tmp_path, both, both)
+    # Each network once without memory, to see that it fits, and once as it is.
+    assert calls == {"toy_points.read": 1, "toy_net.build": 2, "toy_other.build": 2}
+
+
+@pytest.mark.usefixtures("toys")
+def test_planning_leaves_the_random_state_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # with real timing
+    before = torch.get_rng_state()
+    planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.usefixtures("toys")
+def test_the_cost_of_a_run_is_measured_and_positive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    plan = planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
+    assert all(0 < job.seconds < 60 for job in plan.jobs.values())
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_probes_will_take_is_their_cost_in_gradients_of_the_full_set(
+    tmp_path: Path,
+) -> None:
+    (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
+    records = sum(map(len, job.observe.values()))
+    assert records == 3  # accuracy at two steps, the toy probe at one
+    assert job.probe_seconds == pytest.approx(records * Probe.gradients * 0.5)
+    assert job.seconds == pytest.approx(job.probe_seconds + 8 * (0.5 + OPTIMIZER_SECONDS))
+
+
+# -------------------------------------------------------------------------------------------- controls
+
+
+@pytest.mark.usefixtures("toys")
+def test_controls_are_planned_beside_the_cells_with_replicates_of_their_own(tmp_path: Path) -> None:
+    asked = cross("toy_early", "toy_net", "toy_points", seeds=2)
+    plan = planned(tmp_path, asked, controls=True)
+    cell, control = plan.cells
+    assert cell.control is None
+    assert control.control is not None
+    assert (control.control.name, control.architecture) == ("wide toy", "toy_net[width=6]")
+    assert len(control.groups) == DEFAULT_SEEDS
+    assert set(plan.jobs) == runs_of(cell) | runs_of(control)
+    assert not runs_of(cell) & runs_of(control)
+    assert len(planned(tmp_path, asked, controls=False).cells) == 1
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_control_in_the_setting_of_a_cell_trains_nothing_twice(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path, cross("toy_early", "toy_net[width=6]", "toy_points", seeds=DEFAULT_SEEDS), controls=True
+    )
+    cell, control = plan.cells
+    assert runs_of(cell) == runs_of(control) == set(plan.jobs)
+
+
+@pytest.mark.usefixtures("toys")
+def test_controls_of_a_phenomenon_that_stands_in_two_crosses_run_once(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path,
+        cross("toy_early", "toy_net", "toy_points"),
+        cross("toy_early", "toy_other", "toy_points"),
+        controls=True,
+    )
+    assert sum(cell.control is not None for cell in plan.cells) == 1
+
+
+@pytest.mark.parametrize("name", registry.names("phenomenon"))
+def test_every_phenomenon_has_a_positive_and_a_negative_control_that_can_be_planned(name: str) -> None:
+    phenomenon: Phenomenon = registry.resolve("phenomenon", name)
+    controls = phenomenon.controls()
+    assert {c.sign for c in controls} == {"positive", "negative"}
+    assert len({(c.sign, c.name) for c in controls}) == len(controls), "controls need names of their own"
+    for control in controls:
+        assert type(control.phenomenon) is type(phenomenon)
+        assert set(control.expects) <= set(phenomenon.claims), control.name
+        assert control.expects, control.name
+        assert control.why, control.name
+        for verdicts in control.expects.values():
+            assert verdicts <= set(VERDICTS), control.name
+        for address in (control.architecture, *control.partners):
+            registry.resolve("architecture", address)
+        registry.resolve("task", control.task)
+
+
+@pytest.mark.parametrize("name", registry.names("phenomenon"))
+def test_every_phenomenon_judges_each_of_its_claims_by_a_positive_control(name: str) -> None:
+    phenomenon: Phenomenon = registry.resolve("phenomenon", name)
+    judged = {claim for c in phenomenon.controls() if c.sign == "positive" for claim in c.expects}
+    assert judged == set(phenomenon.claims)
+
+
+@pytest.mark.parametrize("name", ["quick"])
+def test_the_quick_suite_plans_without_data_and_every_control_applies(name: str, tmp_path: Path) -> None:
+    plan = Planner(tmp_path).add_suite(suite.load(name))
+    assert {c.phenomenon.name for c in plan.cells} == set(registry.names("phenomenon"))
+    stuck = {
+        f"{c.phenomenon.name}: {c.control.name}": c.not_applicable
+        for c in plan.cells
+        if c.control is not None and not c.groups
+    }
+    assert stuck == {}
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_control_without_a_group_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    early = registry.plugin_class("phenomenon", "toy_early")
+    monkeypatch.setattr(early, "speaks_to", lambda self, key, claim: False)
+    with pytest.raises(BadParameter, match="a control of phenomenon 'toy_early' asks for nothing"):
+        planned(tmp_path, cross("toy_early", "toy_net", "toy_points"), controls=True)
+
+
+def test_a_network_beyond_memory_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    deep = cross("edge_of_stability", "mlp[width=150000]", "digits[subset=50]")
+    with pytest.raises(BadParameter, match="a network cannot be built") as caught:
+        planned(tmp_path, deep)
+    assert "GiB, this machine has" in caught.value.got
+
+
+def swept(root: Path, *sweeps: CrossSpec, controls: bool = False) -> Plan:
+    crosses = (cross("grokking", "mlp", "modular[p=5]", seeds=3),)
+    return Planner(root).add_suite(Suite(name="toy", crosses=crosses, sweeps=sweeps, controls=controls))
+
+
+def test_a_sweep_adds_settings_that_share_the_controls_and_a_cell_of_a_cross_stays_counted(
+    tmp_path: Path,
+) -> None:
+    sweep = cross("grokking[decay=0.5] grokking[decay=1]", "mlp", "modular[p=5]", seeds=3)
+    plan = swept(tmp_path, sweep, controls=True)
+    found = [(str(planning.component(c.phenomenon)), c.swept) for c in plan.cells if c.control is None]
+    assert found == [("grokking", False), ("grokking[decay=0.5]", True)]
+    controls = [c.control.name for c in plan.cells if c.control is not None]
+    assert len(controls) == len(set(controls)) == 3
+
+
+def test_a_sweep_needs_a_cross_of_its_phenomenon_and_its_seeds(tmp_path: Path) -> None:
+    with pytest.raises(BadSuite, match="a sweep of a phenomenon that no cross asks for"):
+        swept(tmp_path, cross("edge_of_stability", "mlp", "digits", seeds=3))
+    with pytest.raises(BadSuite, match="two crosses ask for one cell in different ways"):
+        swept(tmp_path, cross("grokking", "mlp", "modular[p=5]", seeds=4))
+
+
+@pytest.mark.usefixtures("toys")
+def test_crosses_that_ask_for_one_cell_differently_are_refused_before_training(tmp_path: Path) -> None:
+    first = cross("toy_early", "toy_net", "toy_points", seeds=3)
+    second = cross("toy_early", "toy_net", "toy_points", seeds=4)
+    with pytest.raises(BadSuite, match="two crosses ask for one cell in different ways"):
+        planned(tmp_path, first, second)

@@ -1,0 +1,642 @@
+"""The store: nothing finished is lost, nothing half-done is counted, nothing damaged is believed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from universality.errors import StoreError
+from universality.judge.resultset import read_measurement
+from universality.plugin.claims import Within
+from universality.plugin.records import CellRecord, Check, GroupRecord, Outcome, Series, Trajectory
+from universality.plugin.spec import SCHEMA_VERSION, Component, Recipe, RunSpec
+from universality.store import files, layout
+from universality.store.environment import commit
+from universality.store.store import Recording, Store
+from universality.train.leases import owner_tag
+
+REPOSITORY = Path(layout.__file__).resolve().parents[2]
+
+
+def a_spec(seed: int = 0) -> RunSpec:
+    return RunSpec(Component("mlp", (("width", 8),)), Component("xor"), Recipe(steps=10, lr=0.1), seed)
+
+
+def a_recording(**changes: Any) -> Recording:
+    default = Recording(
+        spec=a_spec(),
+        state="done",
+        series={
+            "train_loss": Series(np.arange(3), np.array([1.0, np.nan, -np.inf])),
+            "sharpness[top=2/3].value": Series(np.array([0, 10]), np.array([2.0, 3.0])),
+        },
+        arrays={
+            ("taps.first", 0): np.arange(6, dtype=np.float32).reshape(2, 3).T,
+            ("taps.first", 10): np.float32(7.0) * np.ones((), np.float32),
+            ("labels", 0): np.array([True, False]),
+        },
+        observed={"sharpness[top=2/3]": (0, 10), "taps": (0, 10)},
+        facts={"lr": 0.1, "parameters": np.int64(33), "initial_sharpness": math.nan, "taps": ["first"]},
+        seconds=1.5,
+        log="line\n",
+    )
+    return replace(default, **changes)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "results")
+
+
+def reopened(store: Store) -> Store:
+    return Store.open(store.layout.root)
+
+
+def run_folders(store: Store) -> list[str]:
+    return sorted(path.name for path in store.layout.runs.iterdir())
+
+
+# Publishing and reading
+
+
+def test_a_published_run_is_read_back_exactly(store: Store) -> None:
+    recording = a_recording()
+    folder = store.publish(recording, device="cpu")
+    assert folder == store.layout.runs / recording.spec.id
+    found = reopened(store).trajectory(recording.spec.id, recording.observed)
+    assert found is not None
+    run: Trajectory = found
+    assert run.spec == recording.spec
+    assert run.state == "done"
+    assert found.seconds == 1.5
+    for name, series in recording.series.items():
+        assert_array_equal(run.series(name).steps, series.steps)
+        assert_array_equal(run.series(name).values, series.values)
+        assert run.series(name).steps.dtype == np.int64
+        assert run.series(name).values.dtype == np.float64
+    for (name, step), array in recording.arrays.items():
+        assert_array_equal(run.array(name, step), array)
+        assert run.array(name, step).dtype == array.dtype
+        assert run.array(name, step).shape == array.shape
+    assert run.steps("taps.first") == (0, 10)
+    assert run.steps("train_loss") == (0, 1, 2)
+    assert run.steps("nothing") == ()
+    assert run.facts["parameters"] == 33
+    assert math.isnan(run.facts["initial_sharpness"])
+    assert (folder / "log.txt").read_text() == "line\n"
+    assert json.loads((folder / "environment.json").read_text())["device"] == "cpu"
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_names_that_were_not_recorded_are_key_errors(store: Store) -> None:
+    store.publish(a_recording())
+    (run,) = store.recordings(a_spec().id)
+    with pytest.raises(KeyError, match="holds no series/loss/steps"):
+        run.series("loss")
+    with pytest.raises(KeyError, match=r"holds no array/taps\.first/5"):
+        run.array("taps.first", 5)
+
+
+def test_every_file_of_a_run_is_strict_json_or_safetensors(store: Store) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    folder = store.publish(a_recording())
+    assert {path.name for path in folder.iterdir()} == {*layout.HASHED, "manifest.json"}
+    for path in folder.glob("*.json"):
+        json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_a_request_is_covered_only_when_every_address_and_step_was_observed(store: Store) -> None:
+    store.publish(a_recording(observed={"a": (0, 5, 10), "b": (10,)}))
+    run_id = a_spec().id
+    assert store.covers(run_id, {})
+    assert store.covers(run_id, {"a": [0, 10]})
+    assert store.covers(run_id, {"a": [5], "b": [10]})
+    assert not store.covers(run_id, {"a": [0, 1]})
+    assert not store.covers(run_id, {"b": [0]})
+    assert not store.covers(run_id, {"c": []})
+    assert not store.covers(a_spec(seed=1).id, {})
+
+
+def test_a_second_recording_is_dropped_unless_it_observed_something_new(store: Store) -> None:
+    run_id = a_spec().id
+    first = store.publish(a_recording(observed={"a": (0, 10)}))
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    assert store.publish(a_recording(observed={"a": (10,)}, log="again")) == first
+    assert store.publish(a_recording(observed={"b": (10,)})).name == f"{run_id}.r2"
+    # Both parts are stored, but no single recording answers a request for both.
+    assert store.publish(a_recording(observed={"a": (0,), "b": (10,)})).name == f"{run_id}.r3"
+    assert store.publish(a_recording(observed={"b": (10,)}, log="again")).name == f"{run_id}.r2"
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    assert store.covers(run_id, {"a": (0,), "b": (10,)})
+    assert store.run_ids() == [run_id]
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_a_diverged_run_counts_as_observed_though_it_stopped_early(store: Store) -> None:
+    store.publish(a_recording(state="diverged", series={}, arrays={}))
+    run = store.trajectory(a_spec().id, a_recording().observed)
+    assert run is not None
+    assert run.state == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state": "crashed"}, "leaves no recording"),
+        ({"series": {"x": Series(np.array([0, 1]), np.array([1.0]))}}, "2 steps, 1 values"),
+        ({"series": {"x": Series(np.array([1, 0]), np.array([1.0, 2.0]))}}, "do not increase"),
+    ],
+)
+def test_malformed_recordings_are_refused_before_anything_is_written(
+    store: Store, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        store.publish(a_recording(**changes))
+    assert run_folders(store) == []
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+PUBLISHER = """
+import os, sys, time
+sys.path.insert(0, {tests!r})
+import numpy as np
+from universality.plugin.records import Series
+from universality.plugin.spec import Component, Recipe, RunSpec
+from universality.store.store import Recording, Store
+store = Store.open({root!r})
+spec = RunSpec(Component("mlp", (("width", 8),)), Component("xor"), Recipe(steps=10, lr=0.1), 0)
+loss = Series(np.arange(1000), np.random.rand(1000))
+recording = Recording(spec=spec, state="done", series={{"loss": loss}}, arrays={{}},
+                      observed={{"a": (0,)}}, facts={{}}, seconds=0.0)
+"""
+
+
+def start(store: Store, tail: str) -> subprocess.Popen[str]:
+    code = PUBLISHER.format(tests="", root=str(store.layout.root)) + textwrap.dedent(tail)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_processes_that_publish_the_same_run_at_once_leave_one_folder(store: Store) -> None:
+    racers = [start(store, "print('ready', flush=True); input(); store.publish(recording)") for _ in range(3)]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    for racer in racers:
+        racer.communicate(timeout=30)
+        assert racer.returncode == 0
+    assert run_folders(store) == [a_spec().id]
+    assert store.covers(a_spec().id, {"a": (0,)})
+    assert store.damaged == []
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_a_rename_lost_to_another_process_drops_ours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, rename = reopened(store), os.rename
+
+    def overtaken(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        other.publish(a_recording(log="first"))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", overtaken)
+    folder = store.publish(a_recording(log="second"))
+    assert run_folders(store) == [a_spec().id]
+    assert (folder / "log.txt").read_text() == "first"
+
+
+@pytest.mark.parametrize("stop", ["write", "rename"])
+def test_publishing_killed_before_the_rename_leaves_nothing_that_counts(store: Store, stop: str) -> None:
+    killed = start(
+        store,
+        f"""
+        import signal
+        from universality.store import store as module
+        def die(*arguments): os.kill(os.getpid(), signal.SIGKILL)
+        if {stop!r} == "rename":
+            os.rename = die
+        else:
+            write = module.write_durably
+            module.write_durably = lambda path, data: die() if path.name == "log.txt" else write(path, data)
+        store.publish(recording)
+        """,
+    )
+    killed.communicate(timeout=30)
+    assert killed.returncode == -signal.SIGKILL
+    (garbage,) = store.layout.tmp.iterdir()
+    assert (garbage / "arrays.safetensors").exists()
+    assert run_folders(store) == []
+    assert not reopened(store).covers(a_spec().id, {})
+    Store.open(store.layout.root, writable=True)
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_opening_for_writing_keeps_what_live_processes_have_in_work(store: Store) -> None:
+    mine, theirs, old = (store.layout.tmp / name for name in (owner_tag(), "deadbeef-1-0", "deadbeef-2-0"))
+    for folder in (mine, theirs, old):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    Store.open(store.layout.root, writable=True)
+    assert sorted(store.layout.tmp.iterdir()) == sorted([mine, theirs])
+
+
+# Damage
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "manifest.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def truncate_with_matching_hash(folder: Path) -> None:
+    path = folder / "arrays.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit_manifest(folder, lambda record: record["sha256"].update({path.name: digest}))
+
+
+def point_outside(folder: Path) -> None:
+    outside = folder.parent.parent / "manifest.json"
+    digest = hashlib.sha256(outside.read_bytes()).hexdigest()
+    edit_manifest(folder, lambda record: record["sha256"].update({"../../manifest.json": digest}))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    **{f"a changed {n}": (lambda f, n=n: flip_a_byte(f / n), f"{n} does not have") for n in layout.HASHED},  # type: ignore[misc]
+    **{
+        f"a missing {n}": (lambda f, n=n: (f / n).unlink(), f"{n} is missing")  # type: ignore[misc]
+        for n in (*layout.HASHED, "manifest.json")
+    },
+    "truncated arrays": (
+        lambda f: (f / "arrays.safetensors").write_bytes(b"\x08"),
+        "arrays.safetensors does not have",
+    ),
+    "truncated arrays with their own hash": (truncate_with_matching_hash, "arrays.safetensors"),
+    "a manifest that is no JSON": (lambda f: (f / "manifest.json").write_text("{"), "unreadable"),
+    "a manifest that is a list": (lambda f: (f / "manifest.json").write_text("[]"), "unreadable"),
+    "an empty manifest": (lambda f: (f / "manifest.json").write_bytes(b""), "unreadable"),
+    "NaN in the manifest": (lambda f: (f / "manifest.json").write_text('{"a": NaN}'), "unreadable"),
+    "binary in the manifest": (lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe"), "unreadable"),
+    "another schema": (
+        lambda f: edit_manifest(f, lambda r: r.update(schema_version=SCHEMA_VERSION + 1)),
+        f"schema version {SCHEMA_VERSION + 1}",
+    ),
+    "another run's manifest": (lambda f: edit_manifest(f, lambda r: r.update(run_id="x")), "holds the run"),
+    "a manifest that points outside": (point_outside, "lists '../../manifest.json'"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_recording_is_named_kept_and_published_anew(
+    store: Store, damage: Callable[[Path], Any], reason: str
+) -> None:
+    recording = a_recording()
+    run_id = recording.spec.id
+    folder = store.publish(recording)
+    damage(folder)
+    later = reopened(store)
+    assert not later.covers(run_id, {})
+    (found,) = later.damaged
+    assert found.path == f"runs/{run_id}"
+    assert reason in found.reason
+    assert later.publish(recording).name == f"{run_id}.r2"
+    assert later.covers(run_id, recording.observed)
+    assert folder.exists()
+    assert len(later.damaged) == 1
+
+
+def test_a_recording_under_another_runs_name_is_not_believed(store: Store) -> None:
+    folder = store.publish(a_recording())
+    other = a_spec(seed=1).id
+    folder.rename(store.layout.runs / other)
+    later = reopened(store)
+    assert not later.covers(other, {})
+    assert later.damaged[0].reason == f"holds the run {a_spec().id}"
+
+
+def test_a_later_recording_is_found_after_a_person_deleted_the_damaged_first_one(store: Store) -> None:
+    first = store.publish(a_recording(observed={"a": (0,)}))
+    store.publish(a_recording(observed={"b": (0,)}))
+    for path in first.iterdir():
+        path.unlink()
+    first.rmdir()
+    assert reopened(store).covers(a_spec().id, {"b": (0,)})
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "a/b", "..", ".", "", "a\x00b", "a.r2", "-x", "x" * 201, "a\n"]
+)
+def test_names_that_could_leave_the_folder_are_refused(store: Store, name: str) -> None:
+    for use in (
+        lambda: store.trajectory(name, {}),
+        lambda: store.fail(name, "failed", "message"),
+        lambda: store.failures(name),
+        lambda: store.layout.measurement(name),
+    ):
+        with pytest.raises(StoreError, match="cannot be a file name"):
+            use()
+
+
+# Failures and measurements
+
+
+def test_failed_attempts_are_counted_and_read_back(store: Store) -> None:
+    run_id = a_spec().id
+    assert store.failures(run_id) == []
+    assert store.attempts(run_id) == 0
+    assert store.fail(run_id, "crashed", "killed by SIGKILL") == 1
+    assert store.fail(run_id, "failed", "ValueError: x", traceback="T", seconds=2.0, memory_bytes=5) == 2
+    first, second = reopened(store).failures(run_id)
+    assert (first.kind, first.message, first.memory_bytes) == ("crashed", "killed by SIGKILL", None)
+    assert (second.kind, second.traceback, second.seconds, second.memory_bytes) == ("failed", "T", 2.0, 5)
+    assert not store.covers(run_id, {})
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_a_failure_never_overwrites_one_that_another_process_wrote_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.fail("run", "failed", "theirs")
+    monkeypatch.setattr(store, "attempts", lambda run_id: 0)
+    assert store.fail("run", "failed", "ours") == 2
+    monkeypatch.undo()
+    assert [f.message for f in store.failures("run")] == ["theirs", "ours"]
+
+
+def test_damaged_failure_records_are_named_and_skipped(store: Store) -> None:
+    for _ in range(3):
+        store.fail("run", "failed", "m")
+    store.layout.failure("run", 1).write_text("{")
+    store.layout.failure("run", 2).write_text(json.dumps({"schema_version": SCHEMA_VERSION}))
+    assert len(store.failures("run")) == 1
+    assert [d.path for d in store.damaged] == ["failed/run/1.json", "failed/run/2.json"]
+
+
+def a_measurement(**changes: Any) -> CellRecord:
+    outcome = Outcome(
+        effect=2.0,
+        gates=(Check("reached", math.nan, ">= 1", False),),
+        criteria=(Check("flat", math.inf, "<= 2", False),),
+        details={"slope": -math.inf},
+    )
+    group = GroupRecord(key="s0", units=("s0",), runs={"run": "x"}, state="done", outcome=outcome)
+    cell = CellRecord(
+        phenomenon="edge",
+        version=1,
+        claim_name="plateau",
+        claim=Within(low=1.8),
+        architecture="mlp",
+        task="xor",
+    )
+    return replace(cell, **{"groups": (group,), **changes})
+
+
+def measured(store: Store) -> list[CellRecord]:
+    """Every measurement, as a report reads it."""
+    return [read_measurement(path) for path in store.layout.measurements.iterdir()]
+
+
+def test_measurements_are_read_back_with_their_non_finite_numbers(store: Store) -> None:
+    one, two = a_measurement(), a_measurement(task="parity", not_applicable="why")
+    for cell in (one, two, two):
+        store.save_measurement(cell)
+    found = {cell.task: cell for cell in measured(store)}
+    # NaN is unequal to itself: compare what it is written as.
+    assert repr(found["parity"]) == repr(two)
+    assert repr(found["xor"]) == repr(one)
+
+
+def test_a_measurement_is_replaced_when_measured_again(store: Store) -> None:
+    store.save_measurement(a_measurement(groups=()))
+    store.save_measurement(a_measurement(groups=(), not_applicable="now known"))
+    (found,) = measured(store)
+    assert found.not_applicable == "now known"
+
+
+def test_derived_texts_are_replaced_in_one_step(store: Store) -> None:
+    store.write(store.layout.evidence, "a,b\n")
+    store.write(store.layout.evidence, "a,c\n")
+    store.write(store.layout.report / "index.html", "<p>")
+    assert store.layout.evidence.read_text() == "a,c\n"
+    assert (store.layout.root / "report" / "index.html").read_text() == "<p>"
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+# Opening
+
+
+def test_creating_twice_opens_what_is_there(store: Store) -> None:
+    store.publish(a_recording())
+    manifest = store.layout.manifest.read_bytes()
+    again = Store.create(store.layout.root)
+    assert again.covers(a_spec().id, {})
+    assert store.layout.manifest.read_bytes() == manifest
+
+
+def test_an_interrupted_creation_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "suite.toml").write_text("")
+    assert Store.create(tmp_path).layout.manifest.exists()
+
+
+def test_a_folder_in_use_for_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(StoreError, match="in use for something else") as caught:
+        Store.create(tmp_path)
+    assert "thesis.tex" in caught.value.got
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", "{", '{"schema_version": '])
+def test_a_folder_without_a_readable_manifest_is_no_results_folder(
+    tmp_path: Path, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(StoreError, match="no results folder") as caught:
+        Store.open(tmp_path)
+    assert caught.value.where == str(tmp_path)
+
+
+def test_results_of_a_newer_version_are_not_touched(store: Store) -> None:
+    newer = SCHEMA_VERSION + 1
+    store.layout.manifest.write_text(json.dumps({"schema_version": newer}))
+    for use in (lambda: reopened(store), lambda: Store.create(store.layout.root)):
+        with pytest.raises(StoreError) as caught:
+            use()
+        assert str(caught.value) == (
+            "these results were written by a newer version\n"
+            f"  where:    {store.layout.manifest}\n"
+            f"  got:      schema version {newer}\n"
+            f"  expected: at most {SCHEMA_VERSION}\n"
+            "  do:       upgrade universality"
+        )
+
+
+REFUSALS = {
+    errno.ENOSPC: "no space is left for results",
+    errno.EDQUOT: "no space is left for results",
+    errno.EROFS: "a results folder cannot be written",
+    errno.EACCES: "a results folder cannot be written",
+    errno.EIO: "a results folder cannot be used",
+}
+
+
+@pytest.mark.parametrize("code", REFUSALS, ids=errno.errorcode.__getitem__)
+def test_a_full_or_read_only_disk_is_found_before_training(
+    store: Store, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    for use in (
+        lambda: Store.open(store.layout.root, writable=True),
+        lambda: Store.create(store.layout.root),
+    ):
+        with pytest.raises(StoreError, match=REFUSALS[code]) as caught:
+            use()
+        assert str(store.layout.root) in caught.value.where
+        assert caught.value.got == os.strerror(code)
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_publishing_leaves_nothing_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(100))
+
+    def fill_up(handle: int) -> None:
+        if next(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill_up)
+    with pytest.raises(StoreError, match="no space is left"):
+        store.publish(a_recording())
+    assert run_folders(store) == []
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_a_truly_full_device_is_a_store_error(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(StoreError, match="no space is left"), files.storing(tmp_path):
+        os.write(full, b"x")
+    os.close(full)
+
+
+def test_the_root_may_not_be_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(StoreError, match="cannot be used") as caught:
+        Store.create(path)
+    assert caught.value.where == str(path)
+
+
+def test_reading_works_where_writing_does_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.publish(a_recording())
+    store.save_measurement(a_measurement())
+
+    def refuse(*arguments: Any, **keywords: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("mkdir", "write_text", "write_bytes"):
+        monkeypatch.setattr(Path, name, refuse)
+    for name in ("rename", "replace", "link", "fsync", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    reading = reopened(store)
+    assert reading.covers(a_spec().id, a_recording().observed)
+    assert len(measured(reading)) == 1
+    assert reading.failures(a_spec().id) == []
+
+
+# Provenance
+
+
+def test_reading_results_does_not_import_torch() -> None:
+    code = "import sys, universality.store.store, universality.train.leases; print('torch' in sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "False"
+
+
+def test_the_environment_names_what_a_number_depends_on() -> None:
+    code = """
+        import json
+        from universality.store.environment import environment
+        before = environment()
+        import torch
+        torch.set_num_threads(1)
+        after = environment("cpu")
+        print(json.dumps([before, after, torch.__version__]))
+    """
+    out = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after, version = json.loads(out.stdout)
+    assert (before["torch"], before["threads"], before["device"]) == (None, None, None)
+    assert (after["torch"], after["threads"], after["device"]) == (version, 1, "cpu")
+    assert after["python"] == sys.version.split()[0]
+    assert after["cores"] == len(os.sched_getaffinity(0))
+    assert after["cpu"]
+    assert after["accelerator"] is None
+
+
+def test_the_commit_says_whether_tracked_files_differ_from_it(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert commit(tmp_path) is None
+    commit.cache_clear()
+    git("init", "-q")
+    assert commit(tmp_path) is None
+    (tmp_path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-q", "-m", "m")
+    (tmp_path / "untracked").write_text("a")
+    commit.cache_clear()
+    assert commit(tmp_path) == git("rev-parse", "HEAD")
+    (tmp_path / "file").write_text("b")
+    commit.cache_clear()
+    assert commit(tmp_path) == git("rev-parse", "HEAD") + "+changes"
+    commit.cache_clear()

@@ -1,0 +1,632 @@
+"""Supervised workers: what dies, hangs or fails costs its own run and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from universality.errors import DeviceUnavailable, UniversalityError
+from universality.plan.stacks import alike
+from universality.plugin import registry
+from universality.plugin.registry import component
+from universality.plugin.spec import Component, Recipe, RunSpec
+from universality.store.store import Store
+from universality.train import queue as jobs
+from universality.train.engine import loop
+from universality.train.executors import local
+from universality.train.executors.local import run_all
+from universality.train.leases import Leases
+from universality.train.queue import Event
+
+FAKE_WORKER = """
+import json, os, signal, sys, time
+from pathlib import Path
+import numpy as np
+from universality.errors import DeviceUnavailable
+from universality.plugin.records import Series
+from universality.plugin.spec import RunSpec
+from universality.store.store import Recording, Store
+
+def publish(store, spec, job):
+    torch = sys.modules.get("torch")
+    threads = torch and torch.get_num_threads()
+    series = {"pid": Series(np.array([0]), np.array([float(os.getpid())]))}
+    store.publish(Recording(spec=spec, state="done", series=series, arrays={}, observed=job["observe"],
+                            facts={"threads": threads}, seconds=0.0))
+
+def main(connection, settings):
+    store = Store.open(Path(settings["store_root"]))
+    scratch = Path(settings["data_root"])
+    if settings["device"] == "absent":
+        raise DeviceUnavailable("no such device", got="absent", do="use another")
+    if settings["device"] == "deadly":
+        os._exit(5)
+    while (job := connection.recv()) is not None:
+        spec = RunSpec.from_record(job["spec"])
+        act = spec.task.name
+        marker = scratch / spec.id
+        tries = len(marker.read_text()) if marker.exists() else 0
+        marker.write_text("x" * (tries + 1))
+        reply = {"state": "done", "run_id": spec.id, "seconds": 0.0, "message": "", "traceback": ""}
+        if act == "dies" or (act == "dies_once" and tries == 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif act == "interrupts":
+            os.kill(os.getpid(), signal.SIGINT)
+            publish(store, spec, job)
+        elif act == "exits":
+            os._exit(3)
+        elif act == "raises":
+            raise ZeroDivisionError("outside of a job")
+        elif act == "hangs":
+            (scratch / "hanging").write_text(str(os.getpid()))
+            time.sleep(600)
+        elif act == "fails":
+            reply |= {"state": "failed", "message": "ValueError: bad", "traceback": "Traceback ..."}
+        elif act != "lies":
+            publish(store, spec, job)
+        if act == "replies_and_dies":
+            connection.send(reply)
+            os.kill(os.getpid(), signal.SIGKILL)
+        connection.send(reply)
+"""
+
+
+@dataclass
+class Job:
+    spec: RunSpec
+    observe: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
+    stack: int = 1
+
+    @property
+    def kind(self) -> Hashable:
+        return alike(self.spec)
+
+
+def a_job(act: str = "trains", seed: int = 0) -> Job:
+    return Job(RunSpec(Component("mlp"), Component(act), Recipe(steps=10, lr=0.1), seed), {"loss": (0, 10)})
+
+
+@dataclass
+class Bench:
+    """A store, a fake worker and the events that came."""
+
+    root: Path
+    scratch: Path
+    events: list[Event] = field(default_factory=list)
+
+    def run(self, asked: list[Job], slots: int = 2, timeout_s: float = 60.0, **kwargs: Any) -> dict[str, str]:
+        options = {
+            "store_root": self.root,
+            "device": "cpu",
+            "plugins": (),
+            "data_root": str(self.scratch),
+            "on_event": self.events.append,
+            "target": "fake_worker:main",
+        }
+        return dict(run_all(asked, slots=slots, timeout_s=timeout_s, **{**options, **kwargs}))
+
+    @property
+    def store(self) -> Store:
+        return Store.open(self.root)
+
+    def attempts(self, job: Job) -> int:
+        """How often a worker was given the job."""
+        marker = self.scratch / job.spec.id
+        return len(marker.read_text()) if marker.exists() else 0
+
+    def kinds(self, job: Job) -> list[str]:
+        return [event.kind for event in self.events if event.run_id == job.spec.id]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "fake_worker.py").write_text(FAKE_WORKER)
+    monkeypatch.syspath_prepend(code)
+    monkeypatch.delitem(sys.modules, "fake_worker", raising=False)
+    Store.create(tmp_path / "results")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return Bench(tmp_path / "results", scratch)
+
+
+def wait_for(path: Path, seconds: float = 40.0) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if path.exists() and (text := path.read_text()):
+            return text
+        time.sleep(0.02)
+    raise AssertionError(f"{path.name} did not appear")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until_dead(pid: int, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while is_alive(pid):
+        assert time.monotonic() < end, f"process {pid} still lives"
+        time.sleep(0.02)
+
+
+def test_every_job_is_published_by_as_many_workers_as_there_are_slots(bench: Bench) -> None:
+    asked = [a_job(seed=s) for s in range(6)]
+    assert set(bench.run(asked, slots=2).values()) == {"done"}
+    found = [bench.store.trajectory(job.spec.id, job.observe) for job in asked]
+    pids = {run.series("pid").at(0) for run in found if run is not None}
+    assert len(found) == 6
+    assert None not in found
+    assert 1 <= len(pids) <= 2
+    assert os.getpid() not in pids
+    assert {run.facts["threads"] for run in found if run is not None} == {1}
+    assert bench.events[-1].finished == bench.events[-1].total == 6
+    assert list((bench.root / "claims").iterdir()) == []
+
+
+def test_a_worker_killed_in_the_middle_costs_one_attempt_and_the_rest_goes_on(bench: Bench) -> None:
+    victim, others = a_job("dies_once"), [a_job(seed=s) for s in range(4)]
+    states = bench.run([victim, *others])
+    assert set(states.values()) == {"done"}
+    assert bench.attempts(victim) == 2
+    assert bench.kinds(victim) == ["started", "retrying", "started", "done"]
+    (failure,) = bench.store.failures(victim.spec.id)
+    assert failure.kind == "crashed"
+    assert "SIGKILL" in failure.message
+    assert [bench.attempts(job) for job in others] == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [("dies", "SIGKILL"), ("exits", "exited with code 3"), ("raises", "ZeroDivisionError")],
+)
+def test_a_job_that_always_kills_its_worker_is_recorded_crashed_after_two_attempts(
+    bench: Bench, act: str, message: str
+) -> None:
+    killer, other = a_job(act), a_job()
+    states = bench.run([killer, other])
+    assert states == {killer.spec.id: "crashed", other.spec.id: "done"}
+    failures = bench.store.failures(killer.spec.id)
+    assert [f.kind for f in failures] == ["crashed", "crashed"]
+    assert all(message in f.message for f in failures)
+    assert bench.attempts(killer) == 2
+    assert ("outside of a job" in failures[0].traceback) == (act == "raises")
+
+
+def test_a_run_over_its_limit_is_killed_recorded_and_not_repeated(bench: Bench) -> None:
+    slow, other = a_job("hangs"), a_job()
+    states = bench.run([slow, other], timeout_s=1.0)
+    assert states == {slow.spec.id: "timeout", other.spec.id: "done"}
+    (failure,) = bench.store.failures(slow.spec.id)
+    assert failure.kind == "timeout"
+    assert 1.0 <= failure.seconds < 10.0
+    assert failure.memory_bytes is not None
+    assert failure.memory_bytes > 1 << 20
+    wait_until_dead(int((bench.scratch / "hanging").read_text()))
+
+
+def test_a_failed_job_keeps_its_traceback_and_its_worker(bench: Bench) -> None:
+    bad, good = a_job("fails"), a_job()
+    assert bench.run([bad, good], slots=1) == {bad.spec.id: "failed", good.spec.id: "done"}
+    (failure,) = bench.store.failures(bad.spec.id)
+    assert (failure.kind, failure.message, failure.traceback) == (
+        "failed",
+        "ValueError: bad",
+        "Traceback ...",
+    )
+
+
+def test_ctrl_c_that_reaches_a_child_is_left_to_the_parent(bench: Bench) -> None:
+    job = a_job("interrupts")
+    assert bench.run([job]) == {job.spec.id: "done"}
+    assert bench.attempts(job) == 1
+
+
+def test_a_lease_is_given_back_as_soon_as_its_run_has_ended(bench: Bench) -> None:
+    free = {}
+
+    def look(event: Event) -> None:
+        with Leases(bench.root / "claims") as other:
+            free[event.run_id, event.kind] = other.claim(event.run_id)
+
+    good, bad = a_job(), a_job("fails")
+    bench.run([good, bad], slots=0, on_event=look)
+    assert free == {
+        (good.spec.id, "started"): False,
+        (good.spec.id, "done"): True,
+        (bad.spec.id, "started"): False,
+        (bad.spec.id, "failed"): True,
+    }
+
+
+def test_a_reply_counts_though_its_sender_died_right_after_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(items: list[Any], timeout: float | None) -> list[Any]:
+        time.sleep(0.3)
+        return list(connection.wait(items, timeout))
+
+    monkeypatch.setattr(local, "wait", late)
+    job, after = a_job("replies_and_dies"), a_job()
+    assert bench.run([job, after], slots=1) == {job.spec.id: "done", after.spec.id: "done"}
+    assert bench.store.failures(job.spec.id) == []
+
+
+def test_a_worker_that_says_done_without_publishing_has_failed(bench: Bench) -> None:
+    liar = a_job("lies")
+    assert bench.run([liar]) == {liar.spec.id: "failed"}
+    assert "the store holds no recording" in bench.store.failures(liar.spec.id)[0].message
+
+
+def test_stored_runs_are_skipped_and_failed_ones_tried_again_when_asked_again(bench: Bench) -> None:
+    asked = [a_job(), a_job("fails")]
+    bench.run(asked, slots=0)
+    states = bench.run(asked, slots=0)
+    assert [bench.attempts(job) for job in asked] == [1, 2]
+    assert set(states.values()) == {"done", "failed"}
+    assert bench.kinds(asked[0]) == ["started", "done", "stored"]
+
+
+def test_nothing_is_started_where_everything_is_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run([a_job()], slots=0)
+    monkeypatch.setattr(local, "_Child", None)
+    assert bench.run([a_job()], slots=2) == {a_job().spec.id: "done"}
+
+
+def test_a_run_is_trained_again_for_steps_that_no_recording_has(bench: Bench) -> None:
+    first = a_job()
+    wider = Job(first.spec, {"loss": (0, 5, 10)})
+    bench.run([first], slots=0)
+    bench.run([wider], slots=0)
+    assert bench.attempts(first) == 2
+    assert {p.name for p in (bench.root / "runs").iterdir()} == {first.spec.id, f"{first.spec.id}.r2"}
+
+
+def test_two_jobs_of_one_run_are_refused(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="same run id"):
+        bench.run([a_job(), a_job()])
+
+
+def test_a_job_that_another_process_holds_is_left_for_the_end_and_then_found_stored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_LOOK_AGAIN", 0.2)
+    held, free = a_job(seed=0), a_job(seed=1)
+    other = Leases(bench.root / "claims")
+    assert other.claim(held.spec.id)
+
+    def publish_elsewhere(event: Event) -> None:
+        bench.events.append(event)
+        if event.run_id == free.spec.id and event.kind == "done":
+            elsewhere = Bench(bench.root, bench.scratch)
+            other.release(held.spec.id)
+            elsewhere.run([held], slots=0)
+
+    states = bench.run([held, free], slots=1, on_event=publish_elsewhere)
+    other.close()
+    assert set(states.values()) == {"done"}
+    assert bench.kinds(held) == ["elsewhere", "stored"]
+    assert bench.attempts(held) == 1
+
+
+def test_a_job_at_which_another_process_failed_meanwhile_is_not_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_LOOK_AGAIN", 0.05)
+    job = a_job()
+    other = Leases(bench.root / "claims")
+    other.claim(job.spec.id)
+
+    def fail_elsewhere(event: Event) -> None:
+        if event.kind == "elsewhere":
+            bench.store.fail(job.spec.id, "failed", "out of luck")
+            other.release(job.spec.id)
+
+    assert bench.run([job], slots=0, on_event=fail_elsewhere) == {job.spec.id: "failed"}
+    other.close()
+    assert bench.attempts(job) == 0
+
+
+def test_an_error_that_the_user_can_mend_ends_the_command_as_itself(bench: Bench) -> None:
+    with pytest.raises(DeviceUnavailable, match="no such device") as caught:
+        bench.run([a_job()], device="absent")
+    assert caught.value.do == "use another"
+    assert bench.store.failures(a_job().spec.id) == []
+
+
+def test_workers_that_die_at_the_start_end_the_command_instead_of_failing_every_job(bench: Bench) -> None:
+    with pytest.raises(UniversalityError, match="before they take a job"):
+        bench.run([a_job(seed=s) for s in range(3)], target="module_that_does_not_exist:main")
+    with pytest.raises(UniversalityError, match="before they take a job"):
+        bench.run([a_job(seed=s) for s in range(3)], device="deadly", slots=1)
+
+
+def test_an_exception_in_the_parent_kills_the_children_and_is_raised_again(bench: Bench) -> None:
+    def interrupt(event: Event) -> None:
+        if event.kind == "done":
+            wait_for(bench.scratch / "hanging")
+            raise KeyboardInterrupt
+
+    slow, quick = a_job("hangs"), a_job()
+    with pytest.raises(KeyboardInterrupt):
+        bench.run([slow, quick], on_event=interrupt)
+    wait_until_dead(int((bench.scratch / "hanging").read_text()))
+    assert bench.store.covers(quick.spec.id, quick.observe)
+    assert bench.store.failures(slow.spec.id) == []
+    assert list((bench.root / "claims").iterdir()) == []
+
+
+PARENT = """
+import signal, sys
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+sys.path.insert(0, {code!r})
+from universality.train.executors import local
+from universality.train.executors.local import run_all
+from universality.plugin.spec import Component, Recipe, RunSpec
+
+class Job:
+    def __init__(self, act):
+        self.spec = RunSpec(Component("mlp"), Component(act), Recipe(steps=10, lr=0.1), 0)
+        self.observe = {{"loss": (0, 10)}}
+        self.seconds, self.stack, self.kind = 0.0, 1, None
+
+if __name__ == "__main__":
+    local._PRELOAD = []
+    run_all([Job("trains"), Job("hangs")], slots=1, store_root=Path({root!r}), device="cpu", plugins=(),
+            data_root={scratch!r}, timeout_s=600, on_event=lambda event: None, target="fake_worker:main")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_children_die_with_their_parent_and_what_was_published_stays(
+    bench: Bench, tmp_path: Path, number: signal.Signals
+) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        PARENT.format(code=str(tmp_path / "code"), root=str(bench.root), scratch=str(bench.scratch))
+    )
+    repository = str(Path(local.__file__).resolve().parents[3])
+    environment = {**os.environ, "PYTHONPATH": repository}
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    child = int(wait_for(bench.scratch / "hanging"))
+    assert is_alive(child)
+    parent.send_signal(number)
+    try:
+        parent.communicate(timeout=20)
+    finally:
+        parent.kill()
+    wait_until_dead(child)
+    expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: -signal.SIGINT}
+    assert parent.returncode == expected[number]
+    assert Store.open(bench.root).run_ids() == [a_job().spec.id]
+    # The dead parent's claim does not stop whoever comes next.
+    with Leases(bench.root / "claims") as leases:
+        assert leases.claim(a_job("hangs").spec.id)
+
+
+def test_jobs_reach_workers_as_plain_data() -> None:
+    job = a_job()
+    record = jobs.job_record(job)
+    assert RunSpec.from_record(record["spec"]) == job.spec
+    assert record["observe"] == {"loss": [0, 10]}
+
+
+def test_no_more_slots_are_offered_than_this_process_has_cores() -> None:
+    code = textwrap.dedent("""
+        import os
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        from universality.train.executors.local import default_slots
+        print(default_slots())
+    """)
+    repository = str(Path(local.__file__).resolve().parents[3])
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "1"
+
+
+# ------------------------------------------------------------------------------------ groups
+
+
+def stack_of(*acts: str, stack: int = 8, seconds: float = 1.0) -> list[Job]:
+    """Runs that may be trained side by side; what a member does is told by its seed, see `ACTS`."""
+    jobs = [a_job("group", seed=ACTS.index(act) + 10 * n) for n, act in enumerate(acts)]
+    for job in jobs:
+        job.stack, job.seconds = stack, seconds
+    return jobs
+
+
+ACTS = ("trains", "dies", "hangs", "fails")
+
+GROUP_WORKER = """
+import os, signal, time
+from pathlib import Path
+import numpy as np
+from universality.plugin.spec import RunSpec
+from universality.store.store import Recording, Store
+
+def main(connection, settings):
+    store, scratch = Store.open(Path(settings["store_root"])), Path(settings["data_root"])
+    while (message := connection.recv()) is not None:
+        members = message.get("members") or [message]
+        specs = [RunSpec.from_record(job["spec"]) for job in members]
+        with open(scratch / "groups", "a") as file:
+            file.write(" ".join(str(spec.seed) for spec in specs) + "\\n")
+        for spec, job in zip(specs, members):
+            act = ("trains", "dies", "hangs", "fails")[spec.seed % 10]
+            if act == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif act == "hangs":
+                time.sleep(600)
+            elif act == "trains":
+                store.publish(Recording(spec=spec, state="done", series={}, arrays={}, seconds=0.0,
+                                        observed=job["observe"], facts={"slot": settings.get("slot")}))
+            state = "failed" if act == "fails" else "done"
+            connection.send({"state": state, "run_id": spec.id, "seconds": 0.0, "message": "bad", "traceback": ""})
+"""
+
+
+@pytest.fixture
+def grouped(bench: Bench) -> Bench:
+    (bench.scratch.parent / "code" / "group_worker.py").write_text(GROUP_WORKER)
+    return bench
+
+
+def run_grouped(bench: Bench, asked: list[Job], **kwargs: Any) -> tuple[list[str], list[list[int]]]:
+    """States in order, and the seeds of every group that a worker was given."""
+    states = bench.run(asked, target="group_worker:main", **kwargs)
+    lines = (bench.scratch / "groups").read_text().splitlines()
+    return [states[job.spec.id] for job in asked], [[int(s) for s in line.split()] for line in lines]
+
+
+@pytest.mark.parametrize("slots", [0, 1])
+def test_runs_like_each_other_go_to_one_worker_up_to_the_size_of_a_stack(grouped: Bench, slots: int) -> None:
+    asked = stack_of(*["trains"] * 5, stack=3)
+    others = [
+        a_job("other"),
+        Job(replace(asked[0].spec, recipe=Recipe(steps=11, lr=0.1)), {"loss": (0,)}, 1.0, 3),
+    ]
+    states, groups = run_grouped(grouped, [*asked, *others], slots=slots)
+    assert set(states) == {"done"}
+    assert sorted(map(len, groups)) == [1, 1, 2, 3]
+    assert [0, 10, 20] in groups
+
+
+def test_rates_and_decays_may_differ_within_a_stack(grouped: Bench) -> None:
+    asked = stack_of("trains", "trains")
+    asked[1].spec = replace(asked[1].spec, recipe=Recipe(steps=10, lr=0.2, weight_decay=0.5))
+    assert run_grouped(grouped, asked, slots=1)[1] == [[0, 10]]
+
+
+def test_no_stack_takes_more_than_its_share_of_the_work(grouped: Bench) -> None:
+    states, groups = run_grouped(grouped, stack_of(*["trains"] * 8), slots=2)
+    assert set(states) == {"done"}
+    # Half of what is left, each time: 4 of 8 jobs, 2 of 4, and the last two alone.
+    assert sorted(map(len, groups)) == [1, 1, 2, 4]
+
+
+def test_a_stack_that_is_killed_is_trained_one_by_one_and_charges_nobody_but_the_killer(
+    grouped: Bench,
+) -> None:
+    asked = stack_of("trains", "dies", "trains")
+    states, groups = run_grouped(grouped, asked, slots=1)
+    assert states == ["done", "crashed", "done"]
+    # The first had been published before the worker died.
+    assert groups == [[0, 11, 20], [11], [11], [20]]
+    assert [len(grouped.store.failures(job.spec.id)) for job in asked] == [0, 2, 0]
+    assert grouped.kinds(asked[0]) == ["started", "done"]
+    assert grouped.kinds(asked[2]) == ["started", "retrying", "started", "done"]
+    assert list((grouped.root / "claims").iterdir()) == []
+
+
+def test_a_stack_over_its_limit_is_trained_one_by_one(grouped: Bench) -> None:
+    asked = stack_of("trains", "hangs", "trains")
+    states, groups = run_grouped(grouped, asked, slots=1, timeout_s=0.7)
+    assert states == ["done", "timeout", "done"]
+    assert groups == [[0, 12, 20], [12], [20]]
+    (failure,) = grouped.store.failures(asked[1].spec.id)
+    assert failure.kind == "timeout"
+
+
+def test_a_member_that_fails_is_its_own_failure(grouped: Bench) -> None:
+    asked = stack_of("trains", "fails", "trains")
+    states, groups = run_grouped(grouped, asked, slots=1)
+    assert (states, groups) == (["done", "failed", "done"], [[0, 13, 20]])
+
+
+def test_what_another_process_holds_or_has_stored_does_not_join_a_stack(
+    grouped: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_LOOK_AGAIN", 0.05)
+    asked = stack_of("trains", "trains", "trains", "trains")
+    grouped.run(asked[1:2], target="group_worker:main", slots=0)
+    other = Leases(grouped.root / "claims")
+    other.claim(asked[2].spec.id)
+
+    def release(event: Event) -> None:
+        if event.kind == "done":
+            other.release(asked[2].spec.id)
+
+    states, groups = run_grouped(grouped, asked, slots=1, on_event=release)
+    other.close()
+    assert set(states) == {"done"}
+    assert groups == [[10], [0, 30], [20]]
+
+
+def test_every_worker_knows_its_slot(grouped: Bench) -> None:
+    asked = stack_of("trains", "trains", stack=1)
+    run_grouped(grouped, asked, slots=1)
+    found = [grouped.store.trajectory(job.spec.id, job.observe) for job in asked]
+    assert [run.facts["slot"] for run in found if run is not None] == [0, 0]
+
+
+def real_jobs(address: str, *observed: dict[str, tuple[int, ...]]) -> list[Job]:
+    """Short trainings of one architecture that the built-in worker may stack."""
+    parts = registry.resolve("architecture", address), registry.resolve("task", "digits[subset=20]")
+    recipe = Recipe(steps=4, lr=0.1)
+    return [
+        Job(RunSpec(component(parts[0]), component(parts[1]), recipe, seed), observe, 1.0, 4)
+        for seed, observe in enumerate(observed)
+    ]
+
+
+def test_the_worker_publishes_every_member_of_a_stack_as_it_does_alone(bench: Bench, tmp_path: Path) -> None:
+    asked = real_jobs("mlp[width=5,depth=1]", {"accuracy": (0, 4)}, {"weights": (4,)}, {})
+    Store.create(tmp_path / "alone")
+    stacked = bench.run(asked, slots=0, target=local.WORKER)
+    singles = bench.run(
+        [replace(job, stack=1) for job in asked],
+        slots=0,
+        target=local.WORKER,
+        store_root=tmp_path / "alone",
+    )
+    assert set(stacked.values()) == set(singles.values()) == {"done"}
+    for job in asked:
+        pair = [
+            Store.open(root).trajectory(job.spec.id, job.observe) for root in (bench.root, tmp_path / "alone")
+        ]
+        assert [run.facts["engine"]["members"] for run in pair if run is not None] == [3, 1]
+        files = [run.folder / "arrays.safetensors" for run in pair if run is not None]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_member_whose_probe_raises_fails_alone(bench: Bench) -> None:
+    asked = real_jobs("mlp[width=5,depth=1]", {"accuracy": (0,)}, {"no_such_probe": (0,)}, {"accuracy": (4,)})
+    assert list(bench.run(asked, slots=0, target=local.WORKER).values()) == ["done", "failed", "done"]
+    (failure,) = bench.store.failures(asked[1].spec.id)
+    assert "no_such_probe" in failure.message
+    assert "Traceback" in failure.traceback
+    run = bench.store.trajectory(asked[0].spec.id, asked[0].observe)
+    assert run is not None
+    assert run.facts["engine"]["members"] == 1
+
+
+def test_a_run_whose_rate_cannot_be_derived_is_recorded_as_failed_with_the_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_PRODUCTS", 3)
+    (job,) = real_jobs("mlp[width=5,depth=1]", {})
+    job.spec = replace(job.spec, recipe=Recipe(steps=4, lr_over_stability=2.0))
+    assert bench.run([job], slots=0, target=local.WORKER) == {job.spec.id: "failed"}
+    (failure,) = bench.store.failures(job.spec.id)
+    for part in ("MeasurementError: no learning rate follows", "mlp[width=5,depth=1] on digits", "`lr`"):
+        assert part in failure.message

@@ -1,0 +1,1 @@
+"""Hessians of a loss: eigenvalues, densities, traces, and the stability of optimizers."""

@@ -1,0 +1,1 @@
+"""Times of memorising and generalising, and what censored times say."""

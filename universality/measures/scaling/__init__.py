@@ -1,0 +1,1 @@
+"""Power laws and their exponents."""

@@ -1,0 +1,1 @@
+"""What is asked: suites, and the plan of cells and trainings that follows from one."""

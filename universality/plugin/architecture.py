@@ -1,0 +1,72 @@
+"""The contract of an architecture: what to build, where to read, how to scale."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Kind = Literal["vector", "image", "tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What one example looks like: `vector` (d,), `image` (channels, height, width), `tokens` (length,).
+
+    Vectors and images are float32; tokens are int64 in `0 .. vocabulary - 1`.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    vocabulary: int = 0
+
+    @property
+    def size(self) -> int:
+        """Numbers in one example when flattened; tokens count one-hot."""
+        return math.prod(self.shape) * (self.vocabulary or 1)
+
+
+class Architecture(ABC):
+    """A family of networks; its dataclass fields are its hyperparameters.
+
+    Subclasses are frozen dataclasses registered with `universality.register`. A network maps
+    `[n, *inputs.shape]` to logits `[n, outputs]`.
+    """
+
+    __slots__ = ()
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    accepts: ClassVar[frozenset[Kind]] = frozenset()
+    refuses: ClassVar[dict[Kind, str]] = {}
+    """Why a kind of input makes no sense here; shown in the table as the reason."""
+    stacks_over: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that change no name or shape of the weights, and else only buffers: networks that differ in
+    nothing but them train side by side. Those at the default stay apart, since they may lack a part that
+    the others have. What is named here wrongly costs time: such a stack is taken apart again."""
+
+    @abstractmethod
+    def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
+        """A freshly initialised network; randomness comes from torch's global generator only."""
+
+    @abstractmethod
+    def taps(self, net: nn.Module) -> dict[str, nn.Module]:
+        """Modules whose outputs are the representations, ordered from input to output."""
+
+    @abstractmethod
+    def readout(self, net: nn.Module) -> nn.Linear:
+        """The last linear layer. Its input is the penultimate representation, its weight W of neural collapse."""
+
+    def reject(self, inputs: InputSpec) -> str:
+        """Why these inputs cannot be taken; empty where they can."""
+        if inputs.kind in self.accepts:
+            return ""
+        return self.refuses.get(inputs.kind, f"{self.name} does not take {inputs.kind} inputs")
+
+    def scaled(self, factor: float) -> Self:
+        """The same family with its width multiplied by `factor` (widths are rounded)."""
+        raise NotImplementedError(f"{self.name} has no scaling axis")

@@ -1,0 +1,91 @@
+"""Conformance of plugins, checked before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar, get_args
+
+from universality.errors import BadParameter, UniversalityError, unknown_name
+from universality.plugin.claims import Most, Within
+from universality.plugin.phenomenon import Control, Group, Phenomenon, Sense, Strand
+
+T = TypeVar("T")
+
+_DECIDABLE = ("present", "absent", "inconclusive")
+
+
+def ask(plugin: Phenomenon, method: str, call: Callable[[], T]) -> T:
+    """What a method of a plugin answers; any error of its own becomes a `BadParameter` that names it."""
+    try:
+        return call()
+    except UniversalityError:
+        raise
+    except Exception as error:
+        raise BadParameter(
+            f"phenomenon '{plugin.name}' cannot be planned",
+            where=f"{type(plugin).__module__}, {method}()",
+            got=f"{type(error).__name__}: {error}",
+            do="check its parameters, and the method",
+        ) from error
+
+
+def check_phenomenon(phenomenon: Phenomenon) -> Sequence[Control]:
+    """Its controls, after its class attributes and theirs were found consistent. Raises `BadParameter`."""
+    name = phenomenon.name
+    if not phenomenon.claims or not all(isinstance(c, Within | Most) for c in phenomenon.claims.values()):
+        raise BadParameter(f"phenomenon '{name}' claims nothing", expected="claims = {name: Within(...)}")
+    for claim_name, claim in phenomenon.claims.items():
+        if wrong := _unfit(claim):
+            raise BadParameter(
+                f"phenomenon '{name}' claims what no effect can meet or every one does",
+                where=f"claims, '{claim_name}'",
+                got=f"{claim!r}: {wrong}",
+                expected="bounds low < high, one of them finite, positive ones on the log scale",
+            )
+    for attribute, options in (("sense", get_args(Sense)), ("strand", get_args(Strand))):
+        value = getattr(phenomenon, attribute, None)
+        if value not in options:
+            raise BadParameter(
+                f"phenomenon '{name}' needs a {attribute}", got=repr(value), expected=" or ".join(options)
+            )
+    controls = ask(phenomenon, "controls", lambda: list(phenomenon.controls()))
+    for control in controls:
+        where = f"{name}, {control.sign} control '{control.name}'"
+        for judged, verdicts in control.expects.items():
+            if judged not in phenomenon.claims:
+                raise unknown_name("claim", judged, phenomenon.claims, where=where)
+            for verdict in verdicts:
+                if verdict not in _DECIDABLE:
+                    raise unknown_name("verdict", verdict, _DECIDABLE, where=where)
+    return controls
+
+
+def _unfit(claim: Within | Most) -> str:
+    """Why a claim cannot be missed or met; empty for one that can be both."""
+    if isinstance(claim, Most):
+        return "" if math.isfinite(claim.at_least) else "no finite bound"
+    if math.isnan(claim.low) or math.isnan(claim.high):
+        return "a bound that is no number"
+    if math.isinf(claim.low) and math.isinf(claim.high):
+        return "no finite bound"
+    if claim.low > claim.high:
+        return "the lower bound lies above the upper"
+    if claim.scale == "log" and claim.high <= 0:
+        return "no positive number lies inside"
+    return ""
+
+
+def check_groups(phenomenon: Phenomenon, groups: Sequence[Group]) -> Sequence[Group]:
+    """The groups themselves, if they can be told apart and name their replicates."""
+    seen: set[str] = set()
+    for group in groups:
+        if group.key in seen or not group.units or not isinstance(group.units, tuple):
+            raise BadParameter(
+                f"phenomenon '{phenomenon.name}' has a malformed group",
+                where="groups()",
+                got=f"key {group.key!r}, units {group.units!r}",
+                expected="a key of its own, and units as a tuple of names",
+            )
+        seen.add(group.key)
+    return groups

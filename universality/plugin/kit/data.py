@@ -1,0 +1,226 @@
+"""What tasks share: where data lies, how it is unpacked, and how it becomes tensors.
+
+Data found under the root may be read-only and shared, so that everything unpacked goes to a cache
+of our own. Folders are published by one rename: any number of processes may unpack at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from universality.errors import DataUnavailable
+from universality.plugin.spec import derive_seed
+from universality.plugin.task import Split
+
+REFERENCE_ROWS = 512
+"""Most inputs on which representations are compared."""
+
+
+def data_root(given: str | None = None) -> Path:
+    """The folder of data sets: `given` (--data-root), else $UNIVERSALITY_DATA, else ~/.cache/universality/data."""
+    chosen = given or os.environ.get("UNIVERSALITY_DATA") or "~/.cache/universality/data"
+    return Path(chosen).expanduser().absolute()
+
+
+def cache_root() -> Path:
+    """Where data is unpacked: $UNIVERSALITY_CACHE, else ~/.cache/universality. Always writable, may be deleted."""
+    chosen = os.environ.get("UNIVERSALITY_CACHE") or "~/.cache/universality"
+    return Path(chosen).expanduser().absolute()
+
+
+def fetch_command(task: str, root: Path) -> str:
+    """The command that brings the data of the task at address `task`.
+
+    >>> fetch_command("mnist", Path("/data"))
+    'universality data fetch mnist --data-root /data'
+    """
+    return f"universality data fetch {shlex.quote(task)} --data-root {shlex.quote(str(root))}"
+
+
+def missing(files: Path | Sequence[Path], *, root: Path, do: str, expected: str = "") -> DataUnavailable:
+    """The error for files that are not there."""
+    names = [files] if isinstance(files, Path) else list(files)
+    shown = ", ".join(str(p.relative_to(root) if p.is_relative_to(root) else p) for p in names)
+    return DataUnavailable(f"no {shown}", where=f"data root {root}", expected=expected, do=do)
+
+
+def damaged(file: Path, got: str | Exception, *, do: str, expected: str = "") -> DataUnavailable:
+    """The error for a file that is there and cannot be used."""
+    text = f"{type(got).__name__}: {got}" if isinstance(got, Exception) else got
+    return DataUnavailable("cannot be read", where=str(file), got=text, expected=expected, do=do)
+
+
+def sha256(*files: Path) -> str:
+    """Hexadecimal SHA-256 of the contents of the files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            while chunk := opened.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def private_folder(parent: Path, purpose: str) -> Iterator[Path]:
+    """A folder below `parent` that no other process sees, gone on leaving: rename out of it what is done.
+
+    Raises `DataUnavailable` where `parent` cannot be written.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        private = tempfile.TemporaryDirectory(dir=parent, prefix=f".{purpose}-")
+    except OSError as error:
+        raise DataUnavailable(
+            f"the folder to {purpose} into cannot be written",
+            where=str(parent),
+            got=str(error),
+            do="point UNIVERSALITY_CACHE (unpacking) or --data-root (fetching) at a folder that can",
+        ) from error
+    with private as folder:
+        yield Path(folder)
+
+
+def published(target: Path, fill: Callable[[Path], None]) -> Path:
+    """The folder `target`, filled once and made visible by one rename.
+
+    A process that loses the race drops its own copy, which is equal. Raises `DataUnavailable`
+    where the disk is full.
+    """
+    if target.is_dir():
+        return target
+    with private_folder(target.parent, "unpack") as folder:
+        made = folder / target.name
+        made.mkdir()
+        try:
+            fill(made)
+        except OSError as error:
+            raise DataUnavailable(
+                "unpacking failed",
+                where=str(target.parent),
+                got=str(error),
+                do="free space, or point UNIVERSALITY_CACHE at another folder",
+            ) from error
+        try:
+            made.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    return target
+
+
+def fixed_generator(*keys: int | str) -> np.random.Generator:
+    """Randomness that belongs to a task, not to a seed: the same in every run."""
+    return np.random.default_rng(derive_seed("task", *keys))
+
+
+def spaced(rows: int, at_most: int) -> NDArray[np.int64]:
+    """Up to `at_most` row numbers, evenly spaced over `rows`: a fixed choice that ignores order.
+
+    >>> spaced(10, 4).tolist()
+    [0, 2, 5, 7]
+    """
+    count = min(rows, at_most)
+    return np.arange(count, dtype=np.int64) * rows // max(count, 1)
+
+
+def standardised(train: NDArray[np.uint8], *others: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+    """Images uint8 `[n, h, w]` or `[n, h, w, c]` to float32 `[n, c, h, w]`, all by (x - mean) / std of `train`.
+
+    One mean and one std over all pixels and channels, exact from the histogram of the 256 levels.
+    Raises `ValueError` where all pixels of `train` are equal.
+    """
+    count = np.zeros(256)
+    for block in np.array_split(train, max(1, train.size >> 24)):
+        count += np.bincount(block.reshape(-1), minlength=256)
+    levels = np.arange(256.0)
+    mean = (count @ levels) / count.sum()
+    std = np.sqrt(count @ (levels - mean) ** 2 / count.sum())
+    if not std > 0:
+        raise ValueError("all pixels are equal")
+    table = ((levels - mean) / std).astype(np.float32)
+
+    def scaled(images: NDArray[np.uint8]) -> Tensor:
+        channels = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+        return torch.from_numpy(table[np.ascontiguousarray(channels)])
+
+    return tuple(scaled(images) for images in (train, *others))
+
+
+def class_count(train: NDArray[Any], validation: NDArray[Any]) -> int:
+    """The number of classes C of integer labels `[n]`; raises `ValueError` unless training has each of 0 .. C-1.
+
+    A class without training rows is refused: it is far more often a label set that starts at 1.
+    """
+    for name, labels in (("training", train), ("test", validation)):
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"{name} labels are {labels.dtype} of shape {list(labels.shape)}")
+        if len(labels) == 0:
+            raise ValueError(f"there are no {name} rows")
+        if labels.min() < 0:
+            raise ValueError(f"the smallest of the {name} labels is {labels.min()}")
+    present = np.unique(train)
+    classes = int(present[-1]) + 1
+    if len(present) != classes:
+        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
+        raise ValueError(f"class {absent} has no training rows, the largest class is {classes - 1}")
+    if classes < 2:
+        raise ValueError("there is only one class")
+    if validation.max() >= classes:
+        raise ValueError(f"test class {validation.max()} has no training rows")
+    return classes
+
+
+def split(inputs: Tensor, targets: NDArray[Any]) -> Split:
+    """A `Split` with the targets as int64."""
+    return Split(inputs, torch.from_numpy(np.asarray(targets, dtype=np.int64)))
+
+
+def read_rows(
+    builder: Literal["text", "parquet"], file: Path, columns: Sequence[str], **options: Any
+) -> dict[str, list[Any]]:
+    """Columns of a local file, read by Hugging Face `datasets` without touching the network.
+
+    What `datasets` prepares is thrown away: it is keyed by path and mtime, and a file that is
+    replaced within one tick of the clock would be read stale. Raises `KeyError`, naming the
+    columns there are, and whatever `datasets` raises for a damaged file.
+    """
+    import datasets
+
+    with private_folder(cache_root(), "prepare") as folder, _quiet(datasets):
+        rows = datasets.load_dataset(
+            builder,
+            data_files=str(file),
+            split="train",
+            cache_dir=str(folder),
+            keep_in_memory=True,
+            **options,
+        )
+        if not set(columns) <= set(rows.column_names):
+            raise KeyError(f"among {', '.join(rows.column_names)}")
+        return dict(rows.select_columns(list(columns))[:])
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """No progress bars and no log lines of `datasets`; the caller's settings come back."""
+    level, bars = datasets.logging.get_verbosity(), not datasets.are_progress_bars_disabled()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if bars:
+            datasets.enable_progress_bars()

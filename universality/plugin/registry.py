@@ -1,0 +1,270 @@
+"""Names to plugins. Plugins are found by path, in the folders `architectures/` and `tasks/`, in
+`--plugins DIR`, and by the entry-point group `universality.plugins`.
+
+Files are loaded under private module names, so that a plugin called `tasks/modular.py` never
+clashes with somebody's own module of that name. Only names and parameters cross processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import math
+import pkgutil
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from universality.errors import BadParameter, UniversalityError, unknown_name
+from universality.plugin.architecture import Architecture, Kind
+from universality.plugin.phenomenon import Phenomenon
+from universality.plugin.probe import Probe
+from universality.plugin.spec import Component, Value, parse_address
+from universality.plugin.task import Task
+
+Plugin = Architecture | Task | Phenomenon | Probe
+P = TypeVar("P", bound=type[Any])
+
+KINDS: dict[str, type[Any]] = {
+    "architecture": Architecture,
+    "task": Task,
+    "phenomenon": Phenomenon,
+    "probe": Probe,
+}
+_PRIVATE = "universality_plugins"
+_plugins: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
+_loaded: set[Path] = set()
+
+
+def register(
+    name: str,
+    *,
+    family: str = "",
+    accepts: Iterable[Kind] = (),
+    refuses: Mapping[Kind, str] | None = None,
+    source: str = "",
+) -> Callable[[P], P]:
+    """Class decorator: make a dataclass of one of the contracts known as `name`.
+
+    Args:
+        family: what its settings may be shared by (feedforward, convolutional, ...).
+        accepts, refuses: kinds of input of an architecture, and why others make no sense.
+        source: author and year, arXiv id.
+    """
+
+    def add(cls: P) -> P:
+        kind = _kind_of(cls)
+        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise BadParameter(
+                f"{kind} '{name}' lacks what its contract asks for",
+                where=f"{cls.__module__}.{cls.__qualname__}",
+                got=f"no {', no '.join(missing)}",
+            )
+        known = _plugins[kind].get(name)
+        here, there = (f"{c.__module__}.{c.__qualname__}" if c else "" for c in (cls, known))
+        if there not in ("", here):
+            raise BadParameter(
+                f"two plugins are called {kind} '{name}'",
+                where=f"{there} and {here}",
+                do="rename one of them",
+            )
+        cls.name = name
+        if source:
+            cls.source = source
+        if kind in ("architecture", "task"):
+            cls.family = family
+        if kind == "architecture":
+            cls.accepts, cls.refuses = frozenset(accepts), dict(refuses or {})
+        _plugins[kind][name] = cls
+        return cls
+
+    return add
+
+
+def _kind_of(cls: type[Any]) -> str:
+    for kind, base in KINDS.items():
+        if issubclass(cls, base):
+            return kind
+    raise TypeError(f"{cls.__name__} is no Architecture, Task, Phenomenon or Probe")
+
+
+def builtin_folder(name: str) -> Path:
+    """`architectures` or `tasks`: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "builtin" / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise UniversalityError(f"the folder {name}/ is missing", where=str(package), do="reinstall")
+
+
+def load_plugins(extra: Iterable[Path] = ()) -> None:
+    """Load every plugin; calling again loads only what is new.
+
+    Raises `BadParameter` for a folder that does not exist, and for a file or an entry point that
+    does not import.
+    """
+    for name in ("architectures", "tasks"):
+        _load_folder(builtin_folder(name), f"{_PRIVATE}.{name}")
+    for name in ("probes", "phenomena"):
+        package = importlib.import_module(f"universality.{name}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"universality.{name}.{module.name}")
+    for folder in extra:
+        resolved = Path(folder).resolve()
+        if not resolved.is_dir():
+            raise BadParameter(
+                "no such plugin folder", got=str(folder), do="--plugins takes a folder of .py files"
+            )
+        tag = hashlib.sha256(str(resolved).encode()).hexdigest()[:8]
+        _load_folder(resolved, f"{_PRIVATE}.extra_{tag}")
+    for entry in importlib.metadata.entry_points(group="universality.plugins"):
+        try:
+            entry.load()
+        except UniversalityError:
+            raise
+        except Exception as error:
+            raise BadParameter(
+                "a plugin does not import",
+                where=f"entry point {entry.name} = {entry.value}",
+                got=f"{type(error).__name__}: {error}",
+                do="mend or uninstall the package that declares it",
+            ) from error
+
+
+def _load_folder(folder: Path, prefix: str) -> None:
+    for parent in (_PRIVATE, prefix):
+        if parent not in sys.modules:
+            package = types.ModuleType(parent)
+            package.__path__ = []
+            sys.modules[parent] = package
+    for path in sorted(folder.glob("*.py")):
+        if path in _loaded or path.name.startswith("_"):
+            continue
+        name = f"{prefix}.{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except UniversalityError:
+            raise
+        except Exception as error:
+            del sys.modules[name]
+            raise BadParameter(
+                "a plugin does not import",
+                where=str(path),
+                got=f"{type(error).__name__}: {error}",
+                do="mend the file or move it out of the folder",
+            ) from error
+        _loaded.add(path)
+
+
+def names(kind: str) -> list[str]:
+    return sorted(_plugins[kind])
+
+
+def plugin_class(kind: str, name: str, *, where: str = "") -> type[Any]:
+    try:
+        return _plugins[kind][name]
+    except KeyError:
+        raise unknown_name(kind, name, names(kind), where=where) from None
+
+
+def resolve(kind: str, address: str, *, where: str = "") -> Any:
+    """The plugin that an address such as `mlp[width=512]` names.
+
+    Raises `UnknownName` (with a suggestion) or `BadParameter`.
+    """
+    name, given = parse_address(address)
+    cls = plugin_class(kind, name, where=where)
+    known = parameters(cls)
+    hints = typing.get_type_hints(cls)
+    for key in given:
+        if key not in known:
+            raise unknown_name(f"parameter of {kind} '{name}'", key, known, where=where or address)
+    values = {k: _coerce(v, hints[k], f"{name}[{k}={v}]") for k, v in given.items()}
+    for key, entry in known.items():
+        if key not in values and default(entry) is MISSING:
+            raise BadParameter(
+                f"{kind} '{name}' needs the parameter '{key}'", where=where, do=f"{name}[{key}=...]"
+            )
+    return cls(**values)
+
+
+def _coerce(text: str, annotation: Any, where: str) -> Value:
+    """Parse a parameter by its annotation: bool, int, float, str or a Literal of strings."""
+    options = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        if text in options:
+            return text
+        raise BadParameter(
+            "not a known choice", where=where, got=repr(text), expected=" or ".join(map(str, options))
+        )
+    if annotation is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise BadParameter("not a truth value", where=where, got=repr(text), expected="true or false")
+    if annotation is str:
+        return text
+    if annotation not in (int, float):
+        raise BadParameter(
+            "a parameter that no address can set",
+            where=where,
+            got=str(annotation),
+            expected="bool, int, float, str or a Literal of strings",
+            do="give it field(init=False), or another type",
+        )
+    try:
+        number: int | float = annotation(text)
+        if math.isfinite(number):
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise BadParameter("not a number", where=where, got=repr(text), expected=annotation.__name__)
+
+
+def parameters(cls: type[Any]) -> dict[str, Field[Any]]:
+    """The fields of a plugin that an address can set."""
+    return {f.name: f for f in fields(cls) if f.init}
+
+
+def default(entry: Field[Any]) -> Any:
+    """A parameter's default; `dataclasses.MISSING` where it must be given."""
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
+
+
+def component(plugin: Plugin) -> Component:
+    """The name and all parameters of a plugin; the label shows those that differ from the defaults."""
+    params: list[tuple[str, Value]] = []
+    shown: list[str] = []
+    for entry in parameters(type(plugin)).values():
+        value = getattr(plugin, entry.name)
+        if entry.type in ("float", float):  # 1 and 1.0 are one plugin, and must be one id
+            value = float(value)
+        params.append((entry.name, value))
+        if value != default(entry):
+            text = str(value).lower() if isinstance(value, bool) else f"{value}"
+            shown.append(f"{entry.name}={text}")
+    label = plugin.name + (f"[{','.join(shown)}]" if shown else "")
+    return Component(plugin.name, tuple(sorted(params)), label)
+
+
+def instantiate(kind: str, part: Component) -> Any:
+    """The plugin of a stored component."""
+    cls = plugin_class(kind, part.name)
+    known = parameters(cls)
+    missing = [key for key, _ in part.params if key not in known]
+    if missing:
+        raise BadParameter(
+            f"stored {kind} '{part.name}' has parameters that this version does not know",
+            got=", ".join(missing),
+        )
+    return cls(**dict(part.params))

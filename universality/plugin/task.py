@@ -1,0 +1,179 @@
+"""The contract of a task, and what every classification task shares: subsets and label noise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from universality.errors import BadParameter, DataUnavailable
+from universality.plugin.architecture import InputSpec
+from universality.plugin.tiers import Tier
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Examples `[n, *shape]` and their classes `[n]` (int64)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: Tensor) -> Split:
+        return Split(self.inputs[rows], self.targets[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The data of one run.
+
+    `reference` is a fixed set of labelled inputs on which representations of different networks
+    are compared; it is the same for every seed and every level of label noise.
+    """
+
+    train: Split
+    validation: Split
+    reference: Split
+    inputs: InputSpec
+    outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a phenomenon may know of a task before anything is trained."""
+
+    inputs: InputSpec
+    outputs: int
+    train_rows: int
+    validation_rows: int
+    reference_rows: int
+    content: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """A classification problem; its dataclass fields are its parameters.
+
+    Subclasses are frozen dataclasses registered with `universality.register` and implement
+    `read`. `load` then applies, in this order, what every task shares:
+
+    Args:
+        subset: rows of the training set to keep, spread evenly over the classes; 0 keeps all.
+        label_noise: share of training labels replaced by a uniform draw of another class.
+        random_labels: draw every label, training and validation, uniformly (a control).
+    """
+
+    subset: int = 0
+    label_noise: float = 0.0
+    random_labels: bool = False
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    tier: ClassVar[Tier | Literal[""]] = ""
+    """What evidence from it is worth (`universality.plugin.tiers`); "" where the data is the user's own."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_noise <= 1:
+            raise BadParameter(
+                "label_noise is a share", where=self.name, got=str(self.label_noise), expected="0 to 1"
+            )
+        if self.subset < 0:
+            raise BadParameter("subset is negative", where=self.name, got=str(self.subset))
+
+    @abstractmethod
+    def read(self, rng: np.random.Generator, root: Path) -> Splits:
+        """The clean data, deterministic in `rng`; `reference` must not depend on `rng`.
+
+        Raises `DataUnavailable` where the data is not under `root` and cannot be made or fetched.
+        """
+
+    def fetch(self, root: Path) -> None:  # noqa: B027
+        """Bring the data under `root`. The default suits tasks that need no files."""
+
+    def content(self, root: Path) -> str:
+        """A digest of data that the parameters do not pin down, and "" where they do.
+
+        A task that reads a file of the user's own must return its digest (`universality.plugin.kit.data.sha256`):
+        it is part of a run's id, so that changed data is never taken for a finished run.
+        """
+        return ""
+
+    def load(self, rng: np.random.Generator, root: Path) -> Splits:
+        """The data of one run: `read`, then subset, then label noise, each with its own generator."""
+        source, rows, labels = rng.spawn(3)
+        splits = self.read(source, root)
+        if self.subset > len(splits.train):
+            raise BadParameter(
+                "subset is larger than the training set",
+                where=self.name,
+                got=str(self.subset),
+                expected=f"<= {len(splits.train)}",
+            )
+        train, validation = splits.train, splits.validation
+        if self.subset:
+            train = train.take(_stratified(train.targets, self.subset, rows))
+        if self.random_labels:
+            train = Split(train.inputs, _uniform(len(train), splits.outputs, labels))
+            validation = Split(validation.inputs, _uniform(len(validation), splits.outputs, labels))
+        elif self.label_noise:
+            train = Split(train.inputs, _noisy(train.targets, splits.outputs, self.label_noise, labels))
+        if len(train) == 0 or len(validation) == 0:
+            raise DataUnavailable(
+                "a split is empty",
+                where=self.name,
+                got=f"{len(train)} training and {len(validation)} validation rows",
+            )
+        return replace(splits, train=train, validation=validation)
+
+    def signature(self, root: Path) -> Signature:
+        """Shapes and sizes, found by loading once; raises what `load` raises."""
+        splits = self.load(np.random.default_rng(0), root)
+        return Signature(
+            splits.inputs,
+            splits.outputs,
+            len(splits.train),
+            len(splits.validation),
+            len(splits.reference),
+            self.content(root),
+        )
+
+
+def _uniform(n: int, classes: int, rng: np.random.Generator) -> Tensor:
+    return _tensor(rng.integers(0, classes, size=n))
+
+
+def _noisy(targets: Tensor, classes: int, share: float, rng: np.random.Generator) -> Tensor:
+    """Replace a share of the labels by a uniform draw among the other classes."""
+    noisy = targets.numpy().copy()
+    rows = rng.permutation(len(noisy))[: round(share * len(noisy))]
+    noisy[rows] = (noisy[rows] + rng.integers(1, classes, size=len(rows))) % classes
+    return _tensor(noisy)
+
+
+def _stratified(targets: Tensor, size: int, rng: np.random.Generator) -> Tensor:
+    """Rows, sorted, that take classes in turn until `size` is reached."""
+    labels = targets.numpy()
+    order = rng.permutation(len(labels))
+    shuffled = labels[order]
+    by_class = np.argsort(shuffled, kind="stable")
+    sizes = np.bincount(shuffled)
+    turn = np.concatenate([np.arange(count) for count in sizes])
+    # Row i of `by_class` is the turn[i]-th of its class: sorting by turn visits classes in rounds.
+    rounds = by_class[np.argsort(turn, kind="stable")]
+    return _tensor(np.sort(order[rounds[:size]]))
+
+
+def _tensor(numbers: NDArray[np.int64]) -> Tensor:
+    import torch  # here, so that contracts load without it
+
+    return torch.from_numpy(numbers)

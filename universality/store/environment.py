@@ -1,0 +1,93 @@
+"""Provenance: what software and hardware a number came from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import universality
+
+_PACKAGE_CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
+
+def environment(device: str | None = None) -> dict[str, Any]:
+    """Version, commit, Python, torch (only where it was imported already), platform and device.
+
+    Never imports torch, so that commands that only read stay fast.
+    """
+    torch = sys.modules.get("torch")
+    numpy = sys.modules.get("numpy")
+    return {
+        "universality": universality.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": None if torch is None else str(torch.__version__),
+        "threads": None if torch is None else torch.get_num_threads(),
+        "tf32": None if torch is None else _tf32(torch),
+        "deterministic": None if torch is None else bool(torch.are_deterministic_algorithms_enabled()),
+        "numpy": None if numpy is None else str(numpy.__version__),
+        "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": cores(),
+        "device": device,
+        "accelerator": None if torch is None else _accelerator(torch, device),
+    }
+
+
+@cache
+def commit(checkout: Path = _PACKAGE_CHECKOUT) -> str | None:
+    """The commit of the checkout that this package lies in, `+changes` where tracked files differ.
+
+    None for an installed package, and where git is missing or refuses.
+    """
+    if not (checkout / ".git").exists():
+        return None
+    head = _git(checkout, "rev-parse", "--verify", "HEAD")
+    changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    if head is None or changes is None:
+        return None
+    return head + ("+changes" if changes else "")
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    # Without the optional lock, looking never blocks a person who commits at the same time.
+    command = ["git", "--no-optional-locks", "-C", str(checkout), *arguments]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+@cache
+def cpu_model() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use, which in containers is fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _tf32(torch: Any) -> bool:
+    """Whether products or convolutions on a GPU may round their factors to 10 bits."""
+    return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+
+
+def _accelerator(torch: Any, device: str | None) -> str | None:
+    if device is None or not device.startswith("cuda") or not torch.cuda.is_available():
+        return None
+    return str(torch.cuda.get_device_name(device))

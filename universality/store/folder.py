@@ -1,0 +1,230 @@
+"""A results folder: making, opening and checking it, and what every write in it shares."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from universality.errors import StoreError
+from universality.plugin.spec import SCHEMA_VERSION
+from universality.store.environment import environment
+from universality.store.files import (
+    decode_json,
+    encode_json,
+    storing,
+    write_durably,
+    write_once,
+    write_over,
+)
+from universality.store.layout import Layout
+from universality.store.owner import is_orphan, owner_tag
+
+_PROBE_BYTES = 1 << 20
+_GARBAGE_AFTER = 86_400.0
+"""Seconds after which work in progress of another machine counts as left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something in the store that cannot be read; `path` is relative to the root."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class ResultsFolder:
+    """A folder with a manifest, a schema version and a place for work in progress.
+
+    Attributes:
+        layout: its paths.
+        damaged: what was found unreadable so far. It is skipped, never deleted.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.layout = Layout(root)
+        self.damaged: list[Damage] = []
+
+    @classmethod
+    def create(cls, root: Path) -> Self:
+        """Make a results folder, or open the one that is there, for writing.
+
+        Raises:
+            StoreError: where `root` is something else, was written by a newer version, cannot be
+                written or has no space left; found out now, not after an hour of training.
+        """
+        store = cls(Path(root))
+        paths = store.layout
+        refuse_links(paths)
+        with storing(paths.root):
+            paths.root.mkdir(parents=True, exist_ok=True)
+            known = {path.name for path in (*paths.folders, paths.suite, paths.plan, paths.manifest)}
+            # An interrupted `create` leaves some of the known names and no manifest.
+            if not paths.manifest.exists() and (
+                foreign := sorted(e.name for e in os.scandir(paths.root) if e.name not in known)
+            ):
+                raise StoreError(
+                    "this folder is in use for something else",
+                    where=str(paths.root),
+                    got=f"no {paths.manifest.name}, but {', '.join(foreign[:3])}",
+                    do="choose a new or empty folder",
+                )
+            for folder in paths.folders:
+                folder.mkdir(exist_ok=True)
+            manifest = {
+                "schema_version": SCHEMA_VERSION,
+                "created": now(),
+                "environment": environment(),
+            }
+            if not paths.manifest.exists():
+                write_once(paths.manifest, encode_json(manifest), store._scratch())
+        return cls.open(root, writable=True)
+
+    @classmethod
+    def open(cls, root: Path, *, writable: bool = False) -> Self:
+        """An existing results folder; `writable` also tries a write and clears away garbage.
+
+        Raises:
+            StoreError: where there is none, where a part of it is a symbolic link, or as in `create`.
+        """
+        store = cls(Path(root))
+        refuse_links(store.layout)
+        store._check_manifest()
+        if writable:
+            store._check_writable()
+            store._sweep()
+        return store
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a text of the store (suite, derived tables, pages) in one step."""
+        self._replace(path, text.encode())
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_over(path, data, self._scratch())
+
+    def _scratch(self) -> Path:
+        """A path in `tmp/` whose name says which process it belongs to."""
+        with storing(self.layout.tmp):
+            self.layout.tmp.mkdir(exist_ok=True)
+        return self.layout.tmp / owner_tag()
+
+    @contextlib.contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """A folder in `tmp/` that goes with the block; of a killed process, with the next that opens the store."""
+        path = self._scratch()
+        with storing(path):
+            path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _record(self, path: Path) -> Mapping[str, Any] | None:
+        """A JSON object of this schema, or None with the damage reported."""
+        try:
+            with storing(path):
+                record = decode_json(path.read_bytes())
+            if not isinstance(record, dict):
+                raise ValueError(f"holds {type(record).__name__}, an object is expected")
+            if record["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema version {record['schema_version']}")
+        except (StoreError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+            self._report(path, f"{type(error).__name__}: {error}")
+            return None
+        return dict(record)
+
+    def _report(self, path: Path, reason: str) -> None:
+        damage = Damage(path.relative_to(self.layout.root).as_posix(), reason)
+        if damage not in self.damaged:
+            self.damaged.append(damage)
+
+    def _check_manifest(self) -> None:
+        path = self.layout.manifest
+        try:
+            with storing(path):
+                version = decode_json(path.read_bytes())["schema_version"]
+        except (ValueError, KeyError, TypeError, StoreError) as error:
+            raise StoreError(
+                "this is no results folder",
+                where=str(self.layout.root),
+                got=f"{path.name}: {error.got if isinstance(error, StoreError) else error}",
+                expected=f"a folder made by `universality run`, with a readable {path.name}",
+                do="check the path",
+            ) from error
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise StoreError(
+                "these results were written by a newer version",
+                where=str(path),
+                got=f"schema version {version}",
+                expected=f"at most {SCHEMA_VERSION}",
+                do="upgrade universality",
+            )
+
+    def _check_writable(self) -> None:
+        # Full file systems still accept empty files: what counts is that a block of data arrives.
+        scratch = self._scratch()
+        with storing(self.layout.root):
+            try:
+                for folder in self.layout.folders:
+                    folder.mkdir(exist_ok=True)
+                write_durably(scratch, bytes(_PROBE_BYTES))
+            finally:
+                scratch.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what dead processes left in `tmp/`, and what has not changed for a day."""
+        for entry in entries_of(self.layout.tmp):
+            with contextlib.suppress(OSError):
+                if is_orphan(entry.name) or time.time() - entry.stat().st_mtime > _GARBAGE_AFTER:
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
+                        os.unlink(entry.path)
+
+
+def refuse_links(layout: Layout) -> None:
+    """Raises `StoreError` where a part of a results folder that is read or written is a symbolic link.
+
+    The folder itself may be reached through links: whoever names it chose them.
+    """
+    parts = [layout.suite, layout.manifest, layout.plan, layout.evidence, layout.universality]
+    parts += [layout.report, *layout.folders]
+    with storing(layout.root):
+        link = next((part for part in parts if part.is_symlink()), None)
+        for folder in (layout.report, layout.measurements):
+            if link is None and folder.is_dir():
+                with os.scandir(folder) as entries:
+                    link = next((Path(e.path) for e in entries if e.is_symlink()), None)
+    if link is not None:
+        raise StoreError(
+            "a part of a results folder is a symbolic link, which is not followed",
+            where=str(link),
+            got=f"a link to {os.readlink(link)!r}",
+            expected="plain files and folders",
+            do="put a copy of what it points to in its place, or delete the link",
+        )
+
+
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder; nothing where there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

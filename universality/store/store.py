@@ -1,0 +1,210 @@
+"""Runs on disk. Any number of processes on any number of machines may share one results folder.
+
+Disk is the truth: a recording is published by one rename and never edited, so that killing
+anything at any time loses nothing finished and counts nothing half-done.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from universality.plugin.records import CellRecord
+from universality.plugin.spec import SCHEMA_VERSION
+from universality.store.environment import environment
+from universality.store.files import encode_json, storing, sync_folder, write_durably, write_once
+from universality.store.folder import Damage, ResultsFolder, entries_of, now
+from universality.store.layout import split_recording
+from universality.store.recording import (
+    DamagedRecordingError,
+    Observed,
+    Recording,
+    StoredTrajectory,
+    encode_recording,
+    read_recording,
+)
+
+__all__ = ["Damage", "Failure", "Recording", "Store", "StoredTrajectory"]
+
+FailureKind = Literal["failed", "crashed", "timeout"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One attempt at a run that left no recording. `memory_bytes` is the worker's peak, where known."""
+
+    kind: FailureKind
+    message: str
+    traceback: str
+    seconds: float
+    host: str
+    memory_bytes: int | None
+    time: str
+
+
+class Store(ResultsFolder):
+    """The runs, failures and measurements of a results folder.
+
+    Damaged recordings count as missing: they are reported in `damaged`, skipped and trained again.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        # Published folders never change, so one verification each is enough.
+        self._read: dict[Path, StoredTrajectory | None] = {}
+
+    def publish(self, recording: Recording, *, device: str | None = None) -> Path:
+        """Store a finished run: all files in `tmp/`, forced to disk, then one rename.
+
+        Where an intact recording of the run has everything that this one observed, this one is
+        dropped. Else it becomes `<run_id>`, or the next free `<run_id>.rN`: published folders are
+        never edited.
+
+        Returns:
+            The folder that now holds the run.
+
+        Raises:
+            StoreError: where nothing can be written.
+            ValueError: where the recording is malformed, see `encode_recording`.
+        """
+        run_id = recording.spec.id
+        files = encode_recording(recording, environment(device))
+        scratch = self._scratch()
+        with storing(scratch):
+            try:
+                self.layout.runs.mkdir(exist_ok=True)
+                scratch.mkdir()
+                for name, data in files.items():
+                    write_durably(scratch / name, data)
+                sync_folder(scratch)
+                return self._move_in(scratch, run_id, recording.observed)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def _move_in(self, scratch: Path, run_id: str, observed: Observed) -> Path:
+        number = 1
+        while True:
+            target = self.layout.recording(run_id, number)
+            if target.exists():
+                stored = self._recording(run_id, target)
+                if stored is not None and stored.covers(observed):
+                    return target
+                number += 1
+                continue
+            # Renaming onto a folder fails unless that is empty: of two processes one wins.
+            try:
+                os.rename(scratch, target)
+            except OSError:
+                if not target.exists():
+                    raise
+                continue
+            sync_folder(target.parent)
+            return target
+
+    def recordings(self, run_id: str) -> Iterator[StoredTrajectory]:
+        """The intact recordings of a run, oldest first."""
+        number, absent = 1, 0
+        # One gap is tolerated: a person may have deleted a damaged folder.
+        while absent < 2:
+            folder = self.layout.recording(run_id, number)
+            number += 1
+            if not folder.exists():
+                absent += 1
+                continue
+            absent = 0
+            stored = self._recording(run_id, folder)
+            if stored is not None:
+                yield stored
+
+    def trajectory(self, run_id: str, observed: Observed) -> StoredTrajectory | None:
+        """The first recording of a run that has everything in `observed`: addresses and steps."""
+        return next((r for r in self.recordings(run_id) if r.covers(observed)), None)
+
+    def covers(self, run_id: str, observed: Observed) -> bool:
+        """Whether `trajectory` would find one."""
+        return self.trajectory(run_id, observed) is not None
+
+    def seconds(self, run_ids: Iterable[str]) -> float:
+        """Wall seconds that the stored runs took, added up; of several recordings the first counts."""
+        return sum(first.seconds for first in self._firsts(run_ids))
+
+    def probe_seconds(self, run_ids: Iterable[str]) -> float:
+        """Of `seconds`, what probes took; of a run that does not say, nothing."""
+        found = [first.facts.get("probe_seconds") for first in self._firsts(run_ids)]
+        return sum(seconds for seconds in found if isinstance(seconds, int | float))
+
+    def _firsts(self, run_ids: Iterable[str]) -> Iterator[StoredTrajectory]:
+        firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)
+        return (first for first in firsts if first is not None)
+
+    def run_ids(self) -> list[str]:
+        """Ids that have a folder, damaged or not."""
+        with storing(self.layout.runs):
+            found = [split_recording(entry.name) for entry in entries_of(self.layout.runs)]
+        return sorted({split[0] for split in found if split is not None})
+
+    def _recording(self, run_id: str, folder: Path) -> StoredTrajectory | None:
+        if folder not in self._read:
+            try:
+                self._read[folder] = read_recording(folder, run_id)
+            except DamagedRecordingError as damage:
+                self._read[folder] = None
+                self._report(folder, str(damage))
+        return self._read[folder]
+
+    def fail(
+        self,
+        run_id: str,
+        kind: FailureKind,
+        message: str,
+        *,
+        traceback: str = "",
+        seconds: float = 0.0,
+        memory_bytes: int | None = None,
+    ) -> int:
+        """Record an attempt that left nothing; returns its number, counted from 1."""
+        failure = Failure(
+            kind=kind,
+            message=message,
+            traceback=traceback,
+            seconds=seconds,
+            host=platform.node(),
+            memory_bytes=memory_bytes,
+            time=now(),
+        )
+        data = encode_json({"schema_version": SCHEMA_VERSION, "run_id": run_id, **asdict(failure)})
+        attempt = self.attempts(run_id) + 1
+        with storing(self.layout.failures(run_id)):
+            self.layout.failures(run_id).mkdir(parents=True, exist_ok=True)
+            while not write_once(self.layout.failure(run_id, attempt), data, self._scratch()):
+                attempt += 1
+        return attempt
+
+    def attempts(self, run_id: str) -> int:
+        """The number of the last failed attempt, 0 without one."""
+        stems = (Path(entry.name).stem for entry in entries_of(self.layout.failures(run_id)))
+        return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+
+    def failures(self, run_id: str) -> list[Failure]:
+        """The failed attempts at a run, oldest first."""
+        found = []
+        for attempt in range(1, self.attempts(run_id) + 1):
+            record = self._record(self.layout.failure(run_id, attempt))
+            if record is None:
+                continue
+            try:
+                found.append(Failure(**{name: record[name] for name in Failure.__slots__}))
+            except (KeyError, TypeError) as error:
+                self._report(self.layout.failure(run_id, attempt), f"{type(error).__name__}: {error}")
+        return found
+
+    def save_measurement(self, cell: CellRecord) -> Path:
+        """Write a measurement over the one of the same id."""
+        path = self.layout.measurement(cell.id)
+        self._replace(path, encode_json({"schema_version": SCHEMA_VERSION, **cell.record()}))
+        return path

@@ -1,0 +1,246 @@
+"""Networks of one architecture in one storage, trained by one of torch's own optimizers.
+
+    weights, gradients   [members, numbers]: a row per network, its parameters one after another
+    members[s]           an ordinary network whose parameters are views of row s
+
+torch's optimizers act on every number alone, so one step on the rows is every member's own step,
+bit for bit, in a handful of operations instead of some for every parameter of every network. That
+pays for a single network too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from universality.plugin.spec import Recipe
+from universality.train.engine.optimizers import build_optimizer
+
+_LINE = 64
+"""Bytes at which every parameter begins, as torch's own allocations do: alignment can change the
+order in which a matrix product is summed, and with it the last bit."""
+
+
+class CannotStack(Exception):
+    """Why these networks cannot share one storage, or not be trained side by side."""
+
+
+class Ensemble:
+    """Stacked networks and their optimizer.
+
+    Args:
+        members: networks whose trainable parameters agree in name, shape and type. They are changed
+            in place: each parameter keeps its identity and moves into the common storage.
+        recipes: one per member, of one optimizer class. Neighbours with the same recipe share a
+            group of the optimizer, and with it its operations.
+        rates: learning rate per member.
+
+    Raises:
+        CannotStack: parameters that differ, are of several types or do not lie contiguously.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        recipes: Sequence[Recipe],
+        rates: Sequence[float],
+    ) -> None:
+        self.members = tuple(members)
+        self._recipes, self._rates, self._factor = tuple(recipes), tuple(rates), 1.0
+        named = [{n: p for n, p in net.named_parameters() if p.requires_grad} for net in members]
+        self._check(named)
+        self.trained: tuple[tuple[nn.Parameter, ...], ...] = tuple(tuple(each.values()) for each in named)
+        first = self.trained[0]
+        line = max(1, _LINE // first[0].element_size())
+        self._shapes = [p.shape for p in first]
+        self._starts, numbers = [], 0
+        for parameter in first:
+            self._starts.append(numbers)
+            numbers += -(-parameter.numel() // line) * line
+        self.weights = first[0].detach().new_zeros(len(members), numbers)
+        self.gradients = torch.zeros_like(self.weights)
+        for row, parameters in zip(self.weights, self.trained, strict=True):
+            for parameter, place in zip(parameters, self._views(row), strict=True):
+                place.copy_(parameter.detach())
+                parameter.data = place
+        self._gradients = [self._views(row) for row in self.gradients]
+        self.parameters: dict[str, Tensor] = dict(zip(named[0], self._stacked(self.weights), strict=True))
+        self._stacked_gradients = self._stacked(self.gradients)
+        self.buffers: dict[str, Tensor] = {}
+        self._alone: dict[int, tuple[torch.optim.Optimizer, dict[str, object]]] = {}
+        self._groups = self._alike()
+        self.optimizer = self._build_optimizer(on_device=False)
+
+    def take(self, member: int, gradients: Sequence[Tensor | None]) -> None:
+        """Keep the gradients of one member, in the order of `trained`, for the next step.
+
+        Copied into the layout of the parameters: a fused optimizer that is given a gradient of
+        other strides than its parameter's updates the wrong numbers, silently.
+        """
+        torch._foreach_copy_(self._gradients[member], _whole(gradients))
+
+    def take_stacked(self, gradients: Sequence[Tensor | None]) -> None:
+        """The same for all members at once: `[members, *shape]` in the order of `parameters`."""
+        torch._foreach_copy_(self._stacked_gradients, _whole(gradients))
+
+    def step(self) -> None:
+        self.optimizer.step()
+
+    def scale_rates(self, factor: float) -> None:
+        """From now on every learning rate is `factor` times its value at the start."""
+        self._factor = factor
+        for group, (begin, _) in zip(self.optimizer.param_groups, self._groups, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self._rates[begin] * factor)
+            else:
+                group["lr"] = self._rates[begin] * factor
+
+    def optimizer_of(self, member: int) -> torch.optim.Optimizer:
+        """The optimizer as if this member trained alone: its parameters, rate and state, as views."""
+        number = next(n for n, (begin, end) in enumerate(self._groups) if begin <= member < end)
+        stacked = self.optimizer.param_groups[number]["params"][0]
+        if member not in self._alone:
+            parameters = self.members[member].parameters()
+            self._alone[member] = build_optimizer(self._recipes[member], parameters, self._rates[member]), {}
+        alone, linked = self._alone[member]
+        for group in alone.param_groups:
+            group["lr"] = self._rates[member] * self._factor
+        row = member - self._groups[number][0]
+        for key, value in self.optimizer.state.get(stacked, {}).items():
+            # Optimizers write their state in place, so that views made once stay true.
+            if linked.get(key) is not value:
+                linked[key] = value
+                whole = isinstance(value, Tensor) and value.shape == stacked.shape
+                parts = self._views(value[row]) if whole else [value] * len(self._shapes)
+                for parameter, part in zip(self.trained[member], parts, strict=True):
+                    alone.state[parameter][key] = part
+        return alone
+
+    def stack_buffers(self) -> None:
+        """Move buffers into common storage too: only gradients of all members at once need that."""
+        own = [dict(net.named_buffers()) for net in self.members]
+        forms = [[(name, b.shape, b.dtype) for name, b in buffers.items()] for buffers in own]
+        if any(form != forms[0] for form in forms):
+            raise CannotStack("the networks have different buffers")
+        for name in own[0]:
+            self.buffers[name] = torch.stack([buffers[name].detach() for buffers in own])
+            for buffers, place in zip(own, self.buffers[name], strict=True):
+                buffers[name].data = place
+
+    def keep_on_device(self) -> None:
+        """From now on, before any step, what a step needs lies on the device: for CUDA graphs."""
+        self.optimizer = self._build_optimizer(on_device=True)
+
+    def release(self, member: int) -> None:
+        """Give a member storage of its own, so that it stays as it is now whatever the others do."""
+        for tensor in (*self.trained[member], *self.members[member].buffers()):
+            tensor.data = tensor.detach().clone()
+        self.weights[member].zero_()
+        self.gradients[member].zero_()
+
+    def _check(self, named: Sequence[dict[str, nn.Parameter]]) -> None:
+        def form(each: dict[str, nn.Parameter]) -> list[tuple[object, ...]]:
+            return [(name, p.shape, p.dtype, p.device) for name, p in each.items()]
+
+        if not named[0]:
+            raise CannotStack("there is nothing to train")
+        if any(form(each) != form(named[0]) for each in named):
+            raise CannotStack("the networks have different parameters")
+        if any(p.dtype != next(iter(named[0].values())).dtype for p in named[0].values()):
+            raise CannotStack("parameters of several types")
+        if not all(p.is_contiguous() for each in named for p in each.values()):
+            raise CannotStack("a parameter that is not contiguous")
+        if any(p.is_cuda for p in named[0].values()) and any(
+            isinstance(module, nn.RNNBase) for module in self.members[0].modules()
+        ):
+            raise CannotStack("cuDNN wants the weights of a recurrent layer in one piece of its own")
+
+    def _views(self, row: Tensor) -> list[Tensor]:
+        """Parameters in a row of `weights`, or of anything that lies like it."""
+        return [
+            row[start : start + shape.numel()].view(shape)
+            for start, shape in zip(self._starts, self._shapes, strict=True)
+        ]
+
+    def _stacked(self, rows: Tensor) -> list[Tensor]:
+        """The same for all rows: `[members, *shape]` each."""
+        return [
+            rows[:, start : start + shape.numel()].view(len(rows), *shape)
+            for start, shape in zip(self._starts, self._shapes, strict=True)
+        ]
+
+    def _alike(self) -> list[tuple[int, int]]:
+        """Ranges of neighbours with the same learning rate and recipe."""
+
+        def settings(member: int) -> tuple[float, Recipe]:
+            # lr_over_stability has become a rate already, and says no more.
+            return self._rates[member], replace(self._recipes[member], lr=1.0, lr_over_stability=0.0)
+
+        ranges = []
+        for _, members in groupby(range(len(self.members)), key=settings):
+            inside = list(members)
+            ranges.append((inside[0], inside[-1] + 1))
+        return ranges
+
+    def _build_optimizer(self, *, on_device: bool) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer | None = None
+        for begin, end in self._groups:
+            rows = self.weights[begin:end]
+            rows.grad = self.gradients[begin:end]
+            one = build_optimizer(self._recipes[begin], [rows], self._rates[begin], on_device=on_device)
+            if optimizer is None:
+                optimizer = one
+            else:
+                optimizer.add_param_group(one.param_groups[0])
+        assert optimizer is not None
+        return optimizer
+
+
+class Separate:
+    """Networks that share nothing, each with an optimizer of its own; the interface of `Ensemble`.
+
+    For what cannot be stacked: torch's optimizers skip a parameter without a gradient, where a row
+    of numbers would be decayed as a whole.
+    """
+
+    def __init__(
+        self, members: Sequence[nn.Module], recipes: Sequence[Recipe], rates: Sequence[float]
+    ) -> None:
+        self.members = tuple(members)
+        self.trained = tuple(tuple(p for p in net.parameters() if p.requires_grad) for net in members)
+        self._rates = tuple(rates)
+        self._optimizers = [
+            build_optimizer(recipe, net.parameters(), rate)
+            for net, recipe, rate in zip(members, recipes, rates, strict=True)
+        ]
+
+    def take(self, member: int, gradients: Sequence[Tensor | None]) -> None:
+        for parameter, gradient in zip(self.trained[member], gradients, strict=True):
+            parameter.grad = gradient
+
+    def step(self) -> None:
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def scale_rates(self, factor: float) -> None:
+        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+    def optimizer_of(self, member: int) -> torch.optim.Optimizer:
+        return self._optimizers[member]
+
+    def release(self, member: int) -> None:
+        """Nothing to do: without gradients its optimizer leaves a member as it is."""
+
+
+def _whole(gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    found = [gradient for gradient in gradients if gradient is not None]
+    if len(found) < len(gradients):
+        raise CannotStack("a parameter without a gradient")
+    return found

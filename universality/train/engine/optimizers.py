@@ -1,0 +1,65 @@
+"""torch's own optimizers from a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from universality.plugin.spec import Recipe
+
+
+def build_optimizer(
+    recipe: Recipe, params: Iterable[Tensor], lr: float, *, on_device: bool = False
+) -> torch.optim.Optimizer:
+    """The recipe's optimizer at learning rate `lr`, with torch's semantics of weight decay.
+
+    `sgd`, `adam` and `rmsprop` add decay to the gradient (L2), `adamw` decouples it.
+
+    Args:
+        on_device: torch's fused form where there is one (not of RMSprop): the rate is a tensor, and
+            a step can be captured in a CUDA graph. Not to the last bit the other form.
+    """
+    betas, decay = (recipe.beta1, recipe.beta2), recipe.weight_decay
+    parameters = list(params)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            parameters, lr, alpha=recipe.beta2, eps=recipe.eps, weight_decay=decay, momentum=recipe.momentum
+        )
+    rate: float | Tensor = torch.tensor(lr, device=parameters[0].device) if on_device else lr
+    fused = True if on_device else None
+    if recipe.optimizer == "sgd":
+        momentum, nesterov = recipe.momentum, recipe.nesterov
+        return torch.optim.SGD(
+            parameters, rate, momentum=momentum, nesterov=nesterov, weight_decay=decay, fused=fused
+        )
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    capturable = on_device and parameters[0].is_cuda
+    return kind(
+        parameters,
+        rate,
+        betas=betas,
+        eps=recipe.eps,
+        weight_decay=decay,
+        fused=fused,
+        capturable=capturable,
+    )
+
+
+class RateSchedule:
+    """The factor on lr of update `step` (counted from 0), and the steps at which it changes.
+
+    Linear warmup, (step + 1) / w over the first w updates, times gamma per milestone passed.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._warmup = round(recipe.warmup * recipe.steps)
+        self._milestones = [round(fraction * recipe.steps) for fraction in recipe.milestones]
+        self._gamma = recipe.gamma
+        warming = range(self._warmup) if self._warmup > 1 else range(0)
+        self.changes = frozenset({*warming, *self._milestones}) - {recipe.steps}
+
+    def factor(self, step: int) -> float:
+        passed = sum(step >= milestone for milestone in self._milestones)
+        return min(1.0, (step + 1) / max(1, self._warmup)) * self._gamma**passed

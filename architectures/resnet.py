@@ -9,8 +9,14 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from universality.plugin.kit import ImageAdapter, global_average, image_adapter, require_at_least, scaled_width
 from universality.plugin import Architecture, InputSpec, register
+from universality.plugin.kit import (
+    ImageAdapter,
+    global_average,
+    image_adapter,
+    require_at_least,
+    scaled_width,
+)
 from universality.plugin.kit.vision import import_torchvision
 
 
@@ -20,6 +26,22 @@ def group_norm(channels: int) -> nn.GroupNorm:
     Groups of one channel would erase 1x1 feature maps, which the last stage has on 8x8 images.
     """
     return nn.GroupNorm(math.gcd(channels, max(1, channels // 16)), channels)
+
+
+class StridedPointwise(nn.Conv2d):
+    """torch's 1x1 convolution without bias and with a stride, of the pixels that the stride keeps.
+
+    The same function as torch's. oneDNN's own strided form writes past its workspace when it takes the
+    weight's gradient from channels-last images of fewer channels than a vector register has numbers: on a
+    CPU with AVX2, torch 2.14, wrong gradients or the end of the process (oneDNN issue 6035).
+    """
+
+    def __init__(self, channels: int, planes: int, stride: int) -> None:
+        super().__init__(channels, planes, 1, stride=stride, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return nn.functional.conv2d(input[:, :, ::rows, ::columns], self.weight)
 
 
 class ResidualNetwork(nn.Module):
@@ -54,9 +76,7 @@ class ResidualNetwork(nn.Module):
             for block in range(blocks):
                 shortcut = None
                 if block == 0 and stage > 0:
-                    shortcut = nn.Sequential(
-                        nn.Conv2d(channels, planes, 1, stride=stride, bias=False), norm(planes)
-                    )
+                    shortcut = nn.Sequential(StridedPointwise(channels, planes, stride), norm(planes))
                 layer.append(
                     basic_block(channels, planes, stride if block == 0 else 1, shortcut, norm_layer=norm)
                 )

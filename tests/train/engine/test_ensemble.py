@@ -405,15 +405,16 @@ def test_fused_training_stays_as_near_to_the_loop_as_a_nudge_of_the_last_bit(
     address: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(RECIPES[name], steps=20)
-    members = [member(address, recipe, seed, {"accuracy": (0, 10)}) for seed in range(6)]
+    members = [member(address, recipe, seed, {"accuracy": (0, 10)}) for seed in range(12)]
     expected = train_group(members, CPU, "loop")
     fused = train_group(members, CPU, "fused")
     assert {run.facts["engine"]["mode"] for run in fused} == {"fused"}
     # Rounding enters a fused run at every step and a nudged one once: 20 steps may add up to a few nudges.
     apart = drift(fused, expected)
     near = apart <= 10 * drift(nudged(monkeypatch, members), expected) + 1e-7
-    # A unit of a ReLU network that is nearly at 0 may switch under any rounding: rare, and of this size.
-    assert near.sum() >= len(members) - 1
+    # A unit of a ReLU network that is nearly at 0 may switch under any rounding: 2 of 36 residual networks did,
+    # by this size.
+    assert near.sum() >= len(members) - 2
     assert apart.max() < 5e-3
     for run, other in (
         pair for pair, close in zip(zip(fused, expected, strict=True), near, strict=True) if close

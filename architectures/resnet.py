@@ -17,7 +17,6 @@ from universality.plugin.kit import (
     require_at_least,
     scaled_width,
 )
-from universality.plugin.kit.vision import import_torchvision
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -63,7 +62,8 @@ class ResidualNetwork(nn.Module):
         norm: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
-        basic_block = import_torchvision().models.resnet.BasicBlock
+        from torchvision.models.resnet import BasicBlock
+
         self.adapter = adapter
         self.conv1 = nn.Conv2d(adapter.channels, width, 3, stride=1, padding=1, bias=False)
         self.bn1 = norm(width)
@@ -78,7 +78,7 @@ class ResidualNetwork(nn.Module):
                 if block == 0 and stage > 0:
                     shortcut = nn.Sequential(StridedPointwise(channels, planes, stride), norm(planes))
                 layer.append(
-                    basic_block(channels, planes, stride if block == 0 else 1, shortcut, norm_layer=norm)
+                    BasicBlock(channels, planes, stride if block == 0 else 1, shortcut, norm_layer=norm)
                 )
                 channels = planes
             self.add_module(f"layer{stage + 1}", layer)

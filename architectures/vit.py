@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from universality.plugin import Architecture, BadParameter, InputSpec, register
 from universality.plugin.kit import patch_side, require_at_least, scaled_width
-from universality.plugin.kit.vision import import_torchvision
 
 
 class SelfAttention(nn.MultiheadAttention):
@@ -94,9 +93,11 @@ class ViT(Architecture):
         return ""
 
     def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
+        from torchvision.models import VisionTransformer
+
         channels, side, _ = inputs.shape
         patch = self.patch or patch_side(side)
-        net: nn.Module = import_torchvision().models.VisionTransformer(
+        net: nn.Module = VisionTransformer(
             image_size=side,
             patch_size=patch,
             num_layers=self.depth,

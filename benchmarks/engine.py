@@ -9,9 +9,9 @@ Compared in one run, rounds interleaved, medians of at least five (three with --
     plain   a DataLoader over a TensorDataset, one of torch's optimizers per network, torch's
             losses, images in torch's default format and `loss.item()` at every step, network
             after network; with torch's default threads and with one thread, in a process of its
-            own, a new one every round, in which nothing of `universality.train.worker.configure` is set
+            own, a new one every round, in which nothing of `universality.train.device.configure` is set
     bare    the same updates on tensors, without a loader and without looking at the loss; one thread
-    ours    `train_group` in as many processes as there are cores, one thread each
+    ours    `train_stack` in as many processes as there are cores, one thread each
 
 Overhead is CPU time of one network in one process; everything else is wall time, without the start
 of Python and without reading data. Where a data set is not under the data root, random inputs of the
@@ -59,9 +59,11 @@ from universality.plugin.schedules import LogSpaced
 from universality.plugin.spec import Recipe, RunSpec, derive_seed
 from universality.plugin.task import Split, Splits
 from universality.store.environment import cores, cpu_model
-from universality.train.engine.loop import Engine, Member, Trained, build_network, train_group
+from universality.train.device import configure
+from universality.train.engine.loop import train_stack
+from universality.train.engine.member import Member, Trained, build_network
 from universality.train.engine.optimizers import build_optimizer
-from universality.train.worker import configure
+from universality.train.messages import Engine
 
 CPU = torch.device("cpu")
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -245,7 +247,7 @@ def share(case: Case, seeds: Sequence[int], stack: int) -> int:
     """What one worker process does: its seeds in stacks; returns its peak memory in bytes."""
     splits = _splits(case)
     for begin in range(0, len(seeds), stack):
-        train_group(members_of(case, splits, seeds[begin : begin + stack]), CPU)
+        train_stack(members_of(case, splits, seeds[begin : begin + stack]), CPU)
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -307,12 +309,12 @@ def overhead(report: Report, cases: Sequence[Case], repeats: int) -> None:
         taken = interleaved(
             repeats,
             time.process_time,
-            {"ours": partial(train_group, [watched], CPU), "bare": partial(bare, one)},
+            {"ours": partial(train_stack, [watched], CPU), "bare": partial(bare, one)},
         )
         same = all(
             torch.equal(a, b)
             for a, b in zip(
-                train_group([watched], CPU)[0].net.parameters(), bare(one).parameters(), strict=True
+                train_stack([watched], CPU)[0].net.parameters(), bare(one).parameters(), strict=True
             )
         )
         ours, theirs = median(taken["ours"]), median(taken["bare"])
@@ -394,7 +396,7 @@ def peaks_of(case: Case, networks: int) -> tuple[int, int]:
     """Bytes of this process before it trained anything, and at most while it trained a stack."""
     splits = _splits(case)
     before = _kernel_says("VmRSS")
-    train_group(members_of(case, splits, range(networks)), CPU)
+    train_stack(members_of(case, splits, range(networks)), CPU)
     return before, _kernel_says("VmHWM")
 
 
@@ -433,7 +435,7 @@ def grokking(report: Report, repeats: int, steps: int) -> None:
             repeats,
             time.perf_counter,
             {
-                "ours": lambda: train_group([member], CPU),
+                "ours": lambda: train_stack([member], CPU),
                 "prieto": public,
                 "nanda": partial(public, evaluate=True),
                 "same network": lambda: plain(member),
@@ -472,21 +474,21 @@ def growth(report: Report, repeats: int, steps: int) -> None:
 
     def runs(n: int) -> Callable[[], object]:
         singles = members_of(digits, _splits(digits), range(n))
-        return lambda: [train_group([one], CPU) for one in singles]
+        return lambda: [train_stack([one], CPU) for one in singles]
 
     def members(n: int) -> Callable[[], object]:
         group = members_of(digits, _splits(digits), range(n))
-        return lambda: train_group(group, CPU)
+        return lambda: train_stack(group, CPU)
 
     def parameters(width: int) -> Callable[[], object]:
         case = replace(digits, architecture=f"mlp[width={width}]")
         group = members_of(case, _splits(digits), [0])
-        return lambda: train_group(group, CPU)
+        return lambda: train_stack(group, CPU)
 
     def rows_of_data(n: int) -> Callable[[], object]:
         case = replace(digits, task=f"digits[subset={n}]", recipe=replace(recipe, batch_size=0))
         group = members_of(case, splits_of(case)[0], [0])
-        return lambda: train_group(group, CPU)
+        return lambda: train_stack(group, CPU)
 
     # Parameters of the hidden layer grow as the square of the width.
     axes = (
@@ -521,13 +523,13 @@ def limits(report: Report, cases: Sequence[Case]) -> None:
     for case in cases:
         steps = 10
         (one,) = members_of(case.with_steps(steps), _splits(case), [0])
-        train_group([one], CPU)
+        train_stack([one], CPU)
         started = time.process_time()
-        train_group([one], CPU)
+        train_stack([one], CPU)
         unprofiled = time.process_time() - started
         for _ in range(2):  # the first profile of a process pays for the profiler
             with profile(activities=[ProfilerActivity.CPU]) as found:
-                train_group([one], CPU)
+                train_stack([one], CPU)
         events = [e for e in found.key_averages() if e.key.startswith(("aten::", "mkldnn"))]
         total = sum(e.self_cpu_time_total for e in events)
         heavy = sum(e.self_cpu_time_total for e in events if any(h in e.key for h in HEAVY))
@@ -573,20 +575,20 @@ def gpu(report: Report, cases: Sequence[Case], repeats: int) -> None:
 
             def timed(engine: Engine, group: Sequence[Member] = group) -> Callable[[], object]:
                 def at_once() -> None:
-                    train_group(group, device, engine)
+                    train_stack(group, device, engine)
                     torch.cuda.synchronize()
 
                 return at_once
 
             def sequential(group: Sequence[Member] = group) -> None:
                 for member in group:
-                    train_group([member], device, "loop")
+                    train_stack([member], device, "loop")
                 torch.cuda.synchronize()
 
             ways = {"sequential": sequential, "loop": timed("loop"), "fused": timed("fused")}
             taken = {name: median(s) for name, s in interleaved(repeats, time.perf_counter, ways).items()}
-            runs, cpu = train_group(group, device, "fused"), train_group(group, CPU)
-            how, chosen = runs[0].facts["engine"], train_group(group, device)[0].facts["engine"]["mode"]
+            runs, cpu = train_stack(group, device, "fused"), train_stack(group, CPU)
+            how, chosen = runs[0].facts["engine"], train_stack(group, device)[0].facts["engine"]["mode"]
             faster[case.name].append((count, taken["fused"] < taken["loop"]))
             rows.append(
                 [
@@ -635,7 +637,7 @@ def busy(group: Sequence[Member], device: torch.device, engine: Engine) -> float
 
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         started = time.perf_counter()
-        train_group(group, device, engine)
+        train_stack(group, device, engine)
         torch.cuda.synchronize(device)
         seconds = time.perf_counter() - started
     return float(sum(event.self_device_time_total for event in found.key_averages())) / 1e6 / seconds

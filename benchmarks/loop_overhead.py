@@ -25,7 +25,8 @@ from universality.plugin import registry
 from universality.plugin.registry import component
 from universality.plugin.spec import Recipe, RunSpec, derive_seed
 from universality.plugin.task import Splits
-from universality.train.engine.loop import build_network, train
+from universality.train.engine.loop import train
+from universality.train.engine.member import build_network
 
 CASES = (
     ("mlp", "digits", 64),

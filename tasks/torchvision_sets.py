@@ -19,9 +19,9 @@ from universality.plugin.kit.data import (
     cache_root,
     damaged,
     fetch_command,
+    filled_once,
     missing,
     private_folder,
-    published,
     spaced,
     split,
     standardised,
@@ -113,9 +113,9 @@ class _TorchvisionTask(Task):
             raise damaged(where / self.folder, error, do=do) from error
 
     def _source(self) -> Any:
-        from universality.plugin.kit.vision import import_torchvision
+        from torchvision import datasets
 
-        return getattr(import_torchvision().datasets, self.dataset)
+        return getattr(datasets, self.dataset)
 
     def _unpacked(self, root: Path) -> Path:
         """A folder that torchvision can read: in the cache where there are archives, else `root`."""
@@ -143,7 +143,7 @@ class _TorchvisionTask(Task):
                 (folder / path).unlink()
 
         key = hashlib.sha256("".join(archives.values()).encode()).hexdigest()[:12]
-        return published(cache_root() / "torchvision" / f"{self.name}-{key}", unpack)
+        return filled_once(cache_root() / "torchvision" / f"{self.name}-{key}", unpack)
 
 
 def _md5(path: Path) -> str:

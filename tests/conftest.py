@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from universality.plugin import registry
-from universality.train.worker import configure
+from universality.train.device import configure
 
 configure(threads=1)
 torch.set_flush_denormal(False)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torchvision import models
 
 from universality.errors import BadParameter
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.kit import ScaledOutput, unscaled
-from universality.plugin.kit.vision import import_torchvision
 
 registry.load_plugins()
 
@@ -468,7 +468,7 @@ def test_convolutions_refuse_vectors_with_a_reason() -> None:
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_the_default_resnet_is_torchvisions_with_the_stem_for_small_images(training: bool) -> None:
-    twin = import_torchvision().models.resnet18(num_classes=CLASSES)
+    twin = models.resnet18(num_classes=CLASSES)
     twin.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
     twin.maxpool = nn.Identity()
     net = build("resnet", "image 3x32x32")
@@ -502,7 +502,6 @@ def test_group_normalisation_has_sixteen_channels_per_group_and_keeps_1x1_maps()
 
 
 def test_the_vit_is_torchvisions_given_the_same_weights() -> None:
-    models = import_torchvision().models
     twin = models.VisionTransformer(
         image_size=32,
         patch_size=8,

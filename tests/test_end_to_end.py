@@ -300,5 +300,5 @@ def test_killed_in_the_middle_the_same_command_ends_in_the_same_evidence(tmp_pat
     assert before.items() <= killed.stored().items()
     whole.run(suites[1])
     assert (killed.results / "evidence.csv").read_bytes() == (whole.results / "evidence.csv").read_bytes()
-    left = [p.name for d in ("claims", "tmp", "failed") for p in (killed.results / d).iterdir()]
+    left = [p.name for d in ("leases", "tmp", "failed") for p in (killed.results / d).iterdir()]
     assert left == []

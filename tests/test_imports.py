@@ -25,7 +25,7 @@ FLOORS: tuple[set[str], ...] = (
     {"plan"},
     {"train"},
     {"judge"},
-    {"report"},
+    {"output"},
     {"audit"},
     {"commands", "__main__"},
 )
@@ -118,21 +118,21 @@ def test_the_walk_sees_imports_in_functions_relative_ones_and_submodules(
     path = tmp_path / "universality" / "plugin" / "widths.py"
     path.parent.mkdir(parents=True)
     path.write_text(
-        "from universality import report, __version__\n"
+        "from universality import output, __version__\n"
         "from ..plan import suite\n"
         "from . import patches\n"
         "import universality.plugin.spec as s\n"
         "def f():\n"
-        "    from universality.report import show\n"
+        "    from universality.output import show\n"
         "    import importlib; importlib.import_module('universality.probes')\n"
     )
     assert list(imported(path)) == [
-        (1, "universality.report"),
+        (1, "universality.output"),
         (1, "universality"),
         (2, "universality.plan"),
         (3, "universality.plugin"),
         (4, "universality.plugin.spec"),
-        (6, "universality.report"),
+        (6, "universality.output"),
         (7, "importlib"),
         (7, "universality.probes"),
     ]
@@ -141,8 +141,8 @@ def test_the_walk_sees_imports_in_functions_relative_ones_and_submodules(
 WITHOUT_TORCH = (
     "plugin",
     *("store.store", "plan.suite", "train.queue", "train.leases", "train.executors.local"),
-    *("judge.verdicts", "judge.boundary", "judge.resultset", "judge.compare", "judge.leaderboard"),
-    *("report.build", "report.compare", "report.leaderboard", "audit.result_set"),
+    *("judge.controls", "judge.boundary", "judge.resultset", "judge.compare", "judge.leaderboard"),
+    *("output.build", "output.compare", "output.leaderboard", "audit.result_set"),
     *("commands.main", "commands.status", "commands.check"),
 )
 

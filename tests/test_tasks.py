@@ -358,9 +358,9 @@ def md5(file: Path) -> str:
 
 
 def torchvision_class(name: str) -> Any:
-    from universality.plugin.kit.vision import import_torchvision
+    from torchvision import datasets
 
-    return getattr(import_torchvision().datasets, name)
+    return getattr(datasets, name)
 
 
 @pytest.fixture
@@ -881,7 +881,7 @@ def test_folders_published_at_once_appear_whole_and_leave_nothing_else(tmp_path:
         all_filled.wait()
 
     with ThreadPoolExecutor(racers) as pool:
-        made = list(pool.map(lambda _: data.published(tmp_path / "made", fill), range(racers)))
+        made = list(pool.map(lambda _: data.filled_once(tmp_path / "made", fill), range(racers)))
     assert made == [tmp_path / "made"] * racers
     assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == ["made", "made/file"]
 
@@ -892,7 +892,7 @@ def test_a_folder_that_fails_to_fill_is_not_published(tmp_path: Path) -> None:
         raise OSError("No space left on device")
 
     with pytest.raises(DataUnavailable, match="unpacking failed") as caught:
-        data.published(tmp_path / "made", fill)
+        data.filled_once(tmp_path / "made", fill)
     assert "No space left on device" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -900,7 +900,7 @@ def test_a_folder_that_fails_to_fill_is_not_published(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_made_says_which_variable_to_set(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataUnavailable, match="cannot be written") as caught:
-        data.published(tmp_path / "file" / "made", lambda folder: None)
+        data.filled_once(tmp_path / "file" / "made", lambda folder: None)
     assert "UNIVERSALITY_CACHE" in str(caught.value)
 
 

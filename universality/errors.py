@@ -51,6 +51,16 @@ class MeasurementError(UniversalityError):
     """Input for which a measure would give a number without meaning."""
 
 
+def described(error: BaseException) -> str:
+    """The type of an error and its text, which may have several lines."""
+    return f"{type(error).__name__}: {error}"
+
+
+def first_line(error: object) -> str:
+    """Of the text of an error."""
+    return str(error).partition("\n")[0]
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UnknownName:
     """The error for `name`, with the closest of the `known` names."""
     options = sorted(known)

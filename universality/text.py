@@ -1,7 +1,7 @@
-"""Text that others wrote, made harmless for where it is shown, and tables of it.
+"""Text for people: names that others wrote made harmless, numbers, times, and tables of them.
 
 Names, reasons and titles of a result set come from its author. A terminal obeys escape sequences,
-Markdown obeys pipes, brackets and tags; pages are escaped by Jinja2 (`small_page.py`).
+Markdown obeys pipes, brackets and tags; pages are escaped by Jinja2 (`output/template.py`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-MOST_SHOWN = 200
+import msgspec
+
+MAX_SHOWN = 200
 _MARKUP = re.compile(r"([\\`*_\[\]<|~&$])")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Control characters, marks that reorder or hide text, halves of pairs, and what has no meaning."""
@@ -23,19 +25,49 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 Rows = Sequence[Sequence[str]]
 
 
-def plain(text: str, most: int = MOST_SHOWN) -> str:
-    r"""One line without invisible characters, at most `most` of what is left.
+def is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE
 
-    >>> plain("a\x1b[31mb\n c")
-    'a[31mb c'
+
+def code_point(character: str) -> str:
+    r"""A character spelled by its number, as bash and Python read it: `\u202e`."""
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def plain(text: object, most: int | None = MAX_SHOWN, *, lines: bool = False) -> str:
+    r"""`text` in one line of at most `most` characters, with everything that cannot be seen spelled out.
+
+    Overrides of the writing direction, control characters and lone surrogates become `\u202e`.
+    With `lines`, line feeds stay.
+
+    >>> plain("mlp\u202egnp.exe\n2")
+    'mlp\\u202egnp.exe 2'
     """
-    # Cut first: a name of megabytes is not worth a walk.
-    spaced = " ".join(text[: 4 * most].split())
-    shown = "".join(c for c in spaced if unicodedata.category(c) not in _INVISIBLE)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    # Cut first, so that a huge name costs nothing.
+    raw = str(text) if most is None else str(text)[: 4 * most]
+    raw = raw if lines else " ".join(raw.split())
+    if not raw.isprintable():
+        raw = "".join(code_point(c) if is_invisible(c) and c != "\n" else c for c in raw)
+    return raw if most is None or len(raw) <= most else f"{raw[: most - 1]}…"
 
 
-def escaped(text: str, most: int = MOST_SHOWN) -> str:
+def short(text: str, most: int = 90) -> str:
+    """At most `most` characters, the middle left out.
+
+    >>> short("transformer[dim=16]", 11)
+    'trans…m=16]'
+    """
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
+
+
+def brief(text: object, most: int = 90) -> str:
+    """`plain` text, the middle left out where it is longer than `most`."""
+    return short(plain(text, None), most)
+
+
+def escaped(text: str, most: int = MAX_SHOWN) -> str:
     r"""Text for a cell of a Markdown table: no markup, no link, no tag, no pipe.
 
     >>> escaped("[a](b)|<script>")
@@ -72,30 +104,75 @@ def print_table(headers: Sequence[str], rows: Rows, stream: TextIO | None = None
         out.write("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() + "\n")
 
 
-def number_text(value: float | None) -> str:
-    """Three digits; a dash where there is none."""
-    return "-" if value is None or math.isnan(value) else "inf" if math.isinf(value) else f"{value:.3g}"
+def number(value: float | None, digits: int = 3) -> str:
+    """Significant digits in ASCII; a dash for nothing.
+
+    >>> number(-0.012345), number(123456.0), number(None), number(0.89973, 4), number(999.9)
+    ('-0.0123', '1.23e5', '-', '0.8997', '1000')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    rounded = abs(float(f"{value:.{digits}g}"))
+    if rounded != 0 and not 1e-3 <= rounded < 1e4:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.0f}" if rounded >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
 
 
 def bracket(low: float | None, high: float | None) -> str:
-    """An interval after its estimate, empty where there is none."""
-    return "" if low is None or high is None else f" [{number_text(low)}, {number_text(high)}]"
+    """An interval, empty where there is none.
+
+    >>> bracket(0.5, 2.0)
+    '[0.500, 2.00]'
+    """
+    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A number and, where there is one, its interval.
+
+    >>> with_interval(1.0, 0.5, 2.0), with_interval(None, None, None)
+    ('1.00 [0.500, 2.00]', '-')
+    """
+    return f"{number(value)} {bracket(low, high)}".strip()
+
+
+def typeset(text: str) -> str:
+    """Numbers and bounds with the signs that people write, for pages and figures.
+
+    >>> typeset("<= -0.5"), typeset("inf")
+    ('≤ −0.5', '∞')
+    """
+    for ascii_form, sign in (("<=", "≤"), (">=", "≥"), ("inf", "∞"), ("-", "\N{MINUS SIGN}")):
+        text = text.replace(ascii_form, sign)
+    return text
+
+
+def clock(seconds: float) -> str:
+    """
+    >>> clock(75), clock(3700)
+    ('1:15', '1:01:40')
+    """
+    minutes, secs = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
 def json_text(value: Any) -> str:
-    r"""JSON for other programs; numbers that are not finite become null.
+    r"""JSON of builtin values and records for other programs; numbers that are not finite become null.
 
     >>> json_text({"a": float("inf")})
     '{\n "a": null\n}\n'
     """
-    return json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
+    return json.dumps(finite(msgspec.to_builtins(value)), indent=1, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+def finite(value: Any) -> Any:
+    """The same value with None for the numbers that JSON lacks."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 
-from universality.audit.findings import MOST_LINES
+from universality.audit.findings import MAX_LINES
 from universality.audit.result_set import audit
-from universality.commands import check as auditing
-from universality.judge.verdicts import judge
+from universality.commands.check import check, show
+from universality.judge.resultset import ResultSet, read_manifest
+from universality.output.write import write_tables
+from universality.plan.plan_json import PlannedRun, PlanRecord
 from universality.plan.suite import CrossSpec, Suite
 from universality.plugin.claims import Within
-from universality.plugin.records import CellRecord, GroupRecord, Outcome, Series
+from universality.plugin.outcome import Outcome
+from universality.plugin.phenomenon import About, ControlId, Sign
 from universality.plugin.spec import Component, Recipe, RunSpec
-from universality.report.write import write_tables
+from universality.plugin.trajectory import Series
+from universality.store.cells import CellRecord, GroupRecord
 from universality.store.files import decode_json, encode_json
 from universality.store.layout import Layout
 from universality.store.store import Recording, Store
 
 CLAIM = Within(low=0.9, high=1.1, unit="u")
-FACTS = {"toy": {"title": "Toy", "strand": "laws", "sense": "number", "source": "Toy 2020"}}
+ABOUT = About(title="Toy", strand="laws", sense="number", source="Toy 2020", claims={"one": "is one"})
 SUITE = Suite(
     name="mine", crosses=(CrossSpec(phenomena=("toy",), architectures=("mlp", "cnn"), tasks=("points",)),)
 )
@@ -36,7 +43,7 @@ def spec(architecture: str, seed: int) -> RunSpec:
     return RunSpec(Component(architecture), Component("points"), Recipe(steps=4, lr=0.1), seed)
 
 
-def cell(architecture: str, effect: float, control: str = "") -> CellRecord:
+def cell(architecture: str, effect: float, control: Sign | None = None) -> CellRecord:
     groups = tuple(
         GroupRecord(
             key=f"s{seed}",
@@ -56,8 +63,8 @@ def cell(architecture: str, effect: float, control: str = "") -> CellRecord:
         architecture=architecture,
         task="points",
         groups=groups,
-        control=control,
-        expects=() if not control else ("present",) if control.startswith("positive") else ("absent",),
+        control=None if control is None else ControlId(control, architecture),
+        expects=() if control is None else ("present",) if control == "positive" else ("absent",),
     )
 
 
@@ -66,22 +73,35 @@ OWN = "bounds were not compared, as this is not built in: toy, version 1"
 CELLS = [
     cell("mlp", 1.0),
     cell("cnn", 2.0),
-    cell("wide", 1.0, "positive: wide"),
-    cell("lazy", 2.0, "negative: lazy"),
+    cell("wide", 1.0, "positive"),
+    cell("lazy", 2.0, "negative"),
 ]
 
 
-def plan() -> dict[str, Any]:
-    specs = [spec(r.architecture, seed) for r in CELLS for seed in range(3)]
-    return {
-        "suite": "mine",
-        "description": "",
-        "environment": {"commit": "c0ffee", "device": "cpu", "torch": "2"},
-        "phenomena": FACTS,
-        "cells": [r.id for r in CELLS],
-        "runs": {s.id: {"loss": [0, 4]} for s in specs},
-        "specs": {s.id: s.record() for s in specs},
-    }
+PLAN = PlanRecord(
+    suite="mine",
+    description="",
+    plugins=(),
+    data_root=False,
+    wall_seconds=0.0,
+    run_seconds=0.0,
+    probe_seconds=0.0,
+    environment={"commit": "c0ffee", "device": "cpu", "torch": "2"},
+    phenomena={"toy": ABOUT},
+    settings={"toy": Component("toy")},
+    tiers={},
+    cells=tuple(r.id for r in CELLS),
+    runs={
+        s.id: PlannedRun(spec=s, observe={"loss": (0, 4)})
+        for s in (spec(r.architecture, seed) for r in CELLS for seed in range(3))
+    },
+)
+
+
+def write_tables_of(root: Path, records: Sequence[CellRecord]) -> None:
+    """The tables that belong to these measurements, as the program itself writes them."""
+    layout = Layout(root)
+    write_tables(ResultSet(layout, "mine", read_manifest(layout), PLAN, tuple(records)))
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +124,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.save_measurement(r)
     layout = store.layout
     store.write(layout.suite, SUITE.toml())
-    store.write(layout.plan, encode_json(plan()).decode())
-    write_tables(layout.root, layout.report, judge(CELLS), FACTS, {})
-    for folder in (layout.tmp, layout.claims, layout.failed):
-        folder.rmdir()
+    store.write(layout.plan, PLAN.file().decode())
+    write_tables_of(layout.root, CELLS)
+    for folder in layout.folders:
+        if not list(folder.iterdir()):
+            folder.rmdir()
     return layout.root
 
 
@@ -132,11 +153,11 @@ def edited(path: Path, change: Callable[[Any], object]) -> None:
 def test_a_set_as_the_program_writes_it_holds_together(
     mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = audit(mine)
+    report = audit(mine)
     assert problems(mine) == []
-    assert found.notes == [OWN]
-    assert dict(found.counted) == {"measurements": 4, "recordings": 12, "cells": 2, "controls": 2}
-    assert auditing.show([str(mine)], [], None) == 0
+    assert report.notes == [OWN]
+    assert dict(report.counts) == {"measurements": 4, "recordings": 12, "cells": 2, "controls": 2}
+    assert show(check([str(mine)])) == 0
     assert "holds together (4 measurements, 12 recordings, 2 cells, 2 controls)" in capsys.readouterr().out
 
 
@@ -144,23 +165,17 @@ def test_a_claim_that_its_controls_do_not_validate_is_noted_with_what_the_tables
     lost = CELLS[-1]
     (mine / "measurements" / f"{lost.id}.json").unlink()
     edited(mine / "plan.json", lambda p: p["cells"].remove(lost.id))
-    write_tables(mine, mine / "report", judge(CELLS[:-1]), FACTS, {})
+    write_tables_of(mine, CELLS[:-1])
     assert problems(mine) == []
-    said = "no negative control was run"
-    assert f"toy.one is unvalidated: {said}" in audit(mine).notes
-    assert said in (mine / "universality.csv").read_text()
+    why = "no negative control was run"
+    assert f"toy.one is unvalidated: {why}" in audit(mine).notes
+    assert why in (mine / "universality.csv").read_text()
 
 
 def test_a_published_set_without_runs_holds_together_and_says_what_was_not_checked(mine: Path) -> None:
     shutil.rmtree(mine / "runs")
     assert problems(mine) == []
     assert audit(mine).notes == [OWN, "no runs here: measurements cannot be made anew"]
-    edited(mine / "plan.json", lambda p: p.pop("specs"))
-    assert problems(mine) == []
-    assert audit(mine).notes == [
-        OWN,
-        "no runs here: measurements cannot be made anew nor run ids recomputed",
-    ]
 
 
 def test_looking_changes_nothing(mine: Path) -> None:
@@ -171,6 +186,8 @@ def test_looking_changes_nothing(mine: Path) -> None:
 
 # ------------------------------------------------------------------------------------------- what is wrong
 
+UNBOUNDED = {"name": "reached", "value": 1.0, "at_least": None, "at_most": None}
+RAGGED = {"rows": ["a"], "columns": ["b"], "values": [[1.0, 2.0]]}
 MEASUREMENT = f"measurements/{CELLS[0].id}.json"
 RUN = f"runs/{spec('mlp', 0).id}"
 
@@ -203,16 +220,19 @@ def renamed(old: str, new: str) -> Change:
 
 
 def with_name(architecture: str) -> Change:
-    """A measurement of that architecture, with the id that belongs to it, in the plan."""
+    return with_changed(architecture=architecture)
+
+
+def with_changed(**changes: Any) -> Change:
+    """A measurement with these changes and the id that belongs to it, in the plan."""
 
     def change(root: Path) -> None:
-        record = CellRecord.from_record({**CELLS[0].record(), "architecture": architecture})
+        record = msgspec.structs.replace(CELLS[0], **changes)
         layout = Layout(root)
         layout.measurement(CELLS[0].id).unlink()
-        layout.measurement(record.id).write_bytes(encode_json({"schema_version": 1, **record.record()}))
+        layout.measurement(record.id).write_bytes(record.file())
         edited(layout.plan, lambda p: p.update(cells=[record.id, *p["cells"][1:]]))
-        records = [record, *CELLS[1:]]
-        write_tables(root, layout.report, judge(records), FACTS, {})
+        write_tables_of(root, [record, *CELLS[1:]])
 
     return change
 
@@ -283,7 +303,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         f"{MEASUREMENT}: draws on a run that is not planned: {spec('mlp', 0).id}",
     ),
     "the settings of a run": (
-        in_json("plan.json", lambda p: p["specs"][spec("mlp", 0).id]["recipe"].update(lr=0.2)),
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 0).id]["spec"]["recipe"].update(lr=0.2)),
         f"plan.json: the settings of {spec('mlp', 0).id} are those of mlp-points-s0-",
     ),
     "a run's numbers": (
@@ -302,7 +322,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a run under another name": (renamed(RUN, f"{RUN}x"), f"{RUN}x: holds the run {spec('mlp', 0).id}"),
     "another folder name": (
-        lambda r: (r / "plan.json").write_bytes(encode_json({**plan(), "suite": "theirs"})),
+        in_json("plan.json", lambda p: p.update(suite="theirs")),
         "plan.json: is of the suite 'theirs', the folder is 'mine'",
     ),
     "another suite name": (
@@ -335,19 +355,31 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no UTF-8": (lambda r: (r / MEASUREMENT).write_bytes(b"\xff\xfe{"), f"{MEASUREMENT}: is no JSON"),
     "path traversal in the plan": (
         in_json("plan.json", lambda p: p["cells"].append("../../etc/passwd")),
-        "plan.json: a name cannot be a file name: '../../etc/passwd'",
+        "plan.json: is damaged: a name cannot be a file name: '../../etc/passwd'",
     ),
     "path traversal in a run": (
-        in_json("plan.json", lambda p: p["runs"].update({"../x": {}})),
-        "plan.json: a name cannot be a file name: '../x'",
+        in_json("plan.json", lambda p: p["runs"].update({"../x": next(iter(p["runs"].values()))})),
+        "plan.json: is damaged: a name cannot be a file name: '../x'",
+    ),
+    "path traversal in a run of a measurement": (
+        with_changed(groups=(msgspec.structs.replace(CELLS[0].groups[0], runs={"run": "../x"}),)),
+        "draws on a run that is not planned: ../x",
+    ),
+    "escapes in a unit": (
+        with_changed(claim=Within(low=0.9, high=1.1, unit="\x1b[31m")),
+        "has unprintable text: '\\x1b[31m'",
+    ),
+    "escapes in a control": (
+        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m["control"].update(name="\x1b[31m")),
+        f"measurements/{CELLS[2].id}.json: holds the measurement",
     ),
     "a folder of plugins somewhere": (
         in_json("plan.json", lambda p: p.update(plugins=["mine", "/home/me/mine"])),
-        "plan.json: is no plan: ValueError: '/home/me/mine' is a path of somebody's machine",
+        "plan.json: is damaged: '/home/me/mine' is a path of somebody's machine",
     ),
     "a place of data": (
         in_json("plan.json", lambda p: p.update(data_root="/home/me")),
-        "plan.json: is no plan: TypeError: '/home/me' is no truth value",
+        "plan.json: is damaged: Expected `bool`, got `str` - at `$.data_root`",
     ),
     "a script as a name": (
         with_name("<script>alert(1)</script>"),
@@ -409,11 +441,11 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a bad suite": (
         lambda r: (r / "suite.toml").write_text("name = ["),
-        "suite.toml: a suite is not valid TOML",
+        "suite.toml: is damaged: a suite is not valid TOML",
     ),
     "a deep suite": (
         lambda r: (r / "suite.toml").write_text("a = " + "[" * 100_000),
-        "suite.toml: cannot be parsed: RecursionError",
+        "suite.toml: is damaged: RecursionError",
     ),
     "a CSV of one enormous field": (
         lambda r: (r / "evidence.csv").write_text('id\n"' + "x" * 1_000_000 + '"\n'),
@@ -421,7 +453,147 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "another schema": (
         in_json("manifest.json", lambda m: m.update(schema_version=7)),
-        "manifest.json: has schema",
+        "manifest.json: has schema version 7, this reads 2: upgrade universality",
+    ),
+    "no schema": (
+        in_json("manifest.json", lambda m: m.update(schema_version=True)),
+        "manifest.json: has schema version True, this reads 2",
+    ),
+    "a manifest with more": (
+        in_json("manifest.json", lambda m: m.update(author="me")),
+        "manifest.json: is damaged: Object contains unknown field `author`",
+    ),
+    "a manifest that does not say when": (
+        in_json("manifest.json", lambda m: m.pop("created")),
+        "manifest.json: is damaged: Object missing required field `created`",
+    ),
+    "another schema of a measurement": (
+        in_json(MEASUREMENT, lambda m: m.update(schema_version=1)),
+        f"{MEASUREMENT}: has schema version 1, this reads 2: read it with the version of universality that",
+    ),
+    # Values of another kind: the part is named by its path.
+    "a truth value for a version": (
+        in_json(MEASUREMENT, lambda m: m.update(version=True)),
+        f"{MEASUREMENT}: is damaged: Expected `int`, got `bool` - at `$.version`",
+    ),
+    "a truth value for an effect": (
+        effect(True),
+        f"{MEASUREMENT}: is damaged: Expected `float | null`, got `bool` - at `$.groups[0].outcome.effect`",
+    ),
+    "a whole number for an effect": (effect(1), f"{MEASUREMENT}: has a value in a form that universality"),
+    "a text for an effect": (
+        effect("1.0"),
+        f"{MEASUREMENT}: is damaged: Expected `float | null`, got `str` - at `$.groups[0].outcome.effect`",
+    ),
+    "a truth value for a seed": (
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"].update(seed=True)),
+        "plan.json: is damaged: Expected `int`, got `bool` - at `$.runs[...].spec.seed`",
+    ),
+    "a truth value for a step": (
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id].update(observe={"loss": [False, 4]})),
+        "plan.json: is damaged: Expected `int`, got `bool` - at `$.runs[...].observe[...][0]`",
+    ),
+    "a step before the first": (
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id].update(observe={"loss": [-1, 4]})),
+        "plan.json: is damaged: Expected `int` >= 0 - at `$.runs[...].observe[...][0]`",
+    ),
+    "a setting that is no number": (
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(gamma=math.nan)),
+        f"plan.json: a setting of {spec('mlp', 1).id} is no finite number",
+    ),
+    "a setting more": (
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(more=1)),
+        "plan.json: has a value in a form that universality does not write",
+    ),
+    "a recipe that cannot be": (
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(steps=0)),
+        "plan.json: is damaged: a recipe needs steps: 0",
+    ),
+    "a key more": (
+        in_json(MEASUREMENT, lambda m: m.update(verdict="present")),
+        f"{MEASUREMENT}: is damaged: Object contains unknown field `verdict`",
+    ),
+    "a key less": (
+        in_json(MEASUREMENT, lambda m: m["groups"][1].pop("units")),
+        f"{MEASUREMENT}: is damaged: Object missing required field `units` - at `$.groups[1]`",
+    ),
+    "a state of its own": (
+        in_json(MEASUREMENT, lambda m: m["groups"][2].update(state="perfect")),
+        f"{MEASUREMENT}: is damaged: Invalid enum value 'perfect' - at `$.groups[2].state`",
+    ),
+    "a group that draws on nothing": (
+        in_json(MEASUREMENT, lambda m: m["groups"][0].update(units=[])),
+        f"{MEASUREMENT}: is damaged: Expected `array` of length >= 1 - at `$.groups[0].units`",
+    ),
+    "a group twice": (
+        in_json(MEASUREMENT, lambda m: m["groups"].append(m["groups"][0])),
+        f"{MEASUREMENT}: is damaged: two groups of one name",
+    ),
+    "a check without a bound": (
+        in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(gates=[UNBOUNDED])),
+        f"{MEASUREMENT}: is damaged: the check 'reached' has no bound",
+    ),
+    "a check that says itself that it is met": (
+        in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(gates=[{**UNBOUNDED, "met": True}])),
+        f"{MEASUREMENT}: is damaged: Object contains unknown field `met`",
+    ),
+    "a matrix of another size": (
+        in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(matrices={"m": RAGGED})),
+        f"{MEASUREMENT}: is damaged: a matrix of another size than its labels",
+    ),
+    "a control of neither sign": (
+        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m["control"].update(sign="neutral")),
+        f"measurements/{CELLS[2].id}.json: is damaged: Invalid enum value 'neutral' - at `$.control.sign`",
+    ),
+    "a control that expects nothing": (
+        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m.update(expects=[])),
+        "is damaged: a control without verdicts that are right",
+    ),
+    "a control that is swept": (
+        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m.update(swept=True)),
+        "is damaged: both a control and swept",
+    ),
+    "a claim that everything meets": (
+        in_json(MEASUREMENT, lambda m: m["claim"].update(low=-math.inf, high=math.inf)),
+        f"{MEASUREMENT}: claims what no effect can meet or every one does: no finite bound",
+    ),
+    "a claim of an empty range": (
+        in_json(MEASUREMENT, lambda m: m["claim"].update(low=3.0)),
+        f"{MEASUREMENT}: claims what no effect can meet or every one does: the lower bound lies above",
+    ),
+    "a unit of a page": (
+        in_json(MEASUREMENT, lambda m: m["claim"].update(unit="u" * 301)),
+        f"{MEASUREMENT}: has a control or a unit of more than 300 characters",
+    ),
+    "a name of a page": (
+        in_json(MEASUREMENT, lambda m: m.update(task="t" * 301)),
+        f"{MEASUREMENT}: is damaged: Expected `str` of length <= 300 - at `$.task`",
+    ),
+    "a phenomenon without a word": (
+        in_json("plan.json", lambda p: p.update(phenomena={})),
+        f"{MEASUREMENT}: is of 'toy', of which the plan says nothing",
+    ),
+    "a strand of its own": (
+        in_json("plan.json", lambda p: p["phenomena"]["toy"].update(strand="magic")),
+        "plan.json: is damaged: Invalid enum value 'magic' - at `$.phenomena[...].strand`",
+    ),
+    "a tier of its own": (
+        in_json("plan.json", lambda p: p.update(tiers={"points": "best"})),
+        "plan.json: is damaged: Invalid enum value 'best' - at `$.tiers[...]`",
+    ),
+    "escapes in the title of a claim": (
+        in_json("plan.json", lambda p: p["phenomena"]["toy"]["claims"].update(one="\x1b[31m")),
+        "plan.json: describes a phenomenon with unprintable text",
+    ),
+    "a cell twice": (
+        in_json("plan.json", lambda p: p["cells"].append(p["cells"][0])),
+        "plan.json: is damaged: asks for a cell twice",
+    ),
+    "columns in another order": (
+        lambda r: (r / "evidence.csv").write_text(
+            pd.read_csv(r / "evidence.csv", dtype=str).iloc[:, ::-1].to_csv(index=False)
+        ),
+        "evidence.csv: has other columns: in another order",
     ),
 }
 
@@ -430,9 +602,9 @@ WRONG: dict[str, tuple[Change, str]] = {
 def test_what_is_wrong_is_named(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     change, expected = WRONG[name]
     change(mine)
-    found = problems(mine)
-    assert [problem for problem in found if expected in problem], found
-    assert auditing.show([str(mine)], [], None) == 1
+    texts = problems(mine)
+    assert [text for text in texts if expected in text], texts
+    assert show(check([str(mine)])) == 1
     out = capsys.readouterr().out
     assert not set(out) & {"\x1b", "\x07"}
     assert len(out) < 20_000
@@ -441,9 +613,9 @@ def test_what_is_wrong_is_named(mine: Path, name: str, capsys: pytest.CaptureFix
 def test_everything_that_is_wrong_is_said_at_once(mine: Path) -> None:
     for name in ("no suite", "a pickle", "a link", "a huge number", "a lost run"):
         WRONG[name][0](mine)
-    found = "\n".join(problems(mine))
+    text = "\n".join(problems(mine))
     for name in ("no suite", "a pickle", "a link", "a huge number"):
-        assert WRONG[name][1] in found
+        assert WRONG[name][1] in text
 
 
 def test_nothing_from_the_set_is_executed_or_imported(
@@ -460,12 +632,12 @@ def test_nothing_from_the_set_is_executed_or_imported(
 
 
 def test_many_problems_are_cut_in_the_terminal_only(mine: Path) -> None:
-    for i in range(MOST_LINES + 50):
+    for i in range(MAX_LINES + 50):
         (mine / f"x{i}").touch()
-    found = audit(mine)
-    assert len(found.problems) == MOST_LINES + 50
-    lines = found.lines()
-    assert len(lines) == MOST_LINES + 3
+    report = audit(mine)
+    assert len(report.problems) == MAX_LINES + 50
+    lines = report.lines()
+    assert len(lines) == MAX_LINES + 3
     assert lines[-3:-1] == ["problem  50 more", f"note     {OWN}"]
 
 
@@ -473,12 +645,12 @@ def test_numbers_may_differ_in_their_last_digits(mine: Path) -> None:
     """Libraries of statistics do; a sixth digit is another number."""
     path = mine / "universality.csv"
     text = path.read_text()
-    held = next(
+    number = next(
         field for field in text.splitlines()[1].split(",") if field.startswith("0.0") and len(field) > 12
     )
-    path.write_text(text.replace(held, repr(float(held) * (1 + 1e-9))))
+    path.write_text(text.replace(number, repr(float(number) * (1 + 1e-9))))
     assert problems(mine) == []
-    path.write_text(text.replace(held, repr(float(held) * (1 + 1e-4))))
+    path.write_text(text.replace(number, repr(float(number) * (1 + 1e-4))))
     assert len(problems(mine)) == 1
 
 
@@ -488,9 +660,9 @@ def test_work_in_progress_and_pages_are_noted(mine: Path) -> None:
     (mine / "tmp" / "host.1.abc" / "spec.json").touch()
     (mine / "report" / "index.html").write_text("<script></script>")
     edited(mine / "plan.json", lambda p: p["environment"].update(commit="c0ffee+changes"))
-    found = audit(mine)
-    assert not found.problems
-    notes = " ".join(found.notes)
+    report = audit(mine)
+    assert not report.problems
+    notes = " ".join(report.notes)
     assert "work in progress" in notes
     assert "report/index.html can run code" in notes
     assert "c0ffee+changes" in notes

@@ -104,12 +104,12 @@ def built(net: Callable[[Any, int], nn.Module]) -> dict[str, Any]:
     }
 
 
-SEEN = iter(range(10**6))
+COUNTER = iter(range(10**6))
 
 
 def unseeded(inputs: Any, outputs: int) -> nn.Module:
     net = Net(inputs, outputs)
-    nn.init.constant_(net.hidden.bias, next(SEEN))
+    nn.init.constant_(net.hidden.bias, next(COUNTER))
     return net
 
 
@@ -151,8 +151,8 @@ def test_a_broken_architecture_is_told_what_is_wrong(
     toys: Path, tmp_path: Path, members: dict[str, Any], expected: str
 ) -> None:
     variant("architecture", "toy_net", **members)
-    found = wrong(check("broken", tmp_path))
-    assert [text for text in found if text.startswith(expected)], found
+    texts = wrong(check("broken", tmp_path))
+    assert [text for text in texts if text.startswith(expected)], texts
 
 
 def test_a_network_without_a_scaling_axis_is_no_mistake(toys: Path, tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ def test_a_broken_task_is_told_what_is_wrong(
     toys: Path, tmp_path: Path, change: Callable[[Any], Any], expected: str
 ) -> None:
     variant("task", "toy_points", **changed(change))
-    found = wrong(check("broken", tmp_path))
-    assert [text for text in found if text.startswith(expected)], found
+    texts = wrong(check("broken", tmp_path))
+    assert [text for text in texts if text.startswith(expected)], texts
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def test_a_broken_phenomenon_is_told_what_is_wrong(
 ) -> None:
     base: dict[str, Any] = {"claims": {"one": Within(low=0.0)}, "title": "Broken"}
     variant("phenomenon", "toy_early", **{**base, **members})
-    found = wrong(check("broken", tmp_path))
-    assert [text for text in found if text.startswith(expected)], found
+    texts = wrong(check("broken", tmp_path))
+    assert [text for text in texts if text.startswith(expected)], texts
 
 
 def test_a_name_of_nothing_is_answered_with_the_closest(tmp_path: Path) -> None:

@@ -6,28 +6,31 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy import stats
 
+from tests.judge import toy_cells
+from universality.commands import compare as command
 from universality.errors import StoreError
 from universality.judge.compare import Comparison, Difference, compare, difference
-from universality.judge.resultset import ResultSet, load
-from universality.judge.verdicts import judge
+from universality.judge.resultset import ResultSet
+from universality.output import compare as forms
 from universality.plugin.claims import Claim, Most, Within
-from universality.plugin.records import CellRecord, GroupRecord, Outcome
-from universality.plugin.spec import SCHEMA_VERSION
-from universality.report import compare as comparison
+from universality.plugin.outcome import Outcome
+from universality.plugin.phenomenon import About, ControlId, Decidable, Sign
+from universality.store.cells import CellRecord, GroupRecord
 from universality.store.files import decode_json, encode_json
 from universality.store.layout import Layout
 
 LINEAR = Within(low=0.9, high=1.1, unit="lr * sharpness")
 LOG = Within(low=0.5, high=2.0, unit="ratio", scale="log")
+EXPECTS: dict[Sign, tuple[Decidable, ...]] = {"positive": ("present",), "negative": ("absent",)}
 SPREAD = (-0.02, 0.01, 0.01)
 """Around a mean of one: present under both claims, with three seeds."""
 
@@ -41,7 +44,7 @@ def record(
     claim_name: str = "one",
     version: int = 1,
     variant: str = "toy",
-    control: str = "",
+    control: ControlId | None = None,
     runs: str = "",
     censored: Sequence[bool] = (),
 ) -> CellRecord:
@@ -65,13 +68,13 @@ def record(
         task=task,
         groups=groups,
         control=control,
-        expects=() if not control else ("present",) if control.startswith("positive") else ("absent",),
+        expects=EXPECTS[control.sign] if control else (),
     )
 
 
 CONTROLS = [
-    record("reference", control="positive: wide"),
-    record("reference", control="negative: lazy", effects=(3.0, 3.1, 3.2)),
+    record("reference", control=ControlId("positive", "wide")),
+    record("reference", control=ControlId("negative", "lazy"), effects=(3.0, 3.1, 3.2)),
 ]
 CELLS = [
     record("mlp"),
@@ -81,30 +84,19 @@ CELLS = [
 ]
 
 
+PHENOMENA = {
+    "toy": About(title="Toy", strand="laws", sense="number", source="Toy 2020", claims={"one": "One"})
+}
+
+
 def result_set(
     *records: CellRecord, label: str = "a", controls: Sequence[CellRecord] = CONTROLS
 ) -> ResultSet:
-    everything = (*records, *controls)
-    facts = {"toy": {"title": "Toy", "strand": "laws", "sense": "number", "source": "Toy 2020"}}
-    return ResultSet(label, everything, tuple(judge(everything)), facts, {"torch": "2", "device": "cpu"})
+    return toy_cells.set_of([*records, *controls], label=label, phenomena=PHENOMENA)
 
 
 def publish(root: Path, *records: CellRecord) -> Path:
-    """A folder that holds what `compare` reads."""
-    layout = Layout(root)
-    layout.measurements.mkdir(parents=True)
-    plan = {
-        "suite": root.name,
-        "cells": [r.id for r in records],
-        "runs": {},
-        "phenomena": {"toy": {"title": "Toy"}},
-        "environment": {"universality": "0.1.0", "commit": "c0ffee", "torch": "2", "device": "cpu"},
-    }
-    layout.manifest.write_bytes(encode_json({"schema_version": SCHEMA_VERSION}))
-    layout.plan.write_bytes(encode_json(plan))
-    for r in records:
-        layout.measurement(r.id).write_bytes(encode_json({"schema_version": SCHEMA_VERSION, **r.record()}))
-    return root
+    return toy_cells.publish(root, records, phenomena=PHENOMENA)
 
 
 def edit(root: Path, measurement: CellRecord, change: Callable[[dict[str, Any]], None]) -> None:
@@ -129,13 +121,13 @@ def shifted(r: CellRecord, by: Callable[[int, float], float]) -> CellRecord:
 
 def test_a_set_does_not_differ_from_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = publish(tmp_path / "same", *CELLS, *CONTROLS)
-    result = compare(load(root), load(root))
+    result = compare(ResultSet.load(root), ResultSet.load(root))
     assert len(result.joined) == 6
     assert (result.flips, result.changes, result.only_first, result.only_second) == ((), (), (), ())
     assert not result.differs
     assert all(j.difference is not None and j.difference.method == "paired" for j in result.joined)
     assert all(j.difference is not None and j.difference.p == 1.0 for j in result.joined)
-    assert comparison.show(root, root, None) == 0
+    assert command.show(command.compare(root, root)) == 0
     assert "0 of 6 verdicts flipped; 0 effects changed" in capsys.readouterr().out
 
 
@@ -150,11 +142,11 @@ def test_one_verdict_changed_by_hand_is_the_only_flip(
             group["outcome"]["effect"] *= 2
 
     edit(second, CELLS[1], double)
-    result = compare(load(first), load(second))
-    assert [(j.question[3], j.first.verdict, j.second.verdict) for j in result.flips] == [
+    result = compare(ResultSet.load(first), ResultSet.load(second))
+    assert [(j.first.record.architecture, j.first.verdict, j.second.verdict) for j in result.flips] == [
         ("cnn", "present", "absent")
     ]
-    assert comparison.show(first, second, None) == 1
+    assert command.show(command.compare(first, second)) == 1
     out = capsys.readouterr().out
     assert "1 of 6 verdicts flipped" in out
     assert "present -> absent" in out
@@ -164,7 +156,7 @@ def test_tables_edited_by_hand_are_not_believed(tmp_path: Path) -> None:
     first = publish(tmp_path / "first", *CELLS, *CONTROLS)
     second = publish(tmp_path / "second", *CELLS, *CONTROLS)
     Layout(second).evidence.write_text("id,verdict\nx,absent\n")
-    assert not compare(load(first), load(second)).differs
+    assert not compare(ResultSet.load(first), ResultSet.load(second)).differs
 
 
 def test_a_control_that_fails_flips_every_measured_cell_of_its_claim() -> None:
@@ -178,7 +170,7 @@ def test_losing_a_control_differs_without_any_flip() -> None:
     result = compare(result_set(*CELLS), result_set(*CELLS, controls=CONTROLS[:1]))
     assert result.flips == ()
     assert result.differs
-    assert "1 claims validated in one set only" in comparison.headline(result)
+    assert "1 claims validated in one set only" in forms.headline(result)
 
 
 def test_cells_of_one_set_only_are_listed_and_are_no_difference() -> None:
@@ -192,7 +184,7 @@ def test_cells_of_one_set_only_are_listed_and_are_no_difference() -> None:
 def test_other_settings_are_another_question() -> None:
     """`toy[steps=5]` is not compared with `toy`: both stand among the cells of one set only."""
     result = compare(result_set(*CELLS), result_set(CELLS[0], record("cnn", variant="toy[steps=5]")))
-    assert [j.question[3] for j in result.joined if not j.question[5]] == ["mlp"]
+    assert [j.first.record.architecture for j in result.joined if not j.first.record.control] == ["mlp"]
     assert [v.record.variant for v in result.only_second] == ["toy[steps=5]"]
     assert result.rows == (), "the row of one mixture of settings is not that of another"
 
@@ -229,7 +221,7 @@ def test_different_versions_are_refused_unless_allowed(other: CellRecord, got: s
     assert "--allow-versions" in text
     allowed = compare(first, second, allow_versions=True)
     assert got in allowed.joined[0].mismatch
-    assert "Judged by different claims" in comparison.markdown(allowed)
+    assert "Judged by different claims" in forms.markdown(allowed)
 
 
 def test_effects_in_different_units_are_not_subtracted() -> None:
@@ -241,7 +233,7 @@ def test_effects_in_different_units_are_not_subtracted() -> None:
 # ------------------------------------------------------------------------------- differences of effects
 
 
-def found(a: CellRecord, b: CellRecord) -> Difference:
+def difference_of(a: CellRecord, b: CellRecord) -> Difference:
     result = difference(a, b)
     assert result is not None
     return result
@@ -256,7 +248,7 @@ def test_the_same_runs_are_paired_as_by_the_paired_t_test(claim: Claim) -> None:
     y = (np.log(A), np.log(B)) if claim.scale == "log" else (A, B)
     back = np.exp if claim.scale == "log" else np.asarray
     twin = stats.ttest_rel(y[1], y[0])
-    d = found(record(effects=A, claim=claim), record(effects=B, claim=claim))
+    d = difference_of(record(effects=A, claim=claim), record(effects=B, claim=claim))
     assert (d.method, d.units) == ("paired", (5, 5))
     assert d.p == pytest.approx(twin.pvalue, rel=1e-9)
     assert d.estimate == pytest.approx(back(np.mean(y[1] - y[0])), rel=1e-12)
@@ -269,7 +261,7 @@ def test_other_runs_are_compared_as_by_welch(claim: Claim) -> None:
     y = (np.log(A), np.log(wide)) if claim.scale == "log" else (A, wide)
     back = np.exp if claim.scale == "log" else np.asarray
     twin = stats.ttest_ind(y[1], y[0], equal_var=False)
-    d = found(record(effects=A, claim=claim), record(effects=wide, claim=claim, runs="other"))
+    d = difference_of(record(effects=A, claim=claim), record(effects=wide, claim=claim, runs="other"))
     assert (d.method, d.units) == ("Welch", (5, 3))
     assert d.p == pytest.approx(twin.pvalue, rel=1e-9)
     assert d.estimate == pytest.approx(back(y[1].mean() - y[0].mean()), rel=1e-12)
@@ -277,13 +269,13 @@ def test_other_runs_are_compared_as_by_welch(claim: Claim) -> None:
 
 
 def test_runs_that_only_one_set_decided_leave_no_pairs() -> None:
-    assert found(record(effects=A), record(effects=B[:4])).method == "Welch"
+    assert difference_of(record(effects=A), record(effects=B[:4])).method == "Welch"
 
 
 def test_pairing_goes_by_the_run_and_not_by_the_order() -> None:
     a, b = record(effects=A), record(effects=B)
     turned = replace(b, groups=b.groups[::-1])
-    assert found(a, turned) == found(a, b)
+    assert difference_of(a, turned) == difference_of(a, b)
 
 
 def test_censored_times_are_compared_by_a_log_rank_test() -> None:
@@ -292,18 +284,18 @@ def test_censored_times_are_compared_by_a_log_rank_test() -> None:
     a = record(effects=times, claim=claim)
     b = record(effects=late, claim=claim, censored=(False, False, True, True))
     twin = stats.logrank(times, stats.CensoredData(uncensored=late[:2], right=late[2:]))
-    d = found(a, b)
+    d = difference_of(a, b)
     assert (d.method, d.estimate, d.low, d.high) == ("log-rank", None, None, None)
     assert d.p == pytest.approx(twin.pvalue)
-    assert found(b, b).p == pytest.approx(1.0)
+    assert difference_of(b, b).p == pytest.approx(1.0)
     never = record(effects=times, claim=claim, censored=(True,) * 4)
-    assert found(never, never).p is None
+    assert difference_of(never, never).p is None
 
 
 def test_uncensored_times_have_a_ratio_of_geometric_means() -> None:
     claim = Most(at_least=2.0)
     a, b = record(effects=[4.0, 5.0, 6.0], claim=claim), record(effects=[8.0, 10.0, 12.1], claim=claim)
-    d = found(a, b)
+    d = difference_of(a, b)
     assert d.method == "paired"
     assert d.estimate == pytest.approx((2 * 2 * 12.1 / 6) ** (1 / 3))
 
@@ -311,7 +303,7 @@ def test_uncensored_times_have_a_ratio_of_geometric_means() -> None:
 @pytest.mark.parametrize("by", [0.0, 0.5])
 def test_without_spread_there_is_nothing_to_test_a_change_with(by: float) -> None:
     a = record(effects=[1.0, 1.0, 1.0])
-    d = found(a, record(effects=[1.0 + by] * 3))
+    d = difference_of(a, record(effects=[1.0 + by] * 3))
     assert (d.estimate, d.low, d.high) == (by, by, by)
     assert d.p == (None if by else 1.0)
 
@@ -339,7 +331,7 @@ def test_the_false_positive_rate_of_no_change_is_five_percent() -> None:
     for _ in range(draws):
         seed = rng.normal(size=5)  # what both sets share: the luck of the seed
         ours, theirs = (seed + rng.normal(size=5) for _ in range(2))
-        d = found(record(effects=ours), record(effects=theirs))
+        d = difference_of(record(effects=ours), record(effects=theirs))
         assert d.p is not None
         assert d.low is not None
         assert d.high is not None
@@ -355,7 +347,7 @@ def test_the_interval_of_a_difference_between_other_runs_has_its_level(n: int, m
     hits = 0
     for _ in range(800):
         ours, theirs = rng.normal(size=n), 1 + ratio * rng.normal(size=m)
-        d = found(record(effects=ours), record(effects=theirs, runs="other"))
+        d = difference_of(record(effects=ours), record(effects=theirs, runs="other"))
         assert d.method == "Welch"
         assert d.low is not None
         assert d.high is not None
@@ -370,7 +362,7 @@ def test_p_values_are_corrected_over_all_joined_cells() -> None:
     after = [shifted(r, lambda i, e: e + 0.001 * (i - 2)) for r in before[1:]]
     moved = shifted(before[0], lambda i, e: e + 0.3 + 0.01 * (i - 2))
     result = compare(result_set(*before, controls=()), result_set(moved, *after, controls=()))
-    assert [j.question[3] for j in result.changes] == ["net0"]
+    assert [j.first.record.architecture for j in result.changes] == ["net0"]
     d = result.joined[0].difference
     assert d is not None
     assert d.p is not None
@@ -420,7 +412,7 @@ def hostile() -> Comparison:
 
 
 def test_hostile_names_stay_text_on_the_page(hostile: Comparison) -> None:
-    html = comparison.html(hostile)
+    html = forms.html(hostile)
     tags = parsed(html)
     assert not tags.seen & {"script", "img", "a", "link", "iframe"}
     assert not tags.attributes & {"onerror", "href", "src"}
@@ -430,7 +422,7 @@ def test_hostile_names_stay_text_on_the_page(hostile: Comparison) -> None:
 
 
 def test_hostile_names_stay_text_in_markdown(hostile: Comparison) -> None:
-    text = comparison.markdown(hostile)
+    text = forms.markdown(hostile)
     assert "<script" not in text.replace(r"\<", "")
     assert "](" not in text.replace(r"\]", "")
     assert "://" not in text
@@ -445,7 +437,7 @@ def test_hostile_names_cannot_steer_the_terminal(hostile: Comparison) -> None:
             return True
 
     for stream in (io.StringIO(), Terminal()):
-        comparison.print_comparison(hostile, stream)
+        forms.print_comparison(hostile, stream)
         # rich itself writes escapes for borders and bold headers; none of ours may get through.
         assert "\x1b[31m" not in stream.getvalue()
         assert not set(stream.getvalue()) & {"\x07", "\u202e"}
@@ -455,11 +447,11 @@ def test_json_is_strict_and_whole(hostile: Comparison) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    content = json.loads(comparison.json_form(hostile), parse_constant=refuse)
+    content = json.loads(forms.json_form(hostile), parse_constant=refuse)
     assert content["differs"] is True
     assert content["flips"] == 1
     flipped = next(cell for cell in content["cells"] if cell["flipped"])
-    assert flipped["architecture"] == HOSTILE[0]
+    assert flipped["first"]["record"]["architecture"] == HOSTILE[0]
     assert (flipped["first"]["verdict"], flipped["second"]["verdict"]) == ("present", "absent")
     assert flipped["difference"]["method"] == "paired"
     assert len(content["only_first"]) == 4
@@ -470,45 +462,9 @@ def test_json_is_strict_and_whole(hostile: Comparison) -> None:
 
 def test_all_forms_are_written_where_asked(tmp_path: Path) -> None:
     first = publish(tmp_path / "first", *CELLS, *CONTROLS)
-    assert comparison.show(first, first, tmp_path / "out" / "deep") == 0
+    assert command.show(command.compare(first, first, out=tmp_path / "out" / "deep")) == 0
     names = sorted(p.name for p in (tmp_path / "out" / "deep").iterdir())
     assert names == ["comparison.html", "comparison.json", "comparison.md"]
     html = (tmp_path / "out" / "deep" / "comparison.html").read_text()
     assert "http" not in html.replace("http-equiv", ""), "it opens without a network"
     assert len(html) < 40_000
-
-
-def test_damage_is_named_and_nothing_is_concluded(tmp_path: Path) -> None:
-    root = publish(tmp_path / "first", *CELLS)
-    path = Layout(root).measurement(CELLS[2].id)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(StoreError) as caught:
-        load(root)
-    assert f"measurements/{path.name} is no JSON" in caught.value.got
-    assert f"universality check {root}" in caught.value.do
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        (lambda raw: raw.update(architecture="x" * 10_000_000), "a text of 10000000 characters"),
-        (lambda raw: raw["groups"][0]["outcome"].update(effect=10**400), "a number beyond 1e+150"),
-        (lambda raw: raw["groups"][0]["outcome"].update(effect="1"), "an effect is a number"),
-        (lambda raw: raw["groups"][0]["outcome"].update(effect=True), "an effect is a number"),
-        (lambda raw: raw.update(task="other"), "holds the measurement"),
-        (lambda raw: raw.update(extra=1), "has keys, types or an id"),
-        (lambda raw: raw["groups"][0].update(state="fine"), "in the state 'fine'"),
-        (lambda raw: raw["groups"][0].update(units="s0"), "units is a text, a list is expected"),
-        (lambda raw: raw.update(schema_version=99), "has schema version 99"),
-        (lambda raw: raw.update(version="1"), "has the version '1'"),
-        (lambda raw: raw["claim"].update(kind="maybe"), "is no measurement"),
-    ],
-)
-def test_a_measurement_of_another_shape_is_refused(
-    tmp_path: Path, change: Callable[[dict[str, Any]], None], why: str
-) -> None:
-    root = publish(tmp_path / "first", *CELLS)
-    edit(root, CELLS[0], change)
-    with pytest.raises(StoreError) as caught:
-        load(root)
-    assert why in caught.value.got

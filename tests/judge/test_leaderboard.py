@@ -10,24 +10,27 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import universality
+from tests.judge import toy_cells
+from universality.commands import leaderboard as command
 from universality.errors import StoreError
-from universality.judge.leaderboard import Board, BoardRow, leaderboard
+from universality.judge.leaderboard import Board, BoardRow, leaderboard, read_board
 from universality.judge.resultset import ResultSet
 from universality.judge.statistics import prevalence
-from universality.judge.verdicts import judge
+from universality.output import leaderboard as forms
 from universality.plugin.claims import Claim, Most, Within
-from universality.plugin.records import CellRecord, GroupRecord, Outcome
-from universality.plugin.spec import SCHEMA_VERSION
-from universality.report import leaderboard as shown
-from universality.store.files import encode_json
-from universality.store.layout import Layout
+from universality.plugin.outcome import Outcome
+from universality.plugin.phenomenon import About, ControlId, Decidable, Sign
+from universality.plugin.trajectory import RunState
+from universality.store.cells import CellRecord, GroupRecord
 
 RESULTS = Path(universality.__file__).resolve().parents[1] / "results"
 
 CLAIM = Within(low=0.9, high=1.1, unit="u")
+EXPECTS: dict[Sign, tuple[Decidable, ...]] = {"positive": ("present",), "negative": ("absent",)}
 PRESENT, ABSENT, OPEN = 1.0, 2.0, 1.1
 """Means of effects that spread by 0.02: inside the claim, outside, on its bound."""
 
@@ -43,15 +46,15 @@ def record(
     phenomenon: str = "toy",
     version: int = 1,
     variant: str = "",
-    control: str = "",
-    state: str = "done",
+    control: ControlId | None = None,
+    state: RunState = "done",
 ) -> CellRecord:
     groups = tuple(
         GroupRecord(
             key=f"s{i}",
             units=(f"s{i}",),
             runs={"run": f"net-s{i}-0123456789ab"},
-            state=state,  # type: ignore[arg-type]
+            state=state,
             outcome=Outcome(effect=effect + 0.02 * (i % 3 - 1)) if state == "done" else None,
         )
         for i in range(seeds)
@@ -66,15 +69,15 @@ def record(
         task=task,
         groups=groups,
         control=control,
-        expects=() if not control else ("present",) if control.startswith("positive") else ("absent",),
+        expects=EXPECTS[control.sign] if control else (),
     )
 
 
 def controls(phenomenon: str = "toy", claim_name: str = "one", negative: float = ABSENT) -> list[CellRecord]:
     names = {"phenomenon": phenomenon, "claim_name": claim_name}
     return [
-        record("reference", control="positive: wide", **names),  # type: ignore[arg-type]
-        record("reference", effect=negative, control="negative: lazy", **names),  # type: ignore[arg-type]
+        record("reference", control=ControlId("positive", "wide"), **names),  # type: ignore[arg-type]
+        record("reference", effect=negative, control=ControlId("negative", "lazy"), **names),  # type: ignore[arg-type]
     ]
 
 
@@ -87,15 +90,16 @@ def grid(architectures: int, tasks: int, absent: int = 0, **names: object) -> li
     ]
 
 
-FACTS = {"toy": {"title": "Toy", "strand": "laws", "sense": "number", "source": "Toy 2020"}}
+TOY = About(title="Toy", strand="laws", sense="number", source="Toy 2020", claims={"one": "One"})
 
 
-def result_set(label: str, records: Sequence[CellRecord], *, controlled: bool = True) -> ResultSet:
+def result_set(
+    label: str, records: Sequence[CellRecord], *, controlled: bool = True, about: About = TOY
+) -> ResultSet:
     keys = dict.fromkeys((r.phenomenon, r.claim_name) for r in records if not r.control)
     everything = [*records, *(c for key in keys for c in controls(*key) if controlled)]
-    return ResultSet(
-        label, tuple(everything), tuple(judge(everything)), FACTS, {"device": "cpu", "torch": "2"}
-    )
+    phenomena = {r.phenomenon: about for r in everything}
+    return toy_cells.set_of(everything, label=label, phenomena=phenomena)
 
 
 def only(board: Board) -> BoardRow:
@@ -121,7 +125,7 @@ def test_unvalidated_claims_stand_below_all_validated_ones() -> None:
     board = leaderboard([strong, weak])
     assert [(row.phenomenon, row.validated) for row in board.rows] == [("weak", True), ("strong", False)]
     assert not board.rows[1].survives
-    assert "no positive control was run" in shown.table(board)[1][-1]
+    assert "no positive control was run" in forms.table(board).lines[1][-1]
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_sets() -> None:
@@ -177,8 +181,8 @@ def test_sets_that_contradict_each_other_leave_the_cell_undecided() -> None:
     assert [(c.architecture, c.task, c.copies) for c in row.conflicts] == [
         ("net0", "task0", (("a", "present"), ("b", "absent")))
     ]
-    assert shown.conflict_lines(board) == [("toy", "one", "net0", "task0", "a: present, b: absent")]
-    assert "4, 1 in conflict" in shown.table(board)[0]
+    assert forms.conflicts(board).lines == [("toy", "One", "net0", "task0", "a: present, b: absent")]
+    assert "4, 1 in conflict" in forms.table(board).lines[0]
 
 
 def test_an_undecided_copy_is_not_outvoted_by_a_decided_one() -> None:
@@ -212,7 +216,7 @@ def test_sets_without_passed_controls_are_not_pooled_with_those_that_have_them()
     row = only(leaderboard(sets))
     assert (row.counts["present"], row.counts["absent"]) == (4, 0)
     assert [(s.label, s.pooled) for s in row.sets] == [("good", True), ("broken", False), ("none", False)]
-    assert shown.table(leaderboard(sets))[0][-1] == "validated in 1 of 3 sets"
+    assert forms.table(leaderboard(sets)).lines[0][-1] == "validated in 1 of 3 sets"
 
 
 def test_a_setting_of_a_positive_control_counts_in_no_set() -> None:
@@ -238,29 +242,16 @@ def test_claims_on_shares_have_no_pooled_effect() -> None:
 
 def test_claims_of_a_form_have_no_pooled_effect() -> None:
     numbers = result_set("a", grid(2, 2))
-    forms = replace(numbers, facts={"toy": {**FACTS["toy"], "sense": "form"}})
+    of_a_form = result_set("a", grid(2, 2), about=msgspec.structs.replace(TOY, sense="form"))
     assert only(leaderboard([numbers])).pooled is not None
-    assert only(leaderboard([forms])).pooled is None
+    assert only(leaderboard([of_a_form])).pooled is None
 
 
 # -------------------------------------------------------------------------------------- files and forms
 
 
 def publish(root: Path, records: Sequence[CellRecord]) -> Path:
-    layout = Layout(root)
-    layout.measurements.mkdir(parents=True)
-    plan = {
-        "suite": root.name,
-        "cells": [r.id for r in records],
-        "runs": {},
-        "phenomena": FACTS,
-        "environment": {"device": "cpu"},
-    }
-    layout.manifest.write_bytes(encode_json({"schema_version": SCHEMA_VERSION}))
-    layout.plan.write_bytes(encode_json(plan))
-    for r in records:
-        layout.measurement(r.id).write_bytes(encode_json({"schema_version": SCHEMA_VERSION, **r.record()}))
-    return root
+    return toy_cells.publish(root, records, phenomena={"toy": TOY})
 
 
 @pytest.fixture
@@ -273,9 +264,9 @@ def results(tmp_path: Path) -> Path:
 def test_every_set_of_a_folder_is_found(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "README.md").write_text("no set")
     (results / "empty").mkdir()
-    assert shown.show([results]) == 0
+    assert command.show(command.leaderboard([results])) == 0
     assert "2 result set(s)" in capsys.readouterr().out
-    assert shown.show([results / "one", results / "one"]) == 0
+    assert command.show(command.leaderboard([results / "one", results / "one"])) == 0
     assert "1 result set(s)" in capsys.readouterr().out, "named twice, it counts once"
 
 
@@ -283,16 +274,16 @@ def test_the_default_is_the_results_of_this_folder(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(results.parent)
-    assert shown.show([]) == 0
+    assert command.show(command.leaderboard()) == 0
     assert "2 result set(s)" in capsys.readouterr().out
     monkeypatch.chdir(results / "one")
     with pytest.raises(StoreError, match="no result set is here"):
-        shown.show([])
+        command.leaderboard()
 
 
 def test_a_damaged_set_is_left_out_and_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "two" / "plan.json").write_text('{"suite": ')
-    assert shown.show([results], results / "out") == 1
+    assert command.show(command.leaderboard([results], out=results / "out")) == 1
     out, err = capsys.readouterr()
     assert "1 result set(s)" in out
     assert f"left out: {results / 'two'}: a result set cannot be used: plan.json is no JSON" in err
@@ -300,12 +291,12 @@ def test_a_damaged_set_is_left_out_and_named(results: Path, capsys: pytest.Captu
     assert "left out" in (results / "out" / "leaderboard.md").read_text()
     (results / "one" / "plan.json").unlink()
     with pytest.raises(StoreError, match="none of these result sets can be used"):
-        shown.show([results])
+        command.leaderboard([results])
 
 
 def test_all_forms_agree(results: Path) -> None:
-    board = shown.read_board([results])
-    shown.write(board, results / "out")
+    board = read_board([results])
+    forms.write(board, results / "out")
     content = json.loads((results / "out" / "leaderboard.json").read_text())
     row = content["rows"][0]
     assert (row["counts"]["present"], row["decided"], row["shared"]) == (3, 3, 4)
@@ -320,22 +311,22 @@ def test_all_forms_agree(results: Path) -> None:
         assert "net0" in form
         assert "no score" not in form
     stream = io.StringIO()
-    shown.print_board(board, stream)
+    forms.print_board(board, stream)
     assert "Sets that contradict each other" in stream.getvalue()
 
 
 def test_the_table_is_written_between_its_markers_and_nowhere_else(results: Path) -> None:
     path = results / "README.md"
     path.write_text("# Mine\n\n<!-- leaderboard: -->\nold\n<!-- end of leaderboard -->\n\nbelow\n")
-    board = shown.read_board([results])
-    shown.write_between_markers(board, path)
+    board = read_board([results])
+    forms.write_between_markers(board, path)
     text = path.read_text()
     assert text.startswith("# Mine\n\n<!-- leaderboard: one two -->\n\n| ")
     assert text.endswith("<!-- end of leaderboard -->\n\nbelow\n")
     assert "old" not in text
-    shown.write_between_markers(board, path)
+    forms.write_between_markers(board, path)
     assert path.read_text() == text, "writing again changes nothing"
-    assert shown.sets_of(path) == ["one", "two"]
+    assert forms.sets_of(path) == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -351,27 +342,27 @@ def test_a_file_without_one_pair_of_markers_is_left_alone(results: Path, text: s
     path = results / "README.md"
     path.write_text(text)
     with pytest.raises(StoreError, match="no place in this file"):
-        shown.write_between_markers(shown.read_board([results]), path)
+        forms.write_between_markers(read_board([results]), path)
     assert path.read_text() == text
 
 
 def test_a_set_whose_name_could_end_the_marker_is_refused(results: Path) -> None:
     path = results / "README.md"
     path.write_text("<!-- leaderboard: -->\n<!-- end of leaderboard -->\n")
-    board = shown.read_board([results])
+    board = read_board([results])
     evil = replace(board, sets=(replace(board.sets[0], label="x --> <b>"),))
     with pytest.raises(StoreError, match="cannot be a file name"):
-        shown.write_between_markers(evil, path)
+        forms.write_between_markers(evil, path)
 
 
 HOSTILE = ("<script>alert(1)</script>", "../../etc", "\x1b[31mred", "a|b](javascript:x)", "\u202egnp")
 
 
 def test_hostile_text_stays_text() -> None:
-    facts = {"toy": {"title": HOSTILE[0], "strand": HOSTILE[2], "sense": HOSTILE[3], "source": HOSTILE[0]}}
+    about = msgspec.structs.replace(TOY, title=HOSTILE[0], source=HOSTILE[0], claims={"one": HOSTILE[3]})
     first = [record(name) for name in HOSTILE]
     second = [record(name, effect=ABSENT) for name in HOSTILE]
-    sets = [replace(result_set(HOSTILE[i], r), facts=facts) for i, r in enumerate((first, second))]
+    sets = [result_set(HOSTILE[i], r, about=about) for i, r in enumerate((first, second))]
     board = leaderboard(sets, [(HOSTILE[2], HOSTILE[0])])
     seen: set[str] = set()
 
@@ -379,15 +370,15 @@ def test_hostile_text_stays_text() -> None:
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             seen.add(tag)
 
-    html, text, stream = shown.html(board), shown.markdown(board), io.StringIO()
+    html, text, stream = forms.html(board), forms.markdown(board), io.StringIO()
     Tags().feed(html)
     assert not seen & {"script", "img", "a", "link", "iframe"}
-    shown.print_board(board, stream)
+    forms.print_board(board, stream)
     for form in (html, text, stream.getvalue()):
         assert not set(form) & {"\x1b", "\u202e"}
     assert "<script" not in text.replace(r"\<", "")
     assert "](" not in text.replace(r"\]", "")
-    json.loads(shown.json_form(board))
+    json.loads(forms.json_form(board))
 
 
 # ------------------------------------------------------------------------------------ the published sets
@@ -396,10 +387,10 @@ def test_hostile_text_stays_text() -> None:
 def test_the_published_table_is_what_the_published_sets_give(tmp_path: Path) -> None:
     """`universality leaderboard --write results/README.md SET...` writes it anew."""
     readme = RESULTS / "README.md"
-    names = shown.sets_of(readme)
+    names = forms.sets_of(readme)
     copy = tmp_path / "README.md"
     copy.write_text(readme.read_text())
-    shown.write_between_markers(shown.read_board([RESULTS / name for name in names]), copy)
+    forms.write_between_markers(read_board([RESULTS / name for name in names]), copy)
     assert copy.read_text() == readme.read_text()
 
 
@@ -407,4 +398,4 @@ def test_every_published_set_is_in_the_table() -> None:
     ignore = (RESULTS.parent / ".gitignore").read_text()
     published = re.findall(r"^!results/([\w-]+)/$", ignore, re.MULTILINE)
     assert published
-    assert sorted(shown.sets_of(RESULTS / "README.md")) == sorted(published)
+    assert sorted(forms.sets_of(RESULTS / "README.md")) == sorted(published)

@@ -12,12 +12,13 @@ import pytest
 
 from universality.errors import MeasurementError
 from universality.judge.measure import failed_measuring, measure_cell
-from universality.judge.resultset import read_measurement
-from universality.plan.planner import PlannedCell, PlannedGroup
+from universality.plan.plan import PlannedCell, PlannedGroup
 from universality.plugin.claims import Within
-from universality.plugin.phenomenon import Cell, Control, Cross, Group, Phenomenon
-from universality.plugin.records import CellRecord, GroupRecord, Outcome, RunState, Series, Trajectory
+from universality.plugin.outcome import Outcome
+from universality.plugin.phenomenon import Cell, Control, ControlId, Cross, Group, Phenomenon
 from universality.plugin.spec import Component, Recipe, RunSpec
+from universality.plugin.trajectory import RunState, Series, Trajectory
+from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Recording, Store
 
 OBSERVED = {"toy": (0, 10)}
@@ -25,7 +26,7 @@ OBSERVED = {"toy": (0, 10)}
 
 @dataclass(frozen=True, kw_only=True)
 class Doubling(Phenomenon):
-    """Claims about twice and thrice the last recorded value; group `only_twice` speaks to one of them."""
+    """Claims about twice and thrice the last recorded value; groups `only_twice...` speak to one of them."""
 
     action: str = ""
 
@@ -48,7 +49,7 @@ class Doubling(Phenomenon):
         return twice if "single" in runs else {**twice, "thrice": Outcome(effect=3 * total)}
 
     def speaks_to(self, key: str, claim: str) -> bool:
-        return claim == "twice" or key != "only_twice"
+        return claim == "twice" or not key.startswith("only_twice")
 
     def controls(self) -> Sequence[Control]:
         return []
@@ -145,7 +146,7 @@ def test_a_variant_of_a_phenomenon_carries_its_address(store: Store) -> None:
 def test_a_group_without_runs_on_disk_is_missing(store: Store) -> None:
     publish(store, 0)
     (group,) = by_claim(measure_cell(a_cell(a_group(0, 1)), store))["twice"]
-    assert (group.state, group.outcome, group.message) == ("missing", None, "b: missing")
+    assert (group.state, group.outcome, group.problem) == ("missing", None, Problem("training", "b: missing"))
 
 
 def test_a_recording_that_lacks_what_is_needed_is_missing(store: Store) -> None:
@@ -159,20 +160,26 @@ def test_a_run_that_left_nothing_says_how_it_last_ended(store: Store, kind: Any)
     store.fail(a_run(0).id, "failed", "first try")
     store.fail(a_run(0).id, kind, "second try")
     for groups in by_claim(measure_cell(a_cell(a_group(0)), store)).values():
-        assert [(g.state, g.outcome, g.message) for g in groups] == [(kind, None, f"a: {kind}")]
+        assert [(g.state, g.outcome, g.problem) for g in groups] == [
+            (kind, None, Problem("training", f"a: {kind}"))
+        ]
 
 
 def test_a_run_that_succeeded_after_failing_counts_as_done(store: Store) -> None:
     store.fail(a_run(0).id, "crashed", "first try")
     publish(store, 0)
     (group,) = by_claim(measure_cell(a_cell(a_group(0)), store))["twice"]
-    assert (group.state, group.message) == ("done", "")
+    assert (group.state, group.problem) == ("done", None)
 
 
 def test_a_diverged_run_is_not_measured(store: Store) -> None:
     publish(store, 0, state="diverged", value=float("nan"))
     (group,) = by_claim(measure_cell(a_cell(a_group(0)), store))["twice"]
-    assert (group.state, group.outcome, group.message) == ("diverged", None, "a: diverged")
+    assert (group.state, group.outcome, group.problem) == (
+        "diverged",
+        None,
+        Problem("training", "a: diverged"),
+    )
 
 
 def test_of_several_problems_the_one_that_can_be_mended_is_the_state(store: Store) -> None:
@@ -181,9 +188,9 @@ def test_of_several_problems_the_one_that_can_be_mended_is_the_state(store: Stor
     store.fail(a_run(2).id, "failed", "")
     two, three = a_group(0, 1), a_group(0, 1, 2)
     groups = by_claim(measure_cell(a_cell(two, three), store))["twice"]
-    assert [(g.state, g.message) for g in groups] == [
-        ("timeout", "a: diverged, b: timeout"),
-        ("failed", "a: diverged, b: timeout, c: failed"),
+    assert [(g.state, g.problem) for g in groups] == [
+        ("timeout", Problem("training", "a: diverged, b: timeout")),
+        ("failed", Problem("training", "a: diverged, b: timeout, c: failed")),
     ]
     (group,) = by_claim(measure_cell(a_cell(a_group(0, 3)), store))["twice"]
     assert group.state == "missing"
@@ -198,14 +205,14 @@ def test_one_bad_group_leaves_the_others_alone(store: Store) -> None:
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        ("refuses", "measuring: MeasurementError: no variance\n  got: 0\n  do:  record more"),
-        ("divides", "measuring: ZeroDivisionError: division by zero"),
-        ("overflows", "measuring: OverflowError: too large"),
-        ("key", "measuring: KeyError: 'nothing was recorded at step 3'"),
-        ("index", "measuring: IndexError: index 0 is out of bounds"),
-        ("value", "measuring: ValueError: zero-size array"),
-        ("linalg", "measuring: LinAlgError: did not converge"),
-        ("stray", "measuring: MeasurementError: outcomes of claims that do not exist: twcie"),
+        ("refuses", "MeasurementError: no variance\n  got: 0\n  do:  record more"),
+        ("divides", "ZeroDivisionError: division by zero"),
+        ("overflows", "OverflowError: too large"),
+        ("key", "KeyError: 'nothing was recorded at step 3'"),
+        ("index", "IndexError: index 0 is out of bounds"),
+        ("value", "ValueError: zero-size array"),
+        ("linalg", "LinAlgError: did not converge"),
+        ("stray", "MeasurementError: outcomes of claims that do not exist: twcie"),
     ],
 )
 def test_numbers_that_cannot_be_measured_fail_their_group_with_the_reason(
@@ -214,16 +221,20 @@ def test_numbers_that_cannot_be_measured_fail_their_group_with_the_reason(
     publish(store, 0)
     records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action=action)), store)
     for record in records:
-        assert [(g.state, g.outcome, g.message) for g in record.groups] == [("failed", None, message)]
+        assert [(g.state, g.outcome, g.problem) for g in record.groups] == [
+            ("failed", None, Problem("measuring", message))
+        ]
 
 
 def test_a_mistake_in_a_plugin_fails_its_own_cell_and_is_told_to_the_user(store: Store) -> None:
     publish(store, 0)
     records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="bug")), store)
     for record in records:
-        (found,) = record.groups
-        assert (found.state, found.outcome) == ("failed", None)
-        assert found.message.startswith("measuring: TypeError: a mistake in the code")
+        (group,) = record.groups
+        assert (group.state, group.outcome) == ("failed", None)
+        assert group.problem is not None
+        assert group.problem.stage == "measuring"
+        assert group.problem.text.startswith("TypeError: a mistake in the code")
     lines = failed_measuring(records)
     assert len(lines) == len(records)
     assert all("a mistake in the code" in line for line in lines)
@@ -233,19 +244,21 @@ def test_an_endless_message_is_cut_and_can_be_stored(store: Store) -> None:
     publish(store, 0)
     records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="talks")), store)
     for record in records:
-        assert len(record.groups[0].message) < 2100
+        problem = record.groups[0].problem
+        assert problem is not None
+        assert len(problem.text) == 2000
         store.save_measurement(record)
-    read = [read_measurement(path) for path in store.layout.measurements.iterdir()]
+    read = [CellRecord.read(path) for path in store.layout.measurements.iterdir()]
     assert {cell.id for cell in read} == {cell.id for cell in records}
 
 
 def test_a_group_is_recorded_only_under_the_claims_that_it_bears_on(store: Store) -> None:
     publish(store, 0)
     measured = a_group(0, key="only_twice", roles=("single",))
-    absent = a_group(1, key="only_twice")
-    found = by_claim(measure_cell(a_cell(measured, absent), store))
-    assert [g.state for g in found["twice"]] == ["done", "missing"]
-    assert found["thrice"] == ()
+    absent = a_group(1, key="only_twice, again")
+    groups = by_claim(measure_cell(a_cell(measured, absent), store))
+    assert [g.state for g in groups["twice"]] == ["done", "missing"]
+    assert groups["thrice"] == ()
 
 
 def test_a_claim_that_nothing_bears_on_says_so(store: Store) -> None:
@@ -256,8 +269,8 @@ def test_a_claim_that_nothing_bears_on_says_so(store: Store) -> None:
 
 def test_a_group_that_was_measured_without_an_outcome_stays_visible(store: Store) -> None:
     publish(store, 0)
-    found = by_claim(measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="nothing")), store))
-    assert [(g.state, g.outcome) for g in found["twice"]] == [("done", None)]
+    groups = by_claim(measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="nothing")), store))
+    assert [(g.state, g.outcome) for g in groups["twice"]] == [("done", None)]
 
 
 def test_a_cell_that_is_not_applicable_keeps_its_reason(store: Store) -> None:
@@ -278,7 +291,7 @@ def test_a_control_records_only_the_claims_that_it_judges(store: Store) -> None:
     )
     (record,) = measure_cell(a_cell(a_group(0), control=control), store)
     assert record.claim_name == "thrice"
-    assert record.control == "negative: a setting"
+    assert record.control == ControlId("negative", "a setting")
     assert record.expects == ("absent", "inconclusive")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from universality.judge.verdicts import VERDICTS
+from universality.judge.decide import VERDICTS
 from universality.plugin import registry
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon
 from universality.plugin.registry import component
@@ -20,14 +21,14 @@ BUILT_IN = ("edge_of_stability", "grokking", "neural_collapse", "representation_
 
 
 def phenomenon(name: str) -> Phenomenon:
-    found: Phenomenon = registry.resolve("phenomenon", name)
-    return found
+    plugin: Phenomenon = registry.resolve("phenomenon", name)
+    return plugin
 
 
 @functools.cache
 def signature(task: str) -> Signature:
-    found: Signature = registry.resolve("task", task).signature(Path())
-    return found
+    shapes: Signature = registry.resolve("task", task).signature(Path())
+    return shapes
 
 
 def cell_of(control: Control) -> Cell:
@@ -47,23 +48,45 @@ CONTROLS = [
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_claim_has_a_positive_and_a_negative_control(name: str) -> None:
-    known = phenomenon(name)
-    assert known.claims
-    for claim in known.claims:
-        signs = {control.sign for control in known.controls() if claim in control.expects}
+    plugin = phenomenon(name)
+    assert plugin.claims
+    for claim in plugin.claims:
+        signs = {control.sign for control in plugin.controls() if claim in control.expects}
         assert signs == {"positive", "negative"}, claim
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_phenomenon_says_what_it_is_and_where_it_is_from(name: str) -> None:
-    known = phenomenon(name)
-    assert known.title
-    assert known.version >= 1
-    assert "arXiv:" in known.source
-    assert known.strand in ("solvable", "limits", "laws", "hyperparameters", "universality")
-    assert known.sense in ("number", "form", "sign")
-    assert type(known).__doc__
-    assert len({control.name for control in known.controls()}) == len(known.controls())
+    plugin = phenomenon(name)
+    assert plugin.title
+    assert plugin.version >= 1
+    assert "arXiv:" in plugin.source
+    assert plugin.strand in ("solvable", "limits", "laws", "hyperparameters", "universality")
+    assert plugin.sense in ("number", "form", "sign")
+    assert type(plugin).__doc__
+    assert len({control.name for control in plugin.controls()}) == len(plugin.controls())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_claim_has_a_short_title_of_its_own_for_tables(name: str) -> None:
+    plugin = phenomenon(name)
+    assert set(plugin.claim_titles) == set(plugin.claims)
+    titles = plugin.about.claims
+    assert titles == plugin.claim_titles
+    assert len(set(titles.values())) == len(titles)
+    assert all(0 < len(title) <= 40 for title in titles.values())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_what_tables_say_of_a_phenomenon_is_what_it_says_of_itself(name: str) -> None:
+    plugin = phenomenon(name)
+    about = plugin.about
+    assert (about.title, about.strand, about.sense, about.source) == (
+        plugin.title,
+        plugin.strand,
+        plugin.sense,
+        plugin.source,
+    )
 
 
 @pytest.mark.parametrize("control", CONTROLS)
@@ -105,7 +128,7 @@ def test_requests_are_trainings_of_probes_that_exist_at_steps_of_their_budget(co
         for request in group.runs.values():
             parts = component(request.architecture), component(request.task)
             spec = RunSpec(*parts, request.recipe, request.seed)
-            assert RunSpec.from_record(spec.record()).id == spec.id
+            assert msgspec.convert(msgspec.to_builtins(spec), RunSpec).id == spec.id
             for observe in request.observe:
                 registry.resolve("probe", observe.probe)
                 steps = observe.at.steps(request.recipe.steps)

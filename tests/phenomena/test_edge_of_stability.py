@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from universality.phenomena.edge_of_stability import EdgeOfStability, settle, upward_crossing
-from universality.plugin.records import Outcome, Series
+from universality.plugin.outcome import Outcome
+from universality.plugin.trajectory import Series
 
 STEPS, RECORDS = 600, 61
 GD = EdgeOfStability.claims["gd"]
@@ -101,7 +103,7 @@ def test_sharpness_that_never_comes_near_could_not_have_shown_it(level: float) -
     outcome = settle(run(rise_to(level)))
     assert verdict(outcome) == "inconclusive"
     assert outcome.effect is None
-    assert unmet(outcome) == {"sharpness rises to the threshold"}
+    assert unmet(outcome) == {"sharpness over the threshold, after it was below 0.95"}
     assert outcome.gates[0].value == pytest.approx(level)
 
 
@@ -126,21 +128,21 @@ def test_an_adaptive_start_above_the_threshold_counts_from_its_second_arrival() 
 def test_thirty_percent_of_the_run_must_remain_behind_the_crossing(at: float, expected: str) -> None:
     outcome = settle(run(rise_to(1.0, at)))
     assert verdict(outcome) == expected
-    assert unmet(outcome) == (set() if expected == "present" else {"steps behind the crossing"})
+    assert unmet(outcome) == (set() if expected == "present" else {"share of steps behind the crossing"})
 
 
 @pytest.mark.parametrize("last", [STEPS - 10, STEPS])
 def test_a_crossing_on_the_last_records_is_inconclusive_and_not_an_error(last: int) -> None:
     outcome = settle(run(lambda t: np.where(t >= last, 1.0, 0.5)))
     assert verdict(outcome) == "inconclusive"
-    assert "steps behind the crossing" in unmet(outcome)
+    assert "share of steps behind the crossing" in unmet(outcome)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.96, "present"), (0.93, "inconclusive")])
 def test_ninety_five_percent_of_the_eigenvalues_must_have_converged(share: float, expected: str) -> None:
     outcome = settle(run(rise_to(1.0), converged=share))
     assert verdict(outcome) == expected
-    assert unmet(outcome) == (set() if expected == "present" else {"eigenvalues converged"})
+    assert unmet(outcome) == (set() if expected == "present" else {"share of eigenvalues that converged"})
 
 
 def swings(low: float, high: float, share: float) -> Curve:
@@ -178,8 +180,11 @@ def test_ten_to_ninety_percent_of_sharpness_must_lie_in_the_band(curve: Curve, b
 @pytest.mark.parametrize(
     ("loss", "broken"),
     [
-        (lambda t: np.exp(-t / 1000), {"single steps on which the loss rises"}),
-        (lambda t: np.exp(-t / 1000) * (1 + 0.5 * (t % 25 == 0)), {"single steps on which the loss rises"}),
+        (lambda t: np.exp(-t / 1000), {"share of single steps on which the loss rises"}),
+        (
+            lambda t: np.exp(-t / 1000) * (1 + 0.5 * (t % 25 == 0)),
+            {"share of single steps on which the loss rises"},
+        ),
         (lambda t: np.exp(-t / 1000) * (1 + 0.5 * (t % 15 == 0)), set()),
         (lambda t: 1 + 0.05 * (-1.0) ** t + t / STEPS, {"last tenth of the loss over the first"}),
     ],
@@ -195,23 +200,41 @@ def test_a_loss_that_rises_only_before_the_crossing_does_not_count() -> None:
     outcome = settle(
         run(rise_to(1.0, 0.4), lambda t: np.where(t < 230, 2.0 + 0.1 * (-1.0) ** t, np.exp(-t / 1000)))
     )
-    assert unmet(outcome) == {"single steps on which the loss rises"}
+    assert unmet(outcome) == {"share of single steps on which the loss rises"}
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.1, 0.5, 0.95], 2),
-        ([0.1, 0.5, 0.9499], None),
-        ([2.0, 1.5, 1.0], None),
-        ([2.0, 0.9, 0.9, 1.2, 0.3, 1.0], 3),
-        ([0.1], None),
-    ],
-)
-def test_an_upward_crossing_is_a_record_at_or_above_after_one_below(
-    values: list[float], expected: int | None
-) -> None:
-    assert upward_crossing(Series(np.arange(len(values)), np.array(values)), 0.95) == expected
+CROSSINGS: dict[str, tuple[list[float], int | None, float]] = {
+    "rises to the level": ([0.1, 0.5, 0.95], 2, 0.95),
+    "stays just below": ([0.1, 0.5, 0.9499], None, 0.9499),
+    "never below": ([2.0, 1.5, 1.0], None, -math.inf),
+    "falls below and never comes back": ([2.0, 0.9, 0.3, 0.5], None, 0.9),
+    "starts above, falls and rises, as Adam does": ([2.0, 0.9, 0.9, 1.2, 0.3, 1.0], 3, 1.2),
+    "starts above and higher than it rises": ([20.0, 0.1, 1.0], 2, 1.0),
+    "one record, below": ([0.1], None, 0.1),
+    "one record, above": ([1.0], None, -math.inf),
+    "no number at the start": ([math.nan, 0.1, 1.0], 2, 1.0),
+    "no number instead of the crossing": ([0.1, math.nan, 1.0], 2, math.nan),
+    "no number at all": ([math.nan, math.nan], None, -math.inf),
+    "no record": ([], None, -math.inf),
+}
+
+
+@pytest.mark.parametrize("case", CROSSINGS)
+def test_an_upward_crossing_is_a_record_at_or_above_after_one_below(case: str) -> None:
+    values, step, highest = CROSSINGS[case]
+    crossing = upward_crossing(Series(np.arange(len(values)), np.array(values)), 0.95)
+    assert crossing[0] == step
+    assert crossing[1] == pytest.approx(highest, nan_ok=True)
+
+
+def test_the_gate_of_the_crossing_names_how_high_sharpness_came() -> None:
+    fell = settle(run(lambda t: 2.0 - 1.5 * t / STEPS))
+    assert (fell.effect, fell.label) == (None, "never reached")
+    assert not fell.gates[0].met
+    # Below 0.95 first at step 430, the first of the records each ten steps with 2 - t / 400 < 0.95.
+    assert fell.gates[0].value == pytest.approx(2 - 430 / 400)
+    assert fell.gates[0].needs == ">= 0.95"
+    assert settle(run(lambda t: np.full_like(t, 1.0))).gates[0].value == -math.inf
 
 
 def test_each_optimizer_is_a_claim_of_its_own() -> None:

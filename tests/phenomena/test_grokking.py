@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from universality.phenomena.grokking import REFERENCE_TIME, Grokking, delay, settings
+from universality.phenomena.grokking import REFERENCE_TIME, Grokking, delay, rate_and_decay
 from universality.plugin import registry
+from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cell
-from universality.plugin.records import Outcome, Series
 from universality.plugin.schedules import LogSpaced
 from universality.plugin.task import Signature
+from universality.plugin.trajectory import Series
 
 registry.load_plugins()
 
@@ -60,10 +62,10 @@ def outcome(train: dict[int, float], validation: dict[int, float], budget: int =
     )
 
 
-def verdict(found: Outcome) -> str:
-    if not found.decided():
+def verdict(course: Outcome) -> str:
+    if not course.decided():
         return "inconclusive"
-    return "holds" if found.holds(CLAIM) else "does not hold"
+    return "holds" if course.holds(CLAIM) else "does not hold"
 
 
 LONG = 10 * REFERENCE_TIME
@@ -95,33 +97,74 @@ TRUTH = {
 @pytest.mark.parametrize("case", TRUTH)
 def test_every_course_of_training_has_its_label(case: str) -> None:
     train, validation, budget, label, expected = TRUTH[case]
-    found = outcome(train, validation, budget)
-    assert (found.label, verdict(found)) == (label, expected)
+    course = outcome(train, validation, budget)
+    assert (course.label, verdict(course)) == (label, expected)
 
 
 def test_the_effect_is_the_ratio_of_the_two_times() -> None:
-    found = outcome({10: 1.0}, {0: 0.1, 1000: 0.95})
-    assert (found.effect, found.censored) == (100.0, False)
-    assert (found.details["t_mem"], found.details["t_gen"]) == (10, 1000)
-    assert found.details["v_mem"] == pytest.approx(0.0)
+    course = outcome({10: 1.0}, {0: 0.1, 1000: 0.95})
+    assert (course.effect, course.censored) == (100.0, False)
+    assert (course.details["t_mem"], course.details["t_gen"]) == (10, 1000)
+    assert course.details["v_mem"] == pytest.approx(0.0)
 
 
 def test_without_generalisation_the_ratio_is_a_lower_bound_at_the_budget() -> None:
-    found = outcome({10: 1.0}, {0: 0.1}, LONG)
-    assert (found.effect, found.censored) == (LONG / 10, True)
-    assert "t_gen" not in found.details
-    assert found.details["best_validation"] == pytest.approx(0.0)
+    course = outcome({10: 1.0}, {0: 0.1}, LONG)
+    assert (course.effect, course.censored) == (LONG / 10, True)
+    assert "t_gen" not in course.details
+    assert course.details["best_validation"] == pytest.approx(0.0)
 
 
 def test_validation_at_memorisation_is_zero_at_chance_and_one_at_one() -> None:
-    found = outcome({10: 1.0}, {0: 0.4, 1000: 0.95})
-    assert found.details["v_mem"] == pytest.approx((0.4 - 0.1) / 0.9)
+    course = outcome({10: 1.0}, {0: 0.4, 1000: 0.95})
+    assert course.details["v_mem"] == pytest.approx((0.4 - 0.1) / 0.9)
+
+
+def unmet(course: Outcome) -> dict[str, tuple[float, str]]:
+    return {gate.name: (gate.value, gate.needs) for gate in course.gates if not gate.met}
+
+
+FITTED, WAITED = "step at which the training set is fitted", "steps without generalising"
+HIGHEST = "highest validation accuracy, above chance"
+
+
+def test_a_run_that_never_fits_has_no_step_at_which_it_did() -> None:
+    course = outcome({10: 0.98}, {0: 0.1}, LONG)
+    assert unmet(course) == {FITTED: (math.inf, f"<= {LONG:g}")}
+    assert [gate.name for gate in course.gates] == [FITTED]
+
+
+def test_a_run_that_generalises_needs_to_be_fitted_and_nothing_else() -> None:
+    course = outcome({10: 1.0}, {0: 0.1, 1000: 0.95})
+    assert [(gate.name, gate.value, gate.met) for gate in course.gates] == [(FITTED, 10.0, True)]
+
+
+@pytest.mark.parametrize(
+    ("budget", "validation", "gates"),
+    [
+        (LONG, 0.1, {}),
+        (LONG - 1, 0.1, {WAITED: (LONG - 1, f">= {LONG:g}")}),
+        # 0.28 is 0.2 above chance on the scale on which chance is 0 and all is 1, and 0.1 is allowed.
+        (LONG, 0.28, {HIGHEST: (pytest.approx(0.2), "<= 0.1")}),
+        (4000, 0.28, {WAITED: (4000, f">= {LONG:g}"), HIGHEST: (pytest.approx(0.2), "<= 0.1")}),
+    ],
+    ids=["long at chance", "one step short", "rising", "short and rising"],
+)
+def test_without_generalisation_a_run_must_have_stayed_at_chance_for_long(
+    budget: int, validation: float, gates: dict[str, tuple[float, str]]
+) -> None:
+    course = outcome({10: 1.0}, {0: validation}, budget)
+    assert unmet(course) == gates
+    assert course.censored
+    assert course.label == ("censored" if gates else "memorised only")
+    # Whatever the gates say, the criterion that it generalises is not met.
+    assert {c.name for c in course.criteria if not c.met} == {"step at which it generalises"}
 
 
 def test_a_blip_of_validation_does_not_make_a_run_generalise() -> None:
-    found = outcome({10: 1.0}, {0: 0.1, 1000: 0.95, 1010: 0.1}, LONG)
-    assert found.censored
-    assert verdict(found) == "inconclusive"
+    course = outcome({10: 1.0}, {0: 0.1, 1000: 0.95, 1010: 0.1}, LONG)
+    assert course.censored
+    assert verdict(course) == "inconclusive"
 
 
 def test_it_is_claimed_for_algorithmic_tasks_only() -> None:
@@ -140,7 +183,7 @@ def test_it_is_claimed_for_algorithmic_tasks_only() -> None:
 
 def test_no_weight_decay_is_a_setting_of_the_same_recipe() -> None:
     cell = Cell(registry.resolve("architecture", "mlp"), registry.resolve("task", "modular"), None)
-    lr, decay = settings(cell)
+    lr, decay = rate_and_decay(cell)
     assert decay > 0
     from universality.plugin.phenomenon import Cross
 

@@ -13,10 +13,11 @@ import torch
 
 from universality.measures import neural_collapse
 from universality.phenomena.neural_collapse import NeuralCollapse, memory_gate
+from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cell
-from universality.plugin.records import Outcome, Series
 from universality.plugin.spec import Recipe
 from universality.plugin.task import Signature
+from universality.plugin.trajectory import Series
 from universality.train.engine.optimizers import RateSchedule
 
 END, CLASSES = 300, 4
@@ -124,8 +125,8 @@ def test_nc4_decides_nothing() -> None:
         (run(dimension=2), "feature dimension"),
         (run(imbalance=1.51), "largest class over smallest"),
         (run(imbalance=math.inf), "largest class over smallest"),
-        (run(dict.fromkeys(EVERY, math.nan)), "class means differ"),
-        (run(initial_nc1=math.nan), "class means differ"),
+        (run(dict.fromkeys(EVERY, math.nan)), "class means differ, so that NC1 is a number"),
+        (run(initial_nc1=math.nan), "class means differ, so that NC1 is a number"),
         (run(given=recipe(lr=0.01)), "memory of initialisation"),
     ],
     ids=[

@@ -21,13 +21,14 @@ from tests.phenomena import test_grokking as grok
 from tests.phenomena import test_neural_collapse as collapse
 from tests.phenomena import test_representation_similarity as similarity
 from tests.phenomena.test_contract import BUILT_IN, cell_of, phenomenon
-from universality.judge.verdicts import decide
+from universality.judge.decide import decide
 from universality.measures import neural_collapse
 from universality.phenomena.edge_of_stability import EdgeOfStability, settle
 from universality.plugin import registry
 from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cross
-from universality.plugin.records import CellRecord, GroupRecord, Outcome
+from universality.store.cells import CellRecord, GroupRecord
 
 Units = Sequence[tuple[str, ...]]
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from universality.phenomena.representation_similarity import ROWS, RepresentationSimilarity
 from universality.plugin import registry
+from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cell, Cross, Group
-from universality.plugin.records import Outcome, Series
 from universality.plugin.registry import component
 from universality.plugin.task import Signature
+from universality.plugin.trajectory import Series
 
 registry.load_plugins()
 

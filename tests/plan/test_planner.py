@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from universality.commands.run import unvalidated
 from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
-from universality.judge.verdicts import VERDICTS
+from universality.judge.decide import VERDICTS
 from universality.plan import planner as planning
 from universality.plan import suite
-from universality.plan.planner import OPTIMIZER_SECONDS, Plan, PlannedCell, Planner, total_seconds
+from universality.plan.cost import OPTIMIZER_SECONDS
+from universality.plan.plan import Plan, PlannedCell, unvalidated
+from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.phenomenon import Phenomenon
@@ -23,7 +24,7 @@ from universality.plugin.probe import Probe
 
 @pytest.fixture(autouse=True)
 def _free_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_time_update", lambda request, signature, rows: 0.5)
+    monkeypatch.setattr(planning, "gradient_seconds", lambda request, signature, rows: 0.5)
 
 
 def cross(phenomena: str, architectures: str, tasks: str, seeds: int = 2) -> CrossSpec:
@@ -81,7 +82,7 @@ def test_a_run_that_two_phenomena_need_is_planned_once_with_the_union_of_what_th
         assert job.observe == {"accuracy": (0, 3, 4, 5, 8), "toy_probe": (0, 2, 8)}
         # Eight updates, and eight records at half a gradient each.
         assert job.seconds == pytest.approx(8 * (0.5 + OPTIMIZER_SECONDS) + 8 * 0.5 * 0.5)
-    assert total_seconds(plan.jobs.values()) == pytest.approx(6 * job.seconds)
+    assert sum(job.seconds for job in plan.jobs.values()) == pytest.approx(6 * job.seconds)
     # What each group needs is not widened by what others asked of the same run.
     early = next(c for c in plan.cells if c.phenomenon.name == "toy_early")
     assert early.groups[0].observe == {"run": {"accuracy": (0, 4), "toy_probe": (2,)}}

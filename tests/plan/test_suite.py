@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from universality.errors import BadSuite, UniversalityError, UnknownName
 from universality.plan import suite
@@ -67,6 +67,15 @@ def test_control_characters_and_astral_letters_survive() -> None:
     assert parse(odd.toml(), where="x") == odd
 
 
+def unreadable(got: str) -> str:
+    return (
+        "a suite cannot be read\n"
+        "  where:    x.toml\n"
+        f"  got:      {got}\n"
+        "  expected: name, and [[cross]] tables with phenomena, architectures and tasks: lists of names"
+    )
+
+
 MALFORMED: dict[str, tuple[str, str]] = {
     "not TOML": (
         "name = ",
@@ -93,81 +102,73 @@ MALFORMED: dict[str, tuple[str, str]] = {
         "  expected: one of: architectures, phenomena, seeds, tasks\n"
         "  do:       did you mean 'seeds'?",
     ),
-    "no name": (
-        CROSS,
-        "a suite needs a name of letters, digits, - and _\n  where: x.toml\n  got:   name = ''",
-    ),
+    "no name": (CROSS, unreadable("Object missing required field `name`")),
     "a path as name": (
         f"name = '../x'\n{CROSS}",
         "a suite needs a name of letters, digits, - and _\n  where: x.toml\n  got:   name = '../x'",
     ),
-    "a number as name": (
-        f"name = 7\n{CROSS}",
-        "a suite's name is text\n  where: x.toml\n  got:   name = 7",
-    ),
+    "a number as name": (f"name = 7\n{CROSS}", unreadable("Expected `str`, got `int` - at `$.name`")),
     "controls as text": (
         f"name = 'a'\ncontrols = 'no'\n{CROSS}",
-        "controls is true or false\n  where: x.toml\n  got:   'no'",
+        unreadable("Expected `bool`, got `str` - at `$.controls`"),
     ),
     "controls as number": (
         f"name = 'a'\ncontrols = 0\n{CROSS}",
-        "controls is true or false\n  where: x.toml\n  got:   0",
+        unreadable("Expected `bool`, got `int` - at `$.controls`"),
     ),
     "description as list": (
         f"name = 'a'\ndescription = ['b']\n{CROSS}",
-        "description is text\n  where: x.toml\n  got:   ['b']",
+        unreadable("Expected `str`, got `array` - at `$.description`"),
     ),
-    "no cross": ("name = 'a'", "a suite without [[cross]] asks for nothing\n  where: x.toml"),
+    "no cross": ("name = 'a'", unreadable("Object missing required field `cross`")),
     "empty list of crosses": (
         "name = 'a'\ncross = []",
-        "a suite without [[cross]] asks for nothing\n  where: x.toml",
+        unreadable("Expected `array` of length >= 1 - at `$.cross`"),
     ),
     "a cross that is no table": (
         "name = 'a'\ncross = [3]",
-        "a cross is a table\n  where:    x.toml, cross 1\n  got:      3\n  expected: [[cross]]",
+        unreadable("Expected `object`, got `int` - at `$.cross[0]`"),
+    ),
+    "one table of crosses": (
+        f"name = 'a'\n{CROSS}".replace("[[cross]]", "[cross]"),
+        unreadable("Expected `array`, got `object` - at `$.cross`"),
     ),
     "empty axis, in the second cross": (
         f"name = 'a'\n{CROSS}\n{CROSS}".rsplit("tasks", 1)[0] + "tasks = []",
-        "a cross needs tasks\n  where:    x.toml, cross 2\n  got:      []\n  expected: a list of names, not empty",
+        unreadable("Expected `array` of length >= 1 - at `$.cross[1].tasks`"),
     ),
     "absent axis": (
         "name = 'a'\n[[cross]]\narchitectures = ['mlp']\ntasks = ['digits']",
-        "a cross needs phenomena\n  where:    x.toml, cross 1\n  got:      []\n  expected: a list of names, not empty",
+        unreadable("Object missing required field `phenomena` - at `$.cross[0]`"),
     ),
     "a sweep that is no table": (
         f"name = 'a'\nsweep = 3\n{CROSS}",
-        "sweeps are tables\n  where:    x.toml\n  got:      3\n  expected: [[sweep]]",
+        unreadable("Expected `array`, got `int` - at `$.sweep`"),
     ),
     "a sweep without tasks": (
         f"name = 'a'\n{CROSS}[[sweep]]\narchitectures = ['mlp']\nphenomena = ['grokking']",
-        "a sweep needs tasks\n  where:    x.toml, sweep 1\n  got:      []\n  expected: a list of names, not empty",
+        unreadable("Object missing required field `tasks` - at `$.sweep[0]`"),
     ),
     "text instead of a list": (
         f"name = 'a'\n{CROSS}".replace('["grokking"]', '"grokking"'),
-        "a cross needs phenomena\n"
-        "  where:    x.toml, cross 1\n"
-        "  got:      'grokking'\n"
-        "  expected: a list of names, not empty",
+        unreadable("Expected `array`, got `str` - at `$.cross[0].phenomena`"),
     ),
     "a number in a list": (
         f"name = 'a'\n{CROSS}".replace('"lstm"', "3"),
-        "a cross needs architectures\n"
-        "  where:    x.toml, cross 1\n"
-        "  got:      ['mlp[width=8]', 3]\n"
-        "  expected: a list of names, not empty",
+        unreadable("Expected `str`, got `int` - at `$.cross[0].architectures[1]`"),
     ),
 } | {
     f"seeds = {written}": (
         f"name = 'a'\n{CROSS}seeds = {written}",
-        f"seeds is a number of replicates\n  where:    x.toml, cross 1\n  got:      {read}\n  expected: >= 1",
+        unreadable(f"Expected `int`{told} - at `$.cross[0].seeds`"),
     )
-    for written, read in [
-        ("true", "True"),
-        ("0", "0"),
-        ("-1", "-1"),
-        ("3.0", "3.0"),
-        ("'3'", "'3'"),
-        ("[1]", "[1]"),
+    for written, told in [
+        ("true", ", got `bool`"),
+        ("0", " >= 1"),
+        ("-1", " >= 1"),
+        ("3.0", ", got `float`"),
+        ("'3'", ", got `str`"),
+        ("[1]", ", got `array`"),
     ]
 }
 
@@ -188,7 +189,9 @@ toml_values = st.one_of(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["name", "description", "controls", "cross", "seeds", "x"]), toml_values, max_size=5
+        st.sampled_from(["name", "description", "controls", "cross", "sweep", "seeds", "x"]),
+        toml_values,
+        max_size=5,
     ),
     st.dictionaries(
         st.sampled_from(["phenomena", "architectures", "tasks", "seeds", "y"]), toml_values, max_size=5
@@ -199,10 +202,10 @@ def test_any_values_make_a_suite_or_a_bad_suite(top: dict[str, str], cross: dict
     if "cross" not in top:
         lines += ["[[cross]]", *(f"{k} = {v}" for k, v in cross.items())]
     try:
-        found = parse("\n".join(lines), where="x")
+        suite_read = parse("\n".join(lines), where="x")
     except BadSuite:
         return
-    assert parse(found.toml(), where="x") == found
+    assert parse(suite_read.toml(), where="x") == suite_read
 
 
 def test_a_suite_is_loaded_by_the_path_of_its_file(tmp_path: Path) -> None:

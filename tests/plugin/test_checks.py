@@ -41,6 +41,14 @@ def test_the_built_in_phenomena_conform() -> None:
         assert {c.sign for c in controls} == {"positive", "negative"}
 
 
+def test_a_phenomenon_without_titles_is_called_by_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (Sound().about.title, Sound().about.claims) == ("sound", {"one": "one"})
+    monkeypatch.setattr(Sound, "claim_titles", {"one": "the first of all claims", "gone": "no claim"})
+    monkeypatch.setattr(Sound, "title", "Sound claims")
+    assert Sound().about.title == "Sound claims"
+    assert Sound().about.claims == {"one": "the first of all claims"}
+
+
 def test_a_control_that_expects_an_unknown_claim_gets_a_suggestion() -> None:
     with pytest.raises(UnknownName, match="unknown claim 'onee'") as caught:
         check_phenomenon(Sound(expects={"onee": {"present"}}))

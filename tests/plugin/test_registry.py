@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,19 +132,18 @@ def test_state_of_a_plugin_is_no_parameter() -> None:
 @pytest.mark.usefixtures("knobs")
 def test_a_required_parameter_is_asked_for() -> None:
     with pytest.raises(BadParameter) as caught:
-        resolve("probe", "needy", where="suite.toml")
+        resolve("probe", "needy")
     assert str(caught.value) == (
-        "probe 'needy' needs the parameter 'path'\n  where: suite.toml\n  do:    needy[path=...]"
+        "probe 'needy' needs the parameter 'path'\n  where: needy\n  do:    needy[path=...]"
     )
     assert str(component(resolve("probe", "needy[path=x]"))) == "needy[path=x]"
 
 
 def test_an_unknown_name_is_answered_with_the_closest_and_all_others() -> None:
     with pytest.raises(UnknownName) as caught:
-        resolve("architecture", "transfomer[dim=2]", where="x.toml, cross 1")
+        resolve("architecture", "transfomer[dim=2]")
     assert str(caught.value) == (
         "unknown architecture 'transfomer'\n"
-        "  where:    x.toml, cross 1\n"
         f"  expected: one of: {', '.join(registry.names('architecture'))}\n"
         "  do:       did you mean 'transformer'?"
     )
@@ -186,6 +187,11 @@ def test_a_label_shows_what_differs_from_the_defaults_and_an_identity_shows_all(
     assert part.params == (("choice", "sum"), ("count", 4), ("on", False), ("rate", 0.5), ("word", "a"))
 
 
+def stored(part: Component) -> Component:
+    """The component after it was written to a file."""
+    return msgspec.convert(json.loads(json.dumps(msgspec.to_builtins(part))), Component)
+
+
 @given(
     count=st.integers(),
     rate=st.floats(allow_nan=False, allow_infinity=False),
@@ -199,8 +205,7 @@ def test_a_label_is_an_address_of_the_same_plugin(**values: Any) -> None:
         register("knobs")(Knobs)
         plugin = Knobs(**values)
         assert resolve("probe", str(component(plugin))) == plugin
-        stored = Component.from_record(component(plugin).record())
-        assert instantiate("probe", stored) == plugin
+        assert instantiate("probe", stored(component(plugin))) == plugin
     finally:
         registry._plugins["probe"] = known
 
@@ -215,7 +220,7 @@ def test_every_builtin_survives_its_own_record(kind: str) -> None:
         ]
         plugin = resolve(kind, name + (f"[{','.join(f'{k}=x.npz' for k in required)}]" if required else ""))
         part = component(plugin)
-        assert type(instantiate(kind, Component.from_record(part.record()))) is type(plugin)
+        assert type(instantiate(kind, stored(part))) is type(plugin)
         assert component(resolve(kind, str(part))).identity() == part.identity()
 
 

@@ -16,19 +16,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from universality.errors import StoreError
-from universality.judge.resultset import read_measurement
 from universality.plugin.claims import Within
-from universality.plugin.records import CellRecord, Check, GroupRecord, Outcome, Series, Trajectory
-from universality.plugin.spec import SCHEMA_VERSION, Component, Recipe, RunSpec
+from universality.plugin.outcome import Check, Outcome
+from universality.plugin.spec import Component, Recipe, RunSpec
+from universality.plugin.trajectory import Series, Trajectory
 from universality.store import files, layout
+from universality.store.cells import CellRecord, GroupRecord
 from universality.store.environment import commit
+from universality.store.files import decode_json, encode_json
+from universality.store.layout import SCHEMA_VERSION
+from universality.store.owner import owner_tag
 from universality.store.store import Recording, Store
-from universality.train.leases import owner_tag
+from universality.store.untrusted import UntrustedFile
 
 REPOSITORY = Path(layout.__file__).resolve().parents[2]
 
@@ -78,12 +83,12 @@ def test_a_published_run_is_read_back_exactly(store: Store) -> None:
     recording = a_recording()
     folder = store.publish(recording, device="cpu")
     assert folder == store.layout.runs / recording.spec.id
-    found = reopened(store).trajectory(recording.spec.id, recording.observed)
-    assert found is not None
-    run: Trajectory = found
+    stored = reopened(store).trajectory(recording.spec.id, recording.observed)
+    assert stored is not None
+    run: Trajectory = stored
     assert run.spec == recording.spec
     assert run.state == "done"
-    assert found.seconds == 1.5
+    assert stored.seconds == 1.5
     for name, series in recording.series.items():
         assert_array_equal(run.series(name).steps, series.steps)
         assert_array_equal(run.series(name).values, series.values)
@@ -177,7 +182,7 @@ PUBLISHER = """
 import os, sys, time
 sys.path.insert(0, {tests!r})
 import numpy as np
-from universality.plugin.records import Series
+from universality.plugin.trajectory import Series
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.store.store import Recording, Store
 store = Store.open({root!r})
@@ -271,24 +276,41 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(data)
 
 
-def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    path = folder / "manifest.json"
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
+def edit(path: Path, change: Callable[[Any], object]) -> None:
+    raw = decode_json(path.read_bytes())
+    change(raw)
+    path.write_bytes(encode_json(raw))
 
 
-def truncate_with_matching_hash(folder: Path) -> None:
-    path = folder / "arrays.safetensors"
-    path.write_bytes(path.read_bytes()[:-8])
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    edit_manifest(folder, lambda record: record["sha256"].update({path.name: digest}))
+def edit_manifest(folder: Path, change: Callable[[Any], object]) -> None:
+    edit(folder / "manifest.json", change)
 
 
-def point_outside(folder: Path) -> None:
-    outside = folder.parent.parent / "manifest.json"
-    digest = hashlib.sha256(outside.read_bytes()).hexdigest()
-    edit_manifest(folder, lambda record: record["sha256"].update({"../../manifest.json": digest}))
+def list_hash(folder: Path, name: str) -> None:
+    """In the manifest of a recording, as whoever forges its files would."""
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    edit_manifest(folder, lambda record: record["sha256"].update({name: digest}))
+
+
+def forged(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Changes a file of a recording together with its hash."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+        list_hash(folder, name)
+
+    return damage
+
+
+def forged_json(name: str, change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        edit(folder / name, change)
+        list_hash(folder, name)
+
+    return damage
+
+
+DEEP = b"[" * 200_000 + b"]" * 200_000
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -301,18 +323,98 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "arrays.safetensors").write_bytes(b"\x08"),
         "arrays.safetensors does not have",
     ),
-    "truncated arrays with their own hash": (truncate_with_matching_hash, "arrays.safetensors"),
-    "a manifest that is no JSON": (lambda f: (f / "manifest.json").write_text("{"), "unreadable"),
-    "a manifest that is a list": (lambda f: (f / "manifest.json").write_text("[]"), "unreadable"),
-    "an empty manifest": (lambda f: (f / "manifest.json").write_bytes(b""), "unreadable"),
-    "NaN in the manifest": (lambda f: (f / "manifest.json").write_text('{"a": NaN}'), "unreadable"),
-    "binary in the manifest": (lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe"), "unreadable"),
+    "truncated arrays with their own hash": (
+        forged("arrays.safetensors", lambda data: data[:-8]),
+        "arrays.safetensors",
+    ),
+    "a manifest that is no JSON": (
+        lambda f: (f / "manifest.json").write_text("{"),
+        "manifest.json: Expecting",
+    ),
+    "a manifest that is a list": (
+        lambda f: (f / "manifest.json").write_text("[]"),
+        "manifest.json: Expected `object`, got `array`",
+    ),
+    "an empty manifest": (lambda f: (f / "manifest.json").write_bytes(b""), "manifest.json: Expecting"),
+    "NaN in the manifest": (lambda f: (f / "manifest.json").write_text('{"a": NaN}'), "manifest.json: NaN"),
+    "binary in the manifest": (
+        lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe"),
+        "manifest.json: 'utf-8'",
+    ),
     "another schema": (
         lambda f: edit_manifest(f, lambda r: r.update(schema_version=SCHEMA_VERSION + 1)),
         f"schema version {SCHEMA_VERSION + 1}",
     ),
     "another run's manifest": (lambda f: edit_manifest(f, lambda r: r.update(run_id="x")), "holds the run"),
-    "a manifest that points outside": (point_outside, "lists '../../manifest.json'"),
+    "a manifest that points outside": (
+        lambda f: list_hash(f, "../../manifest.json"),
+        "lists '../../manifest.json'",
+    ),
+    "a manifest that says more": (
+        lambda f: edit_manifest(f, lambda r: r.update(author="me")),
+        "manifest.json: Object contains unknown field `author`",
+    ),
+    "True for a schema": (
+        lambda f: edit_manifest(f, lambda r: r.update(schema_version=True)),
+        "manifest.json: Expected `int`, got `bool` - at `$.schema_version`",
+    ),
+    "a fact of facts.json more": (
+        forged_json("facts.json", lambda r: r.update(verdict="present")),
+        "facts.json: Object contains unknown field `verdict`",
+    ),
+    "a fact of facts.json less": (
+        forged_json("facts.json", lambda r: r.pop("seconds")),
+        "facts.json: Object missing required field `seconds`",
+    ),
+    "True for a step": (
+        forged_json("facts.json", lambda r: r["observed"].update(taps=[0, True])),
+        "facts.json: Expected `int`, got `bool` - at `$.observed[...][1]`",
+    ),
+    "a text for seconds": (
+        forged_json("facts.json", lambda r: r.update(seconds="1.5")),
+        "facts.json: Expected `float`, got `str` - at `$.seconds`",
+    ),
+    "a state that leaves no recording": (
+        forged_json("facts.json", lambda r: r.update(state="crashed")),
+        "facts.json: Invalid enum value 'crashed' - at `$.state`",
+    ),
+    "deep facts": (forged("facts.json", lambda data: DEEP), "facts.json: maximum recursion depth"),
+    "NaN in the facts": (
+        forged("facts.json", lambda data: data.replace(b'"seconds": 1.5', b'"seconds": NaN')),
+        "facts.json: NaN is not JSON",
+    ),
+    "Infinity in the facts": (
+        forged("facts.json", lambda data: data.replace(b'"seconds": 1.5', b'"seconds": Infinity')),
+        "facts.json: Infinity is not JSON",
+    ),
+    "a number too large in the facts": (
+        forged("facts.json", lambda data: data.replace(b'"seconds": 1.5', b'"seconds": 1e999')),
+        "facts.json is not in the form that universality writes",
+    ),
+    "a repeated fact": (
+        forged("facts.json", lambda data: data.replace(b'"seconds": 1.5', b'"seconds": 9.5, "seconds": 1.5')),
+        "facts.json is not in the form that universality writes",
+    ),
+    "True for a seed": (
+        forged_json("spec.json", lambda r: r.update(seed=True)),
+        "spec.json: Expected `int`, got `bool` - at `$.seed`",
+    ),
+    "True for a number of steps": (
+        forged_json("spec.json", lambda r: r["recipe"].update(steps=True)),
+        "spec.json: Expected `int`, got `bool` - at `$.recipe.steps`",
+    ),
+    "a setting that does not exist": (
+        forged_json("spec.json", lambda r: r["recipe"].update(warmdown=0.5)),
+        "spec.json is not in the form that universality writes",
+    ),
+    "a setting that is NaN": (
+        forged_json("spec.json", lambda r: r["recipe"].update(gamma=math.nan)),
+        "Out of range float values",
+    ),
+    "a recipe that cannot be": (
+        forged_json("spec.json", lambda r: r["recipe"].update(steps=0)),
+        "spec.json: a recipe needs steps",
+    ),
 }
 
 
@@ -326,9 +428,9 @@ def test_a_damaged_recording_is_named_kept_and_published_anew(
     damage(folder)
     later = reopened(store)
     assert not later.covers(run_id, {})
-    (found,) = later.damaged
-    assert found.path == f"runs/{run_id}"
-    assert reason in found.reason
+    (damaged,) = later.damaged
+    assert damaged.path == f"runs/{run_id}"
+    assert reason in damaged.reason
     assert later.publish(recording).name == f"{run_id}.r2"
     assert later.covers(run_id, recording.observed)
     assert folder.exists()
@@ -396,20 +498,76 @@ def test_a_failure_never_overwrites_one_that_another_process_wrote_meanwhile(
     assert [f.message for f in store.failures("run")] == ["theirs", "ours"]
 
 
-def test_damaged_failure_records_are_named_and_skipped(store: Store) -> None:
-    for _ in range(3):
-        store.fail("run", "failed", "m")
-    store.layout.failure("run", 1).write_text("{")
-    store.layout.failure("run", 2).write_text(json.dumps({"schema_version": SCHEMA_VERSION}))
+def in_failure(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    return lambda path: edit(path, change)
+
+
+def in_text(old: bytes, new: bytes) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        assert old in path.read_bytes()
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+    return change
+
+
+OTHER_FORM = "1.json is not in the form that universality writes"
+FAILURES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "half a record": (lambda p: p.write_text("{"), "1.json: Expecting"),
+    "a schema and nothing else": (
+        lambda p: p.write_text(json.dumps({"schema_version": SCHEMA_VERSION})),
+        "1.json: Object missing required field `run_id`",
+    ),
+    "a key less": (in_failure(lambda r: r.pop("host")), "Object missing required field `host`"),
+    "a key more": (in_failure(lambda r: r.update(blame="you")), "Object contains unknown field `blame`"),
+    "no schema": (in_failure(lambda r: r.pop("schema_version")), OTHER_FORM),
+    "an earlier schema": (in_failure(lambda r: r.update(schema_version=1)), "at `$.schema_version`"),
+    "True for a schema": (in_failure(lambda r: r.update(schema_version=True)), "at `$.schema_version`"),
+    "True for bytes": (in_failure(lambda r: r.update(memory_bytes=True)), "at `$.memory_bytes`"),
+    "a text for seconds": (in_failure(lambda r: r.update(seconds="2.0")), "at `$.seconds`"),
+    "a kind of its own": (
+        in_failure(lambda r: r.update(kind="bored")),
+        "Invalid enum value 'bored' - at `$.kind`",
+    ),
+    "a whole number of seconds": (in_failure(lambda r: r.update(seconds=2)), OTHER_FORM),
+    "a repeated key": (in_text(b'"seconds": 2.0', b'"seconds": 9.0,\n "seconds": 2.0'), OTHER_FORM),
+    "NaN": (in_text(b'"seconds": 2.0', b'"seconds": NaN'), "1.json: NaN is not JSON"),
+    "Infinity": (in_text(b'"seconds": 2.0', b'"seconds": Infinity'), "1.json: Infinity is not JSON"),
+    "deep JSON": (lambda p: p.write_bytes(DEEP), "maximum recursion depth"),
+    "no UTF-8": (lambda p: p.write_bytes(b"\xff\xfe"), "'utf-8' codec can't decode"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), FAILURES.values(), ids=FAILURES.keys())
+def test_a_damaged_failure_record_is_named_and_skipped(
+    store: Store, change: Callable[[Path], object], reason: str
+) -> None:
+    for _ in range(2):
+        store.fail("run", "failed", "m", seconds=2.0)
+    change(store.layout.failure("run", 1))
     assert len(store.failures("run")) == 1
-    assert [d.path for d in store.damaged] == ["failed/run/1.json", "failed/run/2.json"]
+    (damaged,) = store.damaged
+    assert damaged.path == "failed/run/1.json"
+    assert reason in damaged.reason
+
+
+def test_the_message_of_a_failure_may_hold_half_a_character(store: Store) -> None:
+    store.fail("run", "failed", "before \ud83d after", traceback="\udc80")
+    (failure,) = store.failures("run")
+    assert (failure.message, failure.traceback) == ("before \\ud83d after", "\\udc80")
+
+
+def test_a_failure_may_be_written_with_a_whole_number_of_seconds(store: Store) -> None:
+    store.fail("run", "timeout", "m", seconds=3)
+    assert [f.seconds for f in store.failures("run")] == [3.0]
+    folder = store.publish(a_recording(seconds=3))
+    assert [r.seconds for r in reopened(store).recordings(folder.name)] == [3.0]
 
 
 def a_measurement(**changes: Any) -> CellRecord:
     outcome = Outcome(
         effect=2.0,
-        gates=(Check("reached", math.nan, ">= 1", False),),
-        criteria=(Check("flat", math.inf, "<= 2", False),),
+        gates=(Check("reached", math.nan, at_least=1),),
+        criteria=(Check("flat", math.inf, at_most=2),),
         details={"slope": -math.inf},
     )
     group = GroupRecord(key="s0", units=("s0",), runs={"run": "x"}, state="done", outcome=outcome)
@@ -421,29 +579,74 @@ def a_measurement(**changes: Any) -> CellRecord:
         architecture="mlp",
         task="xor",
     )
-    return replace(cell, **{"groups": (group,), **changes})
+    return msgspec.structs.replace(cell, **{"groups": (group,), **changes})
 
 
 def measured(store: Store) -> list[CellRecord]:
     """Every measurement, as a report reads it."""
-    return [read_measurement(path) for path in store.layout.measurements.iterdir()]
+    return [CellRecord.read(path) for path in store.layout.measurements.iterdir()]
 
 
 def test_measurements_are_read_back_with_their_non_finite_numbers(store: Store) -> None:
     one, two = a_measurement(), a_measurement(task="parity", not_applicable="why")
     for cell in (one, two, two):
         store.save_measurement(cell)
-    found = {cell.task: cell for cell in measured(store)}
+    cells = {cell.task: cell for cell in measured(store)}
     # NaN is unequal to itself: compare what it is written as.
-    assert repr(found["parity"]) == repr(two)
-    assert repr(found["xor"]) == repr(one)
+    assert repr(cells["parity"]) == repr(two)
+    assert repr(cells["xor"]) == repr(one)
 
 
 def test_a_measurement_is_replaced_when_measured_again(store: Store) -> None:
     store.save_measurement(a_measurement(groups=()))
     store.save_measurement(a_measurement(groups=(), not_applicable="now known"))
-    (found,) = measured(store)
-    assert found.not_applicable == "now known"
+    (cell,) = measured(store)
+    assert cell.not_applicable == "now known"
+
+
+MEASUREMENTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "True for a version": (lambda m: m.update(version=True), "Expected `int`, got `bool` - at `$.version`"),
+    "True for a value": (
+        lambda m: m["groups"][0]["outcome"]["gates"][0].update(value=True),
+        "Expected `float`, got `bool` - at `$.groups[0].outcome.gates[0].value`",
+    ),
+    "True for a bound": (
+        lambda m: m["claim"].update(low=True),
+        "Expected `float`, got `bool` - at `$.claim.low`",
+    ),
+    "1 for True": (lambda m: m.update(swept=1), "Expected `bool`, got `int` - at `$.swept`"),
+    "a text for a number": (
+        lambda m: m["groups"][0]["outcome"]["details"].update(slope="1.0"),
+        "Expected `float`, got `str` - at `$.groups[0].outcome.details[...]`",
+    ),
+    "a key less": (lambda m: m.pop("claim"), "Object missing required field `claim`"),
+    "a default left out": (
+        lambda m: m.pop("swept"),
+        "has a value in a form that universality does not write",
+    ),
+    "a key more": (
+        lambda m: m["groups"][0]["outcome"].update(p=0.01),
+        "Object contains unknown field `p` - at `$.groups[0].outcome`",
+    ),
+    "a claim of neither kind": (
+        lambda m: m["claim"].update(kind="about"),
+        "Invalid value 'about' - at `$.claim.kind`",
+    ),
+    "NaN for a bound": (lambda m: m["claim"].update(low=math.nan), "a bound that is no number"),
+    "True for a schema": (lambda m: m.update(schema_version=True), "has schema version True, this reads 2"),
+    "no id": (lambda m: m.pop("id"), "and is named None"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), MEASUREMENTS.values(), ids=MEASUREMENTS.keys())
+def test_a_measurement_of_another_form_is_refused_with_the_path_of_the_part(
+    store: Store, change: Callable[[Any], object], reason: str
+) -> None:
+    path = store.save_measurement(a_measurement())
+    edit(path, change)
+    with pytest.raises(UntrustedFile) as caught:
+        CellRecord.read(path)
+    assert reason in str(caught.value)
 
 
 def test_derived_texts_are_replaced_in_one_step(store: Store) -> None:
@@ -481,7 +684,14 @@ def test_a_folder_in_use_for_something_else_is_left_alone(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", "{", '{"schema_version": '])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, "", "[]", "{}", "{", '{"schema_version": '),
+        *('{"schema_version": true}', '{"schema_version": "2"}', '{"schema_version": 2.0}'),
+        pytest.param("[" * 200_000, id="deep"),
+    ],
+)
 def test_a_folder_without_a_readable_manifest_is_no_results_folder(
     tmp_path: Path, content: str | None
 ) -> None:
@@ -499,11 +709,10 @@ def test_results_of_a_newer_version_are_not_touched(store: Store) -> None:
         with pytest.raises(StoreError) as caught:
             use()
         assert str(caught.value) == (
-            "these results were written by a newer version\n"
-            f"  where:    {store.layout.manifest}\n"
-            f"  got:      schema version {newer}\n"
-            f"  expected: at most {SCHEMA_VERSION}\n"
-            "  do:       upgrade universality"
+            "a result set of another version\n"
+            f"  where: {store.layout.manifest}\n"
+            f"  got:   has schema version {newer}, this reads {SCHEMA_VERSION}\n"
+            "  do:    upgrade universality"
         )
 
 

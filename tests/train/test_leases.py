@@ -1,4 +1,4 @@
-"""Leases: a live claim is respected, an abandoned one is taken, and nothing is taken by mistake."""
+"""Leases: a live lease is respected, an abandoned one is taken, and nothing is taken by mistake."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from universality.errors import StoreError
+from universality.store.owner import is_orphan, owner_tag
 from universality.train import leases
-from universality.train.leases import Leases, is_orphan, owner_tag
+from universality.train.leases import Leases
 
 
 def age(folder: Path, name: str, seconds: float) -> None:
-    """Let the heartbeat of a claim lie `seconds` in the past; the links share it."""
+    """Let the heartbeat of a lease lie `seconds` in the past; the links share it."""
     past = time.time() - seconds
     os.utime(folder / name, (past, past))
 
@@ -28,58 +29,60 @@ def pid_of_a_dead_process() -> int:
     return process.pid
 
 
-def test_a_name_is_claimed_by_one_holder_at_a_time(tmp_path: Path) -> None:
+def test_a_name_is_leased_by_one_holder_at_a_time(tmp_path: Path) -> None:
     with Leases(tmp_path) as one, Leases(tmp_path) as two:
-        assert one.claim("run")
-        assert one.claim("run")
-        assert not two.claim("run")
-        assert two.claim("another")
+        assert one.acquire("run")
+        assert one.acquire("run")
+        assert not two.acquire("run")
+        assert two.acquire("another")
         one.release("run")
-        assert two.claim("run")
+        assert two.acquire("run")
 
 
 def test_closing_leaves_no_file_behind(tmp_path: Path) -> None:
     with Leases(tmp_path) as held:
-        held.claim("a")
-        held.claim("b")
+        held.acquire("a")
+        held.acquire("b")
         assert len(list(tmp_path.iterdir())) == 3
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_claim_without_heartbeat_is_stolen_and_its_first_owner_cannot_release_it(tmp_path: Path) -> None:
+def test_a_lease_without_heartbeat_is_taken_over_and_its_first_owner_cannot_release_it(
+    tmp_path: Path,
+) -> None:
     with (
-        Leases(tmp_path, stale_after=60, beats=False) as slow,
-        Leases(tmp_path, stale_after=60, beats=False) as thief,
-        Leases(tmp_path, stale_after=60, beats=False) as third,
+        Leases(tmp_path, stale_after=60) as slow,
+        Leases(tmp_path, stale_after=60) as other,
+        Leases(tmp_path, stale_after=60) as third,
     ):
-        assert slow.claim("run")
+        assert slow.acquire("run")
         age(tmp_path, "run", 59)
-        assert not thief.claim("run")
+        assert not other.acquire("run")
         age(tmp_path, "run", 61)
-        assert thief.claim("run")
+        assert other.acquire("run")
         slow.release("run")
-        assert not third.claim("run")
+        assert not third.acquire("run")
 
 
-def test_the_heartbeat_keeps_every_claim_of_a_process_alive(tmp_path: Path) -> None:
-    with Leases(tmp_path, stale_after=1.5) as alive, Leases(tmp_path, stale_after=1.5) as thief:
-        alive.claim("a")
-        alive.claim("b")
+def test_the_heartbeat_keeps_every_lease_of_a_process_alive(tmp_path: Path) -> None:
+    with Leases(tmp_path, stale_after=1.5) as alive, Leases(tmp_path, stale_after=1.5) as other:
+        alive.acquire("a")
+        alive.acquire("b")
         time.sleep(2.5)
-        assert not thief.claim("a")
-        assert not thief.claim("b")
+        assert not other.acquire("a")
+        assert not other.acquire("b")
 
 
-def test_the_claim_of_a_dead_process_of_this_machine_is_stolen_at_once(tmp_path: Path) -> None:
+def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(tmp_path: Path) -> None:
     machine = owner_tag().partition("-")[0]
     (tmp_path / "run").write_text(f"{machine}-{pid_of_a_dead_process()}-00000000")
     (tmp_path / "elsewhere").write_text(f"00000000-{pid_of_a_dead_process()}-00000000")
     with Leases(tmp_path) as live:
-        assert live.claim("run")
-        assert not live.claim("elsewhere")
+        assert live.acquire("run")
+        assert not live.acquire("elsewhere")
 
 
-def test_claims_and_files_of_dead_processes_are_swept_away_and_others_stay(tmp_path: Path) -> None:
+def test_leases_and_files_of_dead_processes_are_swept_away_and_others_stay(tmp_path: Path) -> None:
     machine = owner_tag().partition("-")[0]
     dead = f"{machine}-{pid_of_a_dead_process()}-00000000"
     for name in (f".{dead}", "run"):
@@ -97,30 +100,30 @@ def test_what_does_not_name_a_dead_process_of_this_machine_is_no_orphan(tag: str
     assert not is_orphan(owner_tag())
 
 
-def test_a_thief_who_comes_second_puts_the_fresh_claim_back(
+def test_whoever_comes_second_puts_the_lease_of_the_new_owner_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        Leases(tmp_path, beats=False) as gone,
-        Leases(tmp_path, beats=False) as fast,
-        Leases(tmp_path, beats=False) as late,
-        Leases(tmp_path, beats=False) as third,
+        Leases(tmp_path) as gone,
+        Leases(tmp_path) as fast,
+        Leases(tmp_path) as late,
+        Leases(tmp_path) as third,
     ):
-        gone.claim("run")
+        gone.acquire("run")
         age(tmp_path, "run", 3600)
         rename = os.rename
 
         def overtaken(source: Path, target: Path) -> None:
-            # Between the look and the rename of `late`, `fast` steals and claims.
+            # Between the look and the rename of `late`, `fast` takes the lease over.
             monkeypatch.setattr(os, "rename", rename)
-            assert fast.claim("run")
+            assert fast.acquire("run")
             rename(source, target)
 
         monkeypatch.setattr(os, "rename", overtaken)
-        assert not late.claim("run")
-        assert not third.claim("run")
+        assert not late.acquire("run")
+        assert not third.acquire("run")
         fast.release("run")
-        assert third.claim("run")
+        assert third.acquire("run")
 
 
 RACER = """
@@ -130,12 +133,12 @@ from universality.train.leases import Leases
 held = Leases(Path(sys.argv[1]))
 print("ready", flush=True)
 input()
-print(*[name for name in (f"run-{i}" for i in range(200)) if held.claim(name)], flush=True)
+print(*[name for name in (f"run-{i}" for i in range(200)) if held.acquire(name)], flush=True)
 input()
 """
 
 
-def test_processes_that_race_for_claims_never_share_one(tmp_path: Path) -> None:
+def test_processes_that_race_for_leases_never_share_one(tmp_path: Path) -> None:
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACER, str(tmp_path)],
@@ -172,8 +175,8 @@ def test_without_hard_links_work_goes_on_unprotected(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "link", refuse)
     with Leases(tmp_path) as one, Leases(tmp_path) as two:
-        assert one.claim("run")
-        assert two.claim("run")
+        assert one.acquire("run")
+        assert two.acquire("run")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_without_a_traceback(
@@ -191,4 +194,4 @@ def test_a_folder_that_cannot_be_written_is_an_error_without_a_traceback(
 @pytest.mark.parametrize("name", ["../run", "/etc/passwd", "a/b", "", ".hidden", "run\n"])
 def test_names_that_are_paths_are_refused(tmp_path: Path, name: str) -> None:
     with Leases(tmp_path) as held, pytest.raises(StoreError, match="cannot be a file name"):
-        held.claim(name)
+        held.acquire(name)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from universality.train.progress import Progress, Remaining, clock
+from universality.train.progress import Progress, Remaining
 
 
 @dataclass(frozen=True)
 class Happened:
     run_id: str
     state: str | None = None
-    kind: str = "done"
     seconds: float = 0.0
     message: str = ""
 
@@ -23,14 +22,6 @@ class Happened:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (360_000, "100:00:00")],
-)
-def test_a_clock_rounds_to_seconds_and_carries(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
 
 
 def test_the_remaining_time_is_shared_by_the_slots() -> None:
@@ -63,14 +54,13 @@ def test_unknown_runs_do_not_disturb_the_estimate() -> None:
 def test_without_a_terminal_every_finished_run_is_one_line() -> None:
     stream = io.StringIO()
     progress = Progress({f"run{i}": 10.0 for i in range(10)}, slots=1, stream=stream)
-    progress.notice(Happened("run0", kind="started"))
     progress.notice(Happened("run0", "done", seconds=20.0))
-    progress.notice(Happened("run1", kind="retrying", message="killed by signal 9"))
+    progress.notice(Happened("run1", message="killed by signal 9"))
     progress.notice(Happened("run1", "crashed", seconds=20.0))
     assert stream.getvalue() == (
         "[ 1/10] done        20.0 s  run0  about 3:00 left\n"
         "trying again: run1: killed by signal 9\n"
-        "[ 2/10] crashed     20.0 s  run1  about 2:40 left\n"
+        "[ 2/10] crashed     20.0 s  run1  about 2:40 left, 1 failed\n"
     )
     progress.close()
     assert stream.getvalue().splitlines()[-1].startswith("2 runs in 0:0")
@@ -86,7 +76,7 @@ def test_on_a_terminal_a_live_bar_shows_counts_failures_and_text_as_it_is() -> N
     stream = Terminal()
     progress = Progress({"run0": 1.0, "run1": 1.0}, slots=1, stream=stream)
     progress.notice(Happened("run0", "failed", seconds=1.0))
-    progress.notice(Happened("mlp[bold]", kind="retrying", message="[red]text[/red]"))
+    progress.notice(Happened("mlp[bold]", message="[red]text[/red]"))
     progress.notice(Happened("run1", "diverged", seconds=1.0))
     progress.close()
     shown = stream.getvalue()

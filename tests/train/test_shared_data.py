@@ -1,10 +1,9 @@
-"""Prepared data is what the task gives, to the last bit, loaded once; what goes wrong with it costs nothing else."""
+"""Shared data is what the task gives, to the last bit, loaded once; what goes wrong with it costs nothing else."""
 
 from __future__ import annotations
 
 import errno
 import gc
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,13 +20,15 @@ from universality.plugin.kit.data import data_root
 from universality.plugin.registry import component
 from universality.plugin.spec import Recipe, RunSpec
 from universality.plugin.task import Split, Splits
+from universality.store import files
+from universality.store.owner import owner_tag
 from universality.store.store import Store
 from universality.train import shared_data as module
 from universality.train import worker
 from universality.train.executors import local
 from universality.train.executors.local import run_all
-from universality.train.leases import owner_tag
-from universality.train.shared_data import prepared
+from universality.train.messages import WorkerSettings
+from universality.train.shared_data import load_shared
 
 
 def some_splits(seed: int = 0, rows: int = 20) -> Splits:
@@ -85,7 +86,7 @@ def test_what_is_mapped_is_what_was_loaded(address: str, seed: int, tmp_path: Pa
     task = registry.resolve("task", address)
     loader = Loader(task.load(np.random.default_rng(seed), tmp_path))
     for _ in range(2):
-        found = prepared(tmp_path, "data", loader)
+        found = load_shared(tmp_path, "data", loader)
         assert_the_same_data(found, loader.splits)
         assert is_mapped(found.train.inputs, tmp_path)
         assert found.train.inputs.data_ptr() % 64 == 0
@@ -95,7 +96,7 @@ def test_what_is_mapped_is_what_was_loaded(address: str, seed: int, tmp_path: Pa
 def test_equal_tensors_are_one_file_and_one_tensor_and_different_ones_are_not(tmp_path: Path) -> None:
     one = some_splits()
     noisy = replace(one, train=Split(one.train.inputs.clone(), (one.train.targets + 1) % 3))
-    a, b = prepared(tmp_path, "a", Loader(one)), prepared(tmp_path, "b", Loader(noisy))
+    a, b = load_shared(tmp_path, "a", Loader(one)), load_shared(tmp_path, "b", Loader(noisy))
     assert a.train.inputs is b.train.inputs
     assert a.train.targets is not b.train.targets
     assert_the_same_data(b, noisy)
@@ -107,18 +108,18 @@ def test_the_same_bytes_of_another_form_are_another_tensor(tmp_path: Path) -> No
     flat = Split(one.train.inputs.reshape(16, 16), one.train.inputs.reshape(-1)[:16].view(torch.int32).long())
     bits = Split(one.train.inputs.view(torch.int32), one.train.targets)
     other = replace(one, train=flat, validation=bits)
-    prepared(tmp_path, "one", Loader(one))
-    assert_the_same_data(prepared(tmp_path, "other", Loader(other)), other)
+    load_shared(tmp_path, "one", Loader(one))
+    assert_the_same_data(load_shared(tmp_path, "other", Loader(other)), other)
 
 
 def test_writing_to_mapped_data_reaches_neither_the_file_nor_the_next(tmp_path: Path) -> None:
     loader = Loader(some_splits())
     expected = loader.splits.train.inputs.clone()
-    mine = prepared(tmp_path, "data", loader)
+    mine = load_shared(tmp_path, "data", loader)
     mine.train.inputs.zero_()
     del mine
     gc.collect()
-    assert torch.equal(prepared(tmp_path, "data", loader).train.inputs, expected)
+    assert torch.equal(load_shared(tmp_path, "data", loader).train.inputs, expected)
     assert loader.calls == 1
 
 
@@ -130,7 +131,7 @@ def transposed() -> Splits:
 def test_data_whose_layout_a_file_cannot_say_is_left_as_it_is(tmp_path: Path) -> None:
     loader = Loader(transposed())
     for _ in range(2):
-        assert prepared(tmp_path, "data", loader) is loader.splits
+        assert load_shared(tmp_path, "data", loader) is loader.splits
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,9 +143,9 @@ def test_nothing_is_kept_where_results_would_run_out_of_space(
                for t in (s.inputs, s.targets))  # fmt: skip
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=4 * size))
-    assert prepared(tmp_path, "data", loader) is loader.splits
+    assert load_shared(tmp_path, "data", loader) is loader.splits
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=4 * size + 1))
-    assert prepared(tmp_path, "data", loader) is not loader.splits
+    assert load_shared(tmp_path, "data", loader) is not loader.splits
 
 
 def no_space(*_: object) -> None:
@@ -161,21 +162,21 @@ def test_what_was_lost_or_damaged_is_loaded_anew(
     damage: Callable[[Path], object], what: str, tmp_path: Path
 ) -> None:
     loader = Loader(some_splits())
-    prepared(tmp_path, "data", loader)
+    load_shared(tmp_path, "data", loader)
     gc.collect()
     for path in [path for path in tmp_path.glob(what) if what == "*.json" or path.suffix != ".json"]:
         damage(path)
-    assert_the_same_data(prepared(tmp_path, "data", loader), loader.splits)
+    assert_the_same_data(load_shared(tmp_path, "data", loader), loader.splits)
 
 
 def test_a_full_disk_costs_the_sharing_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loader = Loader(some_splits())
-    monkeypatch.setattr(module.os, "replace", no_space)
-    assert prepared(tmp_path, "data", loader) is loader.splits
+    monkeypatch.setattr(files.os, "replace", no_space)
+    assert load_shared(tmp_path, "data", loader) is loader.splits
     assert list(tmp_path.iterdir()) == []
-    assert prepared(tmp_path / "cleared by somebody", "data", loader) is loader.splits
+    assert load_shared(tmp_path / "cleared by somebody", "data", loader) is loader.splits
 
 
 def test_a_mistake_of_the_task_is_its_own(tmp_path: Path) -> None:
@@ -183,20 +184,20 @@ def test_a_mistake_of_the_task_is_its_own(tmp_path: Path) -> None:
         raise DataUnavailable("no points")
 
     with pytest.raises(DataUnavailable, match="no points"):
-        prepared(tmp_path, "data", load)
+        load_shared(tmp_path, "data", load)
 
 
 def test_the_folder_goes_with_its_command_and_another_clears_what_a_killed_one_left(tmp_path: Path) -> None:
     store = Store.create(tmp_path)
     with store.work_folder() as folder:
-        prepared(folder, "data", Loader(some_splits()))
+        load_shared(folder, "data", Loader(some_splits()))
         Store.open(tmp_path, writable=True)
         assert len(list(folder.iterdir())) == 7  # of a living process
     assert list(store.layout.tmp.iterdir()) == []
     machine = owner_tag().split("-")[0]
     dead = store.layout.tmp / f"{machine}-{2**22 + 1}-0"  # beyond the largest process id
     dead.mkdir()
-    prepared(dead, "data", Loader(some_splits()))
+    load_shared(dead, "data", Loader(some_splits()))
     Store.open(tmp_path, writable=True)
     assert list(store.layout.tmp.iterdir()) == []
 
@@ -219,15 +220,13 @@ def jobs() -> list[Job]:
     return [Job(RunSpec(net, task, recipe, seed), {"accuracy": (0, 6)}) for net in nets for seed in (0, 1)]
 
 
-def test_runs_on_prepared_data_are_those_on_loaded_data_and_nothing_is_left(tmp_path: Path) -> None:
+def test_runs_on_shared_data_are_those_on_loaded_data_and_nothing_is_left(tmp_path: Path) -> None:
     found = {}
     for slots in (0, 1, 2):
         root = tmp_path / str(slots)
         store = Store.create(root)
-        states = run_all(
-            jobs(), slots=slots, store_root=root, device="cpu", plugins=(), data_root=str(data_root()),
-            timeout_s=100.0, on_event=lambda event: None,
-        )  # fmt: skip
+        settings = WorkerSettings(store_root=root, device="cpu", plugins=(), data_root=data_root())
+        states = run_all(jobs(), settings, slots=slots, timeout_s=100.0, on_event=lambda event: None)
         assert set(states.values()) == {"done"}
         assert list(store.layout.tmp.iterdir()) == []
         found[slots] = {run: (root / "runs" / run / "arrays.safetensors").read_bytes() for run in states}
@@ -246,7 +245,6 @@ def test_a_task_is_read_once_for_all_workers_of_a_command(
         return read(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(task), "read", counted)
-    monkeypatch.setattr(worker, "configure", lambda threads: None)
     for each in range(3):
         worker._load.cache_clear()  # a new process
         splits = worker._load(task, 0, tmp_path, tmp_path)
@@ -267,17 +265,15 @@ def test_one_worker_alone_is_given_no_folder(tmp_path: Path, monkeypatch: pytest
 
     def started(*arguments: object) -> None:
         settings = arguments[-1]
-        assert isinstance(settings, dict)
-        folder = settings["prepared"]
-        given.append(bool(folder) and os.path.isdir(folder))
+        assert isinstance(settings, WorkerSettings)
+        folder = settings.shared_data
+        given.append(folder is not None and folder.is_dir())
         raise Stop
 
-    monkeypatch.setattr(local, "_Supervisor", started)
+    monkeypatch.setattr(local, "Supervisor", started)
     Store.create(tmp_path)
+    settings = WorkerSettings(store_root=tmp_path, device="cpu", plugins=(), data_root=tmp_path)
     for slots in (1, 2):
         with pytest.raises(Stop):
-            run_all(
-                jobs(), slots=slots, store_root=tmp_path, device="cpu", plugins=(), data_root="",
-                timeout_s=1.0, on_event=lambda event: None,
-            )  # fmt: skip
+            run_all(jobs(), settings, slots=slots, timeout_s=1.0, on_event=lambda event: None)
     assert given == [False, True]

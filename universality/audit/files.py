@@ -9,16 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from universality.audit.findings import Audit
-from universality.judge.resultset import Unreadable, read_bytes
 from universality.store.layout import Layout
+from universality.store.untrusted import read_bytes
 
-MOST_FILES = 200_000
-MOST_DEPTH = 4
+MAX_FILES = 200_000
+MAX_DEPTH = 4
 """Folders inside each other."""
 
-_TOP = {"suite.toml", "manifest.json", "plan.json", "evidence.csv", "universality.csv"}
-_FOLDERS = {"measurements", "report", "runs", "failed", "claims", "tmp"}
-_REPORT = {".svg", ".png", ".md", ".html", ".csv", ".json", ".tex"}
+_LAYOUT = Layout(Path())
+_TOP = {
+    path.name
+    for path in (_LAYOUT.suite, _LAYOUT.manifest, _LAYOUT.plan, _LAYOUT.evidence, _LAYOUT.universality)
+}
+_MEASUREMENTS, _REPORT = _LAYOUT.measurements.name, _LAYOUT.report.name
+_FOLDERS = {_REPORT, *(folder.name for folder in _LAYOUT.folders)}
+_UNFINISHED = _FOLDERS - {_MEASUREMENTS, _REPORT, _LAYOUT.runs.name, _LAYOUT.failed.name}
+_REPORT_KINDS = {".svg", ".png", ".md", ".html", ".csv", ".json", ".tex"}
 _ACTIVE = re.compile(
     rb"<script|javascript:|<foreignobject|<iframe|<!entity|@import|\son[a-z]+\s*=|"
     rb"href\s*=\s*[\"'](?!#|data:image/png)",
@@ -27,67 +33,57 @@ _ACTIVE = re.compile(
 """In a figure: what runs code or asks another machine for something."""
 
 
-def check_files(found: Audit, layout: Layout) -> bool:
+def check_files(audit: Audit, layout: Layout) -> bool:
     """Every entry is a plain file or folder with a known name. False where it makes no sense to go on."""
     try:
-        return _entries(found, layout)
+        if not layout.manifest.exists():
+            what = f"holds no {layout.manifest.name}: no result set, or one that was never finished"
+            audit.problem(".", what)
+        for count, (path, entry) in enumerate(_walk(layout.root)):
+            if count >= MAX_FILES:
+                audit.problem(".", f"holds more than {MAX_FILES} files")
+                return False
+            _check_entry(audit, layout.root, path, entry)
     except OSError as error:
-        found.say(".", f"cannot be listed: {error.filename}: {error.strerror}")
+        audit.problem(".", f"cannot be listed: {error.filename}: {error.strerror}")
         return False
-
-
-def _entries(found: Audit, layout: Layout) -> bool:
-    root = layout.root
-    if not layout.manifest.exists():
-        found.say(".", f"holds no {layout.manifest.name}: no result set, or one that was never finished")
-    for count, (path, entry) in enumerate(_walk(root)):
-        if count >= MOST_FILES:
-            found.say(".", f"holds more than {MOST_FILES} files")
-            return False
-        try:
-            mode = entry.stat(follow_symlinks=False).st_mode
-        except OSError as error:
-            found.say(path, error.strerror or error)
-            continue
-        first, _, rest = path.partition("/")
-        if stat.S_ISLNK(mode):
-            found.say(path, "is a link, which is not followed")
-        elif stat.S_ISDIR(mode):
-            if first not in _FOLDERS or (first in ("measurements", "report") and rest):
-                found.say(path, "is a folder that no result set has")
-            elif path.count("/") >= MOST_DEPTH:
-                found.say(path, "is nested too deeply to be looked at")
-        elif not stat.S_ISREG(mode):
-            found.say(path, "is no plain file")
-        else:
-            _file(found, root, path)
     return True
 
 
-def _file(found: Audit, root: Path, path: str) -> None:
+def _check_entry(audit: Audit, root: Path, path: str, entry: os.DirEntry[str]) -> None:
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except OSError as error:
+        audit.problem(path, error.strerror or error)
+        return
     first, _, rest = path.partition("/")
     suffix = Path(path).suffix.lower()
-    if first == "measurements" and rest:
-        found.counted["measurements"] += 1
+    if stat.S_ISLNK(mode):
+        audit.problem(path, "is a link, which is not followed")
+    elif stat.S_ISDIR(mode):
+        if first not in _FOLDERS or (first in (_MEASUREMENTS, _REPORT) and rest):
+            audit.problem(path, "is a folder that no result set has")
+        elif path.count("/") >= MAX_DEPTH:
+            audit.problem(path, "is nested too deeply to be looked at")
+    elif not stat.S_ISREG(mode):
+        audit.problem(path, "is no plain file")
+    elif first == _MEASUREMENTS and rest:
+        audit.counts["measurements"] += 1
         if suffix != ".json":
-            found.say(path, "is no measurement")
-    elif first == "report" and rest:
-        if suffix not in _REPORT:
-            found.say(path, f"is of a kind that no report has: {', '.join(sorted(_REPORT))}")
+            audit.problem(path, "is no measurement")
+    elif first == _REPORT and rest:
+        if suffix not in _REPORT_KINDS:
+            audit.problem(path, f"is of a kind that no report has: {', '.join(sorted(_REPORT_KINDS))}")
         elif suffix == ".svg":
-            try:
+            with audit.refusals(path):
                 if _ACTIVE.search(read_bytes(root / path)):
-                    found.say(path, "is a figure that could run code")
-            except Unreadable as problem:
-                found.say(path, problem)
+                    audit.problem(path, "is a figure that could run code")
         elif suffix == ".html":
-            found.notes.append(
-                f"{path} can run code and was not judged; `universality report` writes it anew"
-            )
-    elif first in ("tmp", "claims") and rest:
-        found.notes.append(f"{path} is work in progress of a run that has not ended, or was killed")
+            audit.note(f"{path} can run code and was not judged; `universality report` writes it anew")
+    elif first in _UNFINISHED and rest:
+        audit.note(f"{path} is work in progress of a run that has not ended, or was killed")
     elif first not in _FOLDERS and path not in _TOP:
-        found.say(path, "is a file that no result set has")
+        audit.problem(path, "is a file that no result set has")
 
 
 def _walk(root: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -97,5 +93,5 @@ def _walk(root: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]
     for entry in entries:
         path = f"{below}{entry.name}"
         yield path, entry
-        if entry.is_dir(follow_symlinks=False) and path.count("/") < MOST_DEPTH:
+        if entry.is_dir(follow_symlinks=False) and path.count("/") < MAX_DEPTH:
             yield from _walk(root, f"{path}/")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from universality.errors import DataUnavailable, UniversalityError, unknown_name
+from universality.errors import DataUnavailable, UniversalityError, described, first_line, unknown_name
 from universality.measures.curvature.hvp_check import check_hvp
 from universality.plan.suite import DEFAULT_SEEDS
 from universality.plugin import registry
@@ -53,77 +55,81 @@ def check(address: str, data_root: Path) -> dict[str, list[Finding]]:
         UnknownName: where no architecture, task or phenomenon has this name.
         BadParameter: where its parameters do not suit it.
     """
-    kinds: dict[str, Callable[[], Iterator[Finding]]] = {
-        "architecture": lambda: check_architecture(registry.resolve("architecture", address)),
-        "task": lambda: check_task(registry.resolve("task", address), data_root),
-        "phenomenon": lambda: check_phenomenon_plugin(registry.resolve("phenomenon", address), data_root),
+    kinds: dict[str, Callable[[Any], Iterator[Finding]]] = {
+        "architecture": check_architecture,
+        "task": partial(check_task, data_root=data_root),
+        "phenomenon": partial(check_phenomenon_plugin, data_root=data_root),
     }
     name = parse_address(address)[0]
-    found = [kind for kind in kinds if name in registry.names(kind)]
-    if not found:
-        known = [n for kind in kinds for n in registry.names(kind)]
-        raise unknown_name("folder, architecture, task or phenomenon", name, known)
-    return {kind: list(kinds[kind]()) for kind in found}
+    findings: dict[str, list[Finding]] = {}
+    for kind, questions in kinds.items():
+        if name in registry.names(kind):
+            plugin = registry.resolve(kind, address)
+            first = _finding("its address leads back to it", partial(_address, kind, plugin))
+            findings[kind] = [first, *questions(plugin)]
+    if not findings:
+        names = [n for kind in kinds for n in registry.names(kind)]
+        raise unknown_name("folder, architecture, task or phenomenon", name, names)
+    return findings
 
 
-def _asked(question: str, answer: Callable[[], str]) -> Finding:
-    """What `answer` complains of; an error of the plugin's own is a complaint."""
+class _NotAskedError(Exception):
+    """A question that cannot be asked of a plugin, and why."""
+
+
+def _finding(question: str, answer: Callable[[], str | None]) -> Finding:
+    """What `answer` complains of; an error that the plugin raises is a complaint."""
     try:
-        return Finding(question, answer())
+        return Finding(question, answer() or "")
     except DataUnavailable as error:
-        return Finding(question, skipped=_unavailable(error))
+        text = "; ".join(filter(None, (error.what, error.got, error.do or "universality data fetch")))
+        return Finding(question, skipped=text)
+    except _NotAskedError as error:
+        return Finding(question, skipped=str(error))
     except Exception as error:
-        return Finding(question, _first_line(error))
-
-
-def _unavailable(error: DataUnavailable) -> str:
-    return "; ".join(filter(None, (error.what, error.got, error.do or "universality data fetch")))
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return Finding(question, first_line(described(error)))
 
 
 # ----------------------------------------------------------------------------------------- architectures
 
 
 def check_architecture(plugin: Architecture) -> Iterator[Finding]:
-    """Address, refusals, and for every kind of input that it takes: build, forward, taps, readout, HVP."""
-    yield _asked("its address leads back to it", lambda: _address("architecture", plugin))
-    yield _asked("it takes some kind of input", lambda: "" if plugin.accepts else "accepts is empty")
+    """Refusals, and for every kind of input that it takes: build, forward, taps, readout, HVP."""
+    yield _finding("it takes some kind of input", lambda: "" if plugin.accepts else "accepts is empty")
     stray = sorted(plugin.stacks_over - registry.parameters(type(plugin)).keys())
     yield Finding("stacks_over names its parameters", f"it has no {', no '.join(stray)}" if stray else "")
     for kind, candidates in INPUTS.items():
         if kind not in plugin.accepts:
-            refused = all(plugin.reject(spec) for spec in candidates)
-            yield Finding(f"{kind}: refused with a reason", "" if refused else "reject gives no reason")
+            refuses = all(plugin.reject(spec) for spec in candidates)
+            yield Finding(f"{kind}: refused with a reason", "" if refuses else "reject gives no reason")
             continue
-        spec = next((s for s in candidates if not plugin.reject(s)), None)
-        if spec is None:
+        if spec := next((s for s in candidates if not plugin.reject(s)), None):
+            yield from _check_network(plugin, spec)
+        else:
             why = plugin.reject(candidates[-1])
             yield Finding(f"{kind}: taken", skipped=f"no example of this check suits it: {why}")
-            continue
-        yield from _check_network(plugin, spec)
-    yield _scaling(plugin)
+    yield _finding("scaled(2) is a wider network of the same family", lambda: _scaling(plugin))
 
 
 def _check_network(plugin: Architecture, spec: InputSpec) -> Iterator[Finding]:
     kind = spec.kind
-    built = _asked(f"{kind}: builds the same network from the same seed", lambda: _builds(plugin, spec))
-    yield built
-    if built.wrong:
+    building = _finding(f"{kind}: builds the same network from the same seed", lambda: _builds(plugin, spec))
+    yield building
+    if building.wrong:
         return
     net, inputs = _network(plugin, spec).eval(), _inputs(spec)
-    yield _asked(f"{kind}: gives finite logits [n, classes]", lambda: _forward(net, inputs))
-    yield _asked(f"{kind}: taps give one row per example", lambda: _taps(plugin, net, inputs))
-    yield _asked(f"{kind}: its readout gives the logits", lambda: _readout(plugin, net, inputs))
-    yield _asked(f"{kind}: gradients are finite and reach parameters", lambda: _gradients(net, inputs))
-    yield _hvp(f"{kind}: Hessian-vector products are symmetric and match differences", net, inputs)
+    yield _finding(f"{kind}: gives finite logits [n, classes]", lambda: _forward(net, inputs))
+    yield _finding(f"{kind}: taps give one row per example", lambda: _taps(plugin, net, inputs))
+    yield _finding(f"{kind}: its readout gives the logits", lambda: _readout(plugin, net, inputs))
+    yield _finding(f"{kind}: gradients are finite and reach parameters", lambda: _gradients(net, inputs))
+    yield _finding(
+        f"{kind}: Hessian-vector products are symmetric and match differences", lambda: _hvp(net, inputs)
+    )
 
 
-def _network(plugin: Architecture, spec: InputSpec, seed: int = 0) -> nn.Module:
+def _network(plugin: Architecture, spec: InputSpec) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         return plugin.build(spec, OUTPUTS)
 
 
@@ -144,10 +150,9 @@ def _builds(plugin: Architecture, spec: InputSpec) -> str:
 
 
 def _forward(net: nn.Module, inputs: Tensor) -> str:
-    with torch.no_grad():
-        logits = net(inputs)
+    logits, _ = _watched(net, inputs, {})
     if not isinstance(logits, Tensor) or logits.shape != (len(inputs), OUTPUTS):
-        return f"got {list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__}"
+        return f"got {_shape(logits)}"
     return "" if logits.isfinite().all() else "not all are finite"
 
 
@@ -158,32 +163,14 @@ def _taps(plugin: Architecture, net: nn.Module, inputs: Tensor) -> str:
     inside = {id(module) for module in net.modules()}
     if stray := [name for name, module in taps.items() if id(module) not in inside]:
         return f"{stray[0]} is not a part of the network"
-    seen: list[str] = []
-    wrong: list[str] = []
-
-    def listen(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, given: object, out: object) -> None:
-            first = out[0] if isinstance(out, tuple) else out
-            if name not in seen:
-                seen.append(name)
-            if not isinstance(first, Tensor) or first.ndim < 2 or len(first) != len(inputs):
-                wrong.append(
-                    f"{name} gives {list(first.shape) if isinstance(first, Tensor) else type(first)}"
-                )
-
-        return hook
-
-    handles = [module.register_forward_hook(listen(name)) for name, module in taps.items()]
-    try:
-        with torch.no_grad():
-            net(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if wrong:
-        return wrong[0]
-    if seen != list(taps):
-        return f"asked in the order {', '.join(taps)}, passed in the order {', '.join(seen) or '(never)'}"
+    _, outputs = _watched(net, inputs, taps)
+    for name, out in outputs:
+        first = out[0] if isinstance(out, tuple) else out
+        if not isinstance(first, Tensor) or first.ndim < 2 or len(first) != len(inputs):
+            return f"{name} gives {_shape(first)}"
+    passes = list(dict.fromkeys(name for name, _ in outputs))
+    if passes != list(taps):
+        return f"asked in the order {', '.join(taps)}, passed in the order {', '.join(passes) or '(never)'}"
     return ""
 
 
@@ -191,16 +178,29 @@ def _readout(plugin: Architecture, net: nn.Module, inputs: Tensor) -> str:
     layer = plugin.readout(net)
     if not isinstance(layer, nn.Linear) or layer.out_features != OUTPUTS:
         return f"got {layer}"
-    outputs: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda module, given, out: outputs.append(out))
-    try:
-        with torch.no_grad():
-            logits = net(inputs)
-    finally:
-        handle.remove()
-    if not outputs or outputs[-1].shape != logits.shape or not torch.equal(outputs[-1], logits):
+    logits, outputs = _watched(net, inputs, {"readout": layer})
+    if not outputs or not torch.equal(outputs[-1][1], logits):
         return "what leaves it is not what the network returns"
     return ""
+
+
+def _watched(
+    net: nn.Module, inputs: Tensor, modules: Mapping[str, nn.Module]
+) -> tuple[Tensor, list[tuple[str, Any]]]:
+    """What the network returns, and what left each of `modules`, in that order in time."""
+    outputs: list[tuple[str, Any]] = []
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in modules.items():
+
+            def hook(module: nn.Module, given: object, out: object, name: str = name) -> None:
+                outputs.append((name, out))
+
+            hooks.enter_context(module.register_forward_hook(hook))
+        return net(inputs), outputs
+
+
+def _shape(value: object) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _loss(net: nn.Module, inputs: Tensor) -> Tensor:
@@ -219,47 +219,43 @@ def _gradients(net: nn.Module, inputs: Tensor) -> str:
     return f"{unused[0]} has none: freeze it, or use it" if unused else ""
 
 
-def _hvp(question: str, net: nn.Module, inputs: Tensor) -> Finding:
+def _hvp(net: nn.Module, inputs: Tensor) -> str:
     rows = inputs.double() if inputs.is_floating_point() else inputs
-    return _asked(question, lambda: check_hvp(net, lambda n: _loss(n, rows)).reason)
+    return check_hvp(net, lambda n: _loss(n, rows)).reason
 
 
-def _scaling(plugin: Architecture) -> Finding:
-    question = "scaled(2) is a wider network of the same family"
+def _scaling(plugin: Architecture) -> str:
     try:
         wider = plugin.scaled(2.0)
     except NotImplementedError:
-        return Finding(question, skipped="it has no scaling axis")
-    except Exception as error:
-        return Finding(question, _first_line(error))
+        raise _NotAskedError("it has no scaling axis") from None
     spec = next((s for kind in plugin.accepts for s in INPUTS[kind] if not plugin.reject(s)), None)
     if spec is None:
-        return Finding(question, skipped="no example of this check suits it")
-    sizes = [sum(p.numel() for p in _network(a, spec).parameters()) for a in (plugin, wider)]
-    same = type(wider) is type(plugin)
-    return Finding(question, "" if same and sizes[1] > sizes[0] else f"{sizes[0]} and {sizes[1]} parameters")
+        raise _NotAskedError("no example of this check suits it")
+    own, scaled = (sum(p.numel() for p in _network(a, spec).parameters()) for a in (plugin, wider))
+    return "" if type(wider) is type(plugin) and scaled > own else f"{own} and {scaled} parameters"
 
 
 # ------------------------------------------------------------------------------------------------- tasks
 
 
 def check_task(plugin: Task, data_root: Path) -> Iterator[Finding]:
-    """Address; then its data, loaded three times: shapes, ranges, and that seeds do what they must."""
-    yield _asked("its address leads back to it", lambda: _address("task", plugin))
-    try:
-        first, again, other = (plugin.load(np.random.default_rng(seed), data_root) for seed in (0, 0, 1))
-    except DataUnavailable as error:
-        yield Finding("its data is here", skipped=_unavailable(error))
+    """Its data, loaded three times: shapes, ranges, and that seeds do what they must."""
+    loads: list[Splits] = []
+
+    def load() -> None:
+        loads.extend(plugin.load(np.random.default_rng(seed), data_root) for seed in (0, 0, 1))
+
+    loading = _finding("its data can be read", load)
+    if loading.wrong or loading.skipped:
+        yield loading
         return
-    except Exception as error:
-        yield Finding("its data can be read", _first_line(error))
-        return
+    first, again, other = loads
     for name in ("train", "validation", "reference"):
-        yield _asked(f"{name}: rows, types and ranges", partial(_split, getattr(first, name), first))
-    yield Finding(
-        "one seed gives the same data", "" if _equal(first, again) else "two loads of one seed differ"
-    )
-    same = _equal_splits(first.reference, other.reference)
+        yield _finding(f"{name}: rows, types and ranges", partial(_split, getattr(first, name), first))
+    same = all(_equal(getattr(first, n), getattr(again, n)) for n in ("train", "validation", "reference"))
+    yield Finding("one seed gives the same data", "" if same else "two loads of one seed differ")
+    same = _equal(first.reference, other.reference)
     yield Finding("reference does not depend on the seed", "" if same else "it does")
     classes = set(first.train.targets.tolist())
     lost = sorted(set(range(first.outputs)) - classes)
@@ -282,11 +278,7 @@ def _split(part: Split, splits: Splits) -> str:
     return ""
 
 
-def _equal(a: Splits, b: Splits) -> bool:
-    return all(_equal_splits(getattr(a, n), getattr(b, n)) for n in ("train", "validation", "reference"))
-
-
-def _equal_splits(a: Split, b: Split) -> bool:
+def _equal(a: Split, b: Split) -> bool:
     return torch.equal(a.inputs, b.inputs) and torch.equal(a.targets, b.targets)
 
 
@@ -294,47 +286,45 @@ def _equal_splits(a: Split, b: Split) -> bool:
 
 
 def check_phenomenon_plugin(plugin: Phenomenon, data_root: Path) -> Iterator[Finding]:
-    """Address, claims, sense, strand and controls; then that every control can be planned."""
-    yield _asked("its address leads back to it", lambda: _address("phenomenon", plugin))
-    consistent = _asked("claims, sense, strand and controls", lambda: _consistent(plugin))
-    yield consistent
+    """Claims, sense, strand and controls; then that every control can be planned."""
+
+    def consistent() -> None:
+        check_phenomenon(plugin)
+
+    consistency = _finding("claims, sense, strand and controls", consistent)
+    yield consistency
     yield Finding("it names its source", "" if plugin.source else "source is empty")
     yield Finding("it has a title", "" if plugin.title else "title is empty")
-    if consistent.wrong:
+    if consistency.wrong:
         return
     controls = list(plugin.controls())
     for sign in ("positive", "negative"):
         has = any(control.sign == sign for control in controls)
         yield Finding(f"it has a {sign} control", "" if has else "without one no claim is ever validated")
-    judged = {claim for control in controls for claim in control.expects}
-    if idle := sorted(set(plugin.claims) - judged):
+    if idle := sorted(set(plugin.claims) - {claim for control in controls for claim in control.expects}):
         yield Finding("every claim is judged by a control", f"{idle[0]} is judged by none")
     for control in controls:
-        yield _asked(
+        yield _finding(
             f"{control.sign} control '{control.name}' can be planned", partial(_planned, control, data_root)
         )
-
-
-def _consistent(plugin: Phenomenon) -> str:
-    check_phenomenon(plugin)
-    return ""
 
 
 def _planned(control: Control, data_root: Path) -> str:
     architecture = registry.resolve("architecture", control.architecture)
     task = registry.resolve("task", control.task)
-    cell, asked = Cell(architecture, task, task.signature(data_root)), control.phenomenon
-    if why := architecture.reject(cell.signature.inputs) or asked.applies(cell):
+    cell, phenomenon = Cell(architecture, task, task.signature(data_root)), control.phenomenon
+    if why := architecture.reject(cell.signature.inputs) or phenomenon.applies(cell):
         return f"it does not apply to its own control: {why}"
     partners = [registry.resolve("architecture", p) for p in control.partners]
-    groups = check_groups(asked, list(asked.groups(cell, Cross(range(DEFAULT_SEEDS), partners))))
+    cross = Cross(range(DEFAULT_SEEDS), partners)
+    groups = check_groups(phenomenon, list(phenomenon.groups(cell, cross)))
     requests = [request for group in groups for request in group.runs.values()]
     for observe, steps in ((o, r.recipe.steps) for r in requests for o in r.observe):
         registry.resolve("probe", observe.probe)
         if not observe.at.steps(steps):
             return f"{observe.probe} is observed at no step"
     for claim in control.expects:
-        if not any(asked.speaks_to(group.key, claim) for group in groups):
+        if not any(phenomenon.speaks_to(group.key, claim) for group in groups):
             return f"no group speaks to {claim}"
     return ""
 

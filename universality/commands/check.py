@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from universality.audit.result_set import audit
-from universality.errors import StoreError
-from universality.text import plain
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found, as lines of text, and whether any of it is wrong."""
+
+    lines: tuple[str, ...]
+    wrong: bool
 
 
-def show(targets: Sequence[str], plugins: Sequence[str], data_root: str | None) -> int:
-    """`universality check`: each target is a folder, or else the address of a plugin.
+def check(targets: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Path | None = None) -> Checked:
+    """Whether result sets that somebody else made hold together, or plugins keep their contracts. Nothing in a
+    result set is executed. Exits with 1 where something is wrong.
 
-    Returns 1 where something is wrong. Folders never cause a plugin, or torch, to be loaded.
+    Args:
+        targets: folders, or addresses of plugins: results/quick-cpu, or 'mlp[width=64]'
     """
-    code = 0
-    for target in targets:
+    from universality.audit.result_set import audit
+    from universality.errors import StoreError
+
+    results = []
+    for target in map(str, targets):
         if Path(target).is_dir():
-            found = audit(Path(target))
-            print("\n".join(found.lines()))
-            code = max(code, 1 if found.problems else 0)
+            findings = audit(Path(target))
+            results.append(Checked(tuple(findings.lines()), bool(findings.problems)))
         elif "/" in target.partition("[")[0]:
             raise StoreError("there is no such folder", where=target, do="check the path")
         else:
-            code = max(code, _show_plugin(target, plugins, data_root))
-    return code
+            results.append(_check_plugin(target, plugins, data_root))
+    return Checked(
+        tuple(line for each in results for line in each.lines), any(each.wrong for each in results)
+    )
 
 
-def _show_plugin(address: str, plugins: Sequence[str], data_root: str | None) -> int:
+def _check_plugin(address: str, plugins: Sequence[Path], data_root: Path | None) -> Checked:
     # Imported here: checking a folder needs neither torch nor any plugin.
-    from universality.audit import plugins as conformance
+    from universality.audit import plugins as contracts
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
+    from universality.text import plain
 
-    registry.load_plugins(Path(p) for p in plugins)
-    findings = conformance.check(address, resolved(data_root))
+    registry.load_plugins(map(Path, plugins))
+    lines: list[str] = []
+    findings = contracts.check(address, resolved(data_root))
     for kind, answers in findings.items():
-        print(f"{kind} {plain(address)}")
-        for finding in answers:
-            print(f"  {plain(str(finding), 400)}")
-    return 1 if any(f.wrong for answers in findings.values() for f in answers) else 0
+        lines.append(f"{kind} {plain(address)}")
+        lines += [f"  {plain(str(answer), 400)}" for answer in answers]
+    return Checked(tuple(lines), any(a.wrong for answers in findings.values() for a in answers))
+
+
+def show(checked: Checked) -> int:
+    print("\n".join(checked.lines))
+    return 1 if checked.wrong else 0

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from universality.plugin import registry
-from universality.plugin.kit.data import data_root
 
+def fetch(task: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Path | None = None) -> list[str]:
+    """Download what tasks need, then load each once, so that success means usable.
 
-def fetch(tasks: Sequence[str], plugins: Sequence[str], given_root: str | None) -> int:
-    """Download what the tasks need, then load each once, so that success means usable."""
-    registry.load_plugins(Path(p) for p in plugins)
-    root = data_root(given_root)
-    wanted = [registry.resolve("task", address) for address in tasks]
-    for task in wanted:
-        task.fetch(root)
-        signature = task.signature(root)
-        print(f"{task.name}: {signature.train_rows} training rows under {root}")
-    return 0
+    Args:
+        task: e.g. mnist or 'hub_text[dataset=ag_news]'
+
+    Returns:
+        A line for each task.
+    """
+    from universality.plugin import registry
+    from universality.plugin.kit.data import data_root as resolved
+
+    registry.load_plugins(map(Path, plugins))
+    root = resolved(data_root)
+    lines = []
+    for each in [registry.resolve("task", address) for address in task]:
+        each.fetch(root)
+        lines.append(f"{each.name}: {each.signature(root).train_rows} training rows under {root}")
+    return lines

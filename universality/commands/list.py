@@ -2,45 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
-from universality.plan import suite
-from universality.plugin import registry
-
-_KINDS = {
-    "architectures": "architecture",
-    "tasks": "task",
-    "phenomena": "phenomenon",
-    "probes": "probe",
-}
+What = Literal["architectures", "tasks", "phenomena", "probes", "suites"]
+_KINDS = {"architectures": "architecture", "tasks": "task", "phenomena": "phenomenon", "probes": "probe"}
 
 
-def show(what: str | None, plugins: Sequence[str]) -> int:
-    """Print one kind of thing, or all of them."""
-    registry.load_plugins(Path(p) for p in plugins)
+def listing(what: What | None = None, *, plugins: Sequence[Path] = ()) -> list[str]:
+    """What is registered, with parameters and sources: one kind of thing, or all of them.
+
+    Args:
+        what: one kind of thing
+
+    Returns:
+        Lines of text.
+    """
+    from universality.plan import suite
+    from universality.plugin import registry
+
+    registry.load_plugins(map(Path, plugins))
+    lines: list[str] = []
     for title in [what] if what else [*_KINDS, "suites"]:
-        print(title)
+        lines.append(title)
         if title == "suites":
-            for name, path in suite.builtin().items():
-                print(f"  {name:<26} {suite.load(str(path)).description}")
+            lines += [
+                f"  {name:<26} {suite.load(str(path)).description}" for name, path in suite.builtin().items()
+            ]
         else:
             for name in registry.names(_KINDS[title]):
-                _describe(registry.plugin_class(_KINDS[title], name))
-        print()
-    return 0
+                lines += _described(registry.plugin_class(_KINDS[title], name))
+        lines.append("")
+    return lines
 
 
-def _describe(cls: type) -> None:
+def _described(cls: type) -> Iterator[str]:
+    from universality.plugin import registry
+
     text = (cls.__doc__ or "").strip().splitlines()
-    print(f"  {cls.name:<26} {text[0] if text else ''}")  # type: ignore[attr-defined]
-    params = registry.parameters(cls)
-    if params:
-        shown = ", ".join(f"{k}={_plain(registry.default(v))}" for k, v in params.items())
-        print(f"  {'':<26}   [{shown}]")
-    source = getattr(cls, "source", "")
-    if source:
-        print(f"  {'':<26}   {source}")
+    yield f"  {cls.name:<26} {text[0] if text else ''}"  # type: ignore[attr-defined]
+    if parameters := registry.parameters(cls):
+        defaults = ", ".join(f"{k}={_plain(registry.default(v))}" for k, v in parameters.items())
+        yield f"  {'':<26}   [{defaults}]"
+    if source := getattr(cls, "source", ""):
+        yield f"  {'':<26}   {source}"
 
 
 def _plain(value: object) -> str:

@@ -2,217 +2,203 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-from universality.errors import BadSuite
-from universality.judge.measure import failed_measuring, measure_cell
-from universality.plan import suite as suites
-from universality.plan.planner import Job, Plan, Planner, total_seconds
-from universality.plan.stacks import most_members
-from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite, check_name
-from universality.plugin import registry
-from universality.plugin.kit.data import data_root
-from universality.plugin.records import CellRecord, missing_signs
-from universality.plugin.registry import component
-from universality.report.build import print_summary, rebuild
-from universality.store.environment import cores, environment
-from universality.store.files import encode_json
-from universality.store.layout import published
-from universality.store.store import Store
-from universality.train.executors.local import default_slots, run_all
-from universality.train.progress import Progress, clock
-from universality.train.worker import configure, find_device, gpus
-
-SILENCE = 10.0
-"""Seconds of measuring after which it is said how far that is."""
+if TYPE_CHECKING:
+    from universality.judge.resultset import ResultSet
+    from universality.output.build import Summary
+    from universality.plan.plan import Plan
 
 
-def run(options: argparse.Namespace) -> int:
-    """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run left: the results, ids of runs that failed, and what could not be measured."""
+
+    summary: Summary
+    failed: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+
+    @property
+    def results(self) -> ResultSet:
+        return self.summary.results
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run would train, and on how many workers."""
+
+    plan: Plan
+    slots: int
+    device: str
+
+    @property
+    def workers(self) -> str:
+        return f"{self.slots} {self.device} worker(s)" if self.slots else "this process"
+
+    def lines(self) -> Iterator[str]:
+        """What `--dry-run` prints."""
+        from universality.plugin.registry import component
+        from universality.text import clock
+
+        plan = self.plan
+        for cell in plan.cells:
+            runs = {run for group in cell.groups for run in group.runs.values()}
+            what = f"not applicable: {cell.not_applicable}" if cell.not_applicable else f"{len(runs)} runs"
+            control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
+            swept = "  (swept, not counted)" if cell.swept else ""
+            name = f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}"
+            yield f"{name}  {what}{control}{swept}"
+        total = sum(job.seconds for job in plan.jobs.values())
+        probes = sum(job.probe_seconds for job in plan.jobs.values())
+        yield (
+            f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
+            f"{clock(total / max(1, self.slots))} on {self.workers}; "
+            f"probes take {probes / max(total, 1e-9):.0%} of it"
+        )
+
+
+def run(
+    *,
+    suite: str | None = None,
+    architectures: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    phenomena: Sequence[str] = (),
+    seeds: int | None = None,
+    name: str | None = None,
+    results: Path = Path("results"),
+    device: str = "auto",
+    workers: int | None = None,
+    engine: Literal["auto", "loop", "fused", "separate"] = "auto",
+    timeout: float = 3600.0,
+    dry_run: bool = False,
+    plugins: Sequence[Path] = (),
+    data_root: Path | None = None,
+) -> Finished | Forecast:
+    """Train what is missing, measure, and write the table. Finished runs are never trained again: the same
+    command resumes after an interruption.
+
+    Args:
+        suite: a built-in suite or a .toml file (default: quick)
+        architectures: a cross of your own: its architectures
+        tasks: a cross of your own: its tasks
+        phenomena: a cross of your own: its phenomena
+        seeds: replicates per cell of that cross (default: 5)
+        name: the results go to RESULTS/NAME (default: the suite's name)
+        results: the folder of all results (default: results)
+        device: auto, cpu, cuda, cuda:1, ... (default: auto)
+        workers: processes; 0 trains in this one, several may share a GPU (default: one per core, one per GPU)
+        engine: runs side by side: gradients one by one (loop) or at once (fused); separate: one after another
+            (default: auto, what is faster there)
+        timeout: seconds per run (default: 3600)
+        dry_run: say what would be trained, and its cost
+
+    Raises:
+        UniversalityError: for anything that can be known to be wrong before training, and for a folder that
+            cannot be written.
+    """
+    import msgspec
+
+    from universality.judge.measure import failed_measuring, measure_all
+    from universality.output.build import rebuild
+    from universality.plan.plan import unvalidated
+    from universality.plan.plan_json import PlanRecord
+    from universality.plan.planner import Planner
+    from universality.plan.suite import choose
+    from universality.plugin import registry
+    from universality.plugin.kit.data import data_root as resolved
+    from universality.store.environment import cores, environment
+    from universality.store.store import Store
+    from universality.text import clock
+    from universality.train.device import configure, find_device, gpus
+    from universality.train.executors.local import default_slots
+    from universality.train.launch import train
+    from universality.train.messages import WorkerSettings
+
+    _check_numbers(workers, timeout)
     started = time.monotonic()
     configure(threads=1)
-    suite = chosen_suite(options)
-    registry.load_plugins(Path(p) for p in options.plugins)
-    device = find_device(options.device)
-    root = data_root(options.data_root)
-    plan = Planner(root).add_suite(suite)
-    slots = default_slots(gpus(device)) if options.workers is None else options.workers
-    workers = f"{slots} {device.type} worker(s)" if slots else "this process"
-    for line in unvalidated(plan, suite):
+    chosen = choose(suite, architectures, tasks, phenomena, seeds, name)
+    registry.load_plugins(map(Path, plugins))
+    where = find_device(device)
+    root = resolved(data_root)
+    plan = Planner(root).add_suite(chosen)
+    slots = default_slots(gpus(where)) if workers is None else workers
+    for line in unvalidated(plan, chosen):
         print(f"note: {line}", file=sys.stderr)
-    if options.dry_run:
-        describe(plan, slots, workers)
-        return 0
+    forecast = Forecast(plan, slots, where.type)
+    if dry_run:
+        return forecast
 
-    store = Store.create(Path(options.results) / suite.name)
-    store.write(store.layout.suite, suite.toml())
-    _write_plan(store, suite, plan, options, (), str(device), 0.0)
-    todo = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
+    store = Store.create(Path(results) / chosen.name)
+    store.write(store.layout.suite, chosen.toml())
+
+    record = PlanRecord.of(
+        plan,
+        chosen,
+        environment(str(where)),
+        plugins=list(map(str, plugins)),
+        data_root=data_root is not None,
+    )
+    store.write(store.layout.plan, record.file())
+    missing = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
     print(
-        f"{suite.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
-        f"{len(plan.jobs) - len(todo)} stored, {len(todo)} to train on {workers}, "
-        f"about {clock(total_seconds(todo) / max(1, slots))}",
+        f"{chosen.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
+        f"{len(plan.jobs) - len(missing)} stored, {len(missing)} to train on {forecast.workers}, "
+        f"about {clock(sum(job.seconds for job in missing) / max(1, slots))}",
         file=sys.stderr,
     )
-    if todo:
-        train(store, todo, slots, str(device), options, root)
+    if missing:
+        settings = WorkerSettings(
+            store_root=store.layout.root,
+            device=str(where),
+            plugins=tuple(map(str, plugins)),
+            data_root=root,
+            engine=engine,
+        )
+        train(missing, settings, slots=slots, timeout_s=timeout)
     configure(threads=cores())
-    records = measure(store, plan)
-    _write_plan(store, suite, plan, options, records, str(device), time.monotonic() - started)
-    print_summary(rebuild(store))
-    unmeasured = failed_measuring(records)
-    for line in unmeasured:
+    records = measure_all(plan, store)
+    record = msgspec.structs.replace(
+        record,
+        environment=environment(str(where)),
+        cells=tuple(each.id for each in records),
+        wall_seconds=round(time.monotonic() - started, 1),
+        run_seconds=round(store.seconds(plan.jobs), 1),
+        probe_seconds=round(store.probe_seconds(plan.jobs), 1),
+    )
+    store.write(store.layout.plan, record.file())
+    failed = tuple(id for id, job in plan.jobs.items() if not store.covers(id, job.observe))
+    return Finished(rebuild(store), failed, tuple(failed_measuring(records)))
+
+
+def show(result: Finished | Forecast) -> int:
+    """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
+    from universality.output.build import print_summary
+
+    if isinstance(result, Forecast):
+        print("\n".join(result.lines()))
+        return 0
+    print_summary(result.summary)
+    for line in result.unmeasured:
         print(f"not measured: {line}", file=sys.stderr)
-    broken = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
-    if broken:
+    if result.failed:
+        folder = result.results.layout.failed
         print(
-            f"{len(broken)} runs failed; see {store.layout.failed}, the same command tries them again",
+            f"{len(result.failed)} runs failed; see {folder}, the same command tries them again",
             file=sys.stderr,
         )
-    return 3 if broken or unmeasured else 0
+    return 3 if result.failed or result.unmeasured else 0
 
 
-def unvalidated(plan: Plan, suite: Suite) -> list[str]:
-    """A line for each claim that no controls can validate, before anything is trained."""
-    signs: dict[tuple[str, str], set[str]] = {}
-    for cell in plan.cells:
-        for claim in cell.phenomenon.claims if cell.control is None else cell.control.expects:
-            known = signs.setdefault((cell.phenomenon.name, claim), set())
-            if cell.control is not None:
-                known.add(cell.control.sign)
-    where = "" if suite.controls else " in this suite"
-    return [
-        f"{name}.{claim} has no {' and no '.join(lacking)} control{where}: its row will be unvalidated"
-        for (name, claim), known in signs.items()
-        if (lacking := missing_signs(known))
-    ]
+def _check_numbers(workers: int | None, timeout: float) -> None:
+    from universality.errors import BadParameter
 
-
-def chosen_suite(options: argparse.Namespace) -> Suite:
-    """The suite named, or a cross of the user's own. Raises `BadSuite` for a mixture of the two."""
-    lists = {k: getattr(options, k) for k in ("phenomena", "architectures", "tasks")}
-    given = [f"--{key}" for key, value in lists.items() if value]
-    if not given:
-        if options.seeds is not None:
-            raise BadSuite("--seeds belongs to a cross of your own", do="set seeds in the suite's file")
-        suite = suites.load("quick" if options.suite is None else options.suite)
-        return suite if options.name is None else replace(suite, name=check_name(options.name))
-    if options.suite or len(given) < 3:
-        raise BadSuite(
-            "a cross of your own needs all three axes, and no --suite",
-            got=" ".join(given + (["--suite"] if options.suite else [])),
-            expected="--phenomena ... --architectures ... --tasks ...",
-        )
-    seeds = DEFAULT_SEEDS if options.seeds is None else options.seeds
-    if seeds < 1:
-        raise BadSuite("--seeds is a number of replicates", got=str(seeds), expected=">= 1")
-    axes = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
-    return Suite(
-        name=check_name("custom" if options.name is None else options.name),
-        crosses=(CrossSpec(**axes, seeds=seeds),),
-    )
-
-
-def train(
-    store: Store, todo: list[Job], slots: int, device: str, options: argparse.Namespace, root: Path
-) -> None:
-    """Train the jobs, longest first, so that no long one is left to a single worker at the end."""
-    ordered = sorted(todo, key=lambda job: -job.seconds)
-    for job in ordered:
-        job.stack = most_members(
-            job.parameters, job.data_bytes, job.seconds, on_gpu=device.startswith("cuda")
-        )
-    progress = Progress({job.spec.id: job.seconds for job in ordered}, slots)
-    try:
-        run_all(
-            ordered,
-            slots=slots,
-            store_root=store.layout.root,
-            device=device,
-            plugins=tuple(options.plugins),
-            data_root=str(root),
-            timeout_s=options.timeout,
-            on_event=progress.notice,
-            engine=options.engine,
-        )
-    finally:
-        progress.close()
-
-
-def measure(store: Store, plan: Plan) -> list[CellRecord]:
-    """Measure every cell and control from what is stored; the folder then holds these and no others."""
-    records: list[CellRecord] = []
-    wanted: set[Path] = set()
-    said = time.monotonic()
-    for done, cell in enumerate(plan.cells):
-        if time.monotonic() - said > SILENCE:
-            said = time.monotonic()
-            print(f"measured {done} of {len(plan.cells)} cells and controls", file=sys.stderr, flush=True)
-        for record in measure_cell(cell, store):
-            records.append(record)
-            wanted.add(store.save_measurement(record))
-    for path in store.layout.measurements.glob("*.json"):
-        if path not in wanted:
-            path.unlink()
-    return records
-
-
-def describe(plan: Plan, slots: int, workers: str) -> None:
-    """What `--dry-run` prints."""
-    for cell in plan.cells:
-        runs = {run for group in cell.groups for run in group.runs.values()}
-        what = f"not applicable: {cell.not_applicable}" if cell.not_applicable else f"{len(runs)} runs"
-        control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
-        swept = "  (swept, not counted)" if cell.swept else ""
-        print(f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}  {what}{control}{swept}")
-    total = total_seconds(plan.jobs.values())
-    probes = sum(job.probe_seconds for job in plan.jobs.values())
-    print(
-        f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
-        f"{clock(total / max(1, slots))} on {workers}; probes take {probes / max(total, 1e-9):.0%} of it"
-    )
-
-
-def _write_plan(
-    store: Store,
-    suite: Suite,
-    plan: Plan,
-    options: argparse.Namespace,
-    records: Sequence[CellRecord],
-    device: str,
-    seconds: float,
-) -> None:
-    phenomena = {cell.phenomenon.name: cell.phenomenon for cell in plan.cells}
-    content: dict[str, Any] = {
-        "suite": suite.name,
-        "description": suite.description,
-        "plugins": [published(folder) for folder in options.plugins],
-        "data_root": options.data_root is not None,
-        "wall_seconds": round(seconds, 1),
-        "run_seconds": round(store.seconds(plan.jobs), 1),
-        "probe_seconds": round(store.probe_seconds(plan.jobs), 1),
-        "environment": environment(device),
-        "phenomena": {
-            name: {"title": p.title, "strand": p.strand, "sense": p.sense, "source": p.source}
-            for name, p in phenomena.items()
-        },
-        "variants": {
-            str(part): {"name": part.name, "params": dict(part.params)}
-            for part in (component(cell.phenomenon) for cell in plan.cells)
-        },
-        "tasks": {
-            address: {"tier": tier}
-            for address in dict.fromkeys(cell.task for cell in plan.cells)
-            if (tier := registry.resolve("task", address).tier)
-        },
-        "cells": [record.id for record in records],
-        "runs": {run_id: job.observe for run_id, job in plan.jobs.items()},
-        "specs": {run_id: job.spec.record() for run_id, job in plan.jobs.items()},
-    }
-    store.write(store.layout.plan, encode_json(content).decode())
+    if workers is not None and workers < 0:
+        raise BadParameter("--workers is a number of processes", got=str(workers), expected="0 or more")
+    if not 0 < timeout < float("inf"):
+        raise BadParameter("--timeout is a number of seconds", got=f"{timeout:g}", expected="above 0")

@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from universality.plugin.records import RunState
-from universality.report.build import read_plan
-from universality.store.store import Store
+if TYPE_CHECKING:
+    from universality.plugin.trajectory import RunState
 
 
-def show(folder: Path) -> int:
-    """Print counts of runs by state; returns 0, or 1 while something is missing."""
-    store = Store.open(folder)
-    plan = read_plan(store)
-    states: Counter[RunState] = Counter()
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Planned runs by state, commonest first, and a line for each that failed or is damaged."""
+
+    suite: str
+    counts: Mapping[RunState, int]
+    problems: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        return set(self.counts) <= {"done", "diverged"}
+
+
+def status(folder: Path) -> Status:
+    """How far a results folder is: its runs by state. Exits with 1 while some are missing.
+
+    Args:
+        folder: a results folder
+
+    Raises:
+        StoreError: where it is none, or has no plan yet.
+    """
+    from collections import Counter
+
+    from universality.plan.plan_json import read_plan
+    from universality.store.store import Store
+
+    store = Store.open(Path(folder))
+    plan = read_plan(store.layout)
+    counts: Counter[RunState] = Counter()
     problems: list[str] = []
-    for run_id, observe in plan["runs"].items():
-        run = store.trajectory(run_id, observe)
-        failures = store.failures(run_id)
-        state: RunState = "missing"
+    for run_id, planned in plan.runs.items():
+        run, failures = store.trajectory(run_id, planned.observe), store.failures(run_id)
         if run is not None:
-            state = run.state
+            counts[run.state] += 1
         elif failures:
-            state = failures[-1].kind
-        states[state] += 1
-        if run is None and failures:
             last = failures[-1]
-            problems.append(f"  {last.kind:<8} {run_id}: {last.message.partition(chr(10))[0][:120]}")
-    print(f"{plan['suite']}: {sum(states.values())} runs planned")
-    for state, count in states.most_common():
+            counts[last.kind] += 1
+            problems.append(f"{last.kind:<8} {run_id}: {last.message.partition(chr(10))[0][:120]}")
+        else:
+            counts["missing"] += 1
+    problems += [f"damaged  {damage}" for damage in store.damaged]
+    return Status(plan.suite, dict(counts.most_common()), tuple(problems))
+
+
+def show(result: Status) -> int:
+    print(f"{result.suite}: {sum(result.counts.values())} runs planned")
+    for state, count in result.counts.items():
         print(f"  {state:<8} {count}")
-    for line in (*problems, *(f"  damaged  {d}" for d in store.damaged)):
-        print(line)
-    return 0 if set(states) <= {"done", "diverged"} else 1
+    for line in result.problems:
+        print(f"  {line}")
+    return 0 if result.complete else 1

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from universality.judge.verdicts import CellVerdict
-
-Parameters = Mapping[str, tuple[str, Mapping[str, Any]]]
-"""By address: the plugin's name and all of its parameters, defaults included."""
+from universality.judge.decide import CellVerdict
+from universality.plan.plan_json import PlanRecord
+from universality.plugin.spec import Component
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Boundary:
         return tuple((a, b) for (a, before), (b, after) in pairs if before != after)
 
     def __str__(self) -> str:
-        told = ", ".join(f"{verdict} at {value:g}" for value, verdict in self.decided)
+        course = ", ".join(f"{verdict} at {value:g}" for value, verdict in self.decided)
         if not self.changes:
             where = "no change in this range"
         else:
@@ -53,51 +51,30 @@ class Boundary:
                 f"{a:g} and {b:g}" for a, b in self.changes
             )
         left = ", ".join(f"{value:g}" for value in self.undecided)
-        return f"{where}: {told}" + (f" (not decided at {left})" if left else "")
+        return f"{where}: {course}" + (f" (not decided at {left})" if left else "")
 
 
-def parameters_of(plan: Mapping[str, Any]) -> tuple[Parameters, Parameters, Parameters]:
-    """Phenomena, architectures and tasks by address, from a plan; specs of runs hold the last two."""
-    phenomena, architectures, tasks = (dict[str, tuple[str, Mapping[str, Any]]]() for _ in range(3))
-    for address, part in plan.get("variants", {}).items():
-        phenomena[str(address)] = (str(part["name"]), dict(part["params"]))
-    for spec in plan.get("specs", {}).values():
-        for kind, known in (("architecture", architectures), ("task", tasks)):
-            part = spec[kind]
-            known[str(part["label"])] = (str(part["name"]), dict(part["params"]))
-    return phenomena, architectures, tasks
-
-
-def swept(verdicts: Sequence[CellVerdict], plan: Mapping[str, Any]) -> list[Boundary]:
-    """`boundaries` by the parameters in a plan; none where it holds no usable ones (earlier results)."""
-    try:
-        return boundaries(verdicts, *parameters_of(plan))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return []
-
-
-def boundaries(
-    verdicts: Sequence[CellVerdict], phenomena: Parameters, architectures: Parameters, tasks: Parameters
-) -> list[Boundary]:
+def boundaries(verdicts: Sequence[CellVerdict], plan: PlanRecord) -> list[Boundary]:
     """Every sweep of one numeric parameter with at least two decided values, in order of appearance.
 
     Controls are left out; cells at the setting of a positive control are part of a sweep, though they
     do not count towards prevalence.
     """
+    phenomena, architectures, tasks = _parameters(plan)
     sweeps: dict[tuple[str, ...], list[tuple[float, str, str]]] = {}
     for v in verdicts:
         r = v.record
         if r.control:
             continue
         parts = ((r.variant, phenomena), (r.architecture, architectures), (r.task, tasks))
-        for which, (address, known) in enumerate(parts):
-            name, params = known.get(address, ("", {}))
+        for which, (address, components) in enumerate(parts):
+            component = components.get(address, Component(""))
             beside = tuple(other for i, (other, _) in enumerate(parts) if i != which)
-            for parameter, value in params.items():
+            for parameter, value in component.params:
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     continue
-                rest = ",".join(f"{k}={x}" for k, x in sorted(params.items()) if k != parameter)
-                key = (r.phenomenon, r.claim_name, name, parameter, rest, *beside)
+                rest = ",".join(f"{k}={x}" for k, x in component.params if k != parameter)
+                key = (r.phenomenon, r.claim_name, component.name, parameter, rest, *beside)
                 sweeps.setdefault(key, []).append((float(value), address, str(v.verdict)))
     result = []
     for (phenomenon, claim_name, name, parameter, _, *others), cells in sweeps.items():
@@ -116,3 +93,10 @@ def boundaries(
                 )
             )
     return result
+
+
+def _parameters(plan: PlanRecord) -> tuple[Mapping[str, Component], ...]:
+    """Phenomena, architectures and tasks by address; the specs of runs hold the last two."""
+    specs = [run.spec for run in plan.runs.values()]
+    architectures = {str(spec.architecture): spec.architecture for spec in specs}
+    return plan.settings, architectures, {str(spec.task): spec.task for spec in specs}

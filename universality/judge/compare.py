@@ -7,6 +7,7 @@ Verdicts are decided anew from the measurements of both sets; tables on disk are
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,14 +16,14 @@ import numpy as np
 from scipy import stats
 
 from universality.errors import MeasurementError, StoreError
+from universality.judge.decide import CellVerdict, decided_groups, mean_effect
 from universality.judge.resultset import ResultSet
-from universality.judge.statistics import Interval, holm, jackknife_interval
-from universality.judge.verdicts import CellVerdict, Universality
-from universality.plugin.claims import Scale, Within
-from universality.plugin.records import CellRecord, GroupRecord
+from universality.judge.statistics import back, holm, jackknife_interval, on_scale, t_quantile
+from universality.judge.summary import ALPHA, ClaimRow
+from universality.plugin.claims import Scale
+from universality.store.cells import CellRecord, GroupRecord
 
 Method = Literal["paired", "Welch", "log-rank"]
-ALPHA = 0.05
 
 Question = tuple[str, str, str, str, str, str]
 """Phenomenon, variant, claim, architecture, task, control: what a cell asks, whatever its replicates."""
@@ -51,16 +52,11 @@ class Difference:
     p: float | None = None
     p_holm: float = 1.0
 
-    @property
-    def changed(self) -> bool:
-        return self.p_holm < ALPHA
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """One question that both sets answer. `mismatch` says in what the two claims differ, if they do."""
 
-    question: Question
     first: CellVerdict
     second: CellVerdict
     difference: Difference | None
@@ -70,13 +66,18 @@ class Joined:
     def flipped(self) -> bool:
         return self.first.verdict != self.second.verdict
 
+    @property
+    def changed(self) -> bool:
+        """Whether the effect changed at 5 %, corrected over all cells."""
+        return self.difference is not None and self.difference.p_holm < ALPHA
+
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
     """A row of the universality tables that both sets have."""
 
-    first: Universality
-    second: Universality
+    first: ClaimRow
+    second: ClaimRow
 
     @property
     def validation_changed(self) -> bool:
@@ -102,8 +103,7 @@ class Comparison:
 
     @property
     def changes(self) -> tuple[Joined, ...]:
-        """Cells whose effect changed at 5 %, corrected over all cells."""
-        return tuple(j for j in self.joined if j.difference is not None and j.difference.changed)
+        return tuple(j for j in self.joined if j.changed)
 
     @property
     def differs(self) -> bool:
@@ -128,14 +128,14 @@ def compare(first: ResultSet, second: ResultSet, *, allow_versions: bool = False
             got=f"{len(ours)} and {len(theirs)} cells",
             expected="the same phenomena, architectures and tasks, under the same parameters",
         )
-    joined = [_join(q, ours[q], theirs[q]) for q in both]
-    mismatched = [j for j in joined if j.mismatch]
-    if mismatched and not allow_versions:
-        worst = mismatched[0]
+    pairs = [_join(ours[q], theirs[q]) for q in both]
+    mismatches = [j for j in pairs if j.mismatch]
+    if mismatches and not allow_versions:
+        asked = mismatches[0].first.record
         raise StoreError(
             "these result sets were judged by different claims",
-            where=f"{worst.question[0]}.{worst.question[2]}, and {len(mismatched) - 1} more cells",
-            got=worst.mismatch,
+            where=f"{asked.phenomenon}.{asked.claim_name}, and {len(mismatches) - 1} more cells",
+            got=mismatches[0].mismatch,
             expected="one version and one bound on both sides",
             do="measure one of them again with the other's version, or --allow-versions",
         )
@@ -143,42 +143,29 @@ def compare(first: ResultSet, second: ResultSet, *, allow_versions: bool = False
     return Comparison(
         first,
         second,
-        tuple(_corrected(joined)),
+        tuple(_corrected(pairs)),
         tuple(v for q, v in ours.items() if q not in theirs),
         tuple(v for q, v in theirs.items() if q not in ours),
-        tuple(RowChange(row, rows[asked]) for asked, row in _rows(first).items() if asked in rows),
-    )
-
-
-def question(record: CellRecord) -> Question:
-    """What is asked, without the version that judges it and the replicates that answer it."""
-    return (
-        record.phenomenon,
-        record.variant,
-        record.claim_name,
-        record.architecture,
-        record.task,
-        record.control,
+        tuple(RowChange(row, rows[key]) for key, row in _rows(first).items() if key in rows),
     )
 
 
 def _by_question(results: ResultSet) -> Mapping[Question, CellVerdict]:
-    return {question(v.record): v for v in results.verdicts}
+    return {v.record.question: v for v in results.verdicts}
 
 
-def _rows(results: ResultSet) -> Mapping[tuple[str, str, frozenset[str]], Universality]:
+def _rows(results: ResultSet) -> Mapping[tuple[str, str, frozenset[str]], ClaimRow]:
     """Rows by phenomenon, claim and the settings of its cells: a row of other settings is another row."""
-    settings: dict[tuple[str, str], set[str]] = {}
+    settings: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for r in results.records:
         if r.crossed:
-            settings.setdefault((r.phenomenon, r.claim_name), set()).add(r.variant)
-    keys = [(row.phenomenon, row.claim_name) for row in results.rows]
+            settings[r.phenomenon, r.claim_name].add(r.variant)
     return {
-        (*key, frozenset(settings.get(key, ()))): row for key, row in zip(keys, results.rows, strict=True)
+        (r.phenomenon, r.claim_name, frozenset(settings[r.phenomenon, r.claim_name])): r for r in results.rows
     }
 
 
-def _join(asked: Question, first: CellVerdict, second: CellVerdict) -> Joined:
+def _join(first: CellVerdict, second: CellVerdict) -> Joined:
     a, b = first.record, second.record
     mismatch = ""
     if a.version != b.version:
@@ -186,25 +173,15 @@ def _join(asked: Question, first: CellVerdict, second: CellVerdict) -> Joined:
     elif a.claim != b.claim:
         mismatch = f"{a.claim} ({a.claim.unit}) and {b.claim} ({b.claim.unit})"
     comparable = (type(a.claim), a.claim.unit, a.claim.scale) == (type(b.claim), b.claim.unit, b.claim.scale)
-    return Joined(
-        question=asked,
-        first=first,
-        second=second,
-        difference=difference(a, b) if comparable else None,
-        mismatch=mismatch,
-    )
+    change = difference(a, b) if comparable else None
+    return Joined(first=first, second=second, difference=change, mismatch=mismatch)
 
 
 def _corrected(joined: Sequence[Joined]) -> Iterator[Joined]:
     """Holm's correction over every cell that both sets measured; those without a p-value count as 1."""
-    tested = [j for j in joined if j.difference is not None]
-    corrected = iter(holm([j.difference.p for j in tested if j.difference is not None]))
+    corrected = iter(holm([j.difference.p for j in joined if j.difference]))
     for j in joined:
-        yield (
-            j
-            if j.difference is None
-            else replace(j, difference=replace(j.difference, p_holm=next(corrected)))
-        )
+        yield replace(j, difference=replace(j.difference, p_holm=next(corrected))) if j.difference else j
 
 
 def difference(first: CellRecord, second: CellRecord) -> Difference | None:
@@ -222,29 +199,25 @@ def difference(first: CellRecord, second: CellRecord) -> Difference | None:
     None where a set decided fewer than two replicates, or an effect has no meaning on the scale.
     """
     scale = first.claim.scale
-    ours, theirs = _decided(first), _decided(second)
+    ours, theirs = decided_groups(first), decided_groups(second)
     try:
-        a, b = _mean(ours, scale), _mean(theirs, scale)
+        a, b = mean_effect(ours, scale), mean_effect(theirs, scale)
     except MeasurementError:
         return None
     units = (a.units, b.units)
-    if any(g.outcome is not None and g.outcome.censored for g in (*ours, *theirs)):
+    if any(g.censored for g in (*ours, *theirs)):
         return Difference(scale=scale, method="log-rank", units=units, p=_log_rank(ours, theirs))
     if a.se is None or b.se is None:
         return None
-    runs = {g.key: dict(g.runs) for g in ours}
-    if runs == {g.key: dict(g.runs) for g in theirs}:
-        other = dict(zip((g.key for g in theirs), _scaled(theirs, scale), strict=True))
-        own = zip((g.key for g in ours), _scaled(ours, scale), strict=True)
-        paired = jackknife_interval([other[key] - y for key, y in own], [g.units for g in ours])
+    own, other = (on_scale([g.effect for g in groups], scale) for groups in (ours, theirs))
+    if {g.key: dict(g.runs) for g in ours} == {g.key: dict(g.runs) for g in theirs}:
+        changed = dict(zip((g.key for g in theirs), other.tolist(), strict=True))
+        shifts = [changed[g.key] - y for g, y in zip(ours, own.tolist(), strict=True)]
+        paired = jackknife_interval(shifts, [g.units for g in ours])
         assert paired.se is not None
         return _difference("paired", scale, units, paired.estimate, paired.se, paired.units - 1)
-    shift = float(np.mean(_scaled(theirs, scale)) - np.mean(_scaled(ours, scale)))
+    shift = float(other.mean() - own.mean())
     return _difference("Welch", scale, units, shift, *_welch(a.se, a.units, b.se, b.units))
-
-
-def _mean(groups: Sequence[GroupRecord], scale: Scale) -> Interval:
-    return jackknife_interval([_effect(g) for g in groups], [g.units for g in groups], scale=scale)
 
 
 def _welch(se_a: float, n_a: int, se_b: float, n_b: int) -> tuple[float, float]:
@@ -260,50 +233,24 @@ def _welch(se_a: float, n_a: int, se_b: float, n_b: int) -> tuple[float, float]:
 def _difference(
     method: Method, scale: Scale, units: tuple[int, int], shift: float, se: float, degrees: float
 ) -> Difference:
-    half = float(stats.t.ppf(0.975, degrees)) * se
+    half = t_quantile(degrees) * se
     p: float | None = 2 * float(stats.t.sf(abs(shift) / se, degrees)) if se > 0 else None
     if se == 0 and shift == 0:
         p = 1.0
-    low, high = shift - half, shift + half
-    back = (lambda y: math.exp(y) if y < 700 else math.inf) if scale == "log" else float
-    return Difference(
-        scale=scale, method=method, units=units, estimate=back(shift), low=back(low), high=back(high), p=p
-    )
+    estimate, low, high = (back(y, scale) for y in (shift, shift - half, shift + half))
+    return Difference(scale=scale, method=method, units=units, estimate=estimate, low=low, high=high, p=p)
 
 
 def _log_rank(ours: Sequence[GroupRecord], theirs: Sequence[GroupRecord]) -> float | None:
     samples = []
-    seen_any = False
+    events = False
     for groups in (ours, theirs):
-        late = [_effect(g) for g in groups if g.outcome is not None and g.outcome.censored]
-        seen = [_effect(g) for g in groups if g.outcome is not None and not g.outcome.censored]
-        seen_any = seen_any or bool(seen)
-        samples.append(stats.CensoredData(uncensored=seen, right=late))
-    if not seen_any:
+        late = [g.effect for g in groups if g.censored]
+        times = [g.effect for g in groups if not g.censored]
+        events = events or bool(times)
+        samples.append(stats.CensoredData(uncensored=times, right=late))
+    if not events:
         return None
     with np.errstate(invalid="ignore", divide="ignore"):
         p = float(stats.logrank(*samples).pvalue)
     return None if math.isnan(p) else p
-
-
-def _decided(record: CellRecord) -> list[GroupRecord]:
-    """The groups whose effects make the cell's: as in `verdicts.decide`."""
-    within = isinstance(record.claim, Within)
-    return [
-        g
-        for g in record.groups
-        if g.state == "done"
-        and g.outcome is not None
-        and g.outcome.decided()
-        and not (within and g.outcome.censored)
-    ]
-
-
-def _effect(group: GroupRecord) -> float:
-    assert group.outcome is not None
-    assert group.outcome.effect is not None
-    return group.outcome.effect
-
-
-def _scaled(groups: Sequence[GroupRecord], scale: Scale) -> list[float]:
-    return [math.log(_effect(g)) if scale == "log" else _effect(g) for g in groups]

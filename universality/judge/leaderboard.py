@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
-from universality.judge.resultset import ResultSet
-from universality.judge.statistics import Pooled, Prevalence, pool, prevalence
-from universality.judge.verdicts import (
-    MEASURED,
-    VERDICTS,
-    CellVerdict,
-    Universality,
-    Verdict,
-    claims_a_number,
-)
-from universality.plugin.claims import Claim, Scale
+from universality.errors import StoreError, UniversalityError
+from universality.judge.decide import VERDICTS, CellVerdict, Verdict
+from universality.judge.resultset import ResultSet, find, labels
+from universality.judge.summary import ClaimRow, Tally, claims_a_number, pool_cells, share_of_cells
+from universality.plugin.claims import Claim
+from universality.text import plain
 
 Extent = Literal["most cells", "few cells", "open"]
 _LOST: tuple[Verdict, ...] = ("failed", "crashed", "timeout", "missing")
@@ -37,7 +33,7 @@ class PooledCell:
 
     Args:
         verdict: what the copies agree on; `conflict` where they do not, then it is inconclusive.
-        speaker: the verdict that stands for all, of the first set that has it.
+        representative: the verdict that stands for all, of the first set that has it.
         copies: label of each set and its verdict.
     """
 
@@ -45,7 +41,7 @@ class PooledCell:
     task: str
     verdict: Verdict
     conflict: bool
-    speaker: CellVerdict
+    representative: CellVerdict
     copies: tuple[tuple[str, Verdict], ...]
 
 
@@ -54,13 +50,13 @@ class SetRow:
     """The row of one set that went into a row of the board."""
 
     label: str
-    row: Universality
+    row: ClaimRow
     pooled: bool
     """Whether its cells entered: those of a claim whose controls did not come out right do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoardRow:
+class BoardRow(Tally):
     """One claim over all sets.
 
     Args:
@@ -68,26 +64,11 @@ class BoardRow:
             Where there is none, all are, and the row stands below the validated ones.
     """
 
-    phenomenon: str
     variant: str
     version: int
-    claim_name: str
-    claim: Claim
-    facts: Mapping[str, str]
     sets: tuple[SetRow, ...]
     cells: tuple[PooledCell, ...]
     validated: bool
-    counts: Mapping[Verdict, int]
-    prevalence: Prevalence | None
-    pooled: Pooled | None
-
-    @property
-    def decided(self) -> int:
-        return self.counts["present"] + self.counts["absent"]
-
-    @property
-    def applicable(self) -> int:
-        return sum(self.counts.values()) - self.counts["not applicable"]
 
     @property
     def conflicts(self) -> tuple[PooledCell, ...]:
@@ -127,6 +108,31 @@ class Board:
     skipped: tuple[tuple[str, str], ...] = field(default=())
 
 
+def read_board(places: Sequence[Path]) -> Board:
+    """The leaderboard of the result sets in `places`; those that cannot be used are left out and named.
+
+    Raises `StoreError` where none can be used.
+    """
+    paths = find(places)
+    sets: list[ResultSet] = []
+    skipped: list[tuple[str, str]] = []
+    for path, label in zip(paths, labels(paths), strict=True):
+        try:
+            results = ResultSet.load(path, label)
+            _ = results.verdicts  # hostile numbers show only here
+            sets.append(results)
+        except UniversalityError as error:
+            skipped.append((str(path), f"{error.what}: {error.got}"))
+    if not sets:
+        raise StoreError(
+            "none of these result sets can be used",
+            where=skipped[0][0],
+            got=plain(skipped[0][1]),
+            do="`universality check` lists everything that is wrong with one",
+        )
+    return leaderboard(sets, skipped)
+
+
 def leaderboard(sets: Sequence[ResultSet], skipped: Sequence[tuple[str, str]] = ()) -> Board:
     """Pool result sets and order their claims.
 
@@ -138,14 +144,11 @@ def leaderboard(sets: Sequence[ResultSet], skipped: Sequence[tuple[str, str]] = 
     for index, results in enumerate(sets):
         for verdict in results.verdicts:
             if verdict.record.crossed:
-                members.setdefault(_key(verdict), {}).setdefault(index, []).append(verdict)
+                r = verdict.record
+                key = r.phenomenon, r.variant, r.version, r.claim_name, r.claim
+                members.setdefault(key, {}).setdefault(index, []).append(verdict)
     rows = [_row(key, sets, cells) for key, cells in members.items()]
     return Board(sets=tuple(sets), rows=tuple(sorted(rows, key=_order)), skipped=tuple(skipped))
-
-
-def _key(verdict: CellVerdict) -> Key:
-    r = verdict.record
-    return r.phenomenon, r.variant, r.version, r.claim_name, r.claim
 
 
 def _order(row: BoardRow) -> tuple[object, ...]:
@@ -163,30 +166,25 @@ def _row(key: Key, sets: Sequence[ResultSet], cells: Mapping[int, Sequence[CellV
         i: r for i in cells for r in sets[i].rows if (r.phenomenon, r.claim_name) == (phenomenon, claim_name)
     }
     validated = [i for i in cells if rows[i].validated]
-    used = validated or list(cells)
-    pooled = list(_pool_cells([(sets[i].label, v) for i in used for v in cells[i]]))
+    sources = validated or list(cells)
+    pooled = list(_pool_cells([(sets[i].label, v) for i in sources for v in cells[i]]))
     counts = Counter(cell.verdict for cell in pooled)
-    facts = next((f for i in cells if (f := sets[i].facts.get(phenomenon))), {})
-    decided = [cell for cell in pooled if cell.verdict in ("present", "absent")]
+    about = sets[next(iter(cells))].plan.phenomena[phenomenon]
     return BoardRow(
         phenomenon=phenomenon,
         variant=variant,
         version=version,
         claim_name=claim_name,
         claim=claim,
-        facts=facts,
-        sets=tuple(SetRow(label=sets[i].label, row=rows[i], pooled=i in used) for i in cells),
+        about=about,
+        sets=tuple(SetRow(label=sets[i].label, row=rows[i], pooled=i in sources) for i in cells),
         cells=tuple(pooled),
         validated=bool(validated),
         counts={verdict: counts[verdict] for verdict in VERDICTS},
-        prevalence=prevalence(
-            [cell.verdict == "present" for cell in decided],
-            [cell.architecture for cell in decided],
-            [cell.task for cell in decided],
-        )
-        if decided
+        prevalence=share_of_cells([replace(cell.representative, verdict=cell.verdict) for cell in pooled]),
+        pooled=pool_cells([cell.representative for cell in pooled], claim.scale)
+        if claims_a_number(claim, about)
         else None,
-        pooled=_pool_effects(pooled, claim.scale) if claims_a_number(claim, facts) else None,
     )
 
 
@@ -211,24 +209,6 @@ def _pool_cells(verdicts: Sequence[tuple[str, CellVerdict]]) -> Iterator[PooledC
             task=task,
             verdict="inconclusive" if conflict else speakers[0].verdict,
             conflict=conflict,
-            speaker=speakers[0],
+            representative=speakers[0],
             copies=tuple((label, v.verdict) for label, v in copies),
         )
-
-
-def _pool_effects(cells: Sequence[PooledCell], scale: Scale) -> Pooled | None:
-    """As in `verdicts.universality`: every measured cell whose effect has an error, decided or not."""
-    measured = [
-        (cell, cell.speaker.effect, cell.speaker.se)
-        for cell in cells
-        if cell.verdict in MEASURED and cell.speaker.effect is not None and cell.speaker.se is not None
-    ]
-    if not measured:
-        return None
-    return pool(
-        [effect for _, effect, _ in measured],
-        [se**2 for _, _, se in measured],
-        [cell.architecture for cell, _, _ in measured],
-        [cell.task for cell, _, _ in measured],
-        scale=scale,
-    )

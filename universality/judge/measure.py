@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from universality.errors import MeasurementError
-from universality.plan.planner import PlannedCell, PlannedGroup
+from universality.plan.plan import Plan, PlannedCell, PlannedGroup
+from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Phenomenon
-from universality.plugin.records import CellRecord, GroupRecord, Outcome, RunState, Trajectory
 from universality.plugin.registry import component
+from universality.plugin.trajectory import RunState, Trajectory
+from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Store
 
-_MEASURING = "measuring: "
-_MOST_MESSAGE = 2000
+PROGRESS_SECONDS = 10.0
+"""Report the progress of measuring after this many seconds."""
+_MAX_MESSAGE = 2000
 _SEVERITY: tuple[RunState, ...] = ("missing", "failed", "crashed", "timeout", "diverged")
+
+
+def measure_all(plan: Plan, store: Store) -> list[CellRecord]:
+    """Measure every cell and control from what is stored; the folder then holds these and no others."""
+    records: list[CellRecord] = []
+    files: set[Path] = set()
+    reported = time.monotonic()
+    for number, cell in enumerate(plan.cells):
+        if time.monotonic() - reported > PROGRESS_SECONDS:
+            reported = time.monotonic()
+            print(f"measured {number} of {len(plan.cells)} cells and controls", file=sys.stderr, flush=True)
+        for record in measure_cell(cell, store):
+            records.append(record)
+            files.add(store.save_measurement(record))
+    for path in store.layout.measurements.glob("*.json"):
+        if path not in files:
+            path.unlink()
+    return records
 
 
 def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
@@ -22,33 +48,24 @@ def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
     for group in cell.groups:
         states, runs = _collect(group, store)
         outcomes: Mapping[str, Outcome] = {}
-        state: RunState = "done"
-        message = ""
-        failed = [s for s in _SEVERITY if s in states.values()]
-        if failed:
-            state = failed[0]
-            message = ", ".join(f"{role}: {s}" for role, s in states.items() if s != "done")
+        state: RunState = next((s for s in _SEVERITY if s in states.values()), "done")
+        problem: Problem | None = None
+        if state != "done":
+            text = ", ".join(f"{role}: {s}" for role, s in states.items() if s != "done")
+            problem = Problem("training", text)
         else:
             try:
                 outcomes = _measure(cell.phenomenon, runs)
             except Exception as error:  # a plugin's mistake is its own cell's failure
                 # What a message may hold is the exception's own: pages of text, half a character.
                 text = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-                state, message = "failed", f"{_MEASURING}{text[:_MOST_MESSAGE]}"
+                state, problem = "failed", Problem("measuring", text[:_MAX_MESSAGE])
+        record = GroupRecord(key=group.key, units=group.units, runs=group.runs, state=state, problem=problem)
         for name in cell.phenomenon.claims:
             if name in outcomes or (not outcomes and cell.phenomenon.speaks_to(group.key, name)):
-                groups[name].append(
-                    GroupRecord(
-                        key=group.key,
-                        units=group.units,
-                        runs=group.runs,
-                        state=state,
-                        outcome=outcomes.get(name),
-                        message=message,
-                    )
-                )
-    asked = cell.phenomenon.claims if cell.control is None else cell.control.expects
-    return [_record(cell, name, tuple(groups[name])) for name in asked]
+                groups[name].append(replace(record, outcome=outcomes.get(name)))
+    claims = cell.phenomenon.claims if cell.control is None else cell.control.expects
+    return [_record(cell, name, tuple(groups[name])) for name in claims]
 
 
 def _measure(phenomenon: Phenomenon, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
@@ -68,10 +85,10 @@ def _measure(phenomenon: Phenomenon, runs: Mapping[str, Trajectory]) -> Mapping[
 def failed_measuring(records: Sequence[CellRecord]) -> list[str]:
     """A line for every claim of a cell that was trained and could not be measured."""
     return [
-        f"{record.phenomenon}.{record.claim_name}, {record.architecture}, {record.task}: {group.message}"
+        f"{record.phenomenon}.{record.claim_name}, {record.architecture}, {record.task}: {group.problem.text}"
         for record in records
         for group in record.groups[:1]
-        if group.message.startswith(_MEASURING)
+        if group.problem is not None and group.problem.stage == "measuring"
     ]
 
 
@@ -88,7 +105,7 @@ def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> Ce
         task=cell.task,
         groups=groups,
         not_applicable=reason,
-        control="" if control is None else f"{control.sign}: {control.name}",
+        control=None if control is None else control.id,
         swept=cell.swept,
         expects=() if control is None else tuple(sorted(control.expects.get(name, ()))),
     )
@@ -98,9 +115,9 @@ def _collect(group: PlannedGroup, store: Store) -> tuple[dict[str, RunState], di
     states: dict[str, RunState] = {}
     runs: dict[str, Trajectory] = {}
     for role, run_id in group.runs.items():
-        found = store.trajectory(run_id, group.observe[role])
-        if found is not None:
-            runs[role], states[role] = found, found.state
+        run = store.trajectory(run_id, group.observe[role])
+        if run is not None:
+            runs[role], states[role] = run, run.state
         else:
             failures = store.failures(run_id)
             states[role] = failures[-1].kind if failures else "missing"

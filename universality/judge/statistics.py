@@ -1,8 +1,8 @@
-"""Intervals for few, dependent or censored replicates.
+"""Intervals for few or dependent replicates.
 
 Groups of runs that share a seed, and cells that share an architecture or a task, are not
 independent; each interval here says what it treats as the independent replicate. Each also says the
-level that it really has where that is not the nominal 95 %, and `tests/test_statistics.py` simulates both.
+level that it really has where that is not the nominal 95 %, and `tests/judge/test_statistics.py` simulates both.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from universality.errors import MeasurementError
 from universality.plugin.claims import Scale
 
 Floats = NDArray[np.float64]
+LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,15 @@ def replicates(units: Sequence[tuple[str, ...]]) -> tuple[frozenset[int], ...]:
     >>> len(replicates([("0", "1"), ("2", "3")])), len(replicates([("0", "1"), ("0", "2"), ("1", "2")]))
     (2, 3)
     """
-    touched: dict[str, set[int]] = {}
+    groups_of: dict[str, set[int]] = {}
     for index, names in enumerate(units):
         for name in names:
-            touched.setdefault(name, set()).add(index)
-    return tuple(sorted({frozenset(groups) for groups in touched.values()}, key=sorted))
+            groups_of.setdefault(name, set()).add(index)
+    return tuple(sorted({frozenset(groups) for groups in groups_of.values()}, key=sorted))
 
 
 def jackknife_interval(
-    values: Sequence[float],
-    units: Sequence[tuple[str, ...]],
-    *,
-    level: float = 0.95,
-    scale: Scale = "linear",
+    values: Sequence[float], units: Sequence[tuple[str, ...]], *, scale: Scale = "linear"
 ) -> Interval:
     """Mean over groups, with the interval from leaving out one replicate at a time.
 
@@ -113,65 +110,57 @@ def jackknife_interval(
     >>> jackknife_interval([1.0, 2.0, 3.0], [("0",), ("1",), ("2",)]).high
     4.484...
     """
-    raw = _finite(values, positive=scale == "log")
-    if len(units) != len(raw):
-        raise MeasurementError("values and units differ in number", got=f"{len(raw)} and {len(units)}")
+    x = on_scale(values, scale)
+    if len(units) != len(x):
+        raise MeasurementError("values and units differ in number", got=f"{len(x)} and {len(units)}")
     blocks = replicates(units)
     n = len(blocks)
-    if np.ptp(raw) == 0 and n >= 2:
+    if np.ptp(values) == 0 and n >= 2:
         # Kept apart so that rounding cannot push an exact value over a bound of its claim.
-        value = float(raw[0])
+        value = float(values[0])
         return Interval(value, value, value, n, 0.0)
-    x = np.log(raw) if scale == "log" else raw
     estimate = float(x.mean())
-    kept = np.array([[i not in block for i in range(len(x))] for block in blocks], dtype=float)
-    if n < 2 or (kept.sum(axis=1) == 0).any():
-        return Interval(_back(estimate, scale), None, None, n, None)
-    without = kept @ x / kept.sum(axis=1)
+    membership = np.array([[i not in block for i in range(len(x))] for block in blocks], dtype=float)
+    if n < 2 or (membership.sum(axis=1) == 0).any():
+        return Interval(back(estimate, scale), None, None, n, None)
+    without = membership @ x / membership.sum(axis=1)
     variance = (n - 1) / n * float(((without - without.mean()) ** 2).sum())
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance)
+    half = t_quantile(n - 1) * math.sqrt(variance)
     return Interval(
-        _back(estimate, scale),
-        _back(estimate - half, scale),
-        _back(estimate + half, scale),
+        back(estimate, scale),
+        back(estimate - half, scale),
+        back(estimate + half, scale),
         n,
         math.sqrt(variance * n),
     )
 
 
+def distances(value: float, low: float, high: float, scale: Scale) -> list[float]:
+    """From `value` to each of its bounds that the scale has, on that scale."""
+    log = scale == "log"
+    scaled = math.log if log else float
+    bounds = [b for b in (low, high) if math.isfinite(b) and not (log and b <= 0)]
+    return [abs(scaled(value) - scaled(b)) for b in bounds]
+
+
 def seeds_to_decide(
-    estimate: float,
-    sd: float,
-    low: float,
-    high: float,
-    *,
-    level: float = 0.95,
-    scale: Scale = "linear",
-    limit: int = 1000,
+    estimate: float, sd: float, low: float, high: float, *, scale: Scale = "linear", limit: int = 1000
 ) -> int | None:
     """The fewest replicates at which the interval around `estimate` would clear the nearer bound.
 
     Smallest n with t_{n-1} sd / sqrt(n) < min |estimate - bound|, taking estimate and `sd` (per
     replicate, on `scale`) as true; None where more than `limit` would be needed.
     """
-    transform = math.log if scale == "log" else float
-    bounds = [b for b in (low, high) if math.isfinite(b) and not (scale == "log" and b <= 0)]
-    if not bounds:
-        return None
-    gap = min(abs(transform(estimate) - transform(b)) for b in bounds)
+    gap = min(distances(estimate, low, high, scale), default=0.0)
     n = np.arange(2, limit + 1)
-    clears = stats.t.ppf((1 + level) / 2, n - 1) * sd / np.sqrt(n) < gap
+    clears = stats.t.ppf((1 + LEVEL) / 2, n - 1) * sd / np.sqrt(n) < gap
     return int(n[clears][0]) if clears.any() else None
 
 
 def clopper_pearson(
-    successes: float,
-    trials: float,
-    *,
-    level: float = 0.95,
-    side: Literal["two-sided", "lower", "upper"] = "two-sided",
+    successes: float, trials: float, *, side: Literal["two-sided", "lower", "upper"] = "two-sided"
 ) -> tuple[float, float]:
-    """Exact binomial bounds; one-sided ones spend all of 1 - level on their side.
+    """Exact binomial bounds; one-sided ones spend all of the 5 % on their side.
 
     low = Beta^-1(alpha; k, n-k+1), high = Beta^-1(1-alpha; k+1, n-k). Fractional counts are taken as they
     are (Korn and Graubard 1998). Never below its level, and above it for few trials: .98 to 1 in place of
@@ -182,7 +171,7 @@ def clopper_pearson(
     """
     if not 0 <= successes <= trials or trials <= 0:
         raise MeasurementError("no such share", got=f"{successes:g} of {trials:g}")
-    alpha = (1 - level) / (2 if side == "two-sided" else 1)
+    alpha = (1 - LEVEL) / (2 if side == "two-sided" else 1)
     failures = trials - successes
     low = high = None
     if side != "upper" and successes > 0:
@@ -204,6 +193,11 @@ def clopper_pearson_p(successes: float, trials: float, *, side: Literal["lower",
     if side == "lower":
         return float(stats.beta.cdf(0.5, successes, failures + 1)) if successes else 1.0
     return float(stats.beta.sf(0.5, successes + 1, failures)) if failures else 1.0
+
+
+def t_quantile(degrees: float) -> float:
+    """Standard errors from the middle of a 95 % interval to its bounds."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, degrees))
 
 
 def student_tail(distance: float, se: float, degrees: int) -> float:
@@ -259,11 +253,7 @@ def crossed_variance(values: Sequence[float], rows: Sequence[Hashable], columns:
 
 
 def prevalence(
-    present: Sequence[bool],
-    architectures: Sequence[Hashable],
-    tasks: Sequence[Hashable],
-    *,
-    level: float = 0.95,
+    present: Sequence[bool], architectures: Sequence[Hashable], tasks: Sequence[Hashable]
 ) -> Prevalence:
     """Share of cells with an interval that respects shared architectures and tasks.
 
@@ -285,10 +275,10 @@ def prevalence(
     variance = crossed_variance([float(p) for p in present], architectures, tasks)
     effective = least
     if variance > 0:
-        quantile = stats.t.ppf((1 + level) / 2, [n - 1, least - 1])
-        effective = share * (1 - share) / variance * float(quantile[0] / quantile[1]) ** 2
+        ratio = t_quantile(n - 1) / t_quantile(least - 1)
+        effective = share * (1 - share) / variance * ratio**2
         effective = min(max(effective, least), float(n))
-    low, high = clopper_pearson(share * effective, effective, level=level)
+    low, high = clopper_pearson(share * effective, effective)
     return Prevalence(share, low, high, effective)
 
 
@@ -298,7 +288,6 @@ def pool(
     architectures: Sequence[Hashable],
     tasks: Sequence[Hashable],
     *,
-    level: float = 0.95,
     scale: Scale = "linear",
 ) -> Pooled:
     """Random-effects mean over cells with equal weights.
@@ -315,28 +304,29 @@ def pool(
 
     Raises `MeasurementError` for no cells, or values without meaning on the scale.
     """
-    raw = _finite(values, positive=scale == "log")
-    x = np.log(raw) if scale == "log" else raw
+    x = on_scale(values, scale)
     estimate, n = float(x.mean()), len(x)
     between = 0.0 if n < 2 else max(0.0, float(x.var(ddof=1)) - float(np.mean(variances)))
     variance = crossed_variance(x.tolist(), architectures, tasks)
     if math.isnan(variance):
-        return Pooled(_back(estimate, scale), None, None, math.sqrt(between), None, None, n)
+        return Pooled(back(estimate, scale), None, None, math.sqrt(between), None, None, n)
     degrees = min(len(set(architectures)), len(set(tasks))) - 1
-    quantile = float(stats.t.ppf((1 + level) / 2, degrees))
+    quantile = t_quantile(degrees)
     half, reach = quantile * math.sqrt(variance), quantile * math.sqrt(variance + between)
     return Pooled(
-        _back(estimate, scale),
-        _back(estimate - half, scale),
-        _back(estimate + half, scale),
+        back(estimate, scale),
+        back(estimate - half, scale),
+        back(estimate + half, scale),
         math.sqrt(between),
-        _back(estimate - reach, scale),
-        _back(estimate + reach, scale),
+        back(estimate - reach, scale),
+        back(estimate + reach, scale),
         n,
     )
 
 
-def _finite(values: Sequence[float], *, positive: bool) -> Floats:
+def on_scale(values: Sequence[float], scale: Scale) -> Floats:
+    """The values, their logarithms on a log scale. Raises `MeasurementError` for what has no meaning there."""
+    positive = scale == "log"
     x = np.asarray(values, dtype=float)
     if len(x) == 0:
         raise MeasurementError("an estimate from no values")
@@ -347,10 +337,11 @@ def _finite(values: Sequence[float], *, positive: bool) -> Floats:
             got=f"{bad[0]:g}",
             expected="finite and positive" if positive else "finite",
         )
-    return x
+    return np.log(x) if positive else x
 
 
-def _back(value: float, scale: Scale) -> float:
+def back(value: float, scale: Scale) -> float:
+    """A value on the scale in its own unit."""
     if scale == "linear":
         return value
     return math.exp(value) if value < 700 else math.inf

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from universality.plugin import (
-    NOT_SHOWN,
-    Cell,
-    Check,
-    Control,
-    Cross,
-    Every,
-    Group,
-    Observe,
-    Outcome,
-    Phenomenon,
-    Recipe,
-    Request,
-    Series,
-    Trajectory,
-    Within,
-    register,
-)
+from universality import plugin as u
 
 MEDIAN = (0.90, 1.15)
 BAND = (0.80, 1.40)
@@ -34,9 +18,9 @@ WINDOW = 0.30
 _SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Cohen et al. 2022, arXiv:2207.14484"
 
 
-@register("edge_of_stability", source=_SOURCE)
+@u.register("edge_of_stability", source=_SOURCE)
 @dataclass(frozen=True, kw_only=True)
-class EdgeOfStability(Phenomenon):
+class EdgeOfStability(u.Phenomenon):
     """Under full-batch training, rho = sharpness / threshold settles at 1.
 
     The threshold is that of the linearised optimizer on a quadratic: 2/lr for gradient descent,
@@ -67,53 +51,36 @@ class EdgeOfStability(Phenomenon):
     version = 1
     strand = "laws"
     sense = "number"
-    claims = {  # noqa: RUF012
-        "gd": Within(low=MEDIAN[0], high=MEDIAN[1], unit="sharpness / (2/lr)"),
-        "adam": Within(low=MEDIAN[0], high=MEDIAN[1], unit="preconditioned sharpness / (38/lr)"),
+    claims = {
+        "gd": u.Within(low=MEDIAN[0], high=MEDIAN[1], unit="sharpness / (2/lr)"),
+        "adam": u.Within(low=MEDIAN[0], high=MEDIAN[1], unit="preconditioned sharpness / (38/lr)"),
     }
+    claim_titles = {"gd": "gradient descent", "adam": "Adam"}
 
-    def applies(self, cell: Cell) -> str:
-        return ""
-
-    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
-        observe = (Observe("sharpness", Every(self.records)), Observe("accuracy", Every(20)))
-        recipes = {
-            "gd": Recipe(
-                steps=self.gd_steps,
-                optimizer="sgd",
-                lr_over_stability=self.gd_multiple,
-                loss="mse",
-                batch_size=self.batch_size,
-            ),
-            "adam": Recipe(
-                steps=self.adam_steps,
-                optimizer="adam",
-                lr=self.adam_lr,
-                beta2=0.99,
-                loss="mse",
-                batch_size=self.batch_size,
-            ),
-        }
+    def groups(self, cell: u.Cell, cross: u.Cross) -> Sequence[u.Group]:
+        observe = (u.Observe("sharpness", u.Every(self.records)), u.Observe("accuracy", u.Every(20)))
+        gd = u.Recipe(
+            steps=self.gd_steps, lr_over_stability=self.gd_multiple, loss="mse", batch_size=self.batch_size
+        )
+        adam = replace(
+            gd, steps=self.adam_steps, optimizer="adam", lr=self.adam_lr, lr_over_stability=0.0, beta2=0.99
+        )
         return [
-            Group(
-                f"{name}/s{seed}",
-                {name: Request(cell.architecture, cell.task, recipe, seed, observe)},
-                (f"s{seed}",),
-            )
-            for seed in cross.seeds
-            for name, recipe in recipes.items()
+            group
+            for name, recipe in (("gd", gd), ("adam", adam))
+            for group in u.run_by_seed(cell, cross, recipe, observe, role=name, prefix=f"{name}/")
         ]
 
-    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
+    def measure(self, runs: Mapping[str, u.Trajectory]) -> Mapping[str, u.Outcome]:
         return {name: settle(run) for name, run in runs.items()}
 
     def speaks_to(self, key: str, claim: str) -> bool:
         return key.startswith(claim)
 
-    def controls(self) -> Sequence[Control]:
+    def controls(self) -> Sequence[u.Control]:
         network, task = "mlp[width=32,activation=tanh]", "digits[subset=200]"
         return [
-            Control(
+            u.Control(
                 name="tanh network on digits",
                 sign="positive",
                 phenomenon=EdgeOfStability(),
@@ -122,7 +89,7 @@ class EdgeOfStability(Phenomenon):
                 expects={"gd": frozenset({"present"}), "adam": frozenset({"present"})},
                 why="Cohen et al. 2021: fully connected tanh networks with squared loss",
             ),
-            Control(
+            u.Control(
                 name="lazy network, output scale 100",
                 sign="negative",
                 phenomenon=EdgeOfStability(),
@@ -130,40 +97,35 @@ class EdgeOfStability(Phenomenon):
                 task=task,
                 # Adam is not judged: its preconditioner follows the shrinking gradient, so that
                 # even a quadratic is driven to the threshold.
-                expects={"gd": NOT_SHOWN},
+                expects={"gd": u.NOT_SHOWN},
                 why="Chizat et al. 2019, arXiv:1812.07956: a linearised network keeps its curvature",
             ),
-            Control(
+            u.Control(
                 name="batches of 8",
                 sign="negative",
                 phenomenon=replace(EdgeOfStability(), batch_size=8),
                 architecture=network,
                 task=task,
-                expects={"gd": NOT_SHOWN, "adam": NOT_SHOWN},
+                expects={"gd": u.NOT_SHOWN, "adam": u.NOT_SHOWN},
                 why="Cohen et al. 2021, section 6: gradient noise keeps sharpness below the threshold",
             ),
         ]
 
 
-def settle(run: Trajectory) -> Outcome:
+def settle(run: u.Trajectory) -> u.Outcome:
     """The outcome of one full-batch run that recorded `sharpness`."""
     ratio = run.series("sharpness.ratio")
+    start, highest = upward_crossing(ratio, CROSSING)
+    crossed = u.Check("sharpness over the threshold, after it was below 0.95", highest, at_least=CROSSING)
     converged = float(run.series("sharpness.converged").values.mean())
-    start = upward_crossing(ratio, CROSSING)
-    steps = run.spec.recipe.steps
-    solved = Check("eigenvalues converged", converged, ">= 0.95 of records", converged >= 0.95)
+    solved = u.Check("share of eigenvalues that converged", converged, at_least=0.95)
     if start is None:
-        peak = float(ratio.values.max())
-        crossed = Check("sharpness rises to the threshold", peak, f"crosses {CROSSING} from below", False)
-        return Outcome(effect=None, gates=(crossed, solved), label="never reached")
-    left = (steps - start) / steps
-    gates = (
-        Check("sharpness rises to the threshold", float(start), f"crosses {CROSSING} from below", True),
-        Check("steps behind the crossing", left, f">= {WINDOW:.0%} of the run", left >= WINDOW),
-        solved,
-    )
+        return u.Outcome(effect=None, gates=(crossed, solved), label="never reached")
+    steps = run.spec.recipe.steps
+    left = u.Check("share of steps behind the crossing", (steps - start) / steps, at_least=WINDOW)
+    gates = (crossed, left, solved)
     if not all(gate.met for gate in gates):
-        return Outcome(effect=None, gates=gates, label="reached too late")
+        return u.Outcome(effect=None, gates=gates, label="reached too late")
     tail = ratio.since(start).values
     low, median, high = np.quantile(tail, [0.1, 0.5, 0.9])
     loss = run.series("train_loss").since(start).values
@@ -171,28 +133,28 @@ def settle(run: Trajectory) -> Outcome:
     tenth = max(1, len(loss) // 10)
     falls = float(loss[-tenth:].mean() / loss[:tenth].mean())
     criteria = (
-        Check("10 % quantile", float(low), f">= {BAND[0]}", bool(low >= BAND[0])),
-        Check("90 % quantile", float(high), f"<= {BAND[1]}", bool(high <= BAND[1])),
-        Check("single steps on which the loss rises", rising, ">= 5 %", rising >= 0.05),
-        Check("last tenth of the loss over the first", falls, "< 1", falls < 1),
+        u.Check("10 % quantile", low, at_least=BAND[0]),
+        u.Check("90 % quantile", high, at_most=BAND[1]),
+        u.Check("share of single steps on which the loss rises", rising, at_least=0.05),
+        u.Check("last tenth of the loss over the first", falls, at_most=1.0),
     )
     details = {"crossing_step": float(start), "final": float(ratio.values[-1])}
     if run.steps("sharpness.audit"):
         # How far warm-started eigenvalues were off where a cold start checked them.
         details["worst_audit"] = float(np.abs(run.series("sharpness.audit").values).max())
-    return Outcome(effect=float(median), gates=gates, criteria=criteria, label="settled", details=details)
+    return u.Outcome(effect=float(median), gates=gates, criteria=criteria, label="settled", details=details)
 
 
-def upward_crossing(ratio: Series, level: float) -> int | None:
-    """First recorded step at or above `level` with an earlier record below it.
+def upward_crossing(ratio: u.Series, level: float) -> tuple[int | None, float]:
+    """First recorded step at or above `level` with an earlier record below it, and the highest value from the
+    first record below on.
 
     Adam and RMSProp start above their threshold, fall and rise again: "the first time above" would
-    be the initialisation.
+    be the initialisation. Without a record below, None and -infinity.
     """
-    below = False
-    for step, value in zip(ratio.steps, ratio.values, strict=True):
-        if value < level:
-            below = True
-        elif below:
-            return int(step)
-    return None
+    below = np.flatnonzero(ratio.values < level)
+    if not len(below):
+        return None, -math.inf
+    after = ratio.since(int(ratio.steps[below[0]]))
+    reached = np.flatnonzero(after.values >= level)
+    return (int(after.steps[reached[0]]) if len(reached) else None), float(after.values.max())

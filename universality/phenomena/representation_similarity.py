@@ -11,29 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from universality import plugin as u
 from universality.measures import calibrated, cka_matrix, debiased_cka, mutual_knn, within_class
-from universality.plugin import (
-    NOT_SHOWN,
-    Architecture,
-    At,
-    Cell,
-    Check,
-    Control,
-    Cross,
-    Every,
-    Group,
-    Matrix,
-    MeasurementError,
-    Observe,
-    Outcome,
-    Phenomenon,
-    Recipe,
-    Request,
-    Task,
-    Trajectory,
-    Within,
-    register,
-)
 
 MARGIN = 0.10
 ROWS = 512
@@ -41,9 +20,9 @@ ROWS = 512
 _SOURCE = "Kornblith et al. 2019, arXiv:1905.00414; Huh et al. 2024, arXiv:2405.07987"
 
 
-@register("representation_similarity", source=_SOURCE)
+@u.register("representation_similarity", source=_SOURCE)
 @dataclass(frozen=True, kw_only=True)
-class RepresentationSimilarity(Phenomenon):
+class RepresentationSimilarity(u.Phenomenon):
     """Penultimate representations of two trained networks are closer than every null, by 0.10.
 
     Compared on 512 held-out inputs, globally (debiased linear CKA) and locally (mutual k nearest
@@ -74,20 +53,25 @@ class RepresentationSimilarity(Phenomenon):
     version = 1
     strand = "universality"
     sense = "sign"
-    claims = {  # noqa: RUF012
-        f"{measure}_{scope}": Within(low=MARGIN, unit=f"{text} above the largest null")
+    claims = {
+        f"{measure}_{scope}": u.Within(low=MARGIN, unit=f"{text} above the largest null")
         for measure, text in (("cka", "debiased CKA"), ("knn", "mutual kNN"))
         for scope in ("seeds", "architectures")
     }
+    claim_titles = {
+        f"{measure}_{scope}": f"{scope} agree, {how}"
+        for measure, how in (("cka", "globally"), ("knn", "locally"))
+        for scope in ("seeds", "architectures")
+    }
 
-    def applies(self, cell: Cell) -> str:
+    def applies(self, cell: u.Cell) -> str:
         if cell.task.family == "algorithmic":
             return "the reference inputs of an algorithmic task include training rows"
         if cell.signature.reference_rows < ROWS:
             return f"needs {ROWS} reference inputs, the task has {cell.signature.reference_rows}"
         return ""
 
-    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
+    def groups(self, cell: u.Cell, cross: u.Cross) -> Sequence[u.Group]:
         a = cell.architecture
         between_seeds = [
             self._pair(f"seeds/s{i}-s{j}", cell.task, (a, i), (a, j)) for i, j in combinations(cross.seeds, 2)
@@ -99,14 +83,16 @@ class RepresentationSimilarity(Phenomenon):
         ]
         return [*between_seeds, *between_architectures]
 
-    def _pair(self, key: str, task: Task, a: tuple[Architecture, int], b: tuple[Architecture, int]) -> Group:
-        recipe = Recipe(steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size)
-        observe = (Observe("taps", At(0, 1)), Observe("accuracy", Every(10)))
+    def _pair(
+        self, key: str, task: u.Task, a: tuple[u.Architecture, int], b: tuple[u.Architecture, int]
+    ) -> u.Group:
+        recipe = u.Recipe(steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size)
+        observe = (u.Observe("taps", u.At(0, 1)), u.Observe("accuracy", u.Every(10)))
         random = replace(task, random_labels=True)
         trained, shift = (task, 0) if self.labels == "true" else (random, 1000)
 
-        def request(which: tuple[Architecture, int], on: Task, more: int = 0) -> Request:
-            return Request(which[0], on, recipe, which[1] + more, observe)
+        def request(which: tuple[u.Architecture, int], on: u.Task, more: int = 0) -> u.Request:
+            return u.Request(which[0], on, recipe, which[1] + more, observe)
 
         runs = {
             "a": request(a, trained),
@@ -114,17 +100,17 @@ class RepresentationSimilarity(Phenomenon):
             "a_random": request(a, random, shift),
             "b_random": request(b, random, shift),
         }
-        return Group(key, runs, tuple(sorted({f"s{a[1]}", f"s{b[1]}"})))
+        return u.Group(key, runs, tuple(sorted({f"s{a[1]}", f"s{b[1]}"})))
 
-    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
+    def measure(self, runs: Mapping[str, u.Trajectory]) -> Mapping[str, u.Outcome]:
         a, b = runs["a"], runs["b"]
         scope = "seeds" if a.spec.architecture == b.spec.architecture else "architectures"
         end = a.spec.recipe.steps
         train = [r.series("accuracy.train").at(end) for r in (a, b)]
         validation = [r.series("accuracy.validation").at(end) for r in (a, b)]
         relative = min(validation) / max(max(validation), 1e-12)
-        fitted = Check("training accuracy of the weaker", min(train), ">= 0.9", min(train) >= 0.9)
-        equal = Check("validation accuracy, weaker over stronger", relative, ">= 0.9", relative >= 0.9)
+        fitted = u.Check("training accuracy of the weaker", min(train), at_least=0.9)
+        equal = u.Check("validation accuracy, weaker over stronger", relative, at_least=0.9)
         # On random labels both validation accuracies are chance, and their ratio is noise.
         gates = (fitted, equal) if self.labels == "true" else (fitted,)
         pairs = {
@@ -140,14 +126,16 @@ class RepresentationSimilarity(Phenomenon):
         layers = {}
         # For pictures, of one pair of seeds: all layers of all pairs cost most of the measuring.
         pictured = (a.spec.seed, b.spec.seed) in ((0, 1), (0, 0))
-        with contextlib.suppress(MeasurementError):  # a dead layer leaves out the picture
+        with contextlib.suppress(u.MeasurementError):  # a dead layer leaves out the picture
             layers = {
                 kind: layer_similarity(a, b, t)
                 for kind, t in (("trained", end), ("untrained", 0))
                 if pictured
             }
 
-        def compare(similarity: Callable[[Tensor, Tensor], float], shown: Mapping[str, Matrix]) -> Outcome:
+        def compare(
+            similarity: Callable[[Tensor, Tensor], float], matrices: Mapping[str, u.Matrix]
+        ) -> u.Outcome:
             try:
                 s = {kind: similarity(*pair) for kind, pair in pairs.items()}
                 to_inputs = similarity(x, inputs), similarity(y, inputs)
@@ -159,10 +147,12 @@ class RepresentationSimilarity(Phenomenon):
                     "permuted_rows": similarity(x, shuffled),
                     "within_class": similarity(*inside),
                 }
-            except MeasurementError as error:
-                comparable = Check("representations can be compared", 0.0, error.what, False)
-                return Outcome(effect=None, gates=(*gates, comparable))
-            return Outcome(effect=s["trained"] - null, gates=gates, details={**s, **more}, matrices=shown)
+            except u.MeasurementError as error:
+                comparable = u.Check("representations can be compared", 0.0, at_least=1)
+                return u.Outcome(effect=None, gates=(*gates, comparable), label=error.what)
+            return u.Outcome(
+                effect=s["trained"] - null, gates=gates, details={**s, **more}, matrices=matrices
+            )
 
         return {
             f"cka_{scope}": compare(debiased_cka, layers),
@@ -172,11 +162,11 @@ class RepresentationSimilarity(Phenomenon):
     def speaks_to(self, key: str, claim: str) -> bool:
         return claim.endswith(key.partition("/")[0])
 
-    def controls(self) -> Sequence[Control]:
+    def controls(self) -> Sequence[u.Control]:
         network, task = "mlp[width=64,depth=2]", "digits[subset=1000]"
         wider = "mlp[width=96,depth=2]"
         return [
-            Control(
+            u.Control(
                 name="two seeds, two widths of one network",
                 sign="positive",
                 phenomenon=RepresentationSimilarity(),
@@ -186,34 +176,34 @@ class RepresentationSimilarity(Phenomenon):
                 partners=(wider,),
                 why="Kornblith et al. 2019: CKA identifies layers across initialisations",
             ),
-            Control(
+            u.Control(
                 name="trained on unrelated random labels",
                 sign="negative",
                 # Few rows and more steps, so that random labels are fitted and no gate answers.
                 phenomenon=RepresentationSimilarity(labels="random", steps=1000),
                 architecture=network,
                 task="digits[subset=400]",
-                expects=dict.fromkeys(self.claims, NOT_SHOWN),
+                expects=dict.fromkeys(self.claims, u.NOT_SHOWN),
                 partners=(wider,),
                 why="nothing common was there to be learnt",
             ),
         ]
 
 
-def features(run: Trajectory, tap: str, step: int) -> Tensor:
+def features(run: u.Trajectory, tap: str, step: int) -> Tensor:
     """Stored representation `[n, d]` in float64."""
     return torch.from_numpy(run.array(f"taps.{tap}", step)).double()
 
 
-def penultimate(run: Trajectory, step: int) -> Tensor:
+def penultimate(run: u.Trajectory, step: int) -> Tensor:
     return features(run, "penultimate", step)
 
 
-def layer_similarity(a: Trajectory, b: Trajectory, step: int) -> Matrix:
+def layer_similarity(a: u.Trajectory, b: u.Trajectory, step: int) -> u.Matrix:
     """Debiased CKA between every tap of one network and every tap of the other."""
     rows, columns = (tuple(run.facts["taps"]) for run in (a, b))
     values = cka_matrix([features(a, t, step) for t in rows], [features(b, t, step) for t in columns])
-    return Matrix(rows, columns, tuple(tuple(float(v) for v in row) for row in values))
+    return u.Matrix(rows, columns, tuple(tuple(float(v) for v in row) for row in values))
 
 
 def _calibrated_knn(x: Tensor, y: Tensor) -> float:

@@ -7,80 +7,23 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from universality.errors import BadParameter, BadSuite
-from universality.plan.stacks import alike
+from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
+from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.checks import ask, check_groups, check_phenomenon
-from universality.plugin.kit.losses import objective
 from universality.plugin.phenomenon import Cell, Control, Cross, Group, Phenomenon, Request
 from universality.plugin.registry import component
 from universality.plugin.spec import RunSpec, canonical
 from universality.plugin.task import Signature, Task
-
-
-@dataclass(slots=True)
-class Job:
-    """One training and everything that is to be observed in it."""
-
-    spec: RunSpec
-    observe: dict[str, tuple[int, ...]]
-    seconds: float = 0.0
-    """Predicted cost on one CPU core."""
-    probe_seconds: float = 0.0
-    """Of these, what its probes take."""
-    parameters: int = 0
-    data_bytes: int = 0
-    """Of the training set, at most."""
-    stack: int = 1
-    """How many runs of its kind a worker may train side by side."""
-
-    @property
-    def kind(self) -> Hashable:
-        return alike(self.spec)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedGroup:
-    """A group with its requests turned into run ids and what each must have observed."""
-
-    key: str
-    units: tuple[str, ...]
-    runs: Mapping[str, str]
-    observe: Mapping[str, Mapping[str, tuple[int, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCell:
-    """A phenomenon in one cell of the cross, or one of its controls."""
-
-    phenomenon: Phenomenon
-    architecture: str
-    task: str
-    groups: tuple[PlannedGroup, ...] = ()
-    not_applicable: str = ""
-    control: Control | None = None
-    swept: bool = False
-
-    @property
-    def question(self) -> tuple[str, str, str, str]:
-        """What is asked, whatever the replicates."""
-        control = "" if self.control is None else f"{self.control.sign} {self.control.name}"
-        return str(component(self.phenomenon)), self.architecture, self.task, control
-
-
-@dataclass(slots=True)
-class Plan:
-    cells: list[PlannedCell] = field(default_factory=list)
-    jobs: dict[str, Job] = field(default_factory=dict)
 
 
 class Planner:
@@ -166,12 +109,12 @@ class Planner:
         names = (str(component(cell.architecture)), str(component(cell.task)))
         reason = cell.architecture.reject(cell.signature.inputs)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
-        asked = phenomenon.claims if control is None else control.expects
-        wanted = [] if reason else ask(phenomenon, "groups", lambda: phenomenon.groups(cell, cross))
+        claims = phenomenon.claims if control is None else control.expects
+        answer = [] if reason else ask(phenomenon, "groups", lambda: phenomenon.groups(cell, cross))
         groups = [
             self._add_group(group)
-            for group in check_groups(phenomenon, wanted)
-            if any(phenomenon.speaks_to(group.key, claim) for claim in asked)
+            for group in check_groups(phenomenon, answer)
+            if any(phenomenon.speaks_to(group.key, claim) for claim in claims)
         ]
         if control is not None and not reason and not groups:
             raise BadParameter(
@@ -203,12 +146,12 @@ class Planner:
                 request.seed,
                 self._signature(request.task).content,
             )
-            wanted = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
-            runs[role], observe[role] = spec.id, wanted
-            self._add_job(spec, request, wanted)
+            steps = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
+            runs[role], observe[role] = spec.id, steps
+            self._add_job(spec, request, steps)
         return PlannedGroup(group.key, group.units, runs, observe)
 
-    def _add_job(self, spec: RunSpec, request: Request, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    def _add_job(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:
         job = self.plan.jobs.get(spec.id)
         if job is None:
             job = self.plan.jobs[spec.id] = Job(spec, {})
@@ -217,11 +160,11 @@ class Planner:
             job.parameters = self._check_builds(request.architecture, signature)
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
         full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))
-        for probe, steps in wanted.items():
-            known = job.observe.get(probe, ())
-            job.observe[probe] = tuple(sorted({*known, *steps}))
+        for probe, steps in observe.items():
+            before = job.observe.get(probe, ())
+            job.observe[probe] = tuple(sorted({*before, *steps}))
             cost = registry.resolve("probe", probe).gradients
-            more = (len(job.observe[probe]) - len(known)) * cost * full
+            more = (len(job.observe[probe]) - len(before)) * cost * full
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
 
     def _signature(self, task: Task) -> Signature:
@@ -256,7 +199,7 @@ class Planner:
             [component(request.architecture).identity(), repr(signature.inputs), signature.outputs, rows]
         )
         if key not in self._step_seconds:
-            self._step_seconds[key] = _time_update(request, signature, rows)
+            self._step_seconds[key] = gradient_seconds(request, signature, rows)
         return self._step_seconds[key]
 
 
@@ -276,36 +219,3 @@ def _check_fits(architecture: Architecture, signature: Signature) -> None:
         return  # the network needs numbers to be built, or the system does not tell: it is tried
     if needed > memory:
         raise MemoryError(f"training needs {needed / 2**30:.3g} GiB, this machine has {memory / 2**30:.3g}")
-
-
-OPTIMIZER_SECONDS = 1e-4
-"""What an update costs beside its gradient: dispatching the optimizer's elementwise operations."""
-
-
-def _time_update(request: Request, signature: Signature, rows: int) -> float:
-    spec = signature.inputs
-    # Beyond some hundred rows the time is proportional to them.
-    scale = max(1.0, rows / 512)
-    rows = min(rows, 512)
-    with torch.random.fork_rng(devices=[]):
-        net = request.architecture.build(spec, signature.outputs)
-        inputs = (
-            torch.randint(spec.vocabulary, (rows, *spec.shape))
-            if spec.kind == "tokens"
-            else torch.randn(rows, *spec.shape)
-        )
-    targets = torch.zeros(rows, dtype=torch.int64)
-    loss_of, best = objective(request.recipe), float("inf")
-    try:
-        for _ in range(2):
-            started = time.process_time()
-            loss_of(net(inputs), targets).backward()  # type: ignore[no-untyped-call]
-            best = min(best, time.process_time() - started)
-    except Exception:
-        # A network that cannot run fails its own runs, with its traceback; its cost is unknown.
-        return 0.0
-    return scale * best
-
-
-def total_seconds(jobs: Iterable[Job]) -> float:
-    return sum(job.seconds for job in jobs)

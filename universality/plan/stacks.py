@@ -13,10 +13,10 @@ _BYTES = 16
 _CACHE = 4 << 20
 """Bytes up to which a stack on a CPU stays near the core; beyond, one at a time is as fast or faster."""
 
-_MOST = {"cpu": 8, "gpu": 64}
+_MAX_MEMBERS = {"cpu": 8, "gpu": 64}
 
-_DATA = {"cpu": 256 << 20, "gpu": 8 << 30}
-"""Most bytes of training sets that a stack holds: every seed has its own."""
+_MAX_DATA = {"cpu": 256 << 20, "gpu": 8 << 30}
+"""Bytes of training sets in a stack: every seed has its own."""
 
 _AT_RISK = 600.0
 """Predicted CPU seconds of work that a worker may lose when it is killed."""
@@ -38,7 +38,7 @@ def most_members(parameters: int, data_bytes: int, seconds: float, *, on_gpu: bo
     64
     """
     where = "gpu" if on_gpu else "cpu"
-    limits = [_MOST[where], _DATA[where] // max(1, data_bytes)]
+    limits = [_MAX_MEMBERS[where], _MAX_DATA[where] // max(1, data_bytes)]
     if not on_gpu:
         limits += [_CACHE // (_BYTES * max(1, parameters)), int(_AT_RISK / max(seconds, 1e-3))]
     return max(1, min(limits))
@@ -51,8 +51,8 @@ def alike(spec: RunSpec) -> tuple[Component, Component, Recipe, str]:
     recipe = replace(spec.recipe, lr=1.0, lr_over_stability=0.0, weight_decay=0.0)
     network = spec.architecture
     cls = registry.plugin_class("architecture", network.name)
-    known = registry.parameters(cls)
+    entries = registry.parameters(cls)
     params = tuple(
-        (k, v) for k, v in network.params if k not in cls.stacks_over or v == registry.default(known[k])
+        (k, v) for k, v in network.params if k not in cls.stacks_over or v == registry.default(entries[k])
     )
     return replace(network, params=params, label=""), spec.task, recipe, spec.content

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from universality.errors import BadSuite, unknown_name
 
 DEFAULT_SEEDS = 5
 """The fewest with which a claim about the share of runs can be decided."""
 
+AXES = ("phenomena", "architectures", "tasks")
+
 _FOLDER = Path(__file__).parent / "suites"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrossSpec:
+Names = Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class CrossSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every phenomenon in every architecture on every task, over `seeds` seeds."""
 
-    phenomena: tuple[str, ...]
-    architectures: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: int = DEFAULT_SEEDS
+    phenomena: Names
+    architectures: Names
+    tasks: Names
+    seeds: Annotated[int, Meta(ge=1)] = DEFAULT_SEEDS
+
+    def __post_init__(self) -> None:
+        for axis in AXES:
+            force_setattr(self, axis, tuple(dict.fromkeys(getattr(self, axis))))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
+class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named list of crosses. With `controls`, every phenomenon's controls run beside its cells.
 
     `sweeps` ask for cells that map where a claim ends, e.g. along a parameter of the phenomenon. They
@@ -36,8 +46,8 @@ class Suite:
     """
 
     name: str
-    crosses: tuple[CrossSpec, ...]
-    sweeps: tuple[CrossSpec, ...] = ()
+    crosses: Annotated[tuple[CrossSpec, ...], Meta(min_length=1)] = msgspec.field(name="cross")
+    sweeps: tuple[CrossSpec, ...] = msgspec.field(name="sweep", default=())
     description: str = ""
     controls: bool = True
 
@@ -50,10 +60,7 @@ class Suite:
         ]
         for title, cross in (*(("cross", c) for c in self.crosses), *(("sweep", c) for c in self.sweeps)):
             lines += ["", f"[[{title}]]"]
-            lines += [
-                f"{key} = [{', '.join(map(_quoted, getattr(cross, key)))}]"
-                for key in ("phenomena", "architectures", "tasks")
-            ]
+            lines += [f"{key} = [{', '.join(map(_quoted, getattr(cross, key)))}]" for key in AXES]
             lines.append(f"seeds = {cross.seeds}")
         return "\n".join(lines) + "\n"
 
@@ -85,33 +92,59 @@ def load(name: str) -> Suite:
     return parse(text, where=str(path))
 
 
+def choose(
+    suite: str | None,
+    architectures: Sequence[str],
+    tasks: Sequence[str],
+    phenomena: Sequence[str],
+    seeds: int | None,
+    name: str | None,
+) -> Suite:
+    """The suite named, or a cross of the user's own, as on the command line. Raises `BadSuite` for a mixture."""
+    axes = {"phenomena": tuple(phenomena), "architectures": tuple(architectures), "tasks": tuple(tasks)}
+    options = [f"--{key}" for key, names in axes.items() if names]
+    if not options:
+        if seeds is not None:
+            raise BadSuite("--seeds belongs to a cross of your own", do="set seeds in the suite's file")
+        loaded = load("quick" if suite is None else str(suite))
+        return loaded if name is None else msgspec.structs.replace(loaded, name=check_name(name))
+    if suite or len(options) < 3:
+        raise BadSuite(
+            "a cross of your own needs all three axes, and no --suite",
+            got=" ".join(options + (["--suite"] if suite else [])),
+            expected="--phenomena ... --architectures ... --tasks ...",
+        )
+    replicates = DEFAULT_SEEDS if seeds is None else seeds
+    if replicates < 1:
+        raise BadSuite("--seeds is a number of replicates", got=str(replicates), expected=">= 1")
+    return Suite(
+        name=check_name("custom" if name is None else name),
+        crosses=(CrossSpec(**axes, seeds=replicates),),
+    )
+
+
 def parse(text: str, *, where: str) -> Suite:
     """A suite from TOML. Raises `BadSuite` for anything that is not exactly a suite."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadSuite("a suite is not valid TOML", where=where, got=str(error)) from None
-    _known_keys(raw, {"name", "description", "controls", "cross", "sweep"}, where)
-    crosses, sweeps = raw.get("cross", []), raw.get("sweep", [])
-    name = raw.get("name", "")
-    if not isinstance(name, str):
-        raise BadSuite("a suite's name is text", where=where, got=f"name = {name!r}")
-    check_name(name, where=where)
-    if not isinstance(raw.get("controls", True), bool):
-        raise BadSuite("controls is true or false", where=where, got=repr(raw["controls"]))
-    if not isinstance(raw.get("description", ""), str):
-        raise BadSuite("description is text", where=where, got=repr(raw["description"]))
-    if not isinstance(crosses, list) or not crosses:
-        raise BadSuite("a suite without [[cross]] asks for nothing", where=where)
-    if not isinstance(sweeps, list):
-        raise BadSuite("sweeps are tables", where=where, got=repr(sweeps), expected="[[sweep]]")
-    return Suite(
-        name=name,
-        description=raw.get("description", ""),
-        controls=raw.get("controls", True),
-        crosses=tuple(_cross(c, "cross", f"{where}, cross {i + 1}") for i, c in enumerate(crosses)),
-        sweeps=tuple(_cross(c, "sweep", f"{where}, sweep {i + 1}") for i, c in enumerate(sweeps)),
-    )
+    _check_keys(raw, Suite, where)
+    for title in ("cross", "sweep"):
+        tables = raw.get(title)
+        for number, table in enumerate(tables if isinstance(tables, list) else (), start=1):
+            _check_keys(table, CrossSpec, f"{where}, {title} {number}")
+    try:
+        suite = msgspec.convert(raw, Suite)
+    except msgspec.ValidationError as error:
+        raise BadSuite(
+            "a suite cannot be read",
+            where=where,
+            got=str(error),
+            expected="name, and [[cross]] tables with phenomena, architectures and tasks: lists of names",
+        ) from None
+    check_name(suite.name, where=where)
+    return suite
 
 
 def check_name(name: str, *, where: str = "") -> str:
@@ -123,26 +156,10 @@ def check_name(name: str, *, where: str = "") -> str:
     return name
 
 
-def _cross(raw: Any, title: str, where: str) -> CrossSpec:
-    if not isinstance(raw, dict):
-        raise BadSuite(f"a {title} is a table", where=where, got=repr(raw), expected=f"[[{title}]]")
-    _known_keys(raw, {f.name for f in fields(CrossSpec)}, where)
-    lists: dict[str, tuple[str, ...]] = {}
-    for key in ("phenomena", "architectures", "tasks"):
-        value = raw.get(key, [])
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-            raise BadSuite(
-                f"a {title} needs {key}", where=where, got=repr(value), expected="a list of names, not empty"
-            )
-        lists[key] = tuple(dict.fromkeys(value))
-    seeds = raw.get("seeds", DEFAULT_SEEDS)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise BadSuite("seeds is a number of replicates", where=where, got=repr(seeds), expected=">= 1")
-    return CrossSpec(**lists, seeds=seeds)
-
-
-def _known_keys(raw: Mapping[str, Any], known: set[str], where: str) -> None:
-    for key in raw:
-        if key not in known:
-            unknown = unknown_name("key of a suite", key, known)
+def _check_keys(table: Any, kind: type[msgspec.Struct], where: str) -> None:
+    """An unknown key is answered with the nearest known one."""
+    keys = [field.encode_name for field in msgspec.structs.fields(kind)]
+    for key in table if isinstance(table, dict) else ():
+        if key not in keys:
+            unknown = unknown_name("key of a suite", key, keys)
             raise BadSuite(unknown.what, where=where, expected=unknown.expected, do=unknown.do)

@@ -33,7 +33,7 @@ class InputSpec:
 class Architecture(ABC):
     """A family of networks; its dataclass fields are its hyperparameters.
 
-    Subclasses are frozen dataclasses registered with `universality.register`. A network maps
+    Subclasses are frozen dataclasses registered with `universality.plugin.register`. A network maps
     `[n, *inputs.shape]` to logits `[n, outputs]`.
     """
 
@@ -45,9 +45,9 @@ class Architecture(ABC):
     refuses: ClassVar[dict[Kind, str]] = {}
     """Why a kind of input makes no sense here; shown in the table as the reason."""
     stacks_over: ClassVar[frozenset[str]] = frozenset()
-    """Parameters that change no name or shape of the weights, and else only buffers: networks that differ in
-    nothing but them train side by side. Those at the default stay apart, since they may lack a part that
-    the others have. What is named here wrongly costs time: such a stack is taken apart again."""
+    """Parameters that leave names and shapes of the weights alone. Networks that differ only in them train side
+    by side; a network at a default stays apart, since it may lack a part. A wrong entry costs time: the stack is
+    split."""
 
     @abstractmethod
     def build(self, inputs: InputSpec, outputs: int) -> nn.Module:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar, get_args
 
 from universality.errors import BadParameter, UniversalityError, unknown_name
-from universality.plugin.claims import Most, Within
-from universality.plugin.phenomenon import Control, Group, Phenomenon, Sense, Strand
+from universality.plugin.claims import Most, Within, unfit
+from universality.plugin.phenomenon import Control, Decidable, Group, Phenomenon, Sense, Strand
 
 T = TypeVar("T")
 
-_DECIDABLE = ("present", "absent", "inconclusive")
+_DECIDABLE = get_args(Decidable)
 
 
 def ask(plugin: Phenomenon, method: str, call: Callable[[], T]) -> T:
@@ -36,7 +35,7 @@ def check_phenomenon(phenomenon: Phenomenon) -> Sequence[Control]:
     if not phenomenon.claims or not all(isinstance(c, Within | Most) for c in phenomenon.claims.values()):
         raise BadParameter(f"phenomenon '{name}' claims nothing", expected="claims = {name: Within(...)}")
     for claim_name, claim in phenomenon.claims.items():
-        if wrong := _unfit(claim):
+        if wrong := unfit(claim):
             raise BadParameter(
                 f"phenomenon '{name}' claims what no effect can meet or every one does",
                 where=f"claims, '{claim_name}'",
@@ -52,40 +51,25 @@ def check_phenomenon(phenomenon: Phenomenon) -> Sequence[Control]:
     controls = ask(phenomenon, "controls", lambda: list(phenomenon.controls()))
     for control in controls:
         where = f"{name}, {control.sign} control '{control.name}'"
-        for judged, verdicts in control.expects.items():
-            if judged not in phenomenon.claims:
-                raise unknown_name("claim", judged, phenomenon.claims, where=where)
+        for claim_name, verdicts in control.expects.items():
+            if claim_name not in phenomenon.claims:
+                raise unknown_name("claim", claim_name, phenomenon.claims, where=where)
             for verdict in verdicts:
                 if verdict not in _DECIDABLE:
                     raise unknown_name("verdict", verdict, _DECIDABLE, where=where)
     return controls
 
 
-def _unfit(claim: Within | Most) -> str:
-    """Why a claim cannot be missed or met; empty for one that can be both."""
-    if isinstance(claim, Most):
-        return "" if math.isfinite(claim.at_least) else "no finite bound"
-    if math.isnan(claim.low) or math.isnan(claim.high):
-        return "a bound that is no number"
-    if math.isinf(claim.low) and math.isinf(claim.high):
-        return "no finite bound"
-    if claim.low > claim.high:
-        return "the lower bound lies above the upper"
-    if claim.scale == "log" and claim.high <= 0:
-        return "no positive number lies inside"
-    return ""
-
-
 def check_groups(phenomenon: Phenomenon, groups: Sequence[Group]) -> Sequence[Group]:
     """The groups themselves, if they can be told apart and name their replicates."""
-    seen: set[str] = set()
+    keys: set[str] = set()
     for group in groups:
-        if group.key in seen or not group.units or not isinstance(group.units, tuple):
+        if group.key in keys or not group.units or not isinstance(group.units, tuple):
             raise BadParameter(
                 f"phenomenon '{phenomenon.name}' has a malformed group",
                 where="groups()",
                 got=f"key {group.key!r}, units {group.units!r}",
                 expected="a key of its own, and units as a tuple of names",
             )
-        seen.add(group.key)
+        keys.add(group.key)
     return groups

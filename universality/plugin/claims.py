@@ -7,15 +7,22 @@ that measured. Their bounds are versioned constants of the phenomenon, fixed bef
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+import msgspec
+from msgspec.structs import force_setattr
 
 Scale = Literal["linear", "log"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Within:
+class Within(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="within",
+):
     """The effect lies in [low, high].
 
     Intervals are formed on `scale`; `log` suits ratios and quantities that span decades.
@@ -27,19 +34,26 @@ class Within:
     unit: str = ""
     scale: Scale = "linear"
 
+    def __post_init__(self) -> None:
+        # One form on the disk, whether a bound was written as 1 or as 1.0.
+        force_setattr(self, "low", float(self.low))
+        force_setattr(self, "high", float(self.high))
+
     def holds(self, effect: float) -> bool:
         return self.low <= effect <= self.high
 
     def __str__(self) -> str:
-        if math.isinf(self.low):
-            return f"<= {self.high:g}"
-        if math.isinf(self.high):
-            return f">= {self.low:g}"
-        return f"{self.low:g} to {self.high:g}"
+        return bounds_text(self.low, self.high)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Most:
+class Most(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="most",
+):
     """The effect, a time ratio that may be censored, is at least `at_least`, in most runs.
 
     A cell is decided by the one-sided 95 % Clopper-Pearson bound of the share of runs that hold:
@@ -49,6 +63,9 @@ class Most:
     at_least: float
     unit: str = ""
     scale: Scale = "log"
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "at_least", float(self.at_least))
 
     def holds(self, effect: float) -> bool:
         return effect >= self.at_least
@@ -60,6 +77,32 @@ class Most:
 Claim = Within | Most
 
 
+def bounds_text(low: float, high: float) -> str:
+    """Bounds as a person writes them, at least one of them finite.
+
+    >>> bounds_text(0.9, 1.15), bounds_text(-math.inf, 0.05), bounds_text(2, math.inf)
+    ('0.9 to 1.15', '<= 0.05', '>= 2')
+    """
+    if math.isinf(low):
+        return f"<= {high:g}"
+    return f">= {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
+
+
+def unfit(claim: Claim) -> str:
+    """Why a claim cannot be missed or met; empty for one that can be both."""
+    if isinstance(claim, Most):
+        return "" if math.isfinite(claim.at_least) else "no finite bound"
+    if math.isnan(claim.low) or math.isnan(claim.high):
+        return "a bound that is no number"
+    if math.isinf(claim.low) and math.isinf(claim.high):
+        return "no finite bound"
+    if claim.low > claim.high:
+        return "the lower bound lies above the upper"
+    if claim.scale == "log" and claim.high <= 0:
+        return "no positive number lies inside"
+    return ""
+
+
 def telling_digits(claim: Claim, effect: float, least: int) -> int:
     """Significant digits, `least` or more, with which an effect reads on its own side of the bounds.
 
@@ -68,19 +111,3 @@ def telling_digits(claim: Claim, effect: float, least: int) -> int:
     """
     holds, most = claim.holds(effect), 17  # 17 digits are the number itself
     return next((n for n in range(least, most) if claim.holds(float(f"{effect:.{n}g}")) == holds), most)
-
-
-def claim_record(claim: Claim) -> dict[str, Any]:
-    """JSON form; infinite bounds are left out."""
-    record: dict[str, Any] = {"kind": "within" if isinstance(claim, Within) else "most"}
-    names = ("low", "high") if isinstance(claim, Within) else ("at_least",)
-    for name in names:
-        value = getattr(claim, name)
-        if math.isfinite(value):
-            record[name] = value
-    return {**record, "unit": claim.unit, "scale": claim.scale}
-
-
-def claim_from_record(record: Mapping[str, Any]) -> Claim:
-    fields = {key: value for key, value in record.items() if key != "kind"}
-    return Within(**fields) if record["kind"] == "within" else Most(**fields)

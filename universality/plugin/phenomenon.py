@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import msgspec
+
 from universality.plugin.architecture import Architecture
 from universality.plugin.claims import Claim
-from universality.plugin.records import Outcome, Trajectory
+from universality.plugin.outcome import Outcome
 from universality.plugin.schedules import Schedule
 from universality.plugin.spec import Recipe
 from universality.plugin.task import Signature, Task
+from universality.plugin.trajectory import Trajectory
 
 Sense = Literal["number", "form", "sign"]
 """In which sense a behaviour may be universal: the same number, the same form with constants of
@@ -20,6 +23,29 @@ its own, or only the same sign."""
 
 Strand = Literal["solvable", "limits", "laws", "hyperparameters", "universality"]
 """The five strands of learning mechanics (arXiv:2604.21691, sections 2.1 to 2.5)."""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What tables say of a phenomenon. `claims` holds a short title for each claim, by its name."""
+
+    title: str
+    strand: Strand
+    sense: Sense
+    source: str
+    claims: Mapping[str, str]
+
+
+Sign = Literal["positive", "negative"]
+
+
+class ControlId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which control of a phenomenon."""
+
+    sign: Sign
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.sign}: {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +92,10 @@ class Group:
     units: tuple[str, ...]
 
 
-NOT_SHOWN = frozenset({"absent", "inconclusive"})
+Decidable = Literal["present", "absent", "inconclusive"]
+"""Verdicts that a control may be asked for."""
+
+NOT_SHOWN: frozenset[Decidable] = frozenset({"absent", "inconclusive"})
 """What a negative control may come out as: it fails where it shows the phenomenon."""
 
 
@@ -81,13 +110,17 @@ class Control:
     """
 
     name: str
-    sign: Literal["positive", "negative"]
+    sign: Sign
     phenomenon: Phenomenon
     architecture: str
     task: str
-    expects: Mapping[str, frozenset[str]]
+    expects: Mapping[str, frozenset[Decidable]]
     why: str
     partners: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> ControlId:
+        return ControlId(self.sign, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +132,28 @@ class Cross:
     """The other architectures that the suite puts on the cell's task."""
 
 
+def run_by_seed(
+    cell: Cell, cross: Cross, recipe: Recipe, observe: Sequence[Observe], role: str = "run", prefix: str = ""
+) -> list[Group]:
+    """A group for every seed, of one run: the commonest scope of a claim."""
+    return [
+        Group(
+            f"{prefix}s{seed}",
+            {role: Request(cell.architecture, cell.task, recipe, seed, tuple(observe))},
+            (f"s{seed}",),
+        )
+        for seed in cross.seeds
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phenomenon(ABC):
     """A falsifiable claim about training. Subclasses are frozen dataclasses, registered by name.
 
     Class attributes:
         version: of claims, gates and criteria; changing any of them makes a new version.
-        claims: by column name; each is decided on its own.
+        claims: by name; each is decided on its own.
+        claim_titles: what a reader is shown beside a claim's name, in a few words.
     """
 
     name: ClassVar[str] = ""
@@ -115,10 +163,22 @@ class Phenomenon(ABC):
     sense: ClassVar[Sense]
     source: ClassVar[str] = ""
     claims: ClassVar[Mapping[str, Claim]] = {}
+    claim_titles: ClassVar[Mapping[str, str]] = {}
 
-    @abstractmethod
+    @property
+    def about(self) -> About:
+        titles = {name: self.claim_titles.get(name, name) for name in self.claims}
+        return About(
+            title=self.title or self.name,
+            strand=self.strand,
+            sense=self.sense,
+            source=self.source,
+            claims=titles,
+        )
+
     def applies(self, cell: Cell) -> str:
         """Empty where the claim can be tested in this cell, else the reason why not."""
+        return ""
 
     @abstractmethod
     def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:

@@ -1,5 +1,6 @@
 """Names to plugins. Plugins are found by path, in the folders `architectures/` and `tasks/`, in
-`--plugins DIR`, and by the entry-point group `universality.plugins`.
+`--plugins DIR`, and by the entry-point group `universality.plugins`; built-in probes and phenomena in their
+packages.
 
 Files are loaded under private module names, so that a plugin called `tasks/modular.py` never
 clashes with somebody's own module of that name. Only names and parameters cross processes.
@@ -16,7 +17,8 @@ import pkgutil
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,7 +55,7 @@ def register(
     """Class decorator: make a dataclass of one of the contracts known as `name`.
 
     Args:
-        family: what its settings may be shared by (feedforward, convolutional, ...).
+        family: architectures of one family share settings of a phenomenon (feedforward, convolutional, ...).
         accepts, refuses: kinds of input of an architecture, and why others make no sense.
         source: author and year, arXiv id.
     """
@@ -66,8 +68,8 @@ def register(
                 where=f"{cls.__module__}.{cls.__qualname__}",
                 got=f"no {', no '.join(missing)}",
             )
-        known = _plugins[kind].get(name)
-        here, there = (f"{c.__module__}.{c.__qualname__}" if c else "" for c in (cls, known))
+        namesake = _plugins[kind].get(name)
+        here, there = (f"{c.__module__}.{c.__qualname__}" if c else "" for c in (cls, namesake))
         if there not in ("", here):
             raise BadParameter(
                 f"two plugins are called {kind} '{name}'",
@@ -124,17 +126,23 @@ def load_plugins(extra: Iterable[Path] = ()) -> None:
         tag = hashlib.sha256(str(resolved).encode()).hexdigest()[:8]
         _load_folder(resolved, f"{_PRIVATE}.extra_{tag}")
     for entry in importlib.metadata.entry_points(group="universality.plugins"):
-        try:
+        with _importing(
+            f"entry point {entry.name} = {entry.value}", do="mend or uninstall the package that declares it"
+        ):
             entry.load()
-        except UniversalityError:
-            raise
-        except Exception as error:
-            raise BadParameter(
-                "a plugin does not import",
-                where=f"entry point {entry.name} = {entry.value}",
-                got=f"{type(error).__name__}: {error}",
-                do="mend or uninstall the package that declares it",
-            ) from error
+
+
+@contextmanager
+def _importing(where: str, do: str) -> Iterator[None]:
+    """An error of the plugin's own becomes a `BadParameter` that names it."""
+    try:
+        yield
+    except UniversalityError:
+        raise
+    except Exception as error:
+        raise BadParameter(
+            "a plugin does not import", where=where, got=f"{type(error).__name__}: {error}", do=do
+        ) from error
 
 
 def _load_folder(folder: Path, prefix: str) -> None:
@@ -152,18 +160,8 @@ def _load_folder(folder: Path, prefix: str) -> None:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        try:
+        with _importing(str(path), do="mend the file or move it out of the folder"):
             spec.loader.exec_module(module)
-        except UniversalityError:
-            raise
-        except Exception as error:
-            del sys.modules[name]
-            raise BadParameter(
-                "a plugin does not import",
-                where=str(path),
-                got=f"{type(error).__name__}: {error}",
-                do="mend the file or move it out of the folder",
-            ) from error
         _loaded.add(path)
 
 
@@ -171,50 +169,51 @@ def names(kind: str) -> list[str]:
     return sorted(_plugins[kind])
 
 
-def plugin_class(kind: str, name: str, *, where: str = "") -> type[Any]:
+def plugin_class(kind: str, name: str) -> type[Any]:
     try:
         return _plugins[kind][name]
     except KeyError:
-        raise unknown_name(kind, name, names(kind), where=where) from None
+        raise unknown_name(kind, name, names(kind)) from None
 
 
-def resolve(kind: str, address: str, *, where: str = "") -> Any:
+def resolve(kind: str, address: str) -> Any:
     """The plugin that an address such as `mlp[width=512]` names.
 
     Raises `UnknownName` (with a suggestion) or `BadParameter`.
     """
-    name, given = parse_address(address)
-    cls = plugin_class(kind, name, where=where)
-    known = parameters(cls)
+    name, texts = parse_address(address)
+    cls = plugin_class(kind, name)
+    entries = parameters(cls)
     hints = typing.get_type_hints(cls)
-    for key in given:
-        if key not in known:
-            raise unknown_name(f"parameter of {kind} '{name}'", key, known, where=where or address)
-    values = {k: _coerce(v, hints[k], f"{name}[{k}={v}]") for k, v in given.items()}
-    for key, entry in known.items():
+    for key in texts:
+        if key not in entries:
+            raise unknown_name(f"parameter of {kind} '{name}'", key, entries, where=address)
+    values = {k: _coerce(v, hints[k], f"{name}[{k}={v}]") for k, v in texts.items()}
+    for key, entry in entries.items():
         if key not in values and default(entry) is MISSING:
             raise BadParameter(
-                f"{kind} '{name}' needs the parameter '{key}'", where=where, do=f"{name}[{key}=...]"
+                f"{kind} '{name}' needs the parameter '{key}'", where=address, do=f"{name}[{key}=...]"
             )
     return cls(**values)
 
 
 def _coerce(text: str, annotation: Any, where: str) -> Value:
     """Parse a parameter by its annotation: bool, int, float, str or a Literal of strings."""
-    options = typing.get_args(annotation)
+    if annotation is str or text in typing.get_args(annotation):
+        return text
     if typing.get_origin(annotation) is typing.Literal:
-        if text in options:
-            return text
-        raise BadParameter(
-            "not a known choice", where=where, got=repr(text), expected=" or ".join(map(str, options))
-        )
-    if annotation is bool:
+        what, expected = "not a known choice", " or ".join(map(str, typing.get_args(annotation)))
+    elif annotation is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        raise BadParameter("not a truth value", where=where, got=repr(text), expected="true or false")
-    if annotation is str:
-        return text
-    if annotation not in (int, float):
+        what, expected = "not a truth value", "true or false"
+    elif annotation in (int, float):
+        with suppress(ValueError, OverflowError):
+            number: int | float = annotation(text)
+            if math.isfinite(number):
+                return number
+        what, expected = "not a number", annotation.__name__
+    else:
         raise BadParameter(
             "a parameter that no address can set",
             where=where,
@@ -222,13 +221,7 @@ def _coerce(text: str, annotation: Any, where: str) -> Value:
             expected="bool, int, float, str or a Literal of strings",
             do="give it field(init=False), or another type",
         )
-    try:
-        number: int | float = annotation(text)
-        if math.isfinite(number):
-            return number
-    except (ValueError, OverflowError):
-        pass
-    raise BadParameter("not a number", where=where, got=repr(text), expected=annotation.__name__)
+    raise BadParameter(what, where=where, got=repr(text), expected=expected)
 
 
 def parameters(cls: type[Any]) -> dict[str, Field[Any]]:
@@ -244,7 +237,7 @@ def default(entry: Field[Any]) -> Any:
 def component(plugin: Plugin) -> Component:
     """The name and all parameters of a plugin; the label shows those that differ from the defaults."""
     params: list[tuple[str, Value]] = []
-    shown: list[str] = []
+    settings: list[str] = []
     for entry in parameters(type(plugin)).values():
         value = getattr(plugin, entry.name)
         if entry.type in ("float", float):  # 1 and 1.0 are one plugin, and must be one id
@@ -252,16 +245,16 @@ def component(plugin: Plugin) -> Component:
         params.append((entry.name, value))
         if value != default(entry):
             text = str(value).lower() if isinstance(value, bool) else f"{value}"
-            shown.append(f"{entry.name}={text}")
-    label = plugin.name + (f"[{','.join(shown)}]" if shown else "")
+            settings.append(f"{entry.name}={text}")
+    label = plugin.name + (f"[{','.join(settings)}]" if settings else "")
     return Component(plugin.name, tuple(sorted(params)), label)
 
 
 def instantiate(kind: str, part: Component) -> Any:
     """The plugin of a stored component."""
     cls = plugin_class(kind, part.name)
-    known = parameters(cls)
-    missing = [key for key, _ in part.params if key not in known]
+    entries = parameters(cls)
+    missing = [key for key, _ in part.params if key not in entries]
     if missing:
         raise BadParameter(
             f"stored {kind} '{part.name}' has parameters that this version does not know",

@@ -10,14 +10,13 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from universality.errors import BadParameter
 
-SCHEMA_VERSION = 1
-"""Version of the on-disk records and of the canonical form that ids hash."""
+IDENTITY_VERSION = 1
+"""Of what ids hash. What lies on the disk has a version of its own (`store.layout.SCHEMA_VERSION`)."""
 
 Value = bool | int | float | str
 
@@ -82,18 +81,6 @@ class Component:
         """What ids hash."""
         return [self.name, [list(pair) for pair in sorted(self.params)]]
 
-    def record(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {"name": self.name, "params": dict(self.params), "label": str(self)}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Component:
-        return cls(
-            str(record["name"]),
-            tuple(sorted(dict(record["params"]).items())),
-            str(record["label"]),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -129,6 +116,11 @@ class Recipe:
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
 
     def __post_init__(self) -> None:
+        # Equal recipes need equal ids, and JSON writes 1 and 1.0 differently.
+        for entry in fields(self):
+            if entry.type == "float":
+                object.__setattr__(self, entry.name, float(getattr(self, entry.name)))
+        object.__setattr__(self, "milestones", tuple(map(float, self.milestones)))
         if self.steps < 1:
             raise BadParameter("a recipe needs steps", got=str(self.steps), expected=">= 1")
         rates = (self.lr, self.lr_over_stability)
@@ -148,15 +140,6 @@ class Recipe:
         if self.batch_size < 0:
             raise BadParameter("batch_size is negative", got=str(self.batch_size))
 
-    def record(self) -> dict[str, Any]:
-        # Equal recipes need equal ids, and JSON writes 1 and 1.0 differently.
-        real = {f.name: float(getattr(self, f.name)) for f in fields(self) if f.type == "float"}
-        return {**asdict(self), **real, "milestones": [float(m) for m in self.milestones]}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Recipe:
-        return cls(**{**record, "milestones": tuple(record["milestones"])})
-
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
@@ -175,31 +158,12 @@ class RunSpec:
     def id(self) -> str:
         """`<architecture>-<task>-s<seed>-<hash>`, safe as a folder name."""
         key = [
-            SCHEMA_VERSION,
+            IDENTITY_VERSION,
             self.architecture.identity(),
             self.task.identity(),
-            self.recipe.record(),
+            asdict(self.recipe),
             self.seed,
         ]
         if self.content:
             key.append(self.content)
         return f"{self.architecture.name}-{self.task.name}-s{self.seed}-{digest(key)}"
-
-    def record(self) -> dict[str, Any]:
-        return {
-            "architecture": self.architecture.record(),
-            "task": self.task.record(),
-            "recipe": self.recipe.record(),
-            "seed": self.seed,
-            "content": self.content,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> RunSpec:
-        return cls(
-            Component.from_record(record["architecture"]),
-            Component.from_record(record["task"]),
-            Recipe.from_record(record["recipe"]),
-            int(record["seed"]),
-            str(record.get("content", "")),
-        )

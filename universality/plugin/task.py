@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -12,10 +13,20 @@ from numpy.typing import NDArray
 
 from universality.errors import BadParameter, DataUnavailable
 from universality.plugin.architecture import InputSpec
-from universality.plugin.tiers import Tier
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Tier = Literal["synthetic", "small real", "real"]
+"""What evidence from a task is worth: data that was made, real data of toy size, real data."""
+
+TIERS: Mapping[Tier, str] = {
+    "synthetic": "made by a formula: has the structure that it was given",
+    "small real": "real data of toy size, such as digits of 8x8 pixels: says nothing of large networks",
+    "real": "real data at the size at which it is published",
+}
+NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,7 @@ class Signature:
 class Task(ABC):
     """A classification problem; its dataclass fields are its parameters.
 
-    Subclasses are frozen dataclasses registered with `universality.register` and implement
+    Subclasses are frozen dataclasses registered with `universality.plugin.register` and implement
     `read`. `load` then applies, in this order, what every task shares:
 
     Args:
@@ -80,7 +91,7 @@ class Task(ABC):
     family: ClassVar[str] = ""
     source: ClassVar[str] = ""
     tier: ClassVar[Tier | Literal[""]] = ""
-    """What evidence from it is worth (`universality.plugin.tiers`); "" where the data is the user's own."""
+    """What evidence from it is worth (`TIERS`); "" where the data is the user's own."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_noise <= 1:

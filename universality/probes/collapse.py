@@ -13,7 +13,7 @@ from universality.measures import neural_collapse, permuted_collapse
 from universality.measures.network.capture import capture
 from universality.plugin import MeasurementError, Probe, Training, register
 
-KEYS = ("nc1", "nc1_permuted", "nc2_norms", "nc2_angles", "nc3", "nc4")
+KEYS = ("nc1", "nc2_norms", "nc2_angles", "nc3", "nc4")
 
 
 @register("collapse", source="Papyan, Han, Donoho 2020, arXiv:2008.08186")
@@ -35,27 +35,18 @@ class CollapseProbe(Probe):
         # At random: the first rows of a sorted set are of one class, and a stride meets sets that
         # list their classes in turn.
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
-        shown = train.take(order[: self.rows].sort().values.to(training.device))
-        labels = shown.targets
-        features = capture(net, {}, readout, shown.inputs)["penultimate"]
+        sample = train.take(order[: self.rows].sort().values.to(training.device))
+        features = capture(net, {}, readout, sample.inputs)["penultimate"]
         sizes = train.targets.bincount(minlength=training.splits.outputs).double()
-        imbalance = float(sizes.max() / sizes.min())
+        data = {
+            "dimension": float(features.shape[1]),
+            "imbalance": float(sizes.max() / sizes.min()),
+        }
+        layer = (features, sample.targets, readout.weight, readout.bias)
         try:
-            found = neural_collapse(features, labels, readout.weight, readout.bias)
-            chance = permuted_collapse(features, labels, readout.weight, readout.bias, training.generator)
+            collapse = neural_collapse(*layer)
+            chance = permuted_collapse(*layer, training.generator)
         except MeasurementError:
             # A dead layer or fewer features than classes: undefined, which a gate must see.
-            return dict.fromkeys(KEYS, math.nan) | {
-                "dimension": float(features.shape[1]),
-                "imbalance": imbalance,
-            }
-        return {
-            "nc1": found.nc1,
-            "nc1_permuted": chance.nc1,
-            "nc2_norms": found.nc2_norms,
-            "nc2_angles": found.nc2_angles,
-            "nc3": found.nc3,
-            "nc4": found.nc4,
-            "dimension": float(features.shape[1]),
-            "imbalance": imbalance,
-        }
+            return dict.fromkeys((*KEYS, "nc1_permuted"), math.nan) | data
+        return {key: getattr(collapse, key) for key in KEYS} | {"nc1_permuted": chance.nc1} | data

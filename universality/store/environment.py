@@ -20,22 +20,23 @@ def environment(device: str | None = None) -> dict[str, Any]:
 
     Never imports torch, so that commands that only read stay fast.
     """
-    torch = sys.modules.get("torch")
-    numpy = sys.modules.get("numpy")
+    torch: Any = sys.modules.get("torch")
+    numpy: Any = sys.modules.get("numpy")
     return {
         "universality": universality.__version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "torch": None if torch is None else str(torch.__version__),
-        "threads": None if torch is None else torch.get_num_threads(),
-        "tf32": None if torch is None else _tf32(torch),
-        "deterministic": None if torch is None else bool(torch.are_deterministic_algorithms_enabled()),
-        "numpy": None if numpy is None else str(numpy.__version__),
+        "torch": torch and str(torch.__version__),
+        "threads": torch and torch.get_num_threads(),
+        # Whether products or convolutions on a GPU may round their factors to 10 bits.
+        "tf32": torch and (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "deterministic": torch and torch.are_deterministic_algorithms_enabled(),
+        "numpy": numpy and str(numpy.__version__),
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cores": cores(),
         "device": device,
-        "accelerator": None if torch is None else _accelerator(torch, device),
+        "accelerator": torch and _accelerator(torch, device),
     }
 
 
@@ -80,11 +81,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _tf32(torch: Any) -> bool:
-    """Whether products or convolutions on a GPU may round their factors to 10 bits."""
-    return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
 
 
 def _accelerator(torch: Any, device: str | None) -> str | None:

@@ -10,9 +10,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from universality.errors import StoreError
+import msgspec
+
+from universality.errors import BadParameter, StoreError
+
+T = TypeVar("T")
 
 _NON_FINITE = "$float"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -34,6 +38,25 @@ def encode_json(value: Any) -> bytes:
 def decode_json(data: bytes) -> Any:
     """The inverse of `encode_json`. Raises ValueError for anything that is not strict JSON."""
     return json.loads(data.decode(), object_hook=_non_finite, parse_constant=_refuse)
+
+
+def encode_record(record: Any) -> bytes:
+    """The file of a record or of another value that msgspec knows."""
+    return encode_json(msgspec.to_builtins(record))
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    """The record in a file. Raises ValueError, which names it, for a file that `encode_record` would not write."""
+    data = path.read_bytes()
+    try:
+        record = msgspec.convert(decode_json(data), kind)
+        same = encode_record(record) == data
+    except (ValueError, RecursionError, BadParameter) as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    # A repeated key, an unknown one of a dataclass, 1 for 1.0: read by some, and by others read differently.
+    if not same:
+        raise ValueError(f"{path.name} is not in the form that universality writes")
+    return record
 
 
 def _finite(value: Any) -> Any:
@@ -74,7 +97,7 @@ def storing(path: Path) -> Iterator[None]:
         raise StoreError(what, where=str(path), got=got, do=f"{do}; what was published stays") from error
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes | memoryview) -> None:
     """Create `path` and force it to the disk."""
     with open(path, "xb") as file:
         file.write(data)
@@ -94,19 +117,18 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def write_over(path: Path, data: bytes, scratch: Path) -> None:
-    """Replace `path` in one step; readers see the old or the new content. `scratch` must lie on
-    the same file system."""
+def replace_file(path: Path, data: bytes | memoryview, scratch: Path | None = None) -> None:
+    """Replace `path` in one step; readers see the old or the new content. A link is replaced, not followed.
+
+    Args:
+        scratch: on the same file system; beside `path` where none is named.
+    """
+    scratch = scratch or path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         write_durably(scratch, data)
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """`write_over` with the scratch file beside `path`: a link at `path` is replaced, not followed."""
-    write_over(path, data, path.with_name(f".{uuid.uuid4().hex}.tmp"))
 
 
 def write_once(path: Path, data: bytes, scratch: Path) -> bool:

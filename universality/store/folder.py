@@ -10,25 +10,35 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+import msgspec
 
 from universality.errors import StoreError
-from universality.plugin.spec import SCHEMA_VERSION
 from universality.store.environment import environment
 from universality.store.files import (
     decode_json,
-    encode_json,
+    encode_record,
+    replace_file,
     storing,
     write_durably,
     write_once,
-    write_over,
 )
-from universality.store.layout import Layout
+from universality.store.layout import SCHEMA_VERSION, Layout
 from universality.store.owner import is_orphan, owner_tag
+from universality.store.untrusted import OtherSchema, UntrustedFile, check_schema, read_bytes
 
 _PROBE_BYTES = 1 << 20
 _GARBAGE_AFTER = 86_400.0
 """Seconds after which work in progress of another machine counts as left behind."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """manifest.json of a results folder: when, and on what, it was made."""
+
+    schema_version: int
+    created: str
+    environment: Mapping[str, str | int | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class ResultsFolder:
 
     Attributes:
         layout: its paths.
-        damaged: what was found unreadable so far. It is skipped, never deleted.
+        damaged: what could not be read so far. It is skipped, never deleted.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,34 +69,28 @@ class ResultsFolder:
         """Make a results folder, or open the one that is there, for writing.
 
         Raises:
-            StoreError: where `root` is something else, was written by a newer version, cannot be
-                written or has no space left; found out now, not after an hour of training.
+            StoreError: where `root` is something else, was written by another version, cannot be
+                written or has no space left: now, not after an hour of training.
         """
         store = cls(Path(root))
         paths = store.layout
         refuse_links(paths)
         with storing(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
-            known = {path.name for path in (*paths.folders, paths.suite, paths.plan, paths.manifest)}
-            # An interrupted `create` leaves some of the known names and no manifest.
-            if not paths.manifest.exists() and (
-                foreign := sorted(e.name for e in os.scandir(paths.root) if e.name not in known)
-            ):
+            own = {path.name for path in (*paths.folders, paths.suite, paths.plan, paths.manifest)}
+            # An interrupted `create` leaves some of these names and no manifest.
+            if paths.manifest.exists():
+                store._check_manifest()
+            elif foreign := sorted(e.name for e in os.scandir(paths.root) if e.name not in own):
                 raise StoreError(
                     "this folder is in use for something else",
                     where=str(paths.root),
                     got=f"no {paths.manifest.name}, but {', '.join(foreign[:3])}",
                     do="choose a new or empty folder",
                 )
-            for folder in paths.folders:
-                folder.mkdir(exist_ok=True)
-            manifest = {
-                "schema_version": SCHEMA_VERSION,
-                "created": now(),
-                "environment": environment(),
-            }
+            manifest = Manifest(schema_version=SCHEMA_VERSION, created=now(), environment=environment())
             if not paths.manifest.exists():
-                write_once(paths.manifest, encode_json(manifest), store._scratch())
+                write_once(paths.manifest, encode_record(manifest), store._scratch())
         return cls.open(root, writable=True)
 
     @classmethod
@@ -104,14 +108,12 @@ class ResultsFolder:
             store._sweep()
         return store
 
-    def write(self, path: Path, text: str) -> None:
-        """Write a text of the store (suite, derived tables, pages) in one step."""
-        self._replace(path, text.encode())
-
-    def _replace(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, content: str | bytes) -> None:
+        """Write a file of the store (suite, plan, measurements) in one step."""
+        data = content.encode() if isinstance(content, str) else content
         with storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_over(path, data, self._scratch())
+            replace_file(path, data, self._scratch())
 
     def _scratch(self) -> Path:
         """A path in `tmp/` whose name says which process it belongs to."""
@@ -130,20 +132,6 @@ class ResultsFolder:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def _record(self, path: Path) -> Mapping[str, Any] | None:
-        """A JSON object of this schema, or None with the damage reported."""
-        try:
-            with storing(path):
-                record = decode_json(path.read_bytes())
-            if not isinstance(record, dict):
-                raise ValueError(f"holds {type(record).__name__}, an object is expected")
-            if record["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"schema version {record['schema_version']}")
-        except (StoreError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-            self._report(path, f"{type(error).__name__}: {error}")
-            return None
-        return dict(record)
-
     def _report(self, path: Path, reason: str) -> None:
         damage = Damage(path.relative_to(self.layout.root).as_posix(), reason)
         if damage not in self.damaged:
@@ -152,24 +140,19 @@ class ResultsFolder:
     def _check_manifest(self) -> None:
         path = self.layout.manifest
         try:
-            with storing(path):
-                version = decode_json(path.read_bytes())["schema_version"]
-        except (ValueError, KeyError, TypeError, StoreError) as error:
+            check_schema(decode_json(read_bytes(path)))
+        except OtherSchema as problem:
+            raise StoreError(
+                "a result set of another version", where=str(path), got=problem.what, do=problem.do
+            ) from None
+        except (UntrustedFile, ValueError, RecursionError) as error:
             raise StoreError(
                 "this is no results folder",
                 where=str(self.layout.root),
-                got=f"{path.name}: {error.got if isinstance(error, StoreError) else error}",
+                got=f"{path.name}: {error}",
                 expected=f"a folder made by `universality run`, with a readable {path.name}",
                 do="check the path",
             ) from error
-        if not isinstance(version, int) or version > SCHEMA_VERSION:
-            raise StoreError(
-                "these results were written by a newer version",
-                where=str(path),
-                got=f"schema version {version}",
-                expected=f"at most {SCHEMA_VERSION}",
-                do="upgrade universality",
-            )
 
     def _check_writable(self) -> None:
         # Full file systems still accept empty files: what counts is that a block of data arrives.

@@ -1,19 +1,10 @@
-"""Where everything lies in a results folder; no other module spells one of these names.
-
-results/<name>/
-  suite.toml  manifest.json         what was asked; schema version, environment
-  runs/<run_id>[.rN]/               published by one rename, never edited
-  measurements/<id>.json            temp + rename
-  failed/<run_id>/<attempt>.json    one per attempt that left no recording
-  claims/  tmp/                     leases and work in progress
-  evidence.csv  universality.csv  report/    derived; may be deleted at any time
-"""
+"""Where everything lies in a results folder (docs/design.md, "Store"); no other module spells these names."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from universality.errors import StoreError
 
@@ -25,6 +16,9 @@ LOG = "log.txt"
 MANIFEST = "manifest.json"
 HASHED = (SPEC, FACTS, ENVIRONMENT, ARRAYS, LOG)
 """The files of a recording whose SHA-256 its manifest holds: these and no others."""
+
+SCHEMA_VERSION: Final = 2
+"""Of everything that a results folder holds. Folders of another version are refused."""
 
 _NAME = re.compile(r"\w[\w-]{0,199}")
 _RECORDING = re.compile(r"(?P<run>\w[\w-]{0,199})(?:\.r(?P<number>[1-9]\d{0,5}))?")
@@ -54,13 +48,13 @@ PATH_TO = "PATH/TO"
 """Stands for a folder of somebody's machine in what is published."""
 
 
-def published(folder: str) -> str:
+def without_machine(folder: str) -> str:
     """A folder that was given on the command line, without what it tells of the machine.
 
     As given where it lies below the working directory, else its name alone, behind a placeholder.
 
-    >>> published("plugins/mine/"), published("/home/me/mine"), published("../mine"), published("..")
-    ('plugins/mine', 'PATH/TO/mine', 'PATH/TO/mine', 'PATH/TO')
+    >>> [without_machine(f) for f in ("plugins/mine/", "/home/me/mine", "../mine", "..")]
+    ['plugins/mine', 'PATH/TO/mine', 'PATH/TO/mine', 'PATH/TO']
     """
     path = Path(folder)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
@@ -82,60 +76,25 @@ def split_recording(folder: str) -> tuple[str, int] | None:
     return None if match is None else (match["run"], int(match["number"] or 1))
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of one results folder."""
+    """The paths of one results folder. `folders`: what a writable store must have."""
 
-    root: Path
-
-    @property
-    def suite(self) -> Path:
-        return self.root / "suite.toml"
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / MANIFEST
-
-    @property
-    def plan(self) -> Path:
-        return self.root / "plan.json"
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    @property
-    def measurements(self) -> Path:
-        return self.root / "measurements"
-
-    @property
-    def failed(self) -> Path:
-        return self.root / "failed"
-
-    @property
-    def claims(self) -> Path:
-        return self.root / "claims"
-
-    @property
-    def tmp(self) -> Path:
-        return self.root / "tmp"
-
-    @property
-    def evidence(self) -> Path:
-        return self.root / "evidence.csv"
-
-    @property
-    def universality(self) -> Path:
-        return self.root / "universality.csv"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report"
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """What a writable store must have."""
-        return (self.runs, self.measurements, self.failed, self.claims, self.tmp)
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.suite = root / "suite.toml"
+        self.manifest = root / MANIFEST
+        self.plan = root / "plan.json"
+        self.runs = root / "runs"
+        self.measurements = root / "measurements"
+        self.failed = root / "failed"
+        self.leases = root / "leases"
+        self.tmp = root / "tmp"
+        self.evidence = root / "evidence.csv"
+        self.universality = root / "universality.csv"
+        self.report = root / "report"
+        self.table_markdown = self.report / "universality.md"
+        self.page = self.report / "index.html"
+        self.folders = (self.runs, self.measurements, self.failed, self.leases, self.tmp)
 
     def recording(self, run_id: str, number: int) -> Path:
         """The folder of the `number`-th recording of a run, counted from 1."""

@@ -22,25 +22,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from universality.errors import BadParameter
-from universality.plugin.records import RunState, Series
-from universality.plugin.spec import SCHEMA_VERSION, RunSpec
+from universality.plugin.spec import RunSpec
+from universality.plugin.trajectory import RunState, Series
 from universality.store import layout
-from universality.store.files import decode_json, encode_json, storing
+from universality.store.files import encode_json, encode_record, read_record, storing
 
 Observed = Mapping[str, Sequence[int]]
 """Probe addresses and the steps at which they record."""
 
-_PUBLISHED: dict[str, Literal["done", "diverged"]] = {"done": "done", "diverged": "diverged"}
+Ended = Literal["done", "diverged"]
+"""The ends that leave a recording."""
 
 
 class DamagedRecordingError(Exception):
     """A folder that is no whole recording; the text says why."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """facts.json."""
+
+    state: Ended
+    seconds: float
+    observed: Mapping[str, tuple[int, ...]]
+    facts: Mapping[str, Any]
+
+
+class RecordingManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """manifest.json of a recording."""
+
+    schema_version: int
+    run_id: str
+    sha256: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +87,11 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class StoredTrajectory:
-    """A recording on disk; the `Trajectory` of `universality.plugin.records`. Arrays are read when asked for."""
+    """A recording on disk; a `Trajectory`. Arrays are read when asked for."""
 
     folder: Path
     spec: RunSpec
-    state: Literal["done", "diverged"]
+    state: Ended
     observed: Mapping[str, tuple[int, ...]]
     facts: Mapping[str, Any]
     seconds: float
@@ -82,9 +100,8 @@ class StoredTrajectory:
 
     def series(self, name: str) -> Series:
         """Raises KeyError where nothing was recorded under `name`."""
-        steps, values = f"series/{name}/steps", f"series/{name}/values"
-        found = self._read(steps, values)
-        return Series(found[0], found[1])
+        steps, values = self._read(f"series/{name}/steps", f"series/{name}/values")
+        return Series(steps, values)
 
     def array(self, name: str, step: int) -> NDArray[Any]:
         """Raises KeyError where nothing was recorded under `name` at `step`."""
@@ -94,15 +111,11 @@ class StoredTrajectory:
         """Steps at which arrays, or else a series, lie under `name`; empty where nothing does."""
         prefix = f"array/{name}/"
         rest = [key.removeprefix(prefix) for key in self.names if key.startswith(prefix)]
-        if taken := sorted(int(step) for step in rest if step.isdigit()):
-            return tuple(taken)
+        if steps := sorted(int(step) for step in rest if step.isdigit()):
+            return tuple(steps)
         if f"series/{name}/steps" not in self.names:
             return ()
         return tuple(int(step) for step in self.series(name).steps)
-
-    def covers(self, request: Observed) -> bool:
-        """Whether everything in `request` was observed."""
-        return covers(self.observed, request)
 
     def _read(self, *keys: str) -> list[NDArray[Any]]:
         for key in keys:
@@ -125,27 +138,27 @@ def encode_recording(recording: Recording, environment: Mapping[str, Any]) -> di
         ValueError: for a state that leaves no recording, a series whose steps and values differ in
             length or whose steps do not increase.
     """
-    if recording.state not in _PUBLISHED:
+    if recording.state not in ("done", "diverged"):
         raise ValueError(f"a run that is {recording.state} leaves no recording")
-    facts = {
-        "state": recording.state,
-        "seconds": recording.seconds,
-        "observed": {a: [int(s) for s in steps] for a, steps in recording.observed.items()},
-        "facts": recording.facts,
-    }
+    facts = Facts(
+        state=recording.state,
+        seconds=float(recording.seconds),
+        observed={a: tuple(int(s) for s in steps) for a, steps in recording.observed.items()},
+        facts=recording.facts,
+    )
     files = {
-        layout.SPEC: encode_json(recording.spec.record()),
-        layout.FACTS: encode_json(facts),
+        layout.SPEC: encode_record(recording.spec),
+        layout.FACTS: encode_json(msgspec.structs.asdict(facts)),
         layout.ENVIRONMENT: encode_json(environment),
         layout.ARRAYS: save(_tensors(recording)),
         layout.LOG: recording.log.encode(errors="replace"),
     }
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": recording.spec.id,
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-    }
-    return {**files, layout.MANIFEST: encode_json(manifest)}
+    manifest = RecordingManifest(
+        schema_version=layout.SCHEMA_VERSION,
+        run_id=recording.spec.id,
+        sha256={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    )
+    return {**files, layout.MANIFEST: encode_record(manifest)}
 
 
 def _tensors(recording: Recording) -> dict[str, NDArray[Any]]:
@@ -173,52 +186,30 @@ def read_recording(folder: Path, run_id: str) -> StoredTrajectory:
     try:
         with storing(folder):
             return _verified(folder, run_id)
-    except DamagedRecordingError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, BadParameter) as error:
-        raise DamagedRecordingError(f"unreadable: {type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise DamagedRecordingError(str(error)) from error
     except safetensors.SafetensorError as error:
         raise DamagedRecordingError(f"{layout.ARRAYS}: {error}") from error
 
 
 def _verified(folder: Path, run_id: str) -> StoredTrajectory:
-    manifest = decode_json(_bytes(folder, layout.MANIFEST))
-    if manifest["schema_version"] != SCHEMA_VERSION:
-        raise DamagedRecordingError(f"schema version {manifest['schema_version']}, expected {SCHEMA_VERSION}")
+    for name in (layout.MANIFEST, *layout.HASHED):
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is missing")
+    manifest = read_record(folder / layout.MANIFEST, RecordingManifest)
+    if manifest.schema_version != layout.SCHEMA_VERSION:
+        raise ValueError(f"schema version {manifest.schema_version}, expected {layout.SCHEMA_VERSION}")
     # The names are compared with the known ones, never followed: a manifest cannot point elsewhere.
-    hashes: dict[str, str] = manifest["sha256"]
-    if set(hashes) != set(layout.HASHED):
-        raise DamagedRecordingError(f"{layout.MANIFEST} lists {', '.join(sorted(map(repr, hashes)))}")
+    if set(manifest.sha256) != set(layout.HASHED):
+        raise ValueError(f"{layout.MANIFEST} lists {', '.join(sorted(map(repr, manifest.sha256)))}")
     for name in layout.HASHED:
-        if _sha256(folder, name) != hashes[name]:
-            raise DamagedRecordingError(f"{name} does not have the sha256 of {layout.MANIFEST}")
-    spec = RunSpec.from_record(decode_json(_bytes(folder, layout.SPEC)))
-    if not spec.id == manifest["run_id"] == run_id:
-        raise DamagedRecordingError(f"holds the run {spec.id}")
-    stored = decode_json(_bytes(folder, layout.FACTS))
-    with safetensors.safe_open(folder / layout.ARRAYS, framework="numpy") as file:
-        names = frozenset(file.keys())
-    return StoredTrajectory(
-        folder,
-        spec,
-        _PUBLISHED[stored["state"]],
-        {str(a): tuple(int(s) for s in steps) for a, steps in stored["observed"].items()},
-        dict(stored["facts"]),
-        float(stored["seconds"]),
-        names,
-    )
-
-
-def _bytes(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise DamagedRecordingError(f"{name} is missing") from None
-
-
-def _sha256(folder: Path, name: str) -> str:
-    try:
         with open(folder / name, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise DamagedRecordingError(f"{name} is missing") from None
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256[name]:
+                raise ValueError(f"{name} does not have the sha256 of {layout.MANIFEST}")
+    spec = read_record(folder / layout.SPEC, RunSpec)
+    if not spec.id == manifest.run_id == run_id:
+        raise ValueError(f"holds the run {spec.id}")
+    stored = read_record(folder / layout.FACTS, Facts)
+    with safetensors.safe_open(folder / layout.ARRAYS, framework="numpy") as arrays:
+        names = frozenset(arrays.keys())
+    return StoredTrajectory(folder, spec, stored.state, stored.observed, stored.facts, stored.seconds, names)

@@ -10,21 +10,30 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from universality.plugin.records import CellRecord
-from universality.plugin.spec import SCHEMA_VERSION
+import msgspec
+
+from universality.errors import StoreError
+from universality.store.cells import CellRecord
 from universality.store.environment import environment
-from universality.store.files import encode_json, storing, sync_folder, write_durably, write_once
+from universality.store.files import (
+    encode_record,
+    read_record,
+    storing,
+    sync_folder,
+    write_durably,
+    write_once,
+)
 from universality.store.folder import Damage, ResultsFolder, entries_of, now
-from universality.store.layout import split_recording
+from universality.store.layout import SCHEMA_VERSION, split_recording
 from universality.store.recording import (
     DamagedRecordingError,
     Observed,
     Recording,
     StoredTrajectory,
+    covers,
     encode_recording,
     read_recording,
 )
@@ -34,10 +43,11 @@ __all__ = ["Damage", "Failure", "Recording", "Store", "StoredTrajectory"]
 FailureKind = Literal["failed", "crashed", "timeout"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One attempt at a run that left no recording. `memory_bytes` is the worker's peak, where known."""
 
+    schema_version: Literal[2] = SCHEMA_VERSION
+    run_id: str
     kind: FailureKind
     message: str
     traceback: str
@@ -87,24 +97,23 @@ class Store(ResultsFolder):
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def _move_in(self, scratch: Path, run_id: str, observed: Observed) -> Path:
-        number = 1
+        number = 0
         while True:
+            number += 1
             target = self.layout.recording(run_id, number)
-            if target.exists():
-                stored = self._recording(run_id, target)
-                if stored is not None and stored.covers(observed):
+            if not target.exists():
+                # Renaming onto a folder fails unless that is empty: of two processes one wins.
+                try:
+                    os.rename(scratch, target)
+                except OSError:
+                    if not target.exists():
+                        raise
+                else:
+                    sync_folder(target.parent)
                     return target
-                number += 1
-                continue
-            # Renaming onto a folder fails unless that is empty: of two processes one wins.
-            try:
-                os.rename(scratch, target)
-            except OSError:
-                if not target.exists():
-                    raise
-                continue
-            sync_folder(target.parent)
-            return target
+            stored = self._recording(run_id, target)
+            if stored is not None and covers(stored.observed, observed):
+                return target
 
     def recordings(self, run_id: str) -> Iterator[StoredTrajectory]:
         """The intact recordings of a run, oldest first."""
@@ -112,18 +121,14 @@ class Store(ResultsFolder):
         # One gap is tolerated: a person may have deleted a damaged folder.
         while absent < 2:
             folder = self.layout.recording(run_id, number)
-            number += 1
-            if not folder.exists():
-                absent += 1
-                continue
-            absent = 0
-            stored = self._recording(run_id, folder)
-            if stored is not None:
+            absent = 0 if folder.exists() else absent + 1
+            if not absent and (stored := self._recording(run_id, folder)) is not None:
                 yield stored
+            number += 1
 
     def trajectory(self, run_id: str, observed: Observed) -> StoredTrajectory | None:
         """The first recording of a run that has everything in `observed`: addresses and steps."""
-        return next((r for r in self.recordings(run_id) if r.covers(observed)), None)
+        return next((r for r in self.recordings(run_id) if covers(r.observed, observed)), None)
 
     def covers(self, run_id: str, observed: Observed) -> bool:
         """Whether `trajectory` would find one."""
@@ -135,8 +140,8 @@ class Store(ResultsFolder):
 
     def probe_seconds(self, run_ids: Iterable[str]) -> float:
         """Of `seconds`, what probes took; of a run that does not say, nothing."""
-        found = [first.facts.get("probe_seconds") for first in self._firsts(run_ids)]
-        return sum(seconds for seconds in found if isinstance(seconds, int | float))
+        values = [first.facts.get("probe_seconds") for first in self._firsts(run_ids)]
+        return sum(seconds for seconds in values if isinstance(seconds, int | float))
 
     def _firsts(self, run_ids: Iterable[str]) -> Iterator[StoredTrajectory]:
         firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)
@@ -145,8 +150,8 @@ class Store(ResultsFolder):
     def run_ids(self) -> list[str]:
         """Ids that have a folder, damaged or not."""
         with storing(self.layout.runs):
-            found = [split_recording(entry.name) for entry in entries_of(self.layout.runs)]
-        return sorted({split[0] for split in found if split is not None})
+            splits = [split_recording(entry.name) for entry in entries_of(self.layout.runs)]
+        return sorted({split[0] for split in splits if split is not None})
 
     def _recording(self, run_id: str, folder: Path) -> StoredTrajectory | None:
         if folder not in self._read:
@@ -169,18 +174,19 @@ class Store(ResultsFolder):
     ) -> int:
         """Record an attempt that left nothing; returns its number, counted from 1."""
         failure = Failure(
+            run_id=run_id,
             kind=kind,
-            message=message,
-            traceback=traceback,
-            seconds=seconds,
+            message=_encodable(message),
+            traceback=_encodable(traceback),
+            seconds=float(seconds),
             host=platform.node(),
             memory_bytes=memory_bytes,
             time=now(),
         )
-        data = encode_json({"schema_version": SCHEMA_VERSION, "run_id": run_id, **asdict(failure)})
         attempt = self.attempts(run_id) + 1
         with storing(self.layout.failures(run_id)):
             self.layout.failures(run_id).mkdir(parents=True, exist_ok=True)
+            data = encode_record(failure)
             while not write_once(self.layout.failure(run_id, attempt), data, self._scratch()):
                 attempt += 1
         return attempt
@@ -192,19 +198,23 @@ class Store(ResultsFolder):
 
     def failures(self, run_id: str) -> list[Failure]:
         """The failed attempts at a run, oldest first."""
-        found = []
+        failures = []
         for attempt in range(1, self.attempts(run_id) + 1):
-            record = self._record(self.layout.failure(run_id, attempt))
-            if record is None:
-                continue
+            path = self.layout.failure(run_id, attempt)
             try:
-                found.append(Failure(**{name: record[name] for name in Failure.__slots__}))
-            except (KeyError, TypeError) as error:
-                self._report(self.layout.failure(run_id, attempt), f"{type(error).__name__}: {error}")
-        return found
+                with storing(path):
+                    failures.append(read_record(path, Failure))
+            except (StoreError, ValueError) as error:
+                self._report(path, str(error))
+        return failures
 
     def save_measurement(self, cell: CellRecord) -> Path:
         """Write a measurement over the one of the same id."""
         path = self.layout.measurement(cell.id)
-        self._replace(path, encode_json({"schema_version": SCHEMA_VERSION, **cell.record()}))
+        self.write(path, cell.file())
         return path
+
+
+def _encodable(text: str) -> str:
+    """The message of an exception may hold a lone surrogate, which has no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,9 +1,9 @@
 """Leases: who works on which run, so that work is not done twice.
 
-A claim is a hard link `claims/<name>` to a private file of the claiming process; making a link
-fails where the name exists, on shared file systems too. The links share one inode with the private
-file, so touching that one file is the heartbeat of every claim. Nothing but double work depends on
-any of this: publishing decides who was first.
+A lease is a hard link `leases/<name>` to a private file of the process that holds it; making a link
+fails where the name exists, on shared file systems too. All links share one inode with the private
+file, so touching that one file is the heartbeat of every lease. Nothing but double work depends on
+any of this: the store keeps the recording that is published first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import secrets
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from universality.store.files import NO_HARD_LINKS, storing
@@ -21,23 +20,25 @@ from universality.store.layout import safe_name
 from universality.store.owner import is_orphan, owner_tag
 
 STALE_AFTER = 180.0
-"""Seconds without a heartbeat after which a claim counts as abandoned."""
+"""Seconds without a heartbeat after which a lease counts as abandoned."""
 
 
 class Leases:
-    """The claims of one process in one folder.
+    """The leases of one process in one folder.
 
     Args:
         folder: shared by all processes that work on one store.
-        stale_after: seconds without a heartbeat after which a claim may be stolen. The claim of a
-            process of this machine that is gone is stolen at once.
-        beats: whether a thread keeps the claims fresh, six times per `stale_after`.
+        stale_after: seconds without a heartbeat, of which a thread gives six in that time, after which
+            others may take a lease over. That of a process of this machine that is gone is taken over at once.
+
+    Raises:
+        StoreError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, stale_after: float = STALE_AFTER, beats: bool = True) -> None:
+    def __init__(self, folder: Path, *, stale_after: float = STALE_AFTER) -> None:
         self._folder = folder
         self._stale_after = stale_after
-        self._held: set[str] = set()
+        self._names: set[str] = set()
         self._tag = owner_tag()
         self._private = folder / f".{self._tag}"
         self._stop = threading.Event()
@@ -46,29 +47,28 @@ class Leases:
             self._private.write_text(self._tag)
             self._sweep()
         self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
-        if beats:
-            self._thread.start()
+        self._thread.start()
 
-    def claim(self, name: str) -> bool:
-        """Take `name`; False where a live process holds it.
+    def acquire(self, name: str) -> bool:
+        """Take the lease of `name`; False where a live process holds it.
 
         True without protection where the file system knows no hard links.
         """
-        if name in self._held:
+        if name in self._names:
             return True
         path = self._folder / safe_name(name)
         with storing(path):
             for _ in range(2):
                 if self._link(path):
-                    self._held.add(name)
+                    self._names.add(name)
                     return True
                 if not self._clear_if_stale(path):
                     return False
         return False
 
     def release(self, name: str) -> None:
-        """Give `name` back. A claim that was stolen meanwhile stays with the thief."""
-        self._held.discard(name)
+        """Give `name` back. A lease that another process took over stays with its new owner."""
+        self._names.discard(name)
         path = self._folder / safe_name(name)
         with contextlib.suppress(OSError):
             if os.path.samefile(path, self._private):
@@ -77,9 +77,8 @@ class Leases:
     def close(self) -> None:
         """Give everything back."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        for name in tuple(self._held):
+        self._thread.join()
+        for name in tuple(self._names):
             self.release(name)
         with contextlib.suppress(OSError):
             self._private.unlink()
@@ -87,9 +86,7 @@ class Leases:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _link(self, path: Path) -> bool:
@@ -106,31 +103,31 @@ class Leases:
         return True
 
     def _clear_if_stale(self, path: Path) -> bool:
-        """Remove an abandoned claim; True where the name may be free now."""
+        """Remove an abandoned lease; True where the name may be free now."""
         try:
-            seen = path.stat()
-            abandoned = is_orphan(path.read_text(errors="replace")) or self._age(seen) > self._stale_after
+            before = path.stat()
+            abandoned = is_orphan(path.read_text(errors="replace")) or self._age(before) > self._stale_after
         except FileNotFoundError:
             return True
         if not abandoned:
             return False
-        grave = self._folder / f".{self._tag}-{secrets.token_hex(4)}"
+        discarded = self._folder / f".{self._tag}-{secrets.token_hex(4)}"
         try:
-            os.rename(path, grave)
+            os.rename(path, discarded)
         except FileNotFoundError:
             return True
-        taken = grave.stat()
-        if (taken.st_ino, taken.st_mtime_ns) != (seen.st_ino, seen.st_mtime_ns):
-            # Another thief was faster and what was moved is its fresh claim: put it back.
+        after = discarded.stat()
+        if (after.st_ino, after.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+            # Another process was faster, and what was moved is the lease of the new owner: put it back.
             with contextlib.suppress(OSError):
-                os.link(grave, path)
-        grave.unlink(missing_ok=True)
+                os.link(discarded, path)
+        discarded.unlink(missing_ok=True)
         return True
 
-    def _age(self, seen: os.stat_result) -> float:
+    def _age(self, lease: os.stat_result) -> float:
         """Seconds since a heartbeat, by the clock of the file system: clocks of hosts differ."""
         self._touch()
-        return self._private.stat().st_mtime - seen.st_mtime
+        return self._private.stat().st_mtime - lease.st_mtime
 
     def _touch(self) -> None:
         try:

@@ -1,80 +1,49 @@
 """The queue of jobs of one process: what is open, what others hold, how each job ended.
 
 A job ends `done` or `diverged` when the store holds it, else `failed`, `crashed` or `timeout`, with
-a record under `failed/`. It is nobody's opinion but the disk's: a worker that says `done` without
-having published has failed.
+a record under `failed/`. The store decides, not the worker: one that replies `done` without having
+published has failed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
 
-from universality.plugin.records import RunState
-from universality.plugin.spec import RunSpec
+from universality.plan.plan import Job
+from universality.plan.plan_json import PlannedRun
+from universality.plugin.trajectory import RunState
 from universality.store.store import FailureKind, Store
 from universality.train.leases import Leases
+from universality.train.messages import RunReply
 
-_CRASHES = 2
-"""Attempts at a run whose worker dies: a machine short of memory deserves a second one."""
-
-
-class Job(Protocol):
-    """A training and the steps at which each probe address must have recorded.
-
-    `seconds` is its predicted cost, `stack` how many runs of its `kind` one worker may train side by side.
-    """
-
-    @property
-    def spec(self) -> RunSpec: ...
-    @property
-    def observe(self) -> Mapping[str, Sequence[int]]: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def stack(self) -> int: ...
-    @property
-    def kind(self) -> Hashable: ...
+MAX_CRASHES = 2
+"""Attempts at a run whose worker dies: the machine may have been short of memory for a while."""
 
 
-def job_record(job: Job) -> dict[str, Any]:
-    """What is sent to a worker: plain data."""
-    return {
-        "spec": job.spec.record(),
-        "observe": {address: [int(s) for s in steps] for address, steps in job.observe.items()},
-    }
+def planned(stack: Sequence[Job]) -> tuple[PlannedRun, ...]:
+    """What a worker is told of these jobs."""
+    return tuple(PlannedRun(spec=job.spec, observe=job.observe) for job in stack)
 
 
-def message(group: Sequence[Job]) -> dict[str, Any]:
-    """A single job as itself, several as `{"members": [...]}`."""
-    return job_record(group[0]) if len(group) == 1 else {"members": [job_record(job) for job in group]}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to a run.
+    """An attempt at a run has ended, or another process had made it.
 
     Args:
-        kind: a final state; `stored` where it was there already or another process published it;
-            `started`; `retrying` after a crash; `elsewhere` while another process holds it.
-        state: the final state, None while there is none.
+        state: the final state; None where the run is tried again.
         seconds: of this attempt.
-        finished, total: jobs with a final state, all jobs.
     """
 
-    kind: Literal["stored", "started", "retrying", "elsewhere"] | RunState
     run_id: str
     state: RunState | None
-    seconds: float
-    message: str
-    finished: int
-    total: int
+    seconds: float = 0.0
+    message: str = ""
 
 
 class JobQueue:
-    """Hands out jobs under leases and settles them.
+    """Hands out jobs under leases and settles them, those that the store has at once.
 
     Raises:
         ValueError: for two jobs of one run; whoever plans takes the union of what they observe.
@@ -87,15 +56,13 @@ class JobQueue:
         if len(set(ids)) < len(ids):
             raise ValueError("two jobs have the same run id")
         self._store, self._leases, self._on_event = store, leases, on_event
-        self._open = deque(jobs)
-        self._elsewhere: list[Job] = []
-        self._seen_elsewhere: set[str] = set()
-        self._total = len(jobs)
+        self._held_by_others: list[Job] = []
         self._crashes: dict[str, int] = {}
         self._alone: set[str] = set()
-        # Failures of earlier invocations do not count: asking again tries again.
-        self._known_attempts = {run_id: store.attempts(run_id) for run_id in ids}
+        # Failures of earlier commands do not count: asking again tries again.
+        self._attempts = {run_id: store.attempts(run_id) for run_id in ids}
         self.states: dict[str, RunState] = {}
+        self._open = deque(job for job in jobs if not self._settle_if_stored(job))
 
     @property
     def open(self) -> int:
@@ -103,18 +70,14 @@ class JobQueue:
         return len(self._open)
 
     @property
-    def elsewhere(self) -> int:
+    def held_by_others(self) -> int:
         """Jobs that other processes held when last looked at."""
-        return len(self._elsewhere)
-
-    def skip_stored(self) -> None:
-        """Settle every open job that the store has already."""
-        self._open = deque(job for job in self._open if not self._stored(job))
+        return len(self._held_by_others)
 
     def ask_again(self) -> None:
         """Open the jobs that others held, to see how they fared."""
-        self._open.extend(self._elsewhere)
-        self._elsewhere.clear()
+        self._open.extend(self._held_by_others)
+        self._held_by_others.clear()
 
     def take(self, slots: int = 1) -> list[Job]:
         """The next jobs that nobody else works on, under leases; none where there are none now.
@@ -122,75 +85,66 @@ class JobQueue:
         More than one where the first allows it and others are like it, but never more than a fair
         share of the work that is left, so that no slot runs out of work before the others.
         """
-        left = sum(map(_cost, self._open))
+        open_cost = sum(map(_cost, self._open))
         first = self._next()
         if first is None:
             return []
-        group, cost = [first], _cost(first)
+        stack, cost = [first], _cost(first)
         if self._may_stack(first):
             kind = first.kind
             for job in tuple(self._open):
-                full = len(group) >= first.stack or cost + _cost(job) > left / max(1, slots)
-                if full:
+                if len(stack) >= first.stack or cost + _cost(job) > open_cost / max(1, slots):
                     break
                 if self._may_stack(job) and job.kind == kind:
                     self._open.remove(job)
-                    if self._claim(job):
-                        group.append(job)
+                    if self._acquire(job):
+                        stack.append(job)
                         cost += _cost(job)
-        return group
+        return stack
 
-    def split(self, group: Sequence[Job], why: str, seconds: float) -> None:
-        """Put back the jobs of a group that was lost: each is tried again alone, its lease kept.
+    def split(self, stack: Sequence[Job], why: str, seconds: float) -> None:
+        """Put back the jobs of a stack that was lost: each is tried again alone, its lease kept.
 
         No attempt is charged to any of them, since one may be to blame and the others not.
         """
-        for job in reversed(group):
+        for job in reversed(stack):
             self._alone.add(job.spec.id)
             self._open.appendleft(job)
-            self._emit(
-                "retrying", job.spec.id, seconds=seconds, message=f"alone, since its group ended: {why}"
-            )
+            message = f"alone, since its group ended: {why}"
+            self._on_event(Event(job.spec.id, None, seconds, message))
 
     def _next(self) -> Job | None:
         while self._open:
             job = self._open.popleft()
-            if self._claim(job):
+            if self._acquire(job):
                 return job
         return None
 
-    def _claim(self, job: Job) -> bool:
-        """Whether the job is ours to train now; else it is settled, or held elsewhere."""
+    def _acquire(self, job: Job) -> bool:
+        """Whether the job is ours to train now; else it is settled, or held by another process."""
         run_id = job.spec.id
-        if self._stored(job):
+        if self._settle_if_stored(job):
             return False
-        if not self._leases.claim(run_id):
-            self._elsewhere.append(job)
-            if run_id not in self._seen_elsewhere:
-                self._seen_elsewhere.add(run_id)
-                self._emit("elsewhere", run_id)
+        if not self._leases.acquire(run_id):
+            self._held_by_others.append(job)
             return False
-        # Between the look and the claim somebody may have published, or failed and given up.
-        if self._stored(job) or self._failed_elsewhere(run_id):
-            return False
-        self._emit("started", run_id)
-        return True
+        # Another process may have published, or failed and given up, just before we got the lease.
+        return not (self._settle_if_stored(job) or self._settle_if_failed_elsewhere(run_id))
 
     def _may_stack(self, job: Job) -> bool:
         return job.stack > 1 and job.spec.id not in self._alone
 
-    def finish(self, job: Job, reply: Mapping[str, Any]) -> None:
+    def finish(self, job: Job, reply: RunReply) -> None:
         """Settle a job by its worker's reply."""
-        state, seconds = reply.get("state"), float(reply.get("seconds", 0.0))
-        if state not in ("done", "diverged"):
-            self.fail(job, "failed", str(reply.get("message", "")), seconds, str(reply.get("traceback", "")))
+        if reply.state == "failed":
+            self.fail(job, "failed", reply.message, reply.seconds, reply.traceback)
             return
-        stored = self._store.trajectory(job.spec.id, job.observe)
-        if stored is None:
-            message = f"the worker said {state}, but the store holds no recording with what was asked"
-            self.fail(job, "failed", message, seconds)
+        run = self._store.trajectory(job.spec.id, job.observe)
+        if run is None:
+            message = f"the worker said {reply.state}, but the store holds no recording with what was asked"
+            self.fail(job, "failed", message, reply.seconds)
             return
-        self._settle(job.spec.id, stored.state, stored.state, seconds)
+        self._settle(job.spec.id, run.state, reply.seconds)
 
     def fail(
         self,
@@ -203,67 +157,38 @@ class JobQueue:
     ) -> None:
         """Record a failed attempt; a first crash puts the job back, its lease kept."""
         run_id = job.spec.id
-        self._known_attempts[run_id] = self._store.fail(
+        self._attempts[run_id] = self._store.fail(
             run_id, kind, message, traceback=traceback, seconds=seconds, memory_bytes=memory_bytes
         )
         if kind == "crashed":
             self._crashes[run_id] = self._crashes.get(run_id, 0) + 1
-            if self._crashes[run_id] < _CRASHES:
+            if self._crashes[run_id] < MAX_CRASHES:
                 self._open.appendleft(job)
-                self._emit("retrying", run_id, seconds=seconds, message=message)
+                self._on_event(Event(run_id, None, seconds, message))
                 return
-        self._settle(run_id, kind, kind, seconds, message)
+        self._settle(run_id, kind, seconds, message)
 
-    def _stored(self, job: Job) -> bool:
-        """Settle a job that the store has."""
-        stored = self._store.trajectory(job.spec.id, job.observe)
-        if stored is not None:
-            self._settle(job.spec.id, "stored", stored.state, stored.seconds)
-        return stored is not None
+    def _settle_if_stored(self, job: Job) -> bool:
+        run = self._store.trajectory(job.spec.id, job.observe)
+        if run is not None:
+            self._settle(job.spec.id, run.state, run.seconds)
+        return run is not None
 
-    def _failed_elsewhere(self, run_id: str) -> bool:
-        """Settle a job at which another process has failed since this queue was made: whoever
-        fails holds the lease until there is nothing left to try."""
-        if self._store.attempts(run_id) <= self._known_attempts[run_id]:
+    def _settle_if_failed_elsewhere(self, run_id: str) -> bool:
+        """Settle a job at which another process has failed since this queue was made: a process
+        that fails keeps the lease until there is nothing left to try."""
+        if self._store.attempts(run_id) <= self._attempts[run_id]:
             return False
         failures = self._store.failures(run_id)
         if failures:
             last = failures[-1]
-            self._settle(run_id, last.kind, last.kind, last.seconds, last.message)
+            self._settle(run_id, last.kind, last.seconds, last.message)
         return bool(failures)
 
-    def _settle(
-        self,
-        run_id: str,
-        kind: Literal["stored"] | RunState,
-        state: RunState,
-        seconds: float,
-        message: str = "",
-    ) -> None:
+    def _settle(self, run_id: str, state: RunState, seconds: float, message: str = "") -> None:
         self._leases.release(run_id)
         self.states[run_id] = state
-        self._emit(kind, run_id, state=state, seconds=seconds, message=message)
-
-    def _emit(
-        self,
-        kind: Literal["stored", "started", "retrying", "elsewhere"] | RunState,
-        run_id: str,
-        *,
-        state: RunState | None = None,
-        seconds: float = 0.0,
-        message: str = "",
-    ) -> None:
-        self._on_event(
-            Event(
-                kind=kind,
-                run_id=run_id,
-                state=state,
-                seconds=seconds,
-                message=message,
-                finished=len(self.states),
-                total=self._total,
-            )
-        )
+        self._on_event(Event(run_id, state, seconds, message))
 
 
 def _cost(job: Job) -> float:

@@ -1,12 +1,6 @@
-"""Adapters, cuts, activations, scales, and the guarded import of torchvision."""
+"""Adapters, cuts, activations and scales."""
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -30,7 +24,6 @@ from universality.plugin.kit import (
     scaled_width,
     sequence_adapter,
     unscaled,
-    vision,
 )
 
 VECTOR = InputSpec("vector", (20,))
@@ -224,95 +217,3 @@ def test_the_centre_is_saved_but_not_trained() -> None:
     assert sorted(scaled.state_dict()) == ["initial.bias", "initial.weight", "net.bias", "net.weight"]
     assert unscaled(scaled) is scaled.net
     assert unscaled(scaled.net) is scaled.net
-
-
-# torchvision
-
-ROOT = str(Path(vision.__file__).parents[3])
-MISSING = RuntimeError("operator torchvision::nms does not exist")
-
-
-class FakeImport:
-    """Stands in for `importlib.import_module`; raises the errors in turn, then succeeds."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors, self.calls, self.module = list(errors), 0, ModuleType("torchvision")
-
-    def __call__(self, name: str) -> ModuleType:
-        assert name == "torchvision"
-        self.calls += 1
-        if self.errors:
-            raise self.errors.pop(0)
-        return self.module
-
-
-@pytest.fixture
-def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Operators declared during the test; nothing reaches torch or the real table of modules."""
-    names: list[str] = []
-    library = SimpleNamespace(define=lambda schema: names.append(schema.split("(")[0]))
-    monkeypatch.setattr(vision.torch.library, "Library", lambda *_: library)
-    modules = {"torchvision": None, "torchvision.extension": None, "torch": None}
-    monkeypatch.setattr(vision, "sys", SimpleNamespace(modules=modules))
-    monkeypatch.setattr(vision, "_libraries", [])
-    return names
-
-
-def test_a_working_torchvision_is_imported_once_and_nothing_is_declared(
-    monkeypatch: pytest.MonkeyPatch, declared: list[str]
-) -> None:
-    fake = FakeImport()
-    monkeypatch.setattr(vision.importlib, "import_module", fake)
-    assert vision.import_torchvision() is fake.module
-    assert (fake.calls, declared) == (1, [])
-    assert "torchvision.extension" in vision.sys.modules
-
-
-def test_missing_operators_are_declared_and_half_imported_modules_dropped(
-    monkeypatch: pytest.MonkeyPatch, declared: list[str]
-) -> None:
-    fake = FakeImport(MISSING)
-    monkeypatch.setattr(vision.importlib, "import_module", fake)
-    assert vision.import_torchvision() is fake.module
-    assert (fake.calls, declared) == (2, ["nms", "qnms"])
-    assert list(vision.sys.modules) == ["torch"]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError("operator other::nms does not exist"),
-        RuntimeError("CUDA versions differ"),
-        ModuleNotFoundError("torchvision"),
-    ],
-    ids=["another library", "another error", "not installed"],
-)
-def test_any_other_failure_of_the_import_is_passed_on(
-    monkeypatch: pytest.MonkeyPatch, declared: list[str], error: Exception
-) -> None:
-    fake = FakeImport(error)
-    monkeypatch.setattr(vision.importlib, "import_module", fake)
-    with pytest.raises(type(error), match=str(error)):
-        vision.import_torchvision()
-    assert (fake.calls, declared) == (1, [])
-
-
-def test_networks_of_torchvision_run_where_its_shared_library_does_not_load() -> None:
-    script = """
-import torch
-def refuse(path):
-    raise OSError("undefined symbol")
-torch.ops.load_library = refuse
-try:
-    import torchvision
-except RuntimeError as error:
-    print(error)
-from universality.plugin.kit.vision import import_torchvision
-models = import_torchvision().models
-print(tuple(models.resnet.BasicBlock(4, 4)(torch.zeros(1, 4, 3, 3)).shape))
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, *sys.path]))}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.stdout.splitlines() == [str(MISSING), "(1, 4, 3, 3)"], done.stderr

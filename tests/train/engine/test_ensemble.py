@@ -12,19 +12,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from universality.plan.planner import Job
+from universality.plan.plan import Job
 from universality.plan.stacks import alike
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.registry import component
 from universality.plugin.spec import Recipe, RunSpec
 from universality.plugin.task import Split, Splits
-from universality.train.engine import loop
+from universality.train.engine import choice
+from universality.train.engine import run as run_module
 from universality.train.engine.batches import Batches
+from universality.train.engine.choice import time_gradients
 from universality.train.engine.ensemble import CannotStack, Ensemble
-from universality.train.engine.loop import Engine, Member, Trained, build_network, train_group
+from universality.train.engine.fused_steps import FusedSteps
+from universality.train.engine.loop import train_stack
+from universality.train.engine.loop_steps import LoopSteps
+from universality.train.engine.member import Member, Trained, build_network
 from universality.train.engine.optimizers import build_optimizer
-from universality.train.engine.steps import FusedSteps, LoopSteps, race
+from universality.train.messages import Engine
 
 CPU = torch.device("cpu")
 TANH = "mlp[width=7,depth=1,activation=tanh]"
@@ -76,8 +81,8 @@ def member(
 
 
 def alone(one: Member) -> Trained:
-    """Trained by a plain loop: torch's optimizer on the network's own parameters."""
-    return train_group([one], CPU, "plain")[0]
+    """Trained separately: torch's optimizer on the network's own parameters."""
+    return train_stack([one], CPU, "separate")[0]
 
 
 def assert_the_same_run(found: Trained, expected: Trained) -> None:
@@ -101,7 +106,7 @@ def assert_the_same_run(found: Trained, expected: Trained) -> None:
 @pytest.mark.parametrize("name", ["heavy ball, L2", "adamw, warmup"])
 def test_every_network_is_trained_in_a_stack_as_alone(address: str, name: str) -> None:
     members = [member(address, RECIPES[name], seed, {"accuracy": (0, 7)}) for seed in range(3)]
-    runs = train_group(members, CPU)
+    runs = train_stack(members, CPU)
     for one, run in zip(members, runs, strict=True):
         assert_the_same_run(run, alone(one))
         assert run.facts["engine"] == {"mode": "loop", "asked": "auto", "members": 3, "fallback": ""}
@@ -116,7 +121,7 @@ def test_output_scales_are_members_of_one_stack(engine: Engine, centred: bool) -
         for seed, net in enumerate(nets)
     ]
     assert len({alike(one.spec) for one in members}) == 1
-    for one, run in zip(members, train_group(members, CPU, engine), strict=True):
+    for one, run in zip(members, train_stack(members, CPU, engine), strict=True):
         assert run.facts["engine"]["mode"] == engine
         assert run.facts["engine"]["members"] == 3
         if engine == "loop":
@@ -185,7 +190,7 @@ def test_an_architecture_says_what_its_stacks_may_differ_in_and_a_lie_is_noticed
     assert len({Job(one.spec, {}).kind for one in members}) == 1
     for other in ("gated", f"gated[{parameter}=3,depth=2]"):
         assert alike(member(other, RECIPES["sgd"]).spec) != alike(members[0].spec)
-    for one, run in zip(members, train_group(members, CPU, engine), strict=True):
+    for one, run in zip(members, train_stack(members, CPU, engine), strict=True):
         how = run.facts["engine"]
         assert (how["mode"], how["fallback"]) == (mode, fallback)
         torch.testing.assert_close(run.net.state_dict(), alone(one).net.state_dict())
@@ -210,7 +215,7 @@ def test_every_optimizer_treats_a_row_as_it_treats_a_network(name: str, differin
     ]
     probes = {"sharpness": (0, 1, 5), "accuracy": (5,)}  # sharpness reads the optimizer's state and rate
     members = [member(TANH, recipe, seed, probes) for seed, recipe in enumerate(recipes)]
-    for one, run in zip(members, train_group(members, CPU), strict=True):
+    for one, run in zip(members, train_stack(members, CPU), strict=True):
         assert_the_same_run(run, alone(one))
 
 
@@ -220,23 +225,23 @@ def test_members_may_observe_at_different_steps_share_data_and_have_derived_rate
     asked: list[dict[str, Sequence[int]]] = [{"accuracy": (0, 3)}, {}, {"sharpness": (3, 4), "weights": (9,)}]
     members = [member(TANH, recipe, 5, observe, splits) for observe in asked]
     members.append(member(TANH, replace(recipe, lr_over_stability=4.0), 6, {}, splits))
-    for one, run in zip(members, train_group(members, CPU), strict=True):
+    for one, run in zip(members, train_stack(members, CPU), strict=True):
         assert_the_same_run(run, alone(one))
 
 
 def test_a_member_that_diverges_stops_as_it_would_alone_and_the_others_go_on() -> None:
     wild, tame = Recipe(steps=450, lr=10.0, loss="mse"), Recipe(steps=450, lr=0.01, loss="mse")
-    # What the tame ones observe makes the group stop at steps at which the wild one alone would not look.
+    # What the tame ones observe makes the stack stop at steps at which the wild one alone would not look.
     members = [member(TANH, r, s, {"accuracy": (50 + s, 450)}) for s, r in enumerate((tame, wild, tame))]
     members[1] = replace(members[1], observe={"accuracy": (0, 450)})
-    runs = train_group(members, CPU)
+    runs = train_stack(members, CPU)
     assert [run.state for run in runs] == ["done", "diverged", "done"]
     for one, run in zip(members, runs, strict=True):
         assert_the_same_run(run, alone(one))
 
 
 def test_a_trained_network_keeps_nothing_of_its_neighbours() -> None:
-    runs = train_group([member(TANH, RECIPES["sgd"], seed) for seed in range(4)], CPU)
+    runs = train_stack([member(TANH, RECIPES["sgd"], seed) for seed in range(4)], CPU)
     for parameter in runs[0].net.parameters():
         assert parameter.untyped_storage().nbytes() == parameter.nbytes
 
@@ -292,11 +297,11 @@ def test_what_cannot_be_stacked_is_trained_alone_for_a_reason_that_is_recorded(k
     # Decay moves a parameter that has no gradient, where an optimizer would have skipped it.
     recipe = Recipe(steps=5, lr=0.1, momentum=0.9, weight_decay=0.1)
     members = [member(Odd(kind=kind), recipe, seed) for seed in range(2)]
-    for one, run in zip(members, train_group(members, CPU), strict=True):
+    for one, run in zip(members, train_stack(members, CPU), strict=True):
         assert_the_same_run(run, alone(one))
         stacked = not REASONS[kind]
         assert run.facts["engine"] == {
-            "mode": "loop" if stacked or kind == "dropout" else "plain",
+            "mode": "loop" if stacked or kind == "dropout" else "separate",
             "asked": "auto",
             "members": 2 if stacked else 1,
             "fallback": REASONS[kind],
@@ -307,12 +312,12 @@ def test_what_cannot_be_stacked_is_trained_alone_for_a_reason_that_is_recorded(k
 def test_recipes_that_cannot_run_side_by_side_are_refused() -> None:
     members = [member(TANH, Recipe(steps=steps, lr=0.1)) for steps in (5, 6)]
     with pytest.raises(ValueError, match="differ in one of optimizer, batch_size, steps"):
-        train_group(members, CPU)
+        train_stack(members, CPU)
 
 
 def test_networks_of_different_shapes_are_trained_alone() -> None:
     members = [member(f"mlp[width={width}]", RECIPES["sgd"]) for width in (4, 5)]
-    for one, run in zip(members, train_group(members, CPU), strict=True):
+    for one, run in zip(members, train_stack(members, CPU), strict=True):
         assert_the_same_run(run, alone(one))
         assert run.facts["engine"]["fallback"] == "the networks have different parameters"
 
@@ -325,7 +330,7 @@ def test_the_optimizer_of_a_member_is_the_one_it_would_have_alone() -> None:
     ]
     state = Ensemble(nets, [recipe, replace(recipe, weight_decay=0.5)], [0.1, 0.2])
     for number in (0, 1):
-        state.take(number, [torch.full_like(p, 1.0 + number) for p in state.trained[number]])
+        state.take(number, [torch.full_like(p, 1.0 + number) for p in state.trainable[number]])
     state.scale_rates(0.5)
     state.step()
     own = state.optimizer_of(1)
@@ -392,8 +397,8 @@ def nudged(monkeypatch: pytest.MonkeyPatch, members: Sequence[Member]) -> list[T
         return net
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "build_network", build)
-        return train_group(members, CPU, "loop")
+        patch.setattr(run_module, "build_network", build)
+        return train_stack(members, CPU, "loop")
 
 
 STACKABLE = [address for address in NETS if "lstm" not in address]
@@ -406,14 +411,14 @@ def test_fused_training_stays_as_near_to_the_loop_as_a_nudge_of_the_last_bit(
 ) -> None:
     recipe = replace(RECIPES[name], steps=20)
     members = [member(address, recipe, seed, {"accuracy": (0, 10)}) for seed in range(12)]
-    expected = train_group(members, CPU, "loop")
-    fused = train_group(members, CPU, "fused")
+    expected = train_stack(members, CPU, "loop")
+    fused = train_stack(members, CPU, "fused")
     assert {run.facts["engine"]["mode"] for run in fused} == {"fused"}
     # Rounding enters a fused run at every step and a nudged one once: 20 steps may add up to a few nudges.
     apart = drift(fused, expected)
     near = apart <= 10 * drift(nudged(monkeypatch, members), expected) + 1e-7
-    # A unit of a ReLU network that is nearly at 0 may switch under any rounding: 2 of 36 residual networks did,
-    # by this size.
+    # A unit of a ReLU network that is nearly at 0 may switch under any rounding: 2 of 36 residual networks
+    # did, by this size.
     assert near.sum() >= len(members) - 2
     assert apart.max() < 5e-3
     for run, other in (
@@ -438,8 +443,8 @@ def test_fused_training_knows_every_optimizer_and_schedule(name: str, captured: 
         calls.append("captured")
         return lambda: (calls.append("replayed"), update())[1]
 
-    fused = train_group(members, CPU, "fused", capture=plain if captured else None)
-    assert (drift(fused, train_group(members, CPU, "loop")) < 2e-6).all()
+    fused = train_stack(members, CPU, "fused", capture=plain if captured else None)
+    assert (drift(fused, train_stack(members, CPU, "loop")) < 2e-6).all()
     assert {run.facts["engine"]["captured"] for run in fused} == {captured}
     # Three updates run as they are; the fourth is captured and, as all after it, replayed.
     assert calls == (["captured"] + ["replayed"] * 9 if captured else [])
@@ -448,7 +453,7 @@ def test_fused_training_knows_every_optimizer_and_schedule(name: str, captured: 
 def test_a_fused_member_does_not_depend_on_its_neighbours() -> None:
     recipe = RECIPES["heavy ball, L2"]
     members = [member(TANH, recipe, seed) for seed in range(4)]
-    pair, all_four = train_group(members[:2], CPU, "fused"), train_group(members, CPU, "fused")
+    pair, all_four = train_stack(members[:2], CPU, "fused"), train_stack(members, CPU, "fused")
     for a, b in zip(pair, all_four, strict=False):
         assert_the_same_run(a, b)
 
@@ -456,7 +461,7 @@ def test_a_fused_member_does_not_depend_on_its_neighbours() -> None:
 def test_a_fused_member_that_diverges_leaves_the_others_as_they_are() -> None:
     tame = [member(TANH, Recipe(steps=250, lr=0.01, loss="mse"), s) for s in range(3)]
     wild = [tame[0], member(TANH, Recipe(steps=250, lr=10.0, loss="mse"), 1), tame[2]]
-    runs, expected = (train_group(group, CPU, "fused") for group in (wild, tame))
+    runs, expected = (train_stack(group, CPU, "fused") for group in (wild, tame))
     assert [run.state for run in runs] == ["done", "diverged", "done"]
     assert runs[1].facts["diverged_at"] < 200
     for number in (0, 2):
@@ -471,9 +476,9 @@ def test_members_that_share_their_inputs_keep_their_own_labels(size: int, labels
     members = [member(TANH, recipe, 0, splits=one), member(TANH, recipe, 1, splits=one)]
     if labels == "another's":
         members[1] = replace(members[1], splits=other)
-    runs = train_group(members, CPU, "fused")
+    runs = train_stack(members, CPU, "fused")
     assert {run.facts["engine"]["mode"] for run in runs} == {"fused"}
-    assert (drift(runs, train_group(members, CPU, "loop")) < 1e-6).all()
+    assert (drift(runs, train_stack(members, CPU, "loop")) < 1e-6).all()
 
 
 @pytest.mark.parametrize(
@@ -492,7 +497,7 @@ def test_members_that_share_their_inputs_keep_their_own_labels(size: int, labels
     ids=["no batched form", "code that differs", "data that differs"],
 )
 def test_what_cannot_be_fused_runs_as_a_loop_and_says_why(members: list[Member], reason: str) -> None:
-    runs = train_group(members, CPU, "fused")
+    runs = train_stack(members, CPU, "fused")
     for one, run in zip(members, runs, strict=True):
         assert run.facts["engine"]["mode"] == "loop"
         assert run.facts["engine"]["members"] == 2
@@ -506,13 +511,13 @@ def test_a_capture_that_fails_loses_no_update() -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     members = [member(TANH, RECIPES["adam, L2"], seed) for seed in range(2)]
-    runs = train_group(members, CPU, "fused", capture=refuse)
+    runs = train_stack(members, CPU, "fused", capture=refuse)
     facts = runs[0].facts["engine"]
     assert (facts["captured"], facts["not_captured"]) == (
         False,
         "operation not permitted when stream is capturing",
     )
-    for run, other in zip(runs, train_group(members, CPU, "fused", capture=lambda f: f), strict=True):
+    for run, other in zip(runs, train_stack(members, CPU, "fused", capture=lambda f: f), strict=True):
         assert_the_same_run(run, other)
 
 
@@ -521,15 +526,15 @@ def test_without_memory_for_all_half_of_them_are_trained_at_a_time(monkeypatch: 
 
     class Tight(FusedSteps):
         def advance(self, begin: int, end: int) -> None:
-            tried.append(len(self._lanes))
-            if len(self._lanes) > 2:
+            tried.append(len(self._members))
+            if len(self._members) > 2:
                 raise torch.OutOfMemoryError("no memory left\nmore")
             super().advance(begin, end)
 
     members = [member(TANH, RECIPES["sgd"], seed) for seed in range(5)]
-    expected = train_group(members, CPU, "fused")
-    monkeypatch.setattr(loop, "FusedSteps", Tight)
-    runs = train_group(members, CPU, "fused")
+    expected = train_stack(members, CPU, "fused")
+    monkeypatch.setattr(choice, "FusedSteps", Tight)
+    runs = train_stack(members, CPU, "fused")
     assert tried[0] == 5
     assert [run.facts["engine"]["members"] for run in runs] == [2, 2, 1, 2, 2]
     assert {run.facts["engine"]["fallback"] for run in runs} == {"no memory left"}
@@ -541,9 +546,9 @@ def test_a_network_that_has_no_memory_alone_says_so(monkeypatch: pytest.MonkeyPa
     def full(*args: object, **kwargs: object) -> nn.Module:
         raise torch.OutOfMemoryError("no memory left")
 
-    monkeypatch.setattr(loop, "build_network", full)
+    monkeypatch.setattr(run_module, "build_network", full)
     with pytest.raises(torch.OutOfMemoryError):
-        train_group([member(TANH, RECIPES["sgd"])], CPU)
+        train_stack([member(TANH, RECIPES["sgd"])], CPU)
 
 
 def test_an_ensemble_of_nothing_is_refused() -> None:
@@ -563,7 +568,7 @@ def test_the_optimizer_on_the_device_is_torchs_own_fused_one() -> None:
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` chooses as on CUDA."""
-    monkeypatch.setattr(loop, "_may_fuse", lambda lanes: len(lanes) >= loop._FUSED_FROM)
+    monkeypatch.setattr(choice, "_may_fuse", lambda members: len(members) >= choice.MIN_FUSED)
 
 
 def test_where_both_ways_are_open_a_short_trial_decides_and_is_recorded(
@@ -571,8 +576,8 @@ def test_where_both_ways_are_open_a_short_trial_decides_and_is_recorded(
 ) -> None:
     members = [member(TANH, RECIPES["adam, L2"], seed) for seed in range(4)]
     for seconds, mode, why in (((2.0, 1.0), "fused", ""), ((1.0, 2.0), "loop", "the loop is faster")):
-        monkeypatch.setattr(loop, "race", lambda *_, seconds=seconds: seconds)
-        runs = train_group(members, CPU, capture=lambda update: update)
+        monkeypatch.setattr(choice, "time_gradients", lambda *_, seconds=seconds: seconds)
+        runs = train_stack(members, CPU, capture=lambda update: update)
         for run in runs:
             how = run.facts["engine"]
             assert (how["mode"], how["asked"], how["fallback"]) == (mode, "auto", why)
@@ -583,8 +588,8 @@ def test_where_both_ways_are_open_a_short_trial_decides_and_is_recorded(
 
 
 def test_fewer_than_four_are_not_worth_a_trial(as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "race", None)  # would raise
-    runs = train_group([member(TANH, RECIPES["sgd"], seed) for seed in range(3)], CPU)
+    monkeypatch.setattr(choice, "time_gradients", None)  # would raise
+    runs = train_stack([member(TANH, RECIPES["sgd"], seed) for seed in range(3)], CPU)
     assert {run.facts["engine"]["mode"] for run in runs} == {"loop"}
 
 
@@ -599,26 +604,26 @@ def test_a_trial_changes_no_bit_of_what_follows(
 
     def won_by(mode: str) -> Callable[..., tuple[float, float]]:
         def tried(*arguments: Any) -> tuple[float, float]:
-            trials.append(race(*arguments))
+            trials.append(time_gradients(*arguments))
             return (2.0, 1.0) if mode == "fused" else (1.0, 2.0)
 
         return tried
 
     for mode in ("fused", "loop"):
-        monkeypatch.setattr(loop, "race", won_by(mode))
-        tried = train_group(members, CPU, capture=capture)
-        asked = train_group(members, CPU, mode, capture=capture)  # type: ignore[arg-type]
+        monkeypatch.setattr(choice, "time_gradients", won_by(mode))
+        tried = train_stack(members, CPU, capture=capture)
+        asked = train_stack(members, CPU, mode, capture=capture)  # type: ignore[arg-type]
         for run, other in zip(tried, asked, strict=True):
             assert run.facts["engine"]["mode"] == other.facts["engine"]["mode"] == mode
             assert_the_same_run(run, other)
     assert all(0 < seconds < 60 for trial in trials for seconds in trial)
 
 
-def test_plain_is_one_network_after_another_with_an_optimizer_of_its_own() -> None:
+def test_separate_is_one_network_after_another_with_an_optimizer_of_its_own() -> None:
     members = [member(TANH, RECIPES["adam, L2"], seed) for seed in range(2)]
-    runs = train_group(members, CPU, "plain")
+    runs = train_stack(members, CPU, "separate")
     assert [run.facts["engine"] for run in runs] == [
-        {"mode": "plain", "asked": "plain", "members": 1, "fallback": ""}
+        {"mode": "separate", "asked": "separate", "members": 1, "fallback": ""}
     ] * 2
     # No storage in common: each parameter is as it was built, a tensor alone.
     assert all(p.untyped_storage().nbytes() == p.nbytes for run in runs for p in run.net.parameters())
@@ -657,9 +662,9 @@ def test_between_two_looks_at_the_losses_nothing_waits_for_the_device(
 
     made = Batches.table
     monkeypatch.setattr(Batches, "table", table)
-    monkeypatch.setattr(loop, kind.__name__, Quiet)
+    monkeypatch.setattr(choice, kind.__name__, Quiet)
     recipe = replace(RECIPES[name], steps=30)
-    runs = train_group([member(TANH, recipe, s, {"accuracy": (15,)}) for s in range(2)], CPU, engine)
+    runs = train_stack([member(TANH, recipe, s, {"accuracy": (15,)}) for s in range(2)], CPU, engine)
     assert {run.facts["engine"]["mode"] for run in runs} == {engine}
     assert watched.seen == []
     # Rows come to the device once between two events, not once per epoch of two updates.
@@ -725,10 +730,10 @@ def test_on_a_gpu_nothing_waits_between_two_looks_at_the_losses(
             finally:
                 torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(loop, kind.__name__, Quiet)
+    monkeypatch.setattr(choice, kind.__name__, Quiet)
     recipe = replace(RECIPES["sgd"], steps=30)
     observe = {"accuracy": (15,)}
-    train_group([member(TANH, recipe, s, observe) for s in range(4)], torch.device("cuda"), engine)
+    train_stack([member(TANH, recipe, s, observe) for s in range(4)], torch.device("cuda"), engine)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -736,7 +741,7 @@ def test_on_a_gpu_nothing_waits_between_two_looks_at_the_losses(
 def test_on_a_gpu_a_captured_ensemble_follows_the_cpu(address: str) -> None:
     recipe = replace(RECIPES["heavy ball, L2"], steps=20)
     members = [member(address, recipe, seed, {"accuracy": (0, 10)}) for seed in range(4)]
-    runs = train_group(members, torch.device("cuda"), "fused")
+    runs = train_stack(members, torch.device("cuda"), "fused")
     assert {(r.facts["engine"]["mode"], r.facts["engine"]["captured"]) for r in runs} == {("fused", True)}
-    for run, other in zip(runs, train_group(members, CPU), strict=True):
+    for run, other in zip(runs, train_stack(members, CPU), strict=True):
         assert run.series["train_loss"].values == pytest.approx(other.series["train_loss"].values, rel=1e-3)

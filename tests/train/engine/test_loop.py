@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from universality.errors import MeasurementError
-from universality.measures import EigenResult, top_eigenvalues
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.probe import Probe, Training
 from universality.plugin.registry import component
 from universality.plugin.spec import Recipe, RunSpec, derive_seed
 from universality.plugin.task import Split, Splits
-from universality.train.engine import loop
-from universality.train.engine.loop import Trained, build_network, train
+from universality.train.engine.loop import train
+from universality.train.engine.member import Trained, build_network
 
 registry.load_plugins()
 
@@ -326,95 +321,6 @@ def test_probes_see_the_network_after_as_many_updates_as_their_step_says() -> No
         with torch.no_grad():
             loss = cross_entropy(net(splits.train.inputs), splits.train.targets)
         assert recorded.at(step) == loss.item()
-
-
-def dense_hessian(net: nn.Module, splits: Splits) -> Tensor:
-    """Hessian of the squared-error training loss in float64, column by column from autograd."""
-    net = net.double()
-    params = dict(net.named_parameters())
-    shapes = [p.shape for p in params.values()]
-    inputs, targets = splits.train.inputs.double(), splits.train.targets
-
-    def loss(flat: Tensor) -> Tensor:
-        parts = flat.split([s.numel() for s in shapes])
-        weights = {n: t.view(s) for n, t, s in zip(params, parts, shapes, strict=True)}
-        return half_squared_error(functional_call(net, weights, (inputs,)), targets)
-
-    start = torch.cat([p.detach().flatten() for p in params.values()])
-    hessian: Tensor = torch.autograd.functional.hessian(loss, start)
-    return hessian
-
-
-@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_the_learning_rate_is_derived_from_the_initial_sharpness(momentum: float, nesterov: bool) -> None:
-    recipe = Recipe(steps=1, lr_over_stability=1.7, momentum=momentum, nesterov=nesterov, loss="mse")
-    splits, address = made_up_splits(side=3), "mlp[width=5,depth=1,activation=tanh]"
-    architecture = registry.resolve("architecture", address)
-    net = build_network(spec_of(address, recipe), architecture, splits)
-    sharpness = float(torch.linalg.eigvalsh(dense_hessian(net, splits))[-1])
-    # Heavy ball leaves the unit circle at lr = 2(1 + b)/h, Nesterov at 2(1 + b)/((1 + 2b) h).
-    stable = 2 * (1 + momentum) / sharpness / (1 + 2 * momentum if nesterov else 1)
-    facts = trained(address, recipe, splits).facts
-    assert facts["initial_sharpness"] == pytest.approx(sharpness, rel=1e-3)
-    assert facts["lr"] == pytest.approx(stable / 1.7, rel=1e-3)
-
-
-def test_a_sharpness_that_was_not_found_within_the_budget_gives_no_learning_rate(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(loop, "_PRODUCTS", 3)
-    with pytest.raises(MeasurementError) as caught:
-        trained(SMALL, Recipe(steps=1, lr_over_stability=2.0), made_up_splits(side=3), seed=7)
-    error = caught.value
-    assert error.what == "no learning rate follows from the sharpness at initialisation"
-    assert error.where == f"{SMALL} on digits, seed 7"
-    assert re.fullmatch(r"[\d.]+, relative error estimate [\d.e-]+ after 3 products", error.got)
-    assert error.expected == "a positive number, found within 3 products and known to 0.01"
-    assert "`lr`" in error.do
-
-
-@pytest.mark.parametrize(("error", "good"), [(0.005, True), (0.02, False)])
-def test_rounding_may_leave_a_percent_of_the_sharpness_in_doubt(
-    error: float, good: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def coarse(*arguments: Any, **keywords: Any) -> EigenResult:
-        top = top_eigenvalues(*arguments, **keywords)
-        assert top.converged
-        return replace(top, error_estimates=error * top.values, converged=False)
-
-    monkeypatch.setattr(loop, "top_eigenvalues", coarse)
-    with contextlib.nullcontext() if good else pytest.raises(MeasurementError, match="no learning rate"):
-        trained(SMALL, Recipe(steps=1, lr_over_stability=2.0), made_up_splits(side=3))
-
-
-def test_a_search_that_rounding_ended_is_repeated_in_double(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def coarse(operator: Any, *arguments: Any, **keywords: Any) -> EigenResult:
-        top = top_eigenvalues(operator, *arguments, **keywords)
-        seen.append(top.values.dtype)
-        if len(seen) > 1:
-            return top
-        return replace(top, error_estimates=0.03 * top.values, converged=False)
-
-    recipe, splits = Recipe(steps=1, lr_over_stability=2.0), made_up_splits(side=3)
-    usual = trained(SMALL, recipe, splits)
-    monkeypatch.setattr(loop, "top_eigenvalues", coarse)
-    found = trained(SMALL, recipe, splits)
-    assert len(seen) == 2
-    assert found.facts["lr"] == pytest.approx(usual.facts["lr"], rel=1e-5)
-    assert found.facts["lr"] != usual.facts["lr"], "the products were taken in another precision"
-    assert {p.dtype for p in found.net.parameters()} == {torch.float32}
-
-
-def test_a_loss_without_curvature_gives_no_learning_rate() -> None:
-    with pytest.raises(MeasurementError) as caught:
-        trained(
-            "mlp[width=6,depth=1,init_scale=0,bias=false]",
-            Recipe(steps=1, lr_over_stability=2.0, loss="mse"),
-            made_up_splits(side=3),
-        )
-    assert caught.value.got.startswith("0, relative error estimate nan")
 
 
 def test_gradient_descent_with_the_derived_rate_is_gradient_descent_with_that_rate() -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from pathlib import Path
@@ -17,48 +16,49 @@ from typing import Any
 import pytest
 
 from universality.errors import DeviceUnavailable, UniversalityError
-from universality.plan.stacks import alike
+from universality.plan.plan import Job
 from universality.plugin import registry
 from universality.plugin.registry import component
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.store.store import Store
-from universality.train import queue as jobs
-from universality.train.engine import loop
-from universality.train.executors import local
+from universality.train.engine import rate
+from universality.train.executors import local, supervisor
 from universality.train.executors.local import run_all
 from universality.train.leases import Leases
-from universality.train.queue import Event
+from universality.train.messages import RunReply, WorkerSettings
+from universality.train.queue import Event, JobQueue
 
 FAKE_WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 import numpy as np
 from universality.errors import DeviceUnavailable
-from universality.plugin.records import Series
-from universality.plugin.spec import RunSpec
+from universality.plugin.trajectory import Series
 from universality.store.store import Recording, Store
+from universality.train.messages import RunReply
 
 def publish(store, spec, job):
     torch = sys.modules.get("torch")
     threads = torch and torch.get_num_threads()
     series = {"pid": Series(np.array([0]), np.array([float(os.getpid())]))}
-    store.publish(Recording(spec=spec, state="done", series=series, arrays={}, observed=job["observe"],
+    store.publish(Recording(spec=spec, state="done", series=series, arrays={}, observed=job.observe,
                             facts={"threads": threads}, seconds=0.0))
 
-def main(connection, settings):
-    store = Store.open(Path(settings["store_root"]))
-    scratch = Path(settings["data_root"])
-    if settings["device"] == "absent":
+def prepare(settings):
+    store, scratch = Store.open(settings.store_root), settings.data_root
+    if settings.device == "absent":
         raise DeviceUnavailable("no such device", got="absent", do="use another")
-    if settings["device"] == "deadly":
+    if settings.device == "deadly":
         os._exit(5)
-    while (job := connection.recv()) is not None:
-        spec = RunSpec.from_record(job["spec"])
+
+    def train(stack):
+        (job,) = stack
+        spec = job.spec
         act = spec.task.name
         marker = scratch / spec.id
         tries = len(marker.read_text()) if marker.exists() else 0
         marker.write_text("x" * (tries + 1))
-        reply = {"state": "done", "run_id": spec.id, "seconds": 0.0, "message": "", "traceback": ""}
+        reply = RunReply(spec.id, "done", 0.0)
         if act == "dies" or (act == "dies_once" and tries == 0):
             os.kill(os.getpid(), signal.SIGKILL)
         elif act == "interrupts":
@@ -72,26 +72,15 @@ def main(connection, settings):
             (scratch / "hanging").write_text(str(os.getpid()))
             time.sleep(600)
         elif act == "fails":
-            reply |= {"state": "failed", "message": "ValueError: bad", "traceback": "Traceback ..."}
+            reply = RunReply(spec.id, "failed", 0.0, "ValueError: bad", "Traceback ...")
         elif act != "lies":
             publish(store, spec, job)
+        yield reply
         if act == "replies_and_dies":
-            connection.send(reply)
             os.kill(os.getpid(), signal.SIGKILL)
-        connection.send(reply)
+
+    return train
 """
-
-
-@dataclass
-class Job:
-    spec: RunSpec
-    observe: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    seconds: float = 0.0
-    stack: int = 1
-
-    @property
-    def kind(self) -> Hashable:
-        return alike(self.spec)
 
 
 def a_job(act: str = "trains", seed: int = 0) -> Job:
@@ -107,15 +96,14 @@ class Bench:
     events: list[Event] = field(default_factory=list)
 
     def run(self, asked: list[Job], slots: int = 2, timeout_s: float = 60.0, **kwargs: Any) -> dict[str, str]:
-        options = {
-            "store_root": self.root,
-            "device": "cpu",
-            "plugins": (),
-            "data_root": str(self.scratch),
-            "on_event": self.events.append,
-            "target": "fake_worker:main",
-        }
-        return dict(run_all(asked, slots=slots, timeout_s=timeout_s, **{**options, **kwargs}))
+        options = {"on_event": self.events.append, "target": "fake_worker:prepare", **kwargs}
+        settings = WorkerSettings(
+            store_root=options.pop("store_root", self.root),
+            device=options.pop("device", "cpu"),
+            plugins=(),
+            data_root=self.scratch,
+        )
+        return dict(run_all(asked, settings, slots=slots, timeout_s=timeout_s, **options))
 
     @property
     def store(self) -> Store:
@@ -126,8 +114,8 @@ class Bench:
         marker = self.scratch / job.spec.id
         return len(marker.read_text()) if marker.exists() else 0
 
-    def kinds(self, job: Job) -> list[str]:
-        return [event.kind for event in self.events if event.run_id == job.spec.id]
+    def states(self, job: Job) -> list[str | None]:
+        return [event.state for event in self.events if event.run_id == job.spec.id]
 
 
 @pytest.fixture
@@ -176,8 +164,8 @@ def test_every_job_is_published_by_as_many_workers_as_there_are_slots(bench: Ben
     assert 1 <= len(pids) <= 2
     assert os.getpid() not in pids
     assert {run.facts["threads"] for run in found if run is not None} == {1}
-    assert bench.events[-1].finished == bench.events[-1].total == 6
-    assert list((bench.root / "claims").iterdir()) == []
+    assert sum(event.state is not None for event in bench.events) == 6
+    assert list((bench.root / "leases").iterdir()) == []
 
 
 def test_a_worker_killed_in_the_middle_costs_one_attempt_and_the_rest_goes_on(bench: Bench) -> None:
@@ -185,7 +173,7 @@ def test_a_worker_killed_in_the_middle_costs_one_attempt_and_the_rest_goes_on(be
     states = bench.run([victim, *others])
     assert set(states.values()) == {"done"}
     assert bench.attempts(victim) == 2
-    assert bench.kinds(victim) == ["started", "retrying", "started", "done"]
+    assert bench.states(victim) == [None, "done"]
     (failure,) = bench.store.failures(victim.spec.id)
     assert failure.kind == "crashed"
     assert "SIGKILL" in failure.message
@@ -238,21 +226,24 @@ def test_ctrl_c_that_reaches_a_child_is_left_to_the_parent(bench: Bench) -> None
     assert bench.attempts(job) == 1
 
 
-def test_a_lease_is_given_back_as_soon_as_its_run_has_ended(bench: Bench) -> None:
-    free = {}
+def test_a_lease_is_given_back_as_soon_as_its_run_has_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free: dict[str, list[bool]] = {}
+    finish = JobQueue.finish
 
-    def look(event: Event) -> None:
-        with Leases(bench.root / "claims") as other:
-            free[event.run_id, event.kind] = other.claim(event.run_id)
+    def look(run_id: str) -> None:
+        with Leases(bench.root / "leases") as other:
+            free.setdefault(run_id, []).append(other.acquire(run_id))
 
+    def look_and_finish(queue: JobQueue, job: Job, reply: RunReply) -> None:
+        look(job.spec.id)
+        finish(queue, job, reply)
+
+    monkeypatch.setattr(JobQueue, "finish", look_and_finish)
     good, bad = a_job(), a_job("fails")
-    bench.run([good, bad], slots=0, on_event=look)
-    assert free == {
-        (good.spec.id, "started"): False,
-        (good.spec.id, "done"): True,
-        (bad.spec.id, "started"): False,
-        (bad.spec.id, "failed"): True,
-    }
+    bench.run([good, bad], slots=0, on_event=lambda event: look(event.run_id))
+    assert free == {good.spec.id: [False, True], bad.spec.id: [False, True]}
 
 
 def test_a_reply_counts_though_its_sender_died_right_after_it(
@@ -262,7 +253,7 @@ def test_a_reply_counts_though_its_sender_died_right_after_it(
         time.sleep(0.3)
         return list(connection.wait(items, timeout))
 
-    monkeypatch.setattr(local, "wait", late)
+    monkeypatch.setattr(supervisor, "wait", late)
     job, after = a_job("replies_and_dies"), a_job()
     assert bench.run([job, after], slots=1) == {job.spec.id: "done", after.spec.id: "done"}
     assert bench.store.failures(job.spec.id) == []
@@ -280,12 +271,12 @@ def test_stored_runs_are_skipped_and_failed_ones_tried_again_when_asked_again(be
     states = bench.run(asked, slots=0)
     assert [bench.attempts(job) for job in asked] == [1, 2]
     assert set(states.values()) == {"done", "failed"}
-    assert bench.kinds(asked[0]) == ["started", "done", "stored"]
+    assert bench.states(asked[0]) == ["done", "done"]
 
 
 def test_nothing_is_started_where_everything_is_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.run([a_job()], slots=0)
-    monkeypatch.setattr(local, "_Child", None)
+    monkeypatch.setattr(supervisor, "WorkerProcess", None)
     assert bench.run([a_job()], slots=2) == {a_job().spec.id: "done"}
 
 
@@ -306,14 +297,14 @@ def test_two_jobs_of_one_run_are_refused(bench: Bench) -> None:
 def test_a_job_that_another_process_holds_is_left_for_the_end_and_then_found_stored(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_LOOK_AGAIN", 0.2)
+    monkeypatch.setattr(supervisor, "LOOK_AGAIN", 0.2)
     held, free = a_job(seed=0), a_job(seed=1)
-    other = Leases(bench.root / "claims")
-    assert other.claim(held.spec.id)
+    other = Leases(bench.root / "leases")
+    assert other.acquire(held.spec.id)
 
     def publish_elsewhere(event: Event) -> None:
         bench.events.append(event)
-        if event.run_id == free.spec.id and event.kind == "done":
+        if event.run_id == free.spec.id:
             elsewhere = Bench(bench.root, bench.scratch)
             other.release(held.spec.id)
             elsewhere.run([held], slots=0)
@@ -321,24 +312,26 @@ def test_a_job_that_another_process_holds_is_left_for_the_end_and_then_found_sto
     states = bench.run([held, free], slots=1, on_event=publish_elsewhere)
     other.close()
     assert set(states.values()) == {"done"}
-    assert bench.kinds(held) == ["elsewhere", "stored"]
+    assert bench.states(held) == ["done"]
     assert bench.attempts(held) == 1
 
 
 def test_a_job_at_which_another_process_failed_meanwhile_is_not_tried_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(supervisor, "LOOK_AGAIN", 0.05)
     job = a_job()
-    other = Leases(bench.root / "claims")
-    other.claim(job.spec.id)
+    other = Leases(bench.root / "leases")
+    other.acquire(job.spec.id)
 
-    def fail_elsewhere(event: Event) -> None:
-        if event.kind == "elsewhere":
-            bench.store.fail(job.spec.id, "failed", "out of luck")
-            other.release(job.spec.id)
+    def fail_elsewhere(queue: JobQueue) -> None:
+        bench.store.fail(job.spec.id, "failed", "out of luck")
+        other.release(job.spec.id)
+        ask_again(queue)
 
-    assert bench.run([job], slots=0, on_event=fail_elsewhere) == {job.spec.id: "failed"}
+    ask_again = JobQueue.ask_again
+    monkeypatch.setattr(JobQueue, "ask_again", fail_elsewhere)
+    assert bench.run([job], slots=0) == {job.spec.id: "failed"}
     other.close()
     assert bench.attempts(job) == 0
 
@@ -352,14 +345,14 @@ def test_an_error_that_the_user_can_mend_ends_the_command_as_itself(bench: Bench
 
 def test_workers_that_die_at_the_start_end_the_command_instead_of_failing_every_job(bench: Bench) -> None:
     with pytest.raises(UniversalityError, match="before they take a job"):
-        bench.run([a_job(seed=s) for s in range(3)], target="module_that_does_not_exist:main")
+        bench.run([a_job(seed=s) for s in range(3)], target="module_that_does_not_exist:prepare")
     with pytest.raises(UniversalityError, match="before they take a job"):
         bench.run([a_job(seed=s) for s in range(3)], device="deadly", slots=1)
 
 
 def test_an_exception_in_the_parent_kills_the_children_and_is_raised_again(bench: Bench) -> None:
     def interrupt(event: Event) -> None:
-        if event.kind == "done":
+        if event.state == "done":
             wait_for(bench.scratch / "hanging")
             raise KeyboardInterrupt
 
@@ -369,7 +362,7 @@ def test_an_exception_in_the_parent_kills_the_children_and_is_raised_again(bench
     wait_until_dead(int((bench.scratch / "hanging").read_text()))
     assert bench.store.covers(quick.spec.id, quick.observe)
     assert bench.store.failures(slow.spec.id) == []
-    assert list((bench.root / "claims").iterdir()) == []
+    assert list((bench.root / "leases").iterdir()) == []
 
 
 PARENT = """
@@ -377,20 +370,20 @@ import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path.insert(0, {code!r})
-from universality.train.executors import local
-from universality.train.executors.local import run_all
+from universality.plan.plan import Job
 from universality.plugin.spec import Component, Recipe, RunSpec
+from universality.train.executors import process
+from universality.train.executors.local import run_all
+from universality.train.messages import WorkerSettings
 
-class Job:
-    def __init__(self, act):
-        self.spec = RunSpec(Component("mlp"), Component(act), Recipe(steps=10, lr=0.1), 0)
-        self.observe = {{"loss": (0, 10)}}
-        self.seconds, self.stack, self.kind = 0.0, 1, None
+def a_job(act):
+    return Job(RunSpec(Component("mlp"), Component(act), Recipe(steps=10, lr=0.1), 0), {{"loss": (0, 10)}})
 
 if __name__ == "__main__":
-    local._PRELOAD = []
-    run_all([Job("trains"), Job("hangs")], slots=1, store_root=Path({root!r}), device="cpu", plugins=(),
-            data_root={scratch!r}, timeout_s=600, on_event=lambda event: None, target="fake_worker:main")
+    process.PRELOAD = []
+    settings = WorkerSettings(store_root=Path({root!r}), device="cpu", plugins=(), data_root=Path({scratch!r}))
+    run_all([a_job("trains"), a_job("hangs")], settings, slots=1, timeout_s=600, on_event=lambda event: None,
+            target="fake_worker:prepare")
 """
 
 
@@ -418,16 +411,9 @@ def test_children_die_with_their_parent_and_what_was_published_stays(
     expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: -signal.SIGINT}
     assert parent.returncode == expected[number]
     assert Store.open(bench.root).run_ids() == [a_job().spec.id]
-    # The dead parent's claim does not stop whoever comes next.
-    with Leases(bench.root / "claims") as leases:
-        assert leases.claim(a_job("hangs").spec.id)
-
-
-def test_jobs_reach_workers_as_plain_data() -> None:
-    job = a_job()
-    record = jobs.job_record(job)
-    assert RunSpec.from_record(record["spec"]) == job.spec
-    assert record["observe"] == {"loss": [0, 10]}
+    # The dead parent's lease does not stop whoever comes next.
+    with Leases(bench.root / "leases") as leases:
+        assert leases.acquire(a_job("hangs").spec.id)
 
 
 def test_no_more_slots_are_offered_than_this_process_has_cores() -> None:
@@ -444,12 +430,12 @@ def test_no_more_slots_are_offered_than_this_process_has_cores() -> None:
     assert out.stdout.strip() == "1"
 
 
-# ------------------------------------------------------------------------------------ groups
+# ------------------------------------------------------------------------------------ stacks
 
 
 def stack_of(*acts: str, stack: int = 8, seconds: float = 1.0) -> list[Job]:
     """Runs that may be trained side by side; what a member does is told by its seed, see `ACTS`."""
-    jobs = [a_job("group", seed=ACTS.index(act) + 10 * n) for n, act in enumerate(acts)]
+    jobs = [a_job("stack", seed=ACTS.index(act) + 10 * n) for n, act in enumerate(acts)]
     for job in jobs:
         job.stack, job.seconds = stack, seconds
     return jobs
@@ -457,21 +443,21 @@ def stack_of(*acts: str, stack: int = 8, seconds: float = 1.0) -> list[Job]:
 
 ACTS = ("trains", "dies", "hangs", "fails")
 
-GROUP_WORKER = """
+STACK_WORKER = """
 import os, signal, time
 from pathlib import Path
 import numpy as np
-from universality.plugin.spec import RunSpec
 from universality.store.store import Recording, Store
+from universality.train.messages import RunReply
 
-def main(connection, settings):
-    store, scratch = Store.open(Path(settings["store_root"])), Path(settings["data_root"])
-    while (message := connection.recv()) is not None:
-        members = message.get("members") or [message]
-        specs = [RunSpec.from_record(job["spec"]) for job in members]
-        with open(scratch / "groups", "a") as file:
-            file.write(" ".join(str(spec.seed) for spec in specs) + "\\n")
-        for spec, job in zip(specs, members):
+def prepare(settings):
+    store, scratch = Store.open(settings.store_root), settings.data_root
+
+    def train(stack):
+        with open(scratch / "stacks", "a") as file:
+            file.write(" ".join(str(job.spec.seed) for job in stack) + "\\n")
+        for job in stack:
+            spec = job.spec
             act = ("trains", "dies", "hangs", "fails")[spec.seed % 10]
             if act == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -479,103 +465,104 @@ def main(connection, settings):
                 time.sleep(600)
             elif act == "trains":
                 store.publish(Recording(spec=spec, state="done", series={}, arrays={}, seconds=0.0,
-                                        observed=job["observe"], facts={"slot": settings.get("slot")}))
-            state = "failed" if act == "fails" else "done"
-            connection.send({"state": state, "run_id": spec.id, "seconds": 0.0, "message": "bad", "traceback": ""})
+                                        observed=job.observe, facts={"slot": settings.slot}))
+            yield RunReply(spec.id, "failed" if act == "fails" else "done", 0.0, "bad")
+
+    return train
 """
 
 
 @pytest.fixture
-def grouped(bench: Bench) -> Bench:
-    (bench.scratch.parent / "code" / "group_worker.py").write_text(GROUP_WORKER)
+def stacking(bench: Bench) -> Bench:
+    (bench.scratch.parent / "code" / "stack_worker.py").write_text(STACK_WORKER)
     return bench
 
 
-def run_grouped(bench: Bench, asked: list[Job], **kwargs: Any) -> tuple[list[str], list[list[int]]]:
-    """States in order, and the seeds of every group that a worker was given."""
-    states = bench.run(asked, target="group_worker:main", **kwargs)
-    lines = (bench.scratch / "groups").read_text().splitlines()
+def run_stacked(bench: Bench, asked: list[Job], **kwargs: Any) -> tuple[list[str], list[list[int]]]:
+    """States in order, and the seeds of every stack that a worker was given."""
+    states = bench.run(asked, target="stack_worker:prepare", **kwargs)
+    lines = (bench.scratch / "stacks").read_text().splitlines()
     return [states[job.spec.id] for job in asked], [[int(s) for s in line.split()] for line in lines]
 
 
 @pytest.mark.parametrize("slots", [0, 1])
-def test_runs_like_each_other_go_to_one_worker_up_to_the_size_of_a_stack(grouped: Bench, slots: int) -> None:
+def test_runs_like_each_other_go_to_one_worker_up_to_the_size_of_a_stack(stacking: Bench, slots: int) -> None:
     asked = stack_of(*["trains"] * 5, stack=3)
     others = [
         a_job("other"),
-        Job(replace(asked[0].spec, recipe=Recipe(steps=11, lr=0.1)), {"loss": (0,)}, 1.0, 3),
+        Job(replace(asked[0].spec, recipe=Recipe(steps=11, lr=0.1)), {"loss": (0,)}, 1.0, stack=3),
     ]
-    states, groups = run_grouped(grouped, [*asked, *others], slots=slots)
+    states, stacks = run_stacked(stacking, [*asked, *others], slots=slots)
     assert set(states) == {"done"}
-    assert sorted(map(len, groups)) == [1, 1, 2, 3]
-    assert [0, 10, 20] in groups
+    assert sorted(map(len, stacks)) == [1, 1, 2, 3]
+    assert [0, 10, 20] in stacks
 
 
-def test_rates_and_decays_may_differ_within_a_stack(grouped: Bench) -> None:
+def test_rates_and_decays_may_differ_within_a_stack(stacking: Bench) -> None:
     asked = stack_of("trains", "trains")
     asked[1].spec = replace(asked[1].spec, recipe=Recipe(steps=10, lr=0.2, weight_decay=0.5))
-    assert run_grouped(grouped, asked, slots=1)[1] == [[0, 10]]
+    assert run_stacked(stacking, asked, slots=1)[1] == [[0, 10]]
 
 
-def test_no_stack_takes_more_than_its_share_of_the_work(grouped: Bench) -> None:
-    states, groups = run_grouped(grouped, stack_of(*["trains"] * 8), slots=2)
+def test_no_stack_takes_more_than_its_share_of_the_work(stacking: Bench) -> None:
+    states, stacks = run_stacked(stacking, stack_of(*["trains"] * 8), slots=2)
     assert set(states) == {"done"}
     # Half of what is left, each time: 4 of 8 jobs, 2 of 4, and the last two alone.
-    assert sorted(map(len, groups)) == [1, 1, 2, 4]
+    assert sorted(map(len, stacks)) == [1, 1, 2, 4]
 
 
 def test_a_stack_that_is_killed_is_trained_one_by_one_and_charges_nobody_but_the_killer(
-    grouped: Bench,
+    stacking: Bench,
 ) -> None:
     asked = stack_of("trains", "dies", "trains")
-    states, groups = run_grouped(grouped, asked, slots=1)
+    states, stacks = run_stacked(stacking, asked, slots=1)
     assert states == ["done", "crashed", "done"]
     # The first had been published before the worker died.
-    assert groups == [[0, 11, 20], [11], [11], [20]]
-    assert [len(grouped.store.failures(job.spec.id)) for job in asked] == [0, 2, 0]
-    assert grouped.kinds(asked[0]) == ["started", "done"]
-    assert grouped.kinds(asked[2]) == ["started", "retrying", "started", "done"]
-    assert list((grouped.root / "claims").iterdir()) == []
+    assert stacks == [[0, 11, 20], [11], [11], [20]]
+    assert [len(stacking.store.failures(job.spec.id)) for job in asked] == [0, 2, 0]
+    assert stacking.states(asked[0]) == ["done"]
+    assert stacking.states(asked[2]) == [None, "done"]
+    assert list((stacking.root / "leases").iterdir()) == []
 
 
-def test_a_stack_over_its_limit_is_trained_one_by_one(grouped: Bench) -> None:
+def test_a_stack_over_its_limit_is_trained_one_by_one(stacking: Bench) -> None:
     asked = stack_of("trains", "hangs", "trains")
-    states, groups = run_grouped(grouped, asked, slots=1, timeout_s=0.7)
+    states, stacks = run_stacked(stacking, asked, slots=1, timeout_s=0.7)
     assert states == ["done", "timeout", "done"]
-    assert groups == [[0, 12, 20], [12], [20]]
-    (failure,) = grouped.store.failures(asked[1].spec.id)
+    assert stacks == [[0, 12, 20], [12], [20]]
+    (failure,) = stacking.store.failures(asked[1].spec.id)
     assert failure.kind == "timeout"
 
 
-def test_a_member_that_fails_is_its_own_failure(grouped: Bench) -> None:
+def test_a_member_that_fails_is_its_own_failure(stacking: Bench) -> None:
     asked = stack_of("trains", "fails", "trains")
-    states, groups = run_grouped(grouped, asked, slots=1)
-    assert (states, groups) == (["done", "failed", "done"], [[0, 13, 20]])
+    states, stacks = run_stacked(stacking, asked, slots=1)
+    assert (states, stacks) == (["done", "failed", "done"], [[0, 13, 20]])
 
 
 def test_what_another_process_holds_or_has_stored_does_not_join_a_stack(
-    grouped: Bench, monkeypatch: pytest.MonkeyPatch
+    stacking: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(supervisor, "LOOK_AGAIN", 0.05)
     asked = stack_of("trains", "trains", "trains", "trains")
-    grouped.run(asked[1:2], target="group_worker:main", slots=0)
-    other = Leases(grouped.root / "claims")
-    other.claim(asked[2].spec.id)
+    stacking.run(asked[1:2], target="stack_worker:prepare", slots=0)
+    other = Leases(stacking.root / "leases")
+    other.acquire(asked[2].spec.id)
 
     def release(event: Event) -> None:
-        if event.kind == "done":
+        if event.run_id == asked[0].spec.id:
             other.release(asked[2].spec.id)
 
-    states, groups = run_grouped(grouped, asked, slots=1, on_event=release)
+    states, stacks = run_stacked(stacking, asked, slots=1, on_event=release)
     other.close()
     assert set(states) == {"done"}
-    assert groups == [[10], [0, 30], [20]]
+    assert stacks == [[10], [0, 30], [20]]
 
 
-def test_every_worker_knows_its_slot(grouped: Bench) -> None:
+def test_every_worker_knows_its_slot(stacking: Bench) -> None:
     asked = stack_of("trains", "trains", stack=1)
-    run_grouped(grouped, asked, slots=1)
-    found = [grouped.store.trajectory(job.spec.id, job.observe) for job in asked]
+    run_stacked(stacking, asked, slots=1)
+    found = [stacking.store.trajectory(job.spec.id, job.observe) for job in asked]
     assert [run.facts["slot"] for run in found if run is not None] == [0, 0]
 
 
@@ -584,7 +571,7 @@ def real_jobs(address: str, *observed: dict[str, tuple[int, ...]]) -> list[Job]:
     parts = registry.resolve("architecture", address), registry.resolve("task", "digits[subset=20]")
     recipe = Recipe(steps=4, lr=0.1)
     return [
-        Job(RunSpec(component(parts[0]), component(parts[1]), recipe, seed), observe, 1.0, 4)
+        Job(RunSpec(component(parts[0]), component(parts[1]), recipe, seed), observe, 1.0, stack=4)
         for seed, observe in enumerate(observed)
     ]
 
@@ -623,7 +610,7 @@ def test_a_member_whose_probe_raises_fails_alone(bench: Bench) -> None:
 def test_a_run_whose_rate_cannot_be_derived_is_recorded_as_failed_with_the_reason(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_PRODUCTS", 3)
+    monkeypatch.setattr(rate, "MAX_PRODUCTS", 3)
     (job,) = real_jobs("mlp[width=5,depth=1]", {})
     job.spec = replace(job.spec, recipe=Recipe(steps=4, lr_over_stability=2.0))
     assert bench.run([job], slots=0, target=local.WORKER) == {job.spec.id: "failed"}

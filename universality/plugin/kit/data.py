@@ -1,7 +1,7 @@
 """What tasks share: where data lies, how it is unpacked, and how it becomes tensors.
 
 Data found under the root may be read-only and shared, so that everything unpacked goes to a cache
-of our own. Folders are published by one rename: any number of processes may unpack at once.
+of our own. A folder appears by one rename: any number of processes may unpack at once.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ REFERENCE_ROWS = 512
 """Most inputs on which representations are compared."""
 
 
-def data_root(given: str | None = None) -> Path:
+def data_root(given: str | Path | None = None) -> Path:
     """The folder of data sets: `given` (--data-root), else $UNIVERSALITY_DATA, else ~/.cache/universality/data."""
-    chosen = given or os.environ.get("UNIVERSALITY_DATA") or "~/.cache/universality/data"
-    return Path(chosen).expanduser().absolute()
+    folder = given or os.environ.get("UNIVERSALITY_DATA") or "~/.cache/universality/data"
+    return Path(folder).expanduser().absolute()
 
 
 def cache_root() -> Path:
     """Where data is unpacked: $UNIVERSALITY_CACHE, else ~/.cache/universality. Always writable, may be deleted."""
-    chosen = os.environ.get("UNIVERSALITY_CACHE") or "~/.cache/universality"
-    return Path(chosen).expanduser().absolute()
+    folder = os.environ.get("UNIVERSALITY_CACHE") or "~/.cache/universality"
+    return Path(folder).expanduser().absolute()
 
 
 def fetch_command(task: str, root: Path) -> str:
@@ -67,8 +67,7 @@ def sha256(*files: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:
-            while chunk := opened.read(1 << 20):
-                digest.update(chunk)
+            hashlib.file_digest(opened, lambda: digest)
     return digest.hexdigest()
 
 
@@ -92,7 +91,7 @@ def private_folder(parent: Path, purpose: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def published(target: Path, fill: Callable[[Path], None]) -> Path:
+def filled_once(target: Path, fill: Callable[[Path], None]) -> Path:
     """The folder `target`, filled once and made visible by one rename.
 
     A process that loses the race drops its own copy, which is equal. Raises `DataUnavailable`
@@ -101,10 +100,10 @@ def published(target: Path, fill: Callable[[Path], None]) -> Path:
     if target.is_dir():
         return target
     with private_folder(target.parent, "unpack") as folder:
-        made = folder / target.name
-        made.mkdir()
+        scratch = folder / target.name
+        scratch.mkdir()
         try:
-            fill(made)
+            fill(scratch)
         except OSError as error:
             raise DataUnavailable(
                 "unpacking failed",
@@ -113,7 +112,7 @@ def published(target: Path, fill: Callable[[Path], None]) -> Path:
                 do="free space, or point UNIVERSALITY_CACHE at another folder",
             ) from error
         try:
-            made.rename(target)
+            scratch.rename(target)
         except OSError:
             if not target.is_dir():
                 raise

@@ -9,7 +9,7 @@ from universality.plugin.spec import derive_seed
 
 
 class Batches:
-    """Row indices of update `step`, drawn without replacement within an epoch.
+    """Row indices of every update, drawn without replacement within an epoch.
 
     Every epoch is a permutation from its own generator, seeded by (seed, epoch); a last, shorter
     batch is left out, so that all updates average over equally many rows.
@@ -22,20 +22,17 @@ class Batches:
         self._epoch = -1
         self._order: Tensor = torch.empty(0, dtype=torch.int64)
 
-    def rows(self, step: int) -> Tensor:
-        return self.table(step, step + 1)[0]
-
     def table(self, begin: int, end: int) -> Tensor:
         """Rows of the updates `begin` to `end`, `[updates, size]`: one copy to the device for all of them."""
         parts = []
         while begin < end:
             epoch, position = divmod(begin, self.per_epoch)
-            part = self._of(epoch)[position : position + end - begin]
+            part = self._order_of(epoch)[position : position + end - begin]
             parts.append(part)
             begin += len(part)
         return torch.cat(parts).to(self._device)
 
-    def _of(self, epoch: int) -> Tensor:
+    def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive_seed("batches", self._seed, epoch))
             order = torch.randperm(self._rows, generator=generator)

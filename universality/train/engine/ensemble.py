@@ -1,7 +1,7 @@
 """Networks of one architecture in one storage, trained by one of torch's own optimizers.
 
     weights, gradients   [members, numbers]: a row per network, its parameters one after another
-    members[s]           an ordinary network whose parameters are views of row s
+    networks[s]          an ordinary network whose parameters are views of row s
 
 torch's optimizers act on every number alone, so one step on the rows is every member's own step,
 bit for bit, in a handful of operations instead of some for every parameter of every network. That
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from universality.plugin.spec import Recipe
-from universality.train.engine.optimizers import build_optimizer
+from universality.train.engine.optimizers import build_optimizer, trainable
 
 _LINE = 64
 """Bytes at which every parameter begins, as torch's own allocations do: alignment can change the
@@ -33,9 +33,9 @@ class Ensemble:
     """Stacked networks and their optimizer.
 
     Args:
-        members: networks whose trainable parameters agree in name, shape and type. They are changed
-            in place: each parameter keeps its identity and moves into the common storage.
-        recipes: one per member, of one optimizer class. Neighbours with the same recipe share a
+        networks: their trainable parameters agree in name, shape and type. They are changed in place:
+            each parameter keeps its identity and moves into the common storage.
+        recipes: one per network, of one optimizer class. Neighbours with the same recipe share a
             group of the optimizer, and with it its operations.
         rates: learning rate per member.
 
@@ -44,39 +44,36 @@ class Ensemble:
     """
 
     def __init__(
-        self,
-        members: Sequence[nn.Module],
-        recipes: Sequence[Recipe],
-        rates: Sequence[float],
+        self, networks: Sequence[nn.Module], recipes: Sequence[Recipe], rates: Sequence[float]
     ) -> None:
-        self.members = tuple(members)
+        self._networks = tuple(networks)
         self._recipes, self._rates, self._factor = tuple(recipes), tuple(rates), 1.0
-        named = [{n: p for n, p in net.named_parameters() if p.requires_grad} for net in members]
-        self._check(named)
-        self.trained: tuple[tuple[nn.Parameter, ...], ...] = tuple(tuple(each.values()) for each in named)
-        first = self.trained[0]
+        by_name = [{n: p for n, p in net.named_parameters() if p.requires_grad} for net in networks]
+        self._check(by_name)
+        self.trainable: tuple[tuple[nn.Parameter, ...], ...] = tuple(tuple(each.values()) for each in by_name)
+        first = self.trainable[0]
         line = max(1, _LINE // first[0].element_size())
         self._shapes = [p.shape for p in first]
         self._starts, numbers = [], 0
         for parameter in first:
             self._starts.append(numbers)
             numbers += -(-parameter.numel() // line) * line
-        self.weights = first[0].detach().new_zeros(len(members), numbers)
+        self.weights = first[0].detach().new_zeros(len(networks), numbers)
         self.gradients = torch.zeros_like(self.weights)
-        for row, parameters in zip(self.weights, self.trained, strict=True):
+        for row, parameters in zip(self.weights, self.trainable, strict=True):
             for parameter, place in zip(parameters, self._views(row), strict=True):
                 place.copy_(parameter.detach())
                 parameter.data = place
         self._gradients = [self._views(row) for row in self.gradients]
-        self.parameters: dict[str, Tensor] = dict(zip(named[0], self._stacked(self.weights), strict=True))
-        self._stacked_gradients = self._stacked(self.gradients)
+        self.parameters: dict[str, Tensor] = dict(zip(by_name[0], self._views(self.weights), strict=True))
+        self._stacked_gradients = self._views(self.gradients)
         self.buffers: dict[str, Tensor] = {}
         self._alone: dict[int, tuple[torch.optim.Optimizer, dict[str, object]]] = {}
         self._groups = self._alike()
         self.optimizer = self._build_optimizer(on_device=False)
 
     def take(self, member: int, gradients: Sequence[Tensor | None]) -> None:
-        """Keep the gradients of one member, in the order of `trained`, for the next step.
+        """Keep the gradients of one member, in the order of `trainable`, for the next step.
 
         Copied into the layout of the parameters: a fused optimizer that is given a gradient of
         other strides than its parameter's updates the wrong numbers, silently.
@@ -100,29 +97,29 @@ class Ensemble:
                 group["lr"] = self._rates[begin] * factor
 
     def optimizer_of(self, member: int) -> torch.optim.Optimizer:
-        """The optimizer as if this member trained alone: its parameters, rate and state, as views."""
+        """The optimizer that this member would have alone: its parameters, rate and state, as views."""
         number = next(n for n, (begin, end) in enumerate(self._groups) if begin <= member < end)
         stacked = self.optimizer.param_groups[number]["params"][0]
         if member not in self._alone:
-            parameters = self.members[member].parameters()
+            parameters = self._networks[member].parameters()
             self._alone[member] = build_optimizer(self._recipes[member], parameters, self._rates[member]), {}
-        alone, linked = self._alone[member]
+        alone, views = self._alone[member]
         for group in alone.param_groups:
             group["lr"] = self._rates[member] * self._factor
         row = member - self._groups[number][0]
         for key, value in self.optimizer.state.get(stacked, {}).items():
             # Optimizers write their state in place, so that views made once stay true.
-            if linked.get(key) is not value:
-                linked[key] = value
+            if views.get(key) is not value:
+                views[key] = value
                 whole = isinstance(value, Tensor) and value.shape == stacked.shape
                 parts = self._views(value[row]) if whole else [value] * len(self._shapes)
-                for parameter, part in zip(self.trained[member], parts, strict=True):
+                for parameter, part in zip(self.trainable[member], parts, strict=True):
                     alone.state[parameter][key] = part
         return alone
 
     def stack_buffers(self) -> None:
         """Move buffers into common storage too: only gradients of all members at once need that."""
-        own = [dict(net.named_buffers()) for net in self.members]
+        own = [dict(net.named_buffers()) for net in self._networks]
         forms = [[(name, b.shape, b.dtype) for name, b in buffers.items()] for buffers in own]
         if any(form != forms[0] for form in forms):
             raise CannotStack("the networks have different buffers")
@@ -132,44 +129,37 @@ class Ensemble:
                 buffers[name].data = place
 
     def keep_on_device(self) -> None:
-        """From now on, before any step, what a step needs lies on the device: for CUDA graphs."""
+        """Before the first step: an optimizer whose rates and state lie on the device, as CUDA graphs need."""
         self.optimizer = self._build_optimizer(on_device=True)
 
     def release(self, member: int) -> None:
-        """Give a member storage of its own, so that it stays as it is now whatever the others do."""
-        for tensor in (*self.trained[member], *self.members[member].buffers()):
+        """Give a member storage of its own, so that no step of the others changes it."""
+        for tensor in (*self.trainable[member], *self._networks[member].buffers()):
             tensor.data = tensor.detach().clone()
         self.weights[member].zero_()
         self.gradients[member].zero_()
 
-    def _check(self, named: Sequence[dict[str, nn.Parameter]]) -> None:
+    def _check(self, by_name: Sequence[dict[str, nn.Parameter]]) -> None:
         def form(each: dict[str, nn.Parameter]) -> list[tuple[object, ...]]:
             return [(name, p.shape, p.dtype, p.device) for name, p in each.items()]
 
-        if not named[0]:
+        if not by_name[0]:
             raise CannotStack("there is nothing to train")
-        if any(form(each) != form(named[0]) for each in named):
+        if any(form(each) != form(by_name[0]) for each in by_name):
             raise CannotStack("the networks have different parameters")
-        if any(p.dtype != next(iter(named[0].values())).dtype for p in named[0].values()):
+        if any(p.dtype != next(iter(by_name[0].values())).dtype for p in by_name[0].values()):
             raise CannotStack("parameters of several types")
-        if not all(p.is_contiguous() for each in named for p in each.values()):
+        if not all(p.is_contiguous() for each in by_name for p in each.values()):
             raise CannotStack("a parameter that is not contiguous")
-        if any(p.is_cuda for p in named[0].values()) and any(
-            isinstance(module, nn.RNNBase) for module in self.members[0].modules()
+        if any(p.is_cuda for p in by_name[0].values()) and any(
+            isinstance(module, nn.RNNBase) for module in self._networks[0].modules()
         ):
             raise CannotStack("cuDNN wants the weights of a recurrent layer in one piece of its own")
 
-    def _views(self, row: Tensor) -> list[Tensor]:
-        """Parameters in a row of `weights`, or of anything that lies like it."""
+    def _views(self, rows: Tensor) -> list[Tensor]:
+        """Parameters in a row of `weights`, in all rows, or in anything that lies like them."""
         return [
-            row[start : start + shape.numel()].view(shape)
-            for start, shape in zip(self._starts, self._shapes, strict=True)
-        ]
-
-    def _stacked(self, rows: Tensor) -> list[Tensor]:
-        """The same for all rows: `[members, *shape]` each."""
-        return [
-            rows[:, start : start + shape.numel()].view(len(rows), *shape)
+            rows[..., start : start + shape.numel()].view(*rows.shape[:-1], *shape)
             for start, shape in zip(self._starts, self._shapes, strict=True)
         ]
 
@@ -181,7 +171,7 @@ class Ensemble:
             return self._rates[member], replace(self._recipes[member], lr=1.0, lr_over_stability=0.0)
 
         ranges = []
-        for _, members in groupby(range(len(self.members)), key=settings):
+        for _, members in groupby(range(len(self._networks)), key=settings):
             inside = list(members)
             ranges.append((inside[0], inside[-1] + 1))
         return ranges
@@ -201,25 +191,24 @@ class Ensemble:
 
 
 class Separate:
-    """Networks that share nothing, each with an optimizer of its own; the interface of `Ensemble`.
+    """One optimizer per network; the interface of `Ensemble`.
 
     For what cannot be stacked: torch's optimizers skip a parameter without a gradient, where a row
     of numbers would be decayed as a whole.
     """
 
     def __init__(
-        self, members: Sequence[nn.Module], recipes: Sequence[Recipe], rates: Sequence[float]
+        self, networks: Sequence[nn.Module], recipes: Sequence[Recipe], rates: Sequence[float]
     ) -> None:
-        self.members = tuple(members)
-        self.trained = tuple(tuple(p for p in net.parameters() if p.requires_grad) for net in members)
+        self.trainable = tuple(tuple(trainable(net)) for net in networks)
         self._rates = tuple(rates)
         self._optimizers = [
             build_optimizer(recipe, net.parameters(), rate)
-            for net, recipe, rate in zip(members, recipes, rates, strict=True)
+            for net, recipe, rate in zip(networks, recipes, rates, strict=True)
         ]
 
     def take(self, member: int, gradients: Sequence[Tensor | None]) -> None:
-        for parameter, gradient in zip(self.trained[member], gradients, strict=True):
+        for parameter, gradient in zip(self.trainable[member], gradients, strict=True):
             parameter.grad = gradient
 
     def step(self) -> None:
@@ -240,7 +229,7 @@ class Separate:
 
 
 def _whole(gradients: Sequence[Tensor | None]) -> list[Tensor]:
-    found = [gradient for gradient in gradients if gradient is not None]
-    if len(found) < len(gradients):
+    tensors = [gradient for gradient in gradients if gradient is not None]
+    if len(tensors) < len(gradients):
         raise CannotStack("a parameter without a gradient")
-    return found
+    return tensors

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from universality.plugin.spec import Recipe
+
+
+def trainable(net: nn.Module) -> list[nn.Parameter]:
+    return [p for p in net.parameters() if p.requires_grad]
 
 
 def build_optimizer(
@@ -34,16 +38,12 @@ def build_optimizer(
         return torch.optim.SGD(
             parameters, rate, momentum=momentum, nesterov=nesterov, weight_decay=decay, fused=fused
         )
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    if recipe.optimizer not in kinds:
+        raise ValueError(f"unknown optimizer {recipe.optimizer!r}")
     capturable = on_device and parameters[0].is_cuda
-    return kind(
-        parameters,
-        rate,
-        betas=betas,
-        eps=recipe.eps,
-        weight_decay=decay,
-        fused=fused,
-        capturable=capturable,
+    return kinds[recipe.optimizer](
+        parameters, rate, betas=betas, eps=recipe.eps, weight_decay=decay, fused=fused, capturable=capturable
     )
 
 
@@ -61,5 +61,5 @@ class RateSchedule:
         self.changes = frozenset({*warming, *self._milestones}) - {recipe.steps}
 
     def factor(self, step: int) -> float:
-        passed = sum(step >= milestone for milestone in self._milestones)
-        return min(1.0, (step + 1) / max(1, self._warmup)) * self._gamma**passed
+        drops = sum(step >= milestone for milestone in self._milestones)
+        return min(1.0, (step + 1) / max(1, self._warmup)) * self._gamma**drops

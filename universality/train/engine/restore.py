@@ -7,10 +7,8 @@ from torch import nn
 
 from universality.errors import MeasurementError
 from universality.plugin import registry
-from universality.plugin.records import Trajectory
 from universality.plugin.task import Splits
-
-PREFIX = "weights."
+from universality.plugin.trajectory import Trajectory
 
 
 def restore(run: Trajectory, splits: Splits, step: int) -> nn.Module:
@@ -28,13 +26,13 @@ def restore(run: Trajectory, splits: Splits, step: int) -> nn.Module:
     state = {}
     for name in net.state_dict():
         try:
-            state[name] = torch.from_numpy(run.array(f"{PREFIX}{name}", step))
+            state[name] = torch.from_numpy(run.array(f"weights.{name}", step))
         except KeyError:
             raise MeasurementError(
                 "the run has no checkpoint here",
                 where=run.spec.id,
-                got=f"{name} at step {step}; recorded steps: {run.steps(PREFIX + name) or 'none'}",
-                do='observe the probe "weights" at the steps wanted',
+                got=f"{name} at step {step}; recorded steps: {run.steps(f'weights.{name}') or 'none'}",
+                do='observe the probe "weights" at this step',
             ) from None
     net.load_state_dict(state)
     return net.eval()

@@ -1,0 +1,9 @@
+from .commands.check import check as check
+from .commands.compare import compare as compare
+from .commands.leaderboard import leaderboard as leaderboard
+from .commands.report import report as report
+from .commands.run import run as run
+from .commands.status import status as status
+from .judge.resultset import ResultSet as ResultSet
+
+__version__: str

@@ -1,0 +1,72 @@
+"""Runs, where a result set has them: whole, with their hashes and ids, and in the states that are claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from universality.audit.findings import Audit, file_of
+from universality.errors import UniversalityError
+from universality.plan.plan_json import PlanRecord
+from universality.store.cells import CellRecord
+from universality.store.layout import ENVIRONMENT, FACTS, HASHED, LOG, MANIFEST, SPEC, Layout, split_recording
+from universality.store.recording import DamagedRecordingError, StoredTrajectory, covers, read_recording
+from universality.store.untrusted import UntrustedFile, read_bytes, read_json
+from universality.text import short
+
+
+def check_runs(audit: Audit, layout: Layout, plan: PlanRecord, records: Sequence[CellRecord]) -> None:
+    folders = [p for p in _children(layout.runs) if p.is_dir() and not p.is_symlink()]
+    if not folders:
+        audit.note("no runs here: measurements cannot be made anew")
+        return
+    recordings: dict[str, list[StoredTrajectory]] = {}
+    for folder in folders:
+        name = f"{layout.runs.name}/{folder.name}"
+        split = split_recording(folder.name)
+        if split is None:
+            audit.problem(name, "has a name that no recording has")
+            continue
+        try:
+            recordings.setdefault(split[0], []).append(_read(audit, name, folder, split[0]))
+            audit.counts["recordings"] += 1
+        except (UntrustedFile, DamagedRecordingError) as problem:
+            audit.problem(name, problem)
+        except (UniversalityError, RecursionError, ArithmeticError) as error:
+            audit.problem(name, f"cannot be read: {type(error).__name__}")
+    states = {
+        run_id: recording.state
+        for run_id, run in plan.runs.items()
+        for recording in reversed(recordings.get(run_id, []))
+        if covers(recording.observed, run.observe)
+    }
+    for record in records:
+        for group in record.groups:
+            lost = [run for run in group.runs.values() if states.get(run) != "done"]
+            if group.state == "done" and lost:
+                run, state = short(lost[0], 120), states.get(lost[0], "not here")
+                audit.problem(
+                    file_of(record), f"{short(group.key, 120)} is called done, its run {run} is {state}"
+                )
+
+
+def _read(audit: Audit, name: str, folder: Path, run_id: str) -> StoredTrajectory:
+    """A recording whose files are plain, small enough to read and of known names, verified."""
+    for path in _children(folder):
+        if path.is_symlink() or not path.is_file():
+            raise UntrustedFile(f"{path.name} is a link or no file")
+        if path.name not in (*HASHED, MANIFEST):
+            audit.problem(f"{name}/{path.name}", "is a file that no recording has")
+    for file in (SPEC, FACTS, ENVIRONMENT, MANIFEST):
+        try:
+            read_json(folder / file)
+        except UntrustedFile as problem:
+            raise UntrustedFile(f"{file} {problem}") from None
+    read_bytes(folder / LOG)
+    return read_recording(folder, run_id)
+
+
+def _children(folder: Path) -> list[Path]:
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return sorted(folder.iterdir())

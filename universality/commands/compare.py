@@ -1,0 +1,53 @@
+"""`universality compare`: two result sets side by side."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from universality.judge.compare import Comparison
+
+
+def compare(
+    first: Path, second: Path, *, out: Path | None = None, allow_versions: bool = False
+) -> Comparison:
+    """Two result sets cell by cell: which verdicts flipped, which effects changed. Exits with 1 where a verdict
+    flipped or a claim is validated in one set only.
+
+    Args:
+        first: a results folder, before
+        second: a results folder, after
+        out: write comparison.md, comparison.json and comparison.html into this folder
+        allow_versions: join cells that different claims or versions judged
+
+    Raises:
+        StoreError: where a set cannot be used, they have no cell in common, or other claims judged them.
+    """
+    from universality.audit.loose_files import unused_damage
+    from universality.judge import compare as judging
+    from universality.judge.resultset import ResultSet, labels
+    from universality.output.compare import write
+    from universality.text import plain
+
+    folders = [Path(first), Path(second)]
+    names = labels(folders)
+    if names[0] == names[1]:
+        names = ["A", "B"]
+    sets = [ResultSet.load(folder, name) for folder, name in zip(folders, names, strict=True)]
+    comparison = judging.compare(*sets, allow_versions=allow_versions)
+    for results in sets:
+        for damage in unused_damage(results.layout):
+            text = f"{damage.path} {damage.text}"
+            print(f"warning: {plain(str(results.layout.root))}: {plain(text, 400)}", file=sys.stderr)
+    for path in write(comparison, Path(out)) if out is not None else ():
+        print(f"written: {path}", file=sys.stderr)
+    return comparison
+
+
+def show(comparison: Comparison) -> int:
+    from universality.output.compare import print_comparison
+
+    print_comparison(comparison)
+    return 1 if comparison.differs else 0

@@ -1,0 +1,41 @@
+"""`universality report`: tables, figures and the page of a results folder, written anew."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from universality.output.build import Summary
+
+
+def report(folder: Path) -> Summary:
+    """Write tables, figures and the page of a results folder anew, from its measurements.
+
+    Args:
+        folder: a results folder
+
+    Raises:
+        StoreError: where it holds no measurements, or cannot be written.
+    """
+    from universality.audit.loose_files import unused_damage
+    from universality.output.build import rebuild
+    from universality.store.store import Store
+    from universality.text import plain
+
+    store = Store.open(Path(folder), writable=True)
+    damaged = unused_damage(store.layout)  # before evidence.csv is written anew
+    summary = rebuild(store)
+    for damage in damaged:
+        mended = " (written anew)" if damage.path == store.layout.evidence.name else ""
+        text = f"{damage.path} {damage.text}"
+        print(f"warning: {plain(str(folder))}: {plain(text, 400)}{mended}", file=sys.stderr)
+    return summary
+
+
+def show(summary: Summary) -> int:
+    from universality.output.build import print_summary
+
+    print_summary(summary)
+    return 0

@@ -1,0 +1,79 @@
+"""Everything that is read, rebuilt from a results folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from universality.judge.resultset import ResultSet
+from universality.output import tables
+from universality.output.collect import run_ids, trajectories
+from universality.output.page.earlier import earlier_runs
+from universality.output.page.render import frame, with_runs
+from universality.output.page.series import Drawn, fit, stored_series
+from universality.output.phrases import boundary_text, probe_share
+from universality.output.write import write_figures, write_tables
+from universality.store.files import storing
+from universality.store.store import Store
+from universality.text import plain
+
+PAGE_BYTES = 4_900_000
+"""Trajectories are thinned to keep the page below this, where that suffices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was concluded, and what the stored runs say besides.
+
+    Args:
+        store: the folder, with the damage that was found in it.
+    """
+
+    results: ResultSet
+    store: Store
+
+
+def rebuild(store: Store) -> Summary:
+    """Write tables, figures and the page of a results folder.
+
+    Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page the
+    trajectories that it had. Raises `StoreError` where the plan or a measurement cannot be used; then
+    nothing is written.
+    """
+    results = ResultSet.load(store.layout.root)
+    # Both before anything is written: names of runs that climb out of the folder are refused there.
+    runs = stored_series(store, results.records)
+    html, series = _page(results, store, runs), trajectories(runs, results.records)
+    with storing(store.layout.report):
+        write_tables(results)
+        write_figures(results, series)
+        store.write(store.layout.report / "index.html", html)
+    return Summary(results, store)
+
+
+def _page(results: ResultSet, store: Store, runs: Mapping[str, Drawn]) -> str:
+    """The page, with as much of the trajectories as it has room for beside the rest."""
+    layout = results.layout
+    toml = layout.suite.read_text(encoding="utf-8", errors="replace") if layout.suite.is_file() else ""
+    if store.run_ids():
+        html = frame(results, toml, len(runs))
+        return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode())))
+    earlier = earlier_runs(layout.report / "index.html", run_ids(results.records))
+    return with_runs(frame(results, toml, len(earlier)), earlier)
+
+
+def print_summary(summary: Summary) -> None:
+    """The table, where claims end, what is damaged, and where everything lies."""
+    results, layout = summary.results, summary.results.layout
+    tables.print_table(results.rows)
+    for b in results.boundaries:
+        print(plain(boundary_text(results, b, f"from {b.example}, {b.beside}"), 400))
+    if share := probe_share(results):
+        print(f"probes took {share} of the time of all runs")
+    for damage in summary.store.damaged:
+        print(f"damaged, not used: {plain(damage, 400)}", file=sys.stderr)
+    print(
+        f"evidence: {layout.evidence}\ntable:    {layout.universality}\n"
+        f"page:     {layout.report / 'index.html'}\nfigures:  {layout.report}/"
+    )

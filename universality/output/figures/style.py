@@ -1,0 +1,122 @@
+"""How figures look and how they are saved. No figure here touches pyplot's global state."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+from universality.output.palette import ink
+from universality.store.files import replace_file
+
+T = TypeVar("T")
+
+HEADING, BODY, SMALL, TINY = 11.0, 9.0, 8.0, 7.0
+"""Points."""
+
+RC = {
+    "font.size": BODY,
+    "axes.titlesize": SMALL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.title_fontsize": SMALL,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.1,
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.06,
+    # Without hinting a text has one width at all resolutions.
+    "text.hinting": "none",
+    "figure.dpi": 150,
+    # Equal input gives equal bytes.
+    "svg.hashsalt": "universality",
+}
+LOOK = matplotlib.style.context(["default", RC])
+"""A decorator: within the function, this look and nothing of the reader's own settings."""
+
+
+def wrapped(text: str, inches: float, size: float, bold: bool = False) -> str:
+    """`text` in lines of about `inches`, broken at commas and before parameters where that suffices.
+
+    >>> wrapped("modular[p=23,train_fraction=0.7]", 1.4, 8.0)
+    'modular[p=23,\\ntrain_fraction=0.7]'
+    """
+    most = max(1, int(inches * 72 / size / (0.66 if bold else 0.6)))
+    line = rf".{{1,{most}}}"
+    lines = re.findall(rf"{line}(?:(?<=[, ])|(?=\[)|$)|{line}(?<=[_=/-])|{line}", text)
+    return "\n".join(line.strip() for line in lines)
+
+
+def height(*texts: str) -> float:
+    """Inches of the lines of the longest text."""
+    return 0.14 * max(text.count("\n") + 1 for text in texts)
+
+
+def heading(figure: Figure, place: SubplotSpec, text: str, *, bold: bool = False, pad: float = 3.0) -> None:
+    """A text over what belongs to it; a bold one has a rule below it."""
+    axes = figure.add_subplot(place, label="heading", facecolor="none")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.spines["top"].set_visible(bold)
+    axes.set_title(text, fontsize=SMALL, fontweight="bold" if bold else "normal", pad=pad)
+
+
+def ink_numbers(axes: Axes) -> None:
+    """Give what seaborn wrote into the tiles of a heatmap the colour with the most contrast."""
+    values: Any = np.ma.asarray(axes.collections[0].get_array()).ravel()
+    colours = axes.collections[0].to_rgba(values)[~np.ma.getmaskarray(values)]
+    for text, colour in zip(axes.texts, colours, strict=False):
+        text.set_color(ink(to_hex(colour)))
+
+
+def shelves(columns: Sequence[tuple[str, T]], most: int) -> list[list[tuple[str, T]]]:
+    """Columns of tasks in lines of at most `most`; a task is split only if it is longer.
+
+    >>> shelves([("a", 1), ("b", 2), ("a", 3), ("b", 4)], 3)
+    [[('a', 1), ('a', 3)], [('b', 2), ('b', 4)]]
+    """
+    lines: list[list[tuple[str, T]]] = []
+    for task in dict.fromkeys(task for task, _ in columns):
+        members = [column for column in columns if column[0] == task]
+        for start in range(0, len(members), most):
+            part = members[start : start + most]
+            if not lines or len(lines[-1]) + len(part) > most:
+                lines.append([])
+            lines[-1] += part
+    return lines
+
+
+def by_task(columns: Sequence[tuple[str, T]]) -> Iterator[tuple[str, int, int]]:
+    """Each task of a line, its first column, and one past its last."""
+    start = 0
+    for task, group in groupby(columns, key=lambda column: column[0]):
+        stop = start + len(list(group))
+        yield task, start, stop
+        start = stop
+
+
+@LOOK
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name.svg` and `name.png` (150 dots per inch) into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    if figure.get_layout_engine() is not None:
+        # One layout for both.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    for path, metadata in zip(paths, ({"Date": None}, {}), strict=True):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=path.suffix[1:], metadata=metadata)
+        replace_file(path, buffer.getvalue())
+    return paths

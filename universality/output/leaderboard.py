@@ -1,0 +1,175 @@
+"""Claims in order of prevalence over result sets: in the terminal, Markdown, JSON and on a page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from universality.errors import StoreError
+from universality.judge.leaderboard import Board, BoardRow
+from universality.output import phrases
+from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
+from universality.output.template import fill
+from universality.store.files import storing
+from universality.store.layout import safe_name
+from universality.text import escaped, json_text
+
+HEADERS = (
+    "Phenomenon", "Claim", "Prevalence [95%]", "Extent", "Present", "Absent", "Coverage", "Pooled effect [95%]",
+    "Next cell [95%]", "Sense", "Strand", "Sets", "Shared cells", "Controls",
+)  # fmt: skip
+CONFLICT = ("Phenomenon", "Claim", "Architecture", "Task", "Verdicts")
+NOTE = (
+    "In order of the lower bound of the prevalence. A cell counts once however many sets measured it; only sets "
+    "in which the controls of a claim came out right are pooled. Extent: most (few) cells where the whole interval "
+    "of the prevalence lies above (below) one half. Claims are not averaged, and architectures not ranked."
+)
+_BEGIN = re.compile(r"<!-- leaderboard:(?P<sets>[\w\- ]*)-->")
+_END = "<!-- end of leaderboard -->"
+
+
+def write(board: Board, folder: Path) -> list[Path]:
+    """leaderboard.md, leaderboard.json and leaderboard.html in `folder`."""
+    text = f"# Leaderboard\n\n{markdown(board)}"
+    return write_texts(folder, "leaderboard", {"md": text, "json": json_form(board), "html": html(board)})
+
+
+def print_board(board: Board, stream: TextIO | None = None) -> None:
+    """The table, and conflicts between sets, on `stream`."""
+    surviving = sum(row.survives for row in board.rows)
+    count = (
+        f"{len(board.sets)} result set(s); {surviving} of {len(board.rows)} claims hold in most cells of all "
+        "sets together, by the lower bound of their prevalence"
+    )
+    print_sections([table(board), conflicts(board)], count, stream)
+
+
+def markdown(board: Board) -> str:
+    """Sets, table and conflicts in GitHub's Markdown."""
+    tables = markdown_sections([_sets(board), table(board)])
+    left_out = [f"- left out: {escaped(name)}: {escaped(why)}\n" for name, why in board.skipped]
+    below = [*markdown_sections([conflicts(board)]), "".join(left_out)]
+    return "\n".join([*tables, f"{NOTE}\n", *filter(None, below)])
+
+
+def write_between_markers(board: Board, path: Path) -> None:
+    """Put `markdown` between the markers of a file, and the names of the sets into the first marker.
+
+    Raises:
+        StoreError: where the file has not exactly one pair of markers, or a set's name could end one.
+    """
+    with storing(path):
+        text = path.read_text(encoding="utf-8")
+    begins = list(_BEGIN.finditer(text))
+    if len(begins) != 1 or text.count(_END) != 1 or text.index(_END) < begins[0].end():
+        raise StoreError(
+            "the leaderboard has no place in this file",
+            where=str(path),
+            expected=f"one line <!-- leaderboard: --> and below it {_END}",
+            do="add both lines where the table belongs",
+        )
+    names = " ".join(safe_name(s.label) for s in board.sets)
+    start, end = begins[0].start(), text.index(_END)
+    block = f"<!-- leaderboard: {names} -->\n\n{markdown(board)}\n"
+    with storing(path):
+        path.write_text(text[:start] + block + text[end:], encoding="utf-8")
+
+
+def sets_of(path: Path) -> list[str]:
+    """The names of the sets that the table between the markers of a file was made from."""
+    match = _BEGIN.search(path.read_text(encoding="utf-8"))
+    return [] if match is None else match["sets"].split()
+
+
+def html(board: Board) -> str:
+    """One page that opens offline."""
+    return fill(
+        "leaderboard.html",
+        title="Leaderboard",
+        note=NOTE,
+        sections=[table(board), conflicts(board), _sets(board, "Result sets")],
+        skipped=board.skipped,
+        abouts={row.phenomenon: row.about for row in board.rows}.values(),
+    )
+
+
+def json_form(board: Board) -> str:
+    """Everything but the verdicts of single cells, for programs."""
+    return json_text(
+        {
+            "sets": list(map(phrases.set_record, board.sets)),
+            "skipped": [{"path": name, "reason": why} for name, why in board.skipped],
+            "rows": list(map(_record, board.rows)),
+        }
+    )
+
+
+def _record(row: BoardRow) -> dict[str, Any]:
+    known = ("title", "survives", "extent", "decided", "applicable", "shared")
+    conflicts = [
+        {"architecture": cell.architecture, "task": cell.task, "verdicts": cell.copies}
+        for cell in row.conflicts
+    ]
+    record = msgspec.to_builtins(replace(row, cells=()))
+    return {
+        **record,
+        **{name: getattr(row, name) for name in known},
+        "cells": len(row.cells),
+        "conflicts": conflicts,
+    }
+
+
+def _sets(board: Board, title: str = "") -> Section:
+    return Section(title, phrases.SETS, list(map(phrases.set_line, board.sets)))
+
+
+def table(board: Board) -> Section:
+    """A line per row of the board."""
+    return Section("", HEADERS, list(map(_line, board.rows)), [row.prevalence for row in board.rows])
+
+
+def conflicts(board: Board) -> Section:
+    """Cells on which sets that measured them alike do not agree."""
+    lines = [
+        (
+            row.variant or row.phenomenon,
+            phrases.claim_label(row.claim_name, row.title),
+            cell.architecture,
+            cell.task,
+            ", ".join(f"{label}: {verdict}" for label, verdict in cell.copies),
+        )
+        for row in board.rows
+        for cell in row.conflicts
+    ]
+    return Section("Sets that contradict each other", CONFLICT, lines)
+
+
+def _line(row: BoardRow) -> Line:
+    settings = row.variant.removeprefix(row.phenomenon)
+    return (
+        f"{row.about.title} {settings}".strip(),
+        f"{phrases.claim_text(row.claim_name, row.title, row.claim)}, v{row.version}",
+        phrases.share_text(row.prevalence),
+        row.extent if row.validated else "-",
+        str(row.counts["present"]),
+        str(row.counts["absent"]),
+        f"{row.decided}/{row.applicable}",
+        *phrases.pooled_texts(row.pooled),
+        row.about.sense,
+        row.about.strand,
+        str(len(row.sets)) + (f" ({row.spread[0]:.0%} to {row.spread[1]:.0%})" if row.spread else ""),
+        f"{row.shared}, {len(row.conflicts)} in conflict" if row.shared else "-",
+        _controls(row),
+    )
+
+
+def _controls(row: BoardRow) -> str:
+    passed = sum(s.row.validated for s in row.sets)
+    if 0 < passed < len(row.sets):
+        return f"validated in {passed} of {len(row.sets)} sets"
+    failures = dict.fromkeys(f for s in row.sets for f in s.row.failed_controls)
+    return phrases.controls_text(passed > 0, failures)

@@ -1,0 +1,115 @@
+"""What the panel of a cell shows, as compact data. Texts that occur often are stored once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from universality.judge.decide import CellVerdict
+from universality.judge.resultset import ResultSet
+from universality.output.charts import Chart, chart_of
+from universality.output.page.commands import Commands
+from universality.output.page.series import rounded
+from universality.output.phrases import label_in, tier_in
+from universality.plugin.claims import Claim, Within
+from universality.plugin.outcome import Check, Matrix
+from universality.store.cells import GroupRecord
+from universality.text import brief, plain, typeset
+
+
+class Texts(dict[str, int]):
+    """A table of texts, each once, with its place."""
+
+    def add(self, text: object) -> int:
+        return self.setdefault(plain(text, None), len(self))
+
+
+def embedded(results: ResultSet) -> dict[str, Any]:
+    """`cells` in the order of the verdicts, with the `texts` and `charts` that their numbers point into."""
+    texts = Texts()
+    commands = Commands(results.records, results.plan)
+    charts: list[Chart] = []
+    cells = []
+    for v in results.verdicts:
+        chart = chart_of(v.record)
+        if chart not in charts:
+            charts.append(chart)
+        shared = {"chart": charts.index(chart), "command": commands.rerun(v.record)}
+        cells.append({**_cell(v, results, texts), **shared})
+    shown = [msgspec.to_builtins(replace(chart, label=brief(chart.label), claims={})) for chart in charts]
+    return {"cells": cells, "charts": shown, "texts": list(texts)}
+
+
+def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
+    record, plan = v.record, results.plan
+    return {
+        "id": record.id,
+        "title": texts.add(plan.phenomena[record.phenomenon].title),
+        "claim": texts.add(label_in(results, record.phenomenon, record.claim_name)),
+        "version": record.version,
+        "bounds": texts.add(typeset(str(record.claim))),
+        "unit": texts.add(record.claim.unit),
+        "scale": record.claim.scale,
+        "band": _band(record.claim),
+        "architecture": texts.add(record.architecture),
+        "task": texts.add(record.task),
+        "tier": texts.add(tier_in(results, record.task)),
+        "verdict": v.verdict,
+        "raw": v.raw,
+        "reason": texts.add(v.reason),
+        "estimate": [rounded(x) for x in (v.effect, v.low, v.high)],
+        "middle": "mean" if isinstance(record.claim, Within) else "median",
+        "p": [rounded(x) for x in (v.p, v.p_holm)],
+        "counts": [v.decided, v.holding, v.units, v.groups],
+        "seeds": v.seeds_needed,
+        "counted": v.counted,
+        "control": texts.add(record.control) if record.control else None,
+        "expects": texts.add(" or ".join(record.expects)),
+        "passed": v.passed,
+        "groups": [_group(g, record.claim, texts) for g in record.groups],
+    }
+
+
+def _band(claim: Claim) -> list[float | None]:
+    low, high = (claim.low, claim.high) if isinstance(claim, Within) else (claim.at_least, math.inf)
+    return [rounded(low), rounded(high)]
+
+
+def _group(group: GroupRecord, claim: Claim, texts: Texts) -> dict[str, Any]:
+    outcome = group.outcome
+    common = {
+        "key": texts.add(group.key),
+        "state": group.state,
+        "runs": [[texts.add(role), texts.add(run)] for role, run in group.runs.items()],
+        **({"message": texts.add(group.problem.text)} if group.problem else {}),
+    }
+    if outcome is None:
+        return common
+    return {
+        **common,
+        "effect": rounded(outcome.effect),
+        "decided": outcome.decided(),
+        "holds": outcome.holds(claim),
+        "censored": outcome.censored,
+        "label": texts.add(outcome.label),
+        "gates": [_check(check, texts) for check in outcome.gates],
+        "criteria": [_check(check, texts) for check in outcome.criteria],
+        "details": [[texts.add(name), rounded(value)] for name, value in outcome.details.items()],
+        "matrices": [_matrix(name, m, texts) for name, m in outcome.matrices.items()],
+    }
+
+
+def _check(check: Check, texts: Texts) -> list[Any]:
+    return [texts.add(check.name), texts.add(check.needs), rounded(check.value), check.met]
+
+
+def _matrix(name: str, matrix: Matrix, texts: Texts) -> dict[str, Any]:
+    return {
+        "name": texts.add(name),
+        "rows": [texts.add(row) for row in matrix.rows],
+        "columns": [texts.add(column) for column in matrix.columns],
+        "values": [[None if v is None else round(v, 3) for v in map(rounded, row)] for row in matrix.values],
+    }

@@ -1,0 +1,96 @@
+"""Trajectories for the page: few points of the metrics that a claim is about, from every stored run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from universality.output.charts import chart_of
+from universality.output.collect import run_ids
+from universality.plugin.trajectory import Series
+from universality.store.cells import CellRecord
+from universality.store.recording import StoredTrajectory
+from universality.store.store import Store
+
+MAX_POINTS, MIN_POINTS = 200, 12
+POINT_BYTES, RUN_BYTES = 11, 150
+"""About what one point of a series, and one run beside its series, take."""
+
+
+Drawn = tuple[StoredTrajectory, Mapping[str, bool]]
+"""A run, and the metrics of it that are drawn, each with whether its steps are on a logarithmic axis."""
+
+
+def stored_series(store: Store, records: Sequence[CellRecord]) -> dict[str, Drawn]:
+    """What the charts of all cells draw, by run; where a run has none of it, its training loss."""
+    metrics_of: dict[str, dict[str, bool]] = {}
+    for record in records:
+        chart = chart_of(record)
+        for run in run_ids([record]):
+            metrics_of.setdefault(run, {}).update(dict.fromkeys(chart.metrics, chart.log_steps))
+    runs: dict[str, Drawn] = {}
+    for run_id, metrics in metrics_of.items():
+        if (stored := next(store.recordings(run_id), None)) is not None:
+            recorded = {m: log for m, log in metrics.items() if stored.steps(m)}
+            loss = {"train_loss": False} if stored.steps("train_loss") else {}
+            runs[run_id] = stored, recorded or loss
+    return runs
+
+
+def fit(runs: Mapping[str, Drawn], room: int) -> dict[str, dict[str, Any]]:
+    """Per run: its seed, how it ended, and per metric the steps (as differences) and values.
+
+    Series are thinned until they fit into about `room` bytes, or have `MIN_POINTS`.
+    """
+    count = sum(len(metrics) for _, metrics in runs.values())
+    most = (room - RUN_BYTES * len(runs)) // (POINT_BYTES * max(1, count))
+    most = min(MAX_POINTS, max(MIN_POINTS, most))
+    return {
+        run_id: {
+            "seed": run.spec.seed,
+            "state": run.state,
+            "series": {m: _encoded(run.series(m), most, log) for m, log in metrics.items()},
+        }
+        for run_id, (run, metrics) in runs.items()
+    }
+
+
+def _encoded(series: Series, most: int, log_steps: bool) -> list[list[Any]]:
+    few = thinned(series, most, log_steps)
+    steps = np.diff(few.steps, prepend=0).tolist()
+    return [steps, [rounded(float(v)) for v in few.values]]
+
+
+def thinned(series: Series, most: int, log_steps: bool = False) -> Series:
+    """At most `most` points: the ends, and of each stretch of steps its lowest and highest value.
+
+    Stretches are equally long on the axis that is drawn, so that nothing that would be seen is lost.
+    Where a stretch holds values that are not finite, the first of them takes the place of the highest:
+    lines break there.
+    """
+    n = len(series)
+    if n <= most:
+        return series
+    x: NDArray[np.float64] = series.steps.astype(np.float64)
+    x = np.log1p(x - x[0]) if log_steps else x - x[0]
+    stretches = max(1, (most - 2) // 2)
+    place = np.minimum((x / x[-1] * stretches).astype(int), stretches - 1)
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    keep = {0, n - 1}
+    for start, stop in zip(starts, [*starts[1:], n], strict=True):
+        values = series.values[start:stop]
+        gaps = np.flatnonzero(~np.isfinite(values))
+        highest = gaps[0] if len(gaps) else values.argmax()
+        lowest = np.where(np.isfinite(values), values, np.inf).argmin()
+        keep |= {int(start + lowest), int(start + highest)}
+    index = sorted(keep)
+    return Series(series.steps[index], series.values[index])
+
+
+def rounded(value: float | None) -> float | None:
+    """Four significant digits; None for what JSON lacks."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")

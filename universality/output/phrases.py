@@ -1,0 +1,112 @@
+"""What several tables and pages say alike: claims, shares, pooled effects, and what a set ran on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from universality.judge.boundary import Boundary
+from universality.judge.decide import CellVerdict
+from universality.judge.resultset import ResultSet
+from universality.judge.statistics import Pooled, Prevalence
+from universality.plugin.claims import Claim, telling_digits
+from universality.plugin.task import NOT_STATED
+from universality.text import bracket, number, typeset, with_interval
+
+MAX_SECONDS = 1e9
+
+SETS = ("Set", "Version", "Commit", "torch", "Device", "Cells and controls", "Trained for")
+
+
+def claim_label(name: str, title: str) -> str:
+    """A claim's title with its name beside it, where that is not a word of the title.
+
+    >>> claim_label("gd", "gradient descent"), claim_label("adam", "Adam"), claim_label("gd", "gd")
+    ('gradient descent (gd)', 'Adam', 'gd')
+    """
+    mentioned = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", title, re.IGNORECASE)
+    return title if mentioned else f"{title} ({name})"
+
+
+def label_in(results: ResultSet, phenomenon: str, name: str) -> str:
+    """`claim_label` with the title that the plan of a result set has."""
+    return claim_label(name, title_in(results, phenomenon, name))
+
+
+def title_in(results: ResultSet, phenomenon: str, name: str) -> str:
+    """The title of a claim that the plan of a result set has, or else its name."""
+    return results.plan.phenomena[phenomenon].claims.get(name, name)
+
+
+def tier_in(results: ResultSet, task: str) -> str:
+    return results.plan.tiers.get(task, NOT_STATED)
+
+
+def probe_share(results: ResultSet) -> str:
+    """Of the time of all runs, what probes took; empty for what no run can have taken."""
+    probes, total = results.plan.probe_seconds, results.plan.run_seconds
+    return f"{probes / total:.0%}" if 0 <= probes <= total < MAX_SECONDS and total > 0 else ""
+
+
+def effect_text(v: CellVerdict, digits: int = 3) -> str:
+    """The effect, on its own side of the claim's bounds, or the bound that it lies above, if any is known."""
+    if v.effect is not None:
+        return typeset(number(v.effect, telling_digits(v.record.claim, v.effect, digits)))
+    return f">{typeset(number(v.low, digits))}" if v.decided and v.low is not None and v.low > 0 else ""
+
+
+def controls_text(validated: bool, failures: Iterable[str] = ()) -> str:
+    return "validated" if validated else ": ".join(filter(None, ("unvalidated", "; ".join(failures))))
+
+
+def claim_text(name: str, title: str, claim: Claim) -> str:
+    """A claim with its bounds and their unit."""
+    unit = f" ({claim.unit})" if claim.unit else ""
+    return f"{claim_label(name, title)}: {claim}{unit}"
+
+
+def boundary_text(results: ResultSet, end: Boundary, beside: str) -> str:
+    """Where a claim ends along one parameter; `beside` says what is fixed."""
+    title = results.plan.phenomena[end.phenomenon].title
+    return f"{title}, {label_in(results, end.phenomenon, end.claim_name)}, {end.parameter} {beside}: {end}"
+
+
+def share_text(share: Prevalence | None) -> str:
+    """A prevalence with its interval: `67% [4%, 100%]`."""
+    return f"{share.estimate:.0%} [{share.low:.0%}, {share.high:.0%}]" if share else "-"
+
+
+def pooled_texts(pooled: Pooled | None) -> tuple[str, str]:
+    """The pooled effect with its interval, and where a further cell is expected."""
+    if pooled is None:
+        return "-", "-"
+    further = bracket(pooled.prediction_low, pooled.prediction_high)
+    return with_interval(pooled.estimate, pooled.low, pooled.high), further or "-"
+
+
+def set_line(results: ResultSet) -> tuple[str, ...]:
+    """What a result set is and ran on, under `SETS`."""
+    about = results.plan.environment
+    device = about.get("accelerator") or f"{about.get('device') or '?'}, {about.get('cpu') or '?'}"
+    seconds = results.plan.run_seconds
+    return (
+        results.label,
+        str(about.get("universality") or "?"),
+        str(about.get("commit") or "?")[:12],
+        str(about.get("torch") or "?"),
+        str(device),
+        str(len(results.records)),
+        f"{seconds / 60:.0f} min" if seconds > 0 else "?",
+    )
+
+
+def set_record(results: ResultSet) -> dict[str, Any]:
+    """What a result set is and ran on, for programs."""
+    plan = results.plan
+    return {
+        "label": results.label,
+        "cells": len(results.records),
+        "environment": dict(plan.environment),
+        "run_seconds": plan.run_seconds,
+    }

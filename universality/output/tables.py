@@ -1,0 +1,159 @@
+"""The evidence table, the universality table, and their forms in CSV, Markdown and the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from universality import text
+from universality.judge.decide import VERDICTS, CellVerdict
+from universality.judge.resultset import ResultSet
+from universality.judge.summary import ClaimRow
+from universality.output import phrases
+
+_NUMBERS = (
+    "version", "effect", "low", "high", "p", "p_holm", "groups", "units", "decided", "holding", "seeds_needed",
+)  # fmt: skip
+"""Columns of the evidence table that hold numbers; all others are text."""
+
+
+def evidence_table(results: ResultSet) -> pd.DataFrame:
+    """A row per cell and claim; controls carry their name in `control`."""
+    frame = pd.DataFrame([_evidence_row(v, results) for v in results.verdicts])
+    return frame.astype(dict.fromkeys(_NUMBERS, "float64"))
+
+
+def _evidence_row(v: CellVerdict, results: ResultSet) -> dict[str, object]:
+    record = v.record
+    return {
+        "id": record.id,
+        "phenomenon": record.phenomenon,
+        "setting": record.variant,
+        "version": record.version,
+        "claim": record.claim_name,
+        "claim_title": phrases.title_in(results, record.phenomenon, record.claim_name),
+        "bounds": str(record.claim),
+        "architecture": record.architecture,
+        "task": record.task,
+        "tier": results.plan.tiers.get(record.task, ""),
+        "control": "" if record.control is None else str(record.control),
+        "expects": " or ".join(record.expects),
+        "passed": "" if v.passed is None else "yes" if v.passed else "no",
+        "counted": "yes" if v.counted else "no",
+        "verdict": v.verdict,
+        "raw_verdict": v.raw,
+        "reason": str(v.reason),
+        "effect": v.effect,
+        "low": v.low,
+        "high": v.high,
+        "unit": record.claim.unit,
+        "p": v.p,
+        "p_holm": v.p_holm,
+        "groups": v.groups,
+        "units": v.units,
+        "decided": v.decided,
+        "holding": v.holding,
+        "seeds_needed": v.seeds_needed,
+        "details": json.dumps(dict(v.details), sort_keys=True),
+    }
+
+
+def read_evidence(path: Path) -> pd.DataFrame:
+    """What `evidence_table` wrote as CSV: text as it was (a task called `NA` too), numbers as floats."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in frame.columns.intersection(list(_NUMBERS)):
+        frame[name] = [float(cell) if cell else math.nan for cell in frame[name]]
+    return frame
+
+
+def universality_table(results: ResultSet) -> pd.DataFrame:
+    """A row per phenomenon and claim; the count of each verdict stands in the column of its name."""
+    return pd.DataFrame(list(map(_universality_row, results.rows)))
+
+
+def _universality_row(row: ClaimRow) -> dict[str, object]:
+    about, share, pooled = row.about, row.prevalence, row.pooled
+    return {
+        "phenomenon": row.phenomenon,
+        "claim": row.claim_name,
+        "claim_title": row.title,
+        "title": about.title,
+        "strand": about.strand,
+        "sense": about.sense,
+        "source": about.source,
+        "bounds": str(row.claim),
+        "unit": row.claim.unit,
+        "prevalence": share and share.estimate,
+        "prevalence_low": share and share.low,
+        "prevalence_high": share and share.high,
+        "effective_cells": share and share.effective,
+        **{name: row.counts[name] for name in VERDICTS},
+        **{f"{name}_after_holm": count for name, count in row.confirmed.items()},
+        "decided": row.decided,
+        "applicable": row.applicable,
+        "coverage": row.coverage,
+        "controls": phrases.controls_text(row.validated),
+        "failed_controls": "; ".join(row.failed_controls),
+        "pooled": pooled and pooled.estimate,
+        "pooled_low": pooled and pooled.low,
+        "pooled_high": pooled and pooled.high,
+        "between_cell_sd": pooled and pooled.between_sd,
+        "prediction_low": pooled and pooled.prediction_low,
+        "prediction_high": pooled and pooled.prediction_high,
+        "pooled_cells": pooled and pooled.cells,
+    }
+
+
+NOTE = (
+    "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %. "
+    "Pooled effect and next cell: only where one number is claimed for all cells."
+)
+
+HEADERS = (
+    "Phenomenon", "Claim", "Sense", "Prevalence [95%]", "Present (Holm)", "Absent (Holm)", "Not decided",
+    "Coverage", "Pooled effect [95%]", "Next cell [95%]", "Controls",
+)  # fmt: skip
+
+
+def readable_rows(rows: Sequence[ClaimRow]) -> list[tuple[str, ...]]:
+    """The universality table as text, one tuple per row under `HEADERS`."""
+    return [
+        (
+            row.about.title,
+            phrases.claim_text(row.claim_name, row.title, row.claim),
+            row.about.sense,
+            phrases.share_text(row.prevalence),
+            *(f"{row.counts[v]} ({row.confirmed[v]})" for v in VERDICTS[:2]),
+            ", ".join(f"{row.counts[v]} {v}" for v in VERDICTS[2:] if row.counts[v]) or "-",
+            f"{row.decided}/{row.applicable}",
+            *phrases.pooled_texts(row.pooled),
+            phrases.controls_text(row.validated, row.failed_controls),
+        )
+        for row in rows
+    ]
+
+
+def markdown(results: ResultSet) -> str:
+    """The universality table in GitHub's Markdown; where claims end, and the source of each phenomenon, below."""
+    blocks = [text.markdown_table(HEADERS, readable_rows(results.rows)), f"{NOTE}\n"]
+    ends = [
+        f"- {text.escaped(phrases.boundary_text(results, b, f'({b.beside})'), 1000)}\n"
+        for b in results.boundaries
+    ]
+    if ends:
+        blocks += ["Where claims end, along one parameter with everything else fixed:\n", "".join(ends)]
+    abouts = {row.phenomenon: row.about for row in results.rows}.values()
+    sources = [f"- {text.escaped(a.title)}: {text.escaped(a.source)}\n" for a in abouts if a.source]
+    return "\n".join([*blocks, "".join(sources)] if sources else blocks)
+
+
+def print_table(rows: Sequence[ClaimRow], stream: TextIO | None = None) -> None:
+    """The universality table on `stream`: by rich in a terminal, else aligned plain text."""
+    text.print_table(HEADERS, readable_rows(rows), stream)
+    (sys.stdout if stream is None else stream).write(f"{NOTE}\n")

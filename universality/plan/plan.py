@@ -1,0 +1,85 @@
+"""A plan: the cells that a suite asks for, and the distinct trainings that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+from universality.plan.stacks import alike
+from universality.plan.suite import Suite
+from universality.plugin.outcome import missing_signs
+from universality.plugin.phenomenon import Control, Phenomenon
+from universality.plugin.registry import component
+from universality.plugin.spec import RunSpec
+
+
+@dataclass(slots=True)
+class Job:
+    """One training and everything that is to be observed in it."""
+
+    spec: RunSpec
+    observe: dict[str, tuple[int, ...]]
+    seconds: float = 0.0
+    """Predicted cost on one CPU core."""
+    probe_seconds: float = 0.0
+    """Of these, what its probes take."""
+    parameters: int = 0
+    data_bytes: int = 0
+    """Of the training set, at most."""
+    stack: int = 1
+    """How many runs of its kind a worker may train side by side."""
+
+    @property
+    def kind(self) -> Hashable:
+        return alike(self.spec)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """A group with its requests turned into run ids and what each must have observed."""
+
+    key: str
+    units: tuple[str, ...]
+    runs: Mapping[str, str]
+    observe: Mapping[str, Mapping[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A phenomenon in one cell of the cross, or one of its controls."""
+
+    phenomenon: Phenomenon
+    architecture: str
+    task: str
+    groups: tuple[PlannedGroup, ...] = ()
+    not_applicable: str = ""
+    control: Control | None = None
+    swept: bool = False
+
+    @property
+    def question(self) -> tuple[str, str, str, str]:
+        """What is asked, whatever the replicates."""
+        control = "" if self.control is None else str(self.control.id)
+        return str(component(self.phenomenon)), self.architecture, self.task, control
+
+
+@dataclass(slots=True)
+class Plan:
+    cells: list[PlannedCell] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+
+def unvalidated(plan: Plan, suite: Suite) -> list[str]:
+    """A line for each claim that no controls can validate, before anything is trained."""
+    signs: dict[tuple[str, str], set[str]] = {}
+    for cell in plan.cells:
+        for claim in cell.phenomenon.claims if cell.control is None else cell.control.expects:
+            present = signs.setdefault((cell.phenomenon.name, claim), set())
+            if cell.control is not None:
+                present.add(cell.control.sign)
+    where = "" if suite.controls else " in this suite"
+    return [
+        f"{name}.{claim} has no {' and no '.join(lacking)} control{where}: its row will be unvalidated"
+        for (name, claim), present in signs.items()
+        if (lacking := missing_signs(present))
+    ]

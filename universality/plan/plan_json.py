@@ -1,0 +1,124 @@
+"""plan.json: what was asked of a results folder, so that it can be read, judged and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import Meta
+
+from universality.errors import StoreError
+from universality.plan.plan import Plan
+from universality.plan.suite import Suite
+from universality.plugin import registry
+from universality.plugin.phenomenon import About
+from universality.plugin.registry import component
+from universality.plugin.spec import Component, RunSpec
+from universality.plugin.task import Tier
+from universality.store.files import encode_json
+from universality.store.layout import Layout, safe_name, without_machine
+from universality.store.untrusted import UntrustedFile, convert, read_json
+
+Step = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A training, and the steps at which each probe address must have recorded."""
+
+    spec: RunSpec
+    observe: Mapping[str, tuple[Step, ...]]
+
+
+class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was asked.
+
+    Args:
+        plugins: folders that `--plugins` named, `without_machine`.
+        data_root: whether `--data-root` was given; the path is not published.
+        wall_seconds: of the last command; `run_seconds`, of all stored runs, `probe_seconds` in it.
+        phenomena: facts of each phenomenon, by name.
+        settings: phenomena with all their parameters, by address.
+        tiers: per task, what evidence from it is worth; tasks that do not say are left out.
+        cells: ids of the measurements, in the order of the tables; empty until they were made.
+        runs: by run id.
+    """
+
+    suite: str
+    description: str
+    plugins: tuple[str, ...]
+    data_root: bool
+    wall_seconds: Seconds
+    run_seconds: Seconds
+    probe_seconds: Seconds
+    environment: Mapping[str, str | int | bool | None]
+    phenomena: Mapping[str, About]
+    settings: Mapping[str, Component]
+    tiers: Mapping[str, Tier]
+    cells: tuple[str, ...]
+    runs: Mapping[str, PlannedRun]
+
+    def __post_init__(self) -> None:
+        for name in (*self.cells, *self.runs):
+            safe_name(name)
+        for folder in self.plugins:
+            if without_machine(folder) != folder:
+                raise ValueError(f"{folder!r} is a path of somebody's machine")
+        if len(set(self.cells)) < len(self.cells):
+            raise ValueError("asks for a cell twice")
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        suite: Suite,
+        environment: Mapping[str, str | int | bool | None],
+        *,
+        plugins: Sequence[str] = (),
+        data_root: bool = False,
+    ) -> Self:
+        """The record of a plan of which nothing is measured yet. `plugins` are folders as they were given."""
+        tasks = dict.fromkeys(cell.task for cell in plan.cells)
+        return cls(
+            suite=suite.name,
+            description=suite.description,
+            plugins=tuple(map(without_machine, plugins)),
+            data_root=data_root,
+            wall_seconds=0.0,
+            run_seconds=0.0,
+            probe_seconds=0.0,
+            environment=environment,
+            phenomena={cell.phenomenon.name: cell.phenomenon.about for cell in plan.cells},
+            settings={str(part): part for part in (component(cell.phenomenon) for cell in plan.cells)},
+            tiers={task: tier for task in tasks if (tier := registry.resolve("task", task).tier)},
+            cells=(),
+            runs={
+                run_id: PlannedRun(
+                    spec=job.spec, observe={p: tuple(steps) for p, steps in job.observe.items()}
+                )
+                for run_id, job in plan.jobs.items()
+            },
+        )
+
+    def file(self) -> bytes:
+        return encode_json(msgspec.to_builtins(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The plan in a file. Raises `UntrustedFile` for anything that `file` does not write."""
+        return convert(read_json(path), cls)
+
+
+def read_plan(layout: Layout) -> PlanRecord:
+    """The plan of a results folder. Raises `StoreError` where it cannot be read."""
+    try:
+        return PlanRecord.read(layout.plan)
+    except UntrustedFile as problem:
+        raise StoreError(
+            "the plan of these results cannot be read",
+            where=str(layout.plan),
+            got=str(problem),
+            do="run the same `universality run` again",
+        ) from None

@@ -1,0 +1,113 @@
+"""What measuring one group of runs gives: an effect for each claim, with the checks it stands on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from numbers import Real
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from universality.plugin.claims import Claim, bounds_text
+
+
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A number and the bounds that it must lie in, ends included.
+
+    As a gate, unmet means that the run could not have shown the phenomenon; as a criterion, unmet counts
+    against it. NaN meets nothing.
+
+    >>> Check("training accuracy", 0.98, at_least=0.999).met
+    False
+    """
+
+    name: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("value", "at_least", "at_most"):
+            if field == "value" or getattr(self, field) is not None:
+                force_setattr(self, field, _number(f"{self.name}, {field}", getattr(self, field)))
+        if self.at_least is None and self.at_most is None:
+            raise ValueError(f"the check '{self.name}' has no bound, give it at_least or at_most")
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        low = -math.inf if self.at_least is None else self.at_least
+        return low, math.inf if self.at_most is None else self.at_most
+
+    @property
+    def met(self) -> bool:
+        low, high = self._bounds
+        return low <= self.value <= high
+
+    @property
+    def needs(self) -> str:
+        """Its bounds, as a person writes them."""
+        return bounds_text(*self._bounds)
+
+
+class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A small labelled matrix, for a figure."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.rows) or any(len(row) != len(self.columns) for row in self.values):
+            raise ValueError("a matrix of another size than its labels")
+        force_setattr(self, "values", tuple(tuple(map(float, row)) for row in self.values))
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One effect for one claim from one group of runs.
+
+    Args:
+        effect: the number that the claim bounds; None where a gate left nothing to measure.
+        censored: the effect is a lower bound: what it times had not happened when the budget ended.
+        label: the name of what was seen, in the phenomenon's own words.
+        details: secondary numbers, for the reader.
+        matrices: what a figure of this group shows, by title.
+    """
+
+    effect: float | None
+    gates: tuple[Check, ...] = ()
+    criteria: tuple[Check, ...] = ()
+    censored: bool = False
+    label: str = ""
+    details: Mapping[str, float] = {}
+    matrices: Mapping[str, Matrix] = {}
+
+    def __post_init__(self) -> None:
+        if self.effect is not None:
+            force_setattr(self, "effect", _number("an effect", self.effect))
+        if not all(isinstance(check, Check) for check in (*self.gates, *self.criteria)):
+            raise TypeError("gates and criteria are Checks")
+        force_setattr(self, "details", {name: _number(name, value) for name, value in self.details.items()})
+
+    def decided(self) -> bool:
+        return self.effect is not None and all(gate.met for gate in self.gates)
+
+    def holds(self, claim: Claim) -> bool:
+        return self.effect is not None and claim.holds(self.effect) and all(c.met for c in self.criteria)
+
+
+def missing_signs(signs: Collection[str]) -> list[str]:
+    """Of the two kinds of controls that validate a claim, those that are not among `signs`.
+
+    >>> missing_signs({"positive"})
+    ['negative']
+    """
+    return [sign for sign in ("positive", "negative") if sign not in signs]
+
+
+def _number(name: str, value: object) -> float:
+    """A number, of numpy or torch as well, as a float. Raises `TypeError` for anything else, truth values too."""
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, bool) or not isinstance(plain, Real):
+        raise TypeError(f"{name} is a number, got {value!r}")
+    return float(plain)

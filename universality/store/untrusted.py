@@ -1,0 +1,127 @@
+"""Files of a result set that somebody else made, read without trusting them.
+
+Nothing is executed, no link is followed, and every number and text has a bound. What is not exactly as
+`universality run` writes it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from universality.errors import UniversalityError
+from universality.store.files import decode_json, encode_json
+from universality.store.layout import SCHEMA_VERSION
+from universality.text import short
+
+MAX_BYTES = 64 << 20
+"""Of one JSON or CSV file."""
+MAX_TEXT = 10_000
+"""Characters of one text: a message may be long, a name of megabytes is an attack."""
+MAX_NUMBER = 1e150
+"""Squares of effects must stay finite."""
+MAX_DEPTH = 40
+
+T = TypeVar("T")
+
+
+class UntrustedFile(Exception):
+    """A file of a result set that cannot be used; the text says why."""
+
+
+class OtherSchema(UntrustedFile):
+    """A file in the stored form of an earlier or a later version; `do` says what helps."""
+
+    def __init__(self, version: int) -> None:
+        self.what = f"has schema version {version}, this reads {SCHEMA_VERSION}"
+        older = "read it with the version of universality that wrote it, or run its suite into a new folder"
+        self.do = f"{older} (--name)" if version < SCHEMA_VERSION else "upgrade universality"
+        super().__init__(f"{self.what}: {self.do}")
+
+
+def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
+    """The content of a regular file of at most `most` bytes. Raises `UntrustedFile`."""
+    try:
+        about = path.lstat()
+        if stat.S_ISLNK(about.st_mode):
+            raise UntrustedFile("is a link, which is not followed")
+        if not stat.S_ISREG(about.st_mode):
+            raise UntrustedFile("is no file")
+        if about.st_size > most:
+            raise UntrustedFile(f"has {about.st_size} bytes, at most {most}")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UntrustedFile("is missing") from None
+    except OSError as error:
+        raise UntrustedFile(error.strerror or str(error)) from None
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, if it is byte for byte what `universality` writes. Raises `UntrustedFile`.
+
+    A repeated key, 1e999 and numbers of ten thousand digits are JSON to some readers: they do not
+    come back as the same bytes.
+    """
+    data = read_bytes(path)
+    try:
+        value = decode_json(data)
+        _check_bounds(value)
+        same = encode_json(value) == data
+    except RecursionError:
+        raise UntrustedFile("is nested too deeply") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UntrustedFile(f"is no JSON of a result set: {short(str(error), 120)}") from None
+    if not same:
+        raise UntrustedFile("is not in the form that universality writes (a repeated key, other spacing)")
+    return value
+
+
+def convert(raw: Any, kind: type[T]) -> T:
+    """`raw` as a record of the type `kind`, and of nothing that this type would not write.
+
+    Raises `UntrustedFile`, whose text names the part that is wrong, as in `$.groups[0].state`.
+    """
+    try:
+        record = msgspec.convert(raw, kind)
+        again = msgspec.to_builtins(record)
+    except msgspec.ValidationError as error:
+        raise UntrustedFile(f"is damaged: {short(str(error), 300)}") from None
+    except UniversalityError as error:
+        raise UntrustedFile(f"is damaged: {error.what}: {short(error.got, 120)}") from None
+    # msgspec reads 1 as 1.0 and accepts a default that is written out; we write neither.
+    if encode_json(again) != encode_json(raw):
+        raise UntrustedFile("has a value in a form that universality does not write")
+    return record
+
+
+def check_schema(raw: Any) -> None:
+    """Raises `UntrustedFile` unless `raw` is an object of the schema that this version reads."""
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if type(version) is not int or version < 1:
+        raise UntrustedFile(f"has schema version {short(repr(version), 120)}, this reads {SCHEMA_VERSION}")
+    if version != SCHEMA_VERSION:
+        raise OtherSchema(version)
+
+
+def _check_bounds(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_bounds(key, depth)
+            _check_bounds(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_bounds(item, depth + 1)
+    elif isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            raise ValueError(f"a text of {len(value)} characters, at most {MAX_TEXT}")
+    # Whole numbers are compared as they are: 10**400 has no float.
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        infinite = isinstance(value, float) and not math.isfinite(value)
+        if not infinite and abs(value) > MAX_NUMBER:
+            raise ValueError(f"a number beyond {MAX_NUMBER:g}")

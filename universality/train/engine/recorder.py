@@ -1,0 +1,88 @@
+"""Calls the probes of a run at their steps and keeps what they return."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from universality.errors import MeasurementError
+from universality.measures import preserved
+from universality.plugin import registry
+from universality.plugin.kit.losses import objective
+from universality.plugin.probe import Probe, Training
+from universality.plugin.spec import derive_seed
+from universality.plugin.task import Splits
+from universality.plugin.trajectory import Series
+from universality.train.engine.member import Member
+
+
+class Recorder:
+    """What a run observes. `splits` and `net` lie on `device`.
+
+    Attributes:
+        due: addresses of probes by step.
+        seconds: time spent in probes.
+    """
+
+    def __init__(self, member: Member, net: nn.Module, splits: Splits, device: torch.device) -> None:
+        self._spec, self._architecture = member.spec, member.architecture
+        self._net, self._splits, self._device = net, splits, device
+        self.due: dict[int, list[str]] = defaultdict(list)
+        self._probes: dict[str, Probe] = {}
+        for address, steps in sorted(member.observe.items()):
+            self._probes[address] = registry.resolve("probe", address)
+            for step in steps:
+                self.due[step].append(address)
+        self._points: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        self.arrays: dict[tuple[str, int], NDArray[Any]] = {}
+        self.seconds = 0.0
+
+    def record(self, step: int, optimizer: torch.optim.Optimizer) -> bool:
+        """False where the network has left the finite numbers, so that nothing can be measured."""
+        for address in self.due[step]:
+            start = time.perf_counter()
+            seed = derive_seed("probe", address, self._spec.id, step)
+            training = Training(
+                net=self._net,
+                architecture=self._architecture,
+                splits=self._splits,
+                recipe=self._spec.recipe,
+                optimizer=optimizer,
+                device=self._device,
+                step=step,
+                generator=torch.Generator().manual_seed(seed),
+            )
+            with preserved(self._net):
+                try:
+                    values = self._probes[address].record(training)
+                except MeasurementError:
+                    if self._finite_loss():
+                        raise
+                    return False
+            for key, value in values.items():
+                if isinstance(value, Tensor):
+                    self.arrays[f"{address}.{key}", step] = value.detach().cpu().numpy()
+                else:
+                    self._points[f"{address}.{key}"].append((step, float(value)))
+            self.seconds += time.perf_counter() - start
+        return True
+
+    @torch.no_grad()
+    def _finite_loss(self) -> bool:
+        train = self._splits.train
+        return bool(objective(self._spec.recipe)(self._net(train.inputs), train.targets).isfinite())
+
+    def series(self) -> dict[str, Series]:
+        return {
+            name: Series(
+                np.array([s for s, _ in points], dtype=np.int64),
+                np.array([v for _, v in points], dtype=np.float64),
+            )
+            for name, points in self._points.items()
+        }

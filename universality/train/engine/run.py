@@ -1,0 +1,115 @@
+"""One member while it trains: what is due at which step, and what has been recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from universality.plugin.task import Splits
+from universality.plugin.trajectory import Series
+from universality.train.engine.batches import Batches
+from universality.train.engine.member import Member, Trained, build_network
+from universality.train.engine.optimizers import RateSchedule
+from universality.train.engine.rate import stable_rate
+from universality.train.engine.recorder import Recorder
+
+BLOCK = 200
+"""Most updates between two looks at the losses."""
+
+
+class MemberRun:
+    """A member while it trains. `splits` lie on `device`, where the network is built.
+
+    Attributes:
+        batches: None trains on all rows at every step.
+        losses: blocks of losses, on the device, that have not been looked at: looking waits for the device.
+        running: False once it has diverged.
+        events: steps at which something is due: a record, a change of the rate, a look at the losses.
+    """
+
+    def __init__(self, member: Member, splits: Splits, device: torch.device) -> None:
+        spec, rows = member.spec, len(splits.train)
+        self.recipe = recipe = spec.recipe
+        self.net = build_network(spec, member.architecture, splits).to(device)
+        self.net.train()
+        self.data = splits.train
+        self.facts: dict[str, Any] = {
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "taps": list(member.architecture.taps(self.net)),
+        }
+        self.rate = recipe.lr
+        if not self.rate:
+            self.rate, self.facts["initial_sharpness"] = stable_rate(spec, self.net, splits.train)
+        self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}
+        self.recorder = Recorder(member, self.net, splits, device)
+        full = not 0 < recipe.batch_size < rows
+        self.batches = None if full else Batches(rows, recipe.batch_size, spec.seed, device)
+        self.losses: list[Tensor] = []
+        self.running = True
+        self.events = {
+            *(step for steps in member.observe.values() for step in steps),
+            *RateSchedule(recipe).changes,
+            *range(0, recipe.steps, BLOCK),
+            recipe.steps,
+        }
+        self._losses: list[NDArray[np.float64]] = []
+
+    def batch_of(self, begin: int, end: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+        """A function from an update among `begin` to `end` to its batch. Row numbers reach the device here,
+        in one copy, so that no update waits for them."""
+        inputs, targets = self.data.inputs, self.data.targets
+        if self.batches is None:
+            return lambda _: (inputs, targets)
+        rows = self.batches.table(begin, end).unbind()
+
+        def batch(step: int) -> tuple[Tensor, Tensor]:
+            batch_rows = rows[step - begin]
+            return inputs.index_select(0, batch_rows), targets.index_select(0, batch_rows)
+
+        return batch
+
+    def record_due(self, step: int, optimizer: Callable[[], torch.optim.Optimizer]) -> bool:
+        """Look at the losses so far and record what is due; False where this member has diverged."""
+        self.running = self._finite_losses()
+        if self.running and step in self.recorder.due:
+            self.running = self.recorder.record(step, optimizer())
+        if self.running and step == self.recipe.steps:
+            # Of the last update: no later loss would show it.
+            self.running = all(bool(p.isfinite().all()) for p in self.net.parameters())
+        return self.running
+
+    def _finite_losses(self) -> bool:
+        """Whether the losses since the last look are finite. Waits for the device."""
+        if not self.losses:
+            return True
+        block = torch.cat(self.losses).to("cpu", torch.float64).numpy()
+        self.losses.clear()
+        self._losses.append(block)
+        return bool(np.isfinite(block).all())
+
+    def trained(self, shared_seconds: float, engine: dict[str, Any]) -> Trained:
+        """What the run leaves.
+
+        Args:
+            shared_seconds: its share of the time that the members spent together.
+            engine: the fact that says how it was trained.
+        """
+        loss = np.concatenate(self._losses) if self._losses else np.empty(0)
+        if not self.running:
+            finite = np.isfinite(loss)
+            self.facts["diverged_at"] = len(loss) if finite.all() else int(np.argmin(finite))
+        series = self.recorder.series()
+        series["train_loss"] = Series(np.arange(len(loss), dtype=np.int64), loss)
+        seconds = shared_seconds + self.recorder.seconds
+        self.facts |= {
+            "probe_seconds": round(self.recorder.seconds, 3),
+            "seconds": round(seconds, 3),
+            "engine": engine,
+        }
+        state: Literal["done", "diverged"] = "done" if self.running else "diverged"
+        return Trained(state, series, self.recorder.arrays, self.facts, self.net, seconds)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -377,6 +378,24 @@ def test_a_dry_run_says_what_would_be_trained_and_touches_nothing(
     assert total.startswith("9 distinct runs, about 0:00 on one core, 0:00 on 2 cpu worker(s); probes take ")
     assert re.search(r" [1-9]\d?% of it$", total)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_dry_run_refuses_a_folder_of_another_version(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(CHECKOUT / "tests" / "store" / "schema-1", tmp_path / "results" / "old")
+    assert "version" in refused(capsys, *toy_run(toys, "--dry-run", "--name", "old"))
+
+
+def test_the_name_of_a_suite_that_somebody_else_chose_moves_no_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(CHECKOUT / "results" / "quick-cpu", tmp_path / "set")
+    plan = tmp_path / "set" / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_bytes()) | {"suite": "\x1b[2Jgone"}))
+    cli.main(["status", str(tmp_path / "set")])
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_a_run_with_a_failing_training_exits_with_3_and_says_so_again_in_status(

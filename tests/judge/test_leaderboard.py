@@ -326,7 +326,7 @@ def test_the_table_is_written_between_its_markers_and_nowhere_else(results: Path
     assert "old" not in text
     forms.write_between_markers(board, path)
     assert path.read_text() == text, "writing again changes nothing"
-    assert forms.sets_of(path) == ["one", "two"]
+    assert sets_of(path) == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -384,10 +384,16 @@ def test_hostile_text_stays_text() -> None:
 # ------------------------------------------------------------------------------------ the published sets
 
 
+def sets_of(path: Path) -> list[str]:
+    """The names of the sets that the table between the markers of a file was made from."""
+    (names,) = re.findall(r"^<!-- leaderboard:(.*)-->$", path.read_text(), re.MULTILINE)
+    return names.split()
+
+
 def test_the_published_table_is_what_the_published_sets_give(tmp_path: Path) -> None:
     """`universality leaderboard --write results/README.md SET...` writes it anew."""
     readme = RESULTS / "README.md"
-    names = forms.sets_of(readme)
+    names = sets_of(readme)
     copy = tmp_path / "README.md"
     copy.write_text(readme.read_text())
     forms.write_between_markers(read_board([RESULTS / name for name in names]), copy)
@@ -398,4 +404,11 @@ def test_every_published_set_is_in_the_table() -> None:
     ignore = (RESULTS.parent / ".gitignore").read_text()
     published = re.findall(r"^!results/([\w-]+)/$", ignore, re.MULTILINE)
     assert published
-    assert sorted(forms.sets_of(RESULTS / "README.md")) == sorted(published)
+    assert sorted(sets_of(RESULTS / "README.md")) == sorted(published)
+
+
+def test_a_board_of_no_folder_is_refused_and_one_folder_needs_no_list() -> None:
+    with pytest.raises(StoreError, match="none of these result sets can be used"):
+        read_board([])
+    one = str(RESULTS / "quick-cpu")
+    assert command.leaderboard(one).sets[0].layout.root == Path(one)  # type: ignore[arg-type]

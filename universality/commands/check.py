@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from universality.commands.cli import several
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -26,7 +28,7 @@ def check(targets: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Pa
     from universality.errors import StoreError
 
     results = []
-    for target in map(str, targets):
+    for target in map(str, several(targets)):
         if Path(target).is_dir():
             findings = audit(Path(target))
             results.append(Checked(tuple(findings.lines()), bool(findings.problems)))
@@ -46,7 +48,7 @@ def _check_plugin(address: str, plugins: Sequence[Path], data_root: Path | None)
     from universality.plugin.kit.data import data_root as resolved
     from universality.text import plain
 
-    registry.load_plugins(map(Path, plugins))
+    registry.load_plugins(map(Path, several(plugins)))
     lines: list[str] = []
     findings = contracts.check(address, resolved(data_root))
     for kind, answers in findings.items():

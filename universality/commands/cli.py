@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 COMMON = {
     "plugins": "load every .py file in this folder too; may be given several times",
@@ -24,7 +24,17 @@ COMMON = {
 }
 """Options that mean the same in every command."""
 
+T = TypeVar("T")
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "NAME"}
+
+
+def several(values: Sequence[T]) -> tuple[T, ...]:
+    """`values` as a tuple; one text or path stands for itself, not for its letters.
+
+    >>> several("mlp"), several(["mlp", "cnn"])
+    (('mlp',), ('mlp', 'cnn'))
+    """
+    return (values,) if isinstance(values, str | Path) else tuple(values)  # type: ignore[return-value]
 
 
 def add_arguments(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:

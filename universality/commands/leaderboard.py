@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from universality.commands.cli import several
+
 if TYPE_CHECKING:
     from universality.judge.leaderboard import Board
 
@@ -28,7 +30,7 @@ def leaderboard(
     from universality.judge.leaderboard import read_board
     from universality.output import leaderboard as forms
 
-    board = read_board(list(map(Path, places)))
+    board = read_board(list(map(Path, several(places))))
     written = [] if out is None else forms.write(board, Path(out))
     if write is not None:
         forms.write_between_markers(board, Path(write))

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from universality.commands.cli import several
+
 What = Literal["architectures", "tasks", "phenomena", "probes", "suites"]
 _KINDS = {"architectures": "architecture", "tasks": "task", "phenomena": "phenomenon", "probes": "probe"}
 
@@ -22,7 +24,7 @@ def listing(what: What | None = None, *, plugins: Sequence[Path] = ()) -> list[s
     from universality.plan import suite
     from universality.plugin import registry
 
-    registry.load_plugins(map(Path, plugins))
+    registry.load_plugins(map(Path, several(plugins)))
     lines: list[str] = []
     for title in [what] if what else [*_KINDS, "suites"]:
         lines.append(title)

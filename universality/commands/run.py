@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from universality.commands.cli import several
+
 if TYPE_CHECKING:
     from universality.judge.resultset import ResultSet
     from universality.output.build import Summary
@@ -112,6 +114,7 @@ def run(
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
     from universality.store.environment import cores, environment
+    from universality.store.layout import Layout
     from universality.store.store import Store
     from universality.text import clock
     from universality.train.device import configure, find_device, gpus
@@ -122,10 +125,15 @@ def run(
     _check_numbers(workers, timeout)
     started = time.monotonic()
     configure(threads=1)
-    chosen = choose(suite, architectures, tasks, phenomena, seeds, name)
-    registry.load_plugins(map(Path, plugins))
+    axes = several(architectures), several(tasks), several(phenomena)
+    chosen = choose(suite, *axes, seeds, name)
+    folders = several(plugins)
+    registry.load_plugins(map(Path, folders))
     where = find_device(device)
     root = resolved(data_root)
+    folder = Path(results) / chosen.name
+    if Layout(folder).manifest.exists():
+        Store.open(folder)  # a dry run too refuses a folder of another version
     plan = Planner(root).add_suite(chosen)
     slots = default_slots(gpus(where)) if workers is None else workers
     for line in unvalidated(plan, chosen):
@@ -134,14 +142,14 @@ def run(
     if dry_run:
         return forecast
 
-    store = Store.create(Path(results) / chosen.name)
+    store = Store.create(folder)
     store.write(store.layout.suite, chosen.toml())
 
     record = PlanRecord.of(
         plan,
         chosen,
         environment(str(where)),
-        plugins=list(map(str, plugins)),
+        plugins=list(map(str, folders)),
         data_root=data_root is not None,
     )
     store.write(store.layout.plan, record.file())
@@ -156,7 +164,7 @@ def run(
         settings = WorkerSettings(
             store_root=store.layout.root,
             device=str(where),
-            plugins=tuple(map(str, plugins)),
+            plugins=tuple(map(str, folders)),
             data_root=root,
             engine=engine,
         )

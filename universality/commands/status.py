@@ -57,9 +57,12 @@ def status(folder: Path) -> Status:
 
 
 def show(result: Status) -> int:
-    print(f"{result.suite}: {sum(result.counts.values())} runs planned")
+    from universality.text import plain
+
+    print(f"{plain(result.suite)}: {sum(result.counts.values())} runs planned")
     for state, count in result.counts.items():
         print(f"  {state:<8} {count}")
     for line in result.problems:
-        print(f"  {line}")
+        kind, _, what = line.partition(" ")
+        print(f"  {kind:<8} {plain(what, 400)}")
     return 0 if result.complete else 1

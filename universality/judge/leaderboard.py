@@ -124,10 +124,11 @@ def read_board(places: Sequence[Path]) -> Board:
         except UniversalityError as error:
             skipped.append((str(path), f"{error.what}: {error.got}"))
     if not sets:
+        where, why = skipped[0] if skipped else ("", "no folder")
         raise StoreError(
             "none of these result sets can be used",
-            where=skipped[0][0],
-            got=plain(skipped[0][1]),
+            where=where,
+            got=plain(why),
             do="`universality check` lists everything that is wrong with one",
         )
     return leaderboard(sets, skipped)

@@ -79,12 +79,6 @@ def write_between_markers(board: Board, path: Path) -> None:
         path.write_text(text[:start] + block + text[end:], encoding="utf-8")
 
 
-def sets_of(path: Path) -> list[str]:
-    """The names of the sets that the table between the markers of a file was made from."""
-    match = _BEGIN.search(path.read_text(encoding="utf-8"))
-    return [] if match is None else match["sets"].split()
-
-
 def html(board: Board) -> str:
     """One page that opens offline."""
     return fill(

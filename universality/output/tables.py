@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
@@ -62,14 +60,6 @@ def _evidence_row(v: CellVerdict, results: ResultSet) -> dict[str, object]:
         "seeds_needed": v.seeds_needed,
         "details": json.dumps(dict(v.details), sort_keys=True),
     }
-
-
-def read_evidence(path: Path) -> pd.DataFrame:
-    """What `evidence_table` wrote as CSV: text as it was (a task called `NA` too), numbers as floats."""
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for name in frame.columns.intersection(list(_NUMBERS)):
-        frame[name] = [float(cell) if cell else math.nan for cell in frame[name]]
-    return frame
 
 
 def universality_table(results: ResultSet) -> pd.DataFrame:

@@ -118,8 +118,7 @@ def choose(
     if replicates < 1:
         raise BadSuite("--seeds is a number of replicates", got=str(replicates), expected=">= 1")
     return Suite(
-        name=check_name("custom" if name is None else name),
-        crosses=(CrossSpec(**axes, seeds=replicates),),
+        name=check_name("custom" if name is None else name), crosses=(CrossSpec(**axes, seeds=replicates),)
     )
 
 

@@ -16,12 +16,7 @@ Scale = Literal["linear", "log"]
 
 
 class Within(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="kind",
-    tag="within",
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="within"
 ):
     """The effect lies in [low, high].
 
@@ -47,12 +42,7 @@ class Within(
 
 
 class Most(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="kind",
-    tag="most",
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="most"
 ):
     """The effect, a time ratio that may be censored, is at least `at_least`, in most runs.
 

@@ -37,9 +37,7 @@ def safe_name(name: str) -> str:
     """
     if _NAME.fullmatch(name) is None:
         raise StoreError(
-            "a name cannot be a file name",
-            got=repr(name),
-            expected="letters, digits, _ and -, at most 200",
+            "a name cannot be a file name", got=repr(name), expected="letters, digits, _ and -, at most 200"
         )
     return name
 

@@ -27,9 +27,7 @@ def channels_last(x: Float[Tensor, "rows channels height width"]) -> Tensor:
     return pixels.flatten(1).view(rows, *shape).permute(0, 3, 1, 2)
 
 
-def global_average(
-    x: Float[Tensor, "rows channels height width"],
-) -> Float[Tensor, "rows channels"]:
+def global_average(x: Float[Tensor, "rows channels height width"]) -> Float[Tensor, "rows channels"]:
     """The mean over all pixels.
 
     `x.mean((2, 3))` is the same, but spreads its gradient in torch's other format, and what comes

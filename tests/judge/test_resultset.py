@@ -59,6 +59,10 @@ def test_a_set_in_which_nothing_was_measured_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_path_at_which_there_is_nothing_is_what_to_check(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none").do == "check the path"
+
+
 def test_a_measurement_of_a_phenomenon_that_the_plan_does_not_describe_is_refused(tmp_path: Path) -> None:
     root = publish(tmp_path / "mine", CELLS, phenomena={"other": PHENOMENA["edge"]})
     assert refusal(root).got == (

@@ -72,13 +72,11 @@ class ResultSet:
                 do=problem.do,
             ) from None
         except UntrustedFile as problem:
-            raise StoreError(
-                "a result set cannot be used",
-                where=str(root),
-                got=f"{name} {problem}",
-                do=f"run the same `universality run` again, which measures anew; `universality check {root}` "
-                "lists everything that is wrong",
-            ) from None
+            again = (
+                f"run the same `universality run` again; `universality check {root}` lists all that is wrong"
+            )
+            do, got = again if layout.manifest.exists() else "check the path", f"{name} {problem}"
+            raise StoreError("a result set cannot be used", where=str(root), got=got, do=do) from None
         return cls(layout, label or plan.suite, manifest, plan, tuple(records))
 
     @cached_property

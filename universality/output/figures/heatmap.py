@@ -22,7 +22,7 @@ from universality.output.palette import COLOURS, MARKS, MEANINGS
 from universality.output.phrases import effect_text, label_in
 from universality.plugin.claims import Claim
 from universality.plugin.outcome import missing_signs
-from universality.text import typeset
+from universality.text import plain, typeset
 
 QUESTION = "Which behaviours hold for which network on which data?"
 READING = (
@@ -124,11 +124,11 @@ def _panels(results: ResultSet) -> list[_Panel]:
             )
             for name, v in {claim: v for (claim, _), v in cells.items()}.items()
         ]
-        title = results.plan.phenomena[phenomenon].title
+        title = whole = plain(results.plan.phenomena[phenomenon].title)
         for line in style.shelves(list(dict.fromkeys(column for _, column in cells)), MAX_COLUMNS):
             part = {key: v for key, v in cells.items() if key[1] in line}
             panels.append(_Panel(title, claims, line, part))
-            title = f"{results.plan.phenomena[phenomenon].title}, continued"
+            title = f"{whole}, continued"
     return panels
 
 

@@ -11,7 +11,7 @@ from universality.errors import UniversalityError
 from universality.plan.suite import Suite, parse
 from universality.store.layout import Layout
 from universality.store.untrusted import UntrustedFile, read_bytes
-from universality.text import short
+from universality.text import plain, short
 
 
 def read_suite(path: Path) -> Suite:
@@ -44,3 +44,8 @@ def unused_damage(layout: Layout) -> list[Fault]:
         if "verdict" not in read_rows(layout.evidence)[0]:
             raise UntrustedFile("is no table of verdicts")
     return list(audit.problems)
+
+
+def warning(layout: Layout, fault: Fault) -> str:
+    """A line that says what `unused_damage` found in a result set, with everything foreign spelled out."""
+    return f"warning: {plain(str(layout.root))}: {plain(f'{fault.path} {fault.text}', 400)}"

@@ -25,11 +25,10 @@ def compare(
     Raises:
         StoreError: where a set cannot be used, they have no cell in common, or other claims judged them.
     """
-    from universality.audit.loose_files import unused_damage
+    from universality.audit.loose_files import unused_damage, warning
     from universality.judge import compare as judging
     from universality.judge.resultset import ResultSet, labels
     from universality.output.compare import write
-    from universality.text import plain
 
     folders = [Path(first), Path(second)]
     names = labels(folders)
@@ -39,8 +38,7 @@ def compare(
     comparison = judging.compare(*sets, allow_versions=allow_versions)
     for results in sets:
         for damage in unused_damage(results.layout):
-            text = f"{damage.path} {damage.text}"
-            print(f"warning: {plain(str(results.layout.root))}: {plain(text, 400)}", file=sys.stderr)
+            print(warning(results.layout, damage), file=sys.stderr)
     for path in write(comparison, Path(out)) if out is not None else ():
         print(f"written: {path}", file=sys.stderr)
     return comparison

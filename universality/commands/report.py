@@ -19,18 +19,16 @@ def report(folder: Path) -> Summary:
     Raises:
         StoreError: where it holds no measurements, or cannot be written.
     """
-    from universality.audit.loose_files import unused_damage
+    from universality.audit.loose_files import unused_damage, warning
     from universality.output.build import rebuild
     from universality.store.store import Store
-    from universality.text import plain
 
     store = Store.open(Path(folder), writable=True)
     damaged = unused_damage(store.layout)  # before evidence.csv is written anew
     summary = rebuild(store)
     for damage in damaged:
         mended = " (written anew)" if damage.path == store.layout.evidence.name else ""
-        text = f"{damage.path} {damage.text}"
-        print(f"warning: {plain(str(folder))}: {plain(text, 400)}{mended}", file=sys.stderr)
+        print(f"{warning(store.layout, damage)}{mended}", file=sys.stderr)
     return summary
 
 

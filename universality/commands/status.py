@@ -37,6 +37,7 @@ def status(folder: Path) -> Status:
 
     from universality.plan.plan_json import read_plan
     from universality.store.store import Store
+    from universality.text import plain
 
     store = Store.open(Path(folder))
     plan = read_plan(store.layout)
@@ -49,10 +50,10 @@ def status(folder: Path) -> Status:
         elif failures:
             last = failures[-1]
             counts[last.kind] += 1
-            problems.append(f"{last.kind:<8} {run_id}: {last.message.partition(chr(10))[0][:120]}")
+            problems.append(f"{last.kind:<8} {run_id}: {plain(last.message.partition(chr(10))[0][:120])}")
         else:
             counts["missing"] += 1
-    problems += [f"damaged  {damage}" for damage in store.damaged]
+    problems += [f"damaged  {plain(damage, 400)}" for damage in store.damaged]
     return Status(plan.suite, dict(counts.most_common()), tuple(problems))
 
 
@@ -63,6 +64,5 @@ def show(result: Status) -> int:
     for state, count in result.counts.items():
         print(f"  {state:<8} {count}")
     for line in result.problems:
-        kind, _, what = line.partition(" ")
-        print(f"  {kind:<8} {plain(what, 400)}")
+        print(f"  {line}")
     return 0 if result.complete else 1

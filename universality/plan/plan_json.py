@@ -17,7 +17,7 @@ from universality.plugin.phenomenon import About
 from universality.plugin.registry import component
 from universality.plugin.spec import Component, RunSpec
 from universality.plugin.task import Tier
-from universality.store.files import encode_json
+from universality.store.files import encode_record
 from universality.store.layout import Layout, safe_name, without_machine
 from universality.store.untrusted import UntrustedFile, convert, read_json
 
@@ -103,7 +103,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         )
 
     def file(self) -> bytes:
-        return encode_json(msgspec.to_builtins(self))
+        return encode_record(self)
 
     @classmethod
     def read(cls, path: Path) -> Self:

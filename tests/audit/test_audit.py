@@ -22,7 +22,7 @@ from universality.judge.resultset import ResultSet, read_manifest
 from universality.output.write import write_tables
 from universality.plan.plan_json import PlannedRun, PlanRecord
 from universality.plan.suite import CrossSpec, Suite
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import About, ControlId, Sign
 from universality.plugin.spec import Component, Recipe, RunSpec

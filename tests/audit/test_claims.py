@@ -14,7 +14,7 @@ from universality.audit.findings import Audit
 from universality.commands.report import report
 from universality.errors import StoreError
 from universality.plugin import registry
-from universality.plugin.claims import Most, Within
+from universality.plugin.bounds import Most, Within
 from universality.store.cells import CellRecord
 from universality.store.files import encode_json
 from universality.store.store import Store

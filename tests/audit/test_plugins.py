@@ -15,7 +15,7 @@ from universality.audit import plugins as conformance
 from universality.audit.plugins import Finding, check
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import registry
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 
 
 def wrong(findings: dict[str, list[Finding]]) -> list[str]:

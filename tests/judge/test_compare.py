@@ -21,7 +21,7 @@ from universality.errors import StoreError
 from universality.judge.compare import Comparison, Difference, compare, difference
 from universality.judge.resultset import ResultSet
 from universality.output import compare as forms
-from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import About, ControlId, Decidable, Sign
 from universality.store.cells import CellRecord, GroupRecord
@@ -40,7 +40,7 @@ def record(
     task: str = "digits",
     *,
     effects: Sequence[float] = tuple(1 + d for d in SPREAD),
-    claim: Claim = LINEAR,
+    claim: Bound = LINEAR,
     claim_name: str = "one",
     version: int = 1,
     variant: str = "toy",
@@ -244,7 +244,7 @@ B = np.array([1.10, 1.01, 1.14, 1.10, 0.99])
 
 
 @pytest.mark.parametrize("claim", [LINEAR, LOG], ids=["linear", "log"])
-def test_the_same_runs_are_paired_as_by_the_paired_t_test(claim: Claim) -> None:
+def test_the_same_runs_are_paired_as_by_the_paired_t_test(claim: Bound) -> None:
     y = (np.log(A), np.log(B)) if claim.scale == "log" else (A, B)
     back = np.exp if claim.scale == "log" else np.asarray
     twin = stats.ttest_rel(y[1], y[0])
@@ -256,7 +256,7 @@ def test_the_same_runs_are_paired_as_by_the_paired_t_test(claim: Claim) -> None:
 
 
 @pytest.mark.parametrize("claim", [LINEAR, LOG], ids=["linear", "log"])
-def test_other_runs_are_compared_as_by_welch(claim: Claim) -> None:
+def test_other_runs_are_compared_as_by_welch(claim: Bound) -> None:
     wide = np.array([2.0, 0.7, 1.5])
     y = (np.log(A), np.log(wide)) if claim.scale == "log" else (A, wide)
     back = np.exp if claim.scale == "log" else np.asarray

@@ -8,7 +8,7 @@ import pytest
 
 from tests.judge.toy_cells import DELAY, cell, effects, group
 from universality.judge.decide import ReasonKind, Verdict, decide
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem

@@ -21,7 +21,7 @@ from universality.judge.leaderboard import Board, BoardRow, leaderboard, read_bo
 from universality.judge.resultset import ResultSet
 from universality.judge.statistics import prevalence
 from universality.output import leaderboard as forms
-from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import About, ControlId, Decidable, Sign
 from universality.plugin.trajectory import RunState
@@ -41,7 +41,7 @@ def record(
     effect: float = PRESENT,
     *,
     seeds: int = 3,
-    claim: Claim = CLAIM,
+    claim: Bound = CLAIM,
     claim_name: str = "one",
     phenomenon: str = "toy",
     version: int = 1,

@@ -13,7 +13,7 @@ import pytest
 from universality.errors import MeasurementError
 from universality.judge.measure import failed_measuring, measure_cell
 from universality.plan.plan import PlannedCell, PlannedGroup
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cell, Control, ControlId, Cross, Group, Phenomenon
 from universality.plugin.spec import Component, Recipe, RunSpec

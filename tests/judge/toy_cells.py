@@ -9,7 +9,7 @@ import msgspec
 
 from universality.judge.resultset import ResultSet
 from universality.plan.plan_json import PlannedRun, PlanRecord
-from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Check, Outcome
 from universality.plugin.phenomenon import About, ControlId, Decidable, Sense, Sign
 from universality.plugin.spec import Component, Recipe, RunSpec
@@ -60,7 +60,7 @@ def group(
 
 def cell(
     groups: Sequence[GroupRecord],
-    claim: Claim = UNIT,
+    claim: Bound = UNIT,
     *,
     architecture: str = "mlp",
     task: str = "digits",

@@ -37,7 +37,7 @@ from universality.output.figures.trajectories import lines
 from universality.output.palette import COLOURS, MARKS
 from universality.output.write import write_figures, write_tables
 from universality.plan.plan_json import PlanRecord
-from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Matrix, Outcome
 from universality.plugin.phenomenon import About, ControlId, Decidable
 from universality.plugin.trajectory import RunState
@@ -67,7 +67,7 @@ def record(
     task: str = "digits",
     *,
     effect: float = 1.0,
-    claim: Claim | None = None,
+    claim: Bound | None = None,
     claim_name: str = "gd",
     phenomenon: str = "edge_of_stability",
     state: RunState = "done",

@@ -11,7 +11,7 @@ from tests.judge.toy_cells import set_of
 from universality.judge.resultset import ResultSet
 from universality.output.latex import _cell, escaped, latex
 from universality.output.tables import readable_rows
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import About
 from universality.store.cells import CellRecord, GroupRecord

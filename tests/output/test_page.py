@@ -37,7 +37,7 @@ from universality.output.palette import COLOURS, contrast, ink
 from universality.plan.plan_json import PlanRecord
 from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite, choose
-from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Check, Matrix, Outcome
 from universality.plugin.phenomenon import About, ControlId
 from universality.plugin.spec import digest
@@ -65,7 +65,7 @@ def cell(
     effect: float = 1.0,
     phenomenon: str = "edge_of_stability",
     claim_name: str = "gd",
-    claim: Claim = EDGE,
+    claim: Bound = EDGE,
     seeds: int = 3,
     state: RunState = "done",
     met: bool = True,

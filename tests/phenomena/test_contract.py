@@ -49,8 +49,8 @@ CONTROLS = [
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_claim_has_a_positive_and_a_negative_control(name: str) -> None:
     plugin = phenomenon(name)
-    assert plugin.claims
-    for claim in plugin.claims:
+    assert plugin.bounds
+    for claim in plugin.bounds:
         signs = {control.sign for control in plugin.controls() if claim in control.expects}
         assert signs == {"positive", "negative"}, claim
 
@@ -70,7 +70,7 @@ def test_a_phenomenon_says_what_it_is_and_where_it_is_from(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_claim_has_a_short_title_of_its_own_for_tables(name: str) -> None:
     plugin = phenomenon(name)
-    assert set(plugin.claim_titles) == set(plugin.claims)
+    assert set(plugin.claim_titles) == set(plugin.bounds)
     titles = plugin.about.claims
     assert titles == plugin.claim_titles
     assert len(set(titles.values())) == len(titles)

@@ -25,7 +25,7 @@ from universality.judge.decide import decide
 from universality.measures import neural_collapse
 from universality.phenomena.edge_of_stability import EdgeOfStability, settle
 from universality.plugin import registry
-from universality.plugin.claims import Claim, Most, Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cross
 from universality.store.cells import CellRecord, GroupRecord
@@ -42,7 +42,7 @@ BOUNDS = [
 ]
 
 
-def verdict(claim: Claim, units: Units, outcomes: Sequence[Outcome]) -> str:
+def verdict(claim: Bound, units: Units, outcomes: Sequence[Outcome]) -> str:
     groups = tuple(
         GroupRecord(key=str(i), units=unit, runs={"run": str(i)}, state="done", outcome=outcome)
         for i, (unit, outcome) in enumerate(zip(units, outcomes, strict=True))

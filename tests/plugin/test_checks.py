@@ -10,7 +10,7 @@ import pytest
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import Cell, Control, Cross, Group, Outcome, Phenomenon, Trajectory, Within
 from universality.plugin.checks import ask, check_groups, check_phenomenon
-from universality.plugin.claims import Most
+from universality.plugin.bounds import Most
 from universality.plugin.registry import resolve
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 from universality.plugin.outcome import Check, Matrix, Outcome, missing_signs
 
 MET, UNMET = Check("c", 1.0, at_least=1), Check("c", 0.0, at_least=1)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from universality.plugin.claims import Most, Within
+from universality.plugin.bounds import Most, Within
 from universality.plugin.outcome import Check, Matrix, Outcome
 from universality.plugin.phenomenon import ControlId, Decidable, Sign
 from universality.plugin.trajectory import RunState

@@ -22,7 +22,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from universality.errors import StoreError
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 from universality.plugin.outcome import Check, Outcome
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.plugin.trajectory import Series, Trajectory

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from universality.audit.findings import Audit, file_of, quoted
-from universality.plugin.claims import Claim
+from universality.plugin.bounds import Bound
 from universality.store.cells import CellRecord
 from universality.store.files import decode_json
 from universality.text import short
@@ -17,7 +17,7 @@ from universality.text import short
 TABLE = Path(__file__).with_name("claims.json")
 """The claims of each built-in phenomenon and version, in their stored form. Versions are only added."""
 
-Claims = Mapping[str, Mapping[str, Mapping[str, Claim]]]
+Claims = Mapping[str, Mapping[str, Mapping[str, Bound]]]
 """By phenomenon, version and name."""
 
 

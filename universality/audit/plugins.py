@@ -18,8 +18,9 @@ from universality.measures.curvature.hvp_check import check_hvp
 from universality.plan.suite import DEFAULT_SEEDS
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
-from universality.plugin.checks import check_groups, check_phenomenon
-from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon
+from universality.plan.groups import groups_of
+from universality.plugin.checks import check_phenomenon
+from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
 from universality.plugin.spec import parse_address
 from universality.plugin.task import Split, Splits, Task
@@ -289,7 +290,7 @@ def check_phenomenon_plugin(plugin: Phenomenon, data_root: Path) -> Iterator[Fin
     """Claims, sense, strand and controls; then that every control can be planned."""
 
     def consistent() -> None:
-        check_phenomenon(plugin)
+        check_phenomenon(type(plugin))
 
     consistency = _finding("claims, sense, strand and controls", consistent)
     yield consistency
@@ -297,11 +298,11 @@ def check_phenomenon_plugin(plugin: Phenomenon, data_root: Path) -> Iterator[Fin
     yield Finding("it has a title", "" if plugin.title else "title is empty")
     if consistency.wrong:
         return
-    controls = list(plugin.controls())
+    controls = controls_of(plugin)
     for sign in ("positive", "negative"):
         has = any(control.sign == sign for control in controls)
         yield Finding(f"it has a {sign} control", "" if has else "without one no claim is ever validated")
-    if idle := sorted(set(plugin.claims) - {claim for control in controls for claim in control.expects}):
+    if idle := sorted(set(plugin.bounds) - {claim for control in controls for claim in control.expects}):
         yield Finding("every claim is judged by a control", f"{idle[0]} is judged by none")
     for control in controls:
         yield _finding(
@@ -316,16 +317,16 @@ def _planned(control: Control, data_root: Path) -> str:
     if why := architecture.reject(cell.signature.inputs) or phenomenon.applies(cell):
         return f"it does not apply to its own control: {why}"
     partners = [registry.resolve("architecture", p) for p in control.partners]
-    cross = Cross(range(DEFAULT_SEEDS), partners)
-    groups = check_groups(phenomenon, list(phenomenon.groups(cell, cross)))
+    cross = Cross(range(control.seeds or DEFAULT_SEEDS), partners)
+    groups = groups_of(phenomenon, cell, cross)
     requests = [request for group in groups for request in group.runs.values()]
     for observe, steps in ((o, r.recipe.steps) for r in requests for o in r.observe):
         registry.resolve("probe", observe.probe)
         if not observe.at.steps(steps):
             return f"{observe.probe} is observed at no step"
     for claim in control.expects:
-        if not any(phenomenon.speaks_to(group.key, claim) for group in groups):
-            return f"no group speaks to {claim}"
+        if not any(group.bears_on(phenomenon.claims[claim]) for group in groups):
+            return f"no runs for {claim}"
     return ""
 
 

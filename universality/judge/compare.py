@@ -20,7 +20,7 @@ from universality.judge.decide import CellVerdict, decided_groups, mean_effect
 from universality.judge.resultset import ResultSet
 from universality.judge.statistics import back, holm, jackknife_interval, on_scale, t_quantile
 from universality.judge.summary import ALPHA, ClaimRow
-from universality.plugin.claims import Scale
+from universality.plugin.bounds import Scale
 from universality.store.cells import CellRecord, GroupRecord
 
 Method = Literal["paired", "Welch", "log-rank"]

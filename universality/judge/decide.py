@@ -24,7 +24,7 @@ from universality.judge.statistics import (
     student_tail,
 )
 from universality.measures.grokking.survival import kaplan_meier_median
-from universality.plugin.claims import Scale, Within
+from universality.plugin.bounds import Scale, Within
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord
 

@@ -16,14 +16,14 @@ from universality.errors import StoreError, UniversalityError
 from universality.judge.decide import VERDICTS, CellVerdict, Verdict
 from universality.judge.resultset import ResultSet, find, labels
 from universality.judge.summary import ClaimRow, Tally, claims_a_number, pool_cells, share_of_cells
-from universality.plugin.claims import Claim
+from universality.plugin.bounds import Bound
 from universality.text import plain
 
 Extent = Literal["most cells", "few cells", "open"]
 _LOST: tuple[Verdict, ...] = ("failed", "crashed", "timeout", "missing")
 """Ends that say something of a machine and nothing of the phenomenon."""
 
-Key = tuple[str, str, int, str, Claim]
+Key = tuple[str, str, int, str, Bound]
 """Phenomenon, variant, version, name and bounds of a claim: what one row is about."""
 
 

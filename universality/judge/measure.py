@@ -7,10 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from universality.errors import MeasurementError
+from universality.judge.outcomes import outcome_of
 from universality.plan.plan import Plan, PlannedCell, PlannedGroup
+from universality.plugin.claim import Claim
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.registry import component
@@ -44,42 +43,42 @@ def measure_all(plan: Plan, store: Store) -> list[CellRecord]:
 
 def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
     """One record per claim, from whatever is stored; a group without its runs says so."""
-    groups = {name: list[GroupRecord]() for name in cell.phenomenon.claims}
+    phenomenon = cell.phenomenon
+    names = phenomenon.claims if cell.control is None else cell.control.expects
+    groups = {name: list[GroupRecord]() for name in names}
     for group in cell.groups:
         states, runs = _collect(group, store)
-        outcomes: Mapping[str, Outcome] = {}
-        state: RunState = next((s for s in _SEVERITY if s in states.values()), "done")
-        problem: Problem | None = None
-        if state != "done":
-            text = ", ".join(f"{role}: {s}" for role, s in states.items() if s != "done")
-            problem = Problem("training", text)
-        else:
-            try:
-                outcomes = _measure(cell.phenomenon, runs)
-            except Exception as error:  # a plugin's mistake is its own cell's failure
-                # What a message may hold is the exception's own: pages of text, half a character.
-                text = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-                state, problem = "failed", Problem("measuring", text[:_MAX_MESSAGE])
-        record = GroupRecord(key=group.key, units=group.units, runs=group.runs, state=state, problem=problem)
-        for name in cell.phenomenon.claims:
-            if name in outcomes or (not outcomes and cell.phenomenon.speaks_to(group.key, name)):
-                groups[name].append(replace(record, outcome=outcomes.get(name)))
-    claims = cell.phenomenon.claims if cell.control is None else cell.control.expects
-    return [_record(cell, name, tuple(groups[name])) for name in claims]
+        for name in names:
+            claim = phenomenon.claims[name]
+            if group.bears_on(claim):
+                groups[name].append(_measure(phenomenon, claim, group, states, runs))
+    return [_record(cell, name, tuple(groups[name])) for name in names]
 
 
-def _measure(phenomenon: Phenomenon, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
-    outcomes: object = phenomenon.measure(runs)
-    if not isinstance(outcomes, Mapping) or not all(isinstance(o, Outcome) for o in outcomes.values()):
-        kinds = (
-            f"{{{', '.join(f'{name}: {type(o).__name__}' for name, o in outcomes.items())}}}"
-            if isinstance(outcomes, Mapping)
-            else type(outcomes).__name__
-        )
-        raise TypeError(f"measure() returns {{claim: Outcome}}, got {kinds}")
-    if stray := sorted(outcomes.keys() - phenomenon.claims.keys()):
-        raise MeasurementError(f"outcomes of claims that do not exist: {', '.join(stray)}")
-    return outcomes
+def _measure(
+    phenomenon: Phenomenon,
+    claim: Claim,
+    group: PlannedGroup,
+    states: Mapping[str, RunState],
+    runs: Mapping[str, Trajectory],
+) -> GroupRecord:
+    ended = set(states.values()) - ({"diverged"} if claim.diverged else set())
+    state: RunState = next((s for s in _SEVERITY if s in ended), "done")
+    outcome: Outcome | None = None
+    problem: Problem | None = None
+    if state != "done":
+        text = ", ".join(f"{role}: {s}" for role, s in states.items() if s != "done")
+        problem = Problem("training", text)
+    else:
+        try:
+            outcome = outcome_of(phenomenon, claim, group, runs)
+        except Exception as error:  # a plugin's mistake is its own claim's failure
+            # What a message may hold is the exception's own: pages of text, half a character.
+            text = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+            state, problem = "failed", Problem("measuring", text[:_MAX_MESSAGE])
+    return GroupRecord(
+        key=group.key, units=group.units, runs=group.runs, state=state, outcome=outcome, problem=problem
+    )
 
 
 def failed_measuring(records: Sequence[CellRecord]) -> list[str]:
@@ -100,7 +99,7 @@ def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> Ce
         variant=str(component(cell.phenomenon)),
         version=cell.phenomenon.version,
         claim_name=name,
-        claim=cell.phenomenon.claims[name],
+        claim=cell.phenomenon.claims[name].bound,
         architecture=cell.architecture,
         task=cell.task,
         groups=groups,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from universality.errors import MeasurementError
-from universality.plugin.claims import Scale
+from universality.plugin.bounds import Scale
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from universality.judge.controls import claim_of, failure
 from universality.judge.decide import MEASURED, VERDICTS, CellVerdict, Verdict
 from universality.judge.statistics import Pooled, Prevalence, pool, prevalence
-from universality.plugin.claims import Claim, Scale, Within
+from universality.plugin.bounds import Bound, Scale, Within
 from universality.plugin.outcome import missing_signs
 from universality.plugin.phenomenon import About
 
@@ -24,7 +24,7 @@ class Tally:
     phenomenon: str
     about: About
     claim_name: str
-    claim: Claim
+    claim: Bound
     counts: Mapping[Verdict, int]
     prevalence: Prevalence | None
     pooled: Pooled | None
@@ -96,7 +96,7 @@ def _row(members: Sequence[CellVerdict], about: About) -> ClaimRow:
     )
 
 
-def claims_a_number(claim: Claim, about: About) -> bool:
+def claims_a_number(claim: Bound, about: About) -> bool:
     """Whether one value over all cells is claimed, so that a pooled one means something.
 
     A claim of the same form or sign leaves its effect to the cell: a mean over cells would estimate the

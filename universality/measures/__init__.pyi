@@ -16,6 +16,8 @@ from .curvature.lanczos import EigenResult as EigenResult
 from .curvature.lanczos import top_eigenvalues as top_eigenvalues
 from .curvature.spectral_density import SpectralDensity as SpectralDensity
 from .curvature.spectral_density import spectral_density as spectral_density
+from .curvature.settling import Settling as Settling
+from .curvature.settling import settling as settling
 from .curvature.stability import l2_decay as l2_decay
 from .curvature.stability import preconditioned as preconditioned
 from .curvature.stability import preconditioner as preconditioner
@@ -60,6 +62,7 @@ from .similarity.cka import biased_cka as biased_cka
 from .similarity.cka import cka_matrix as cka_matrix
 from .similarity.cka import debiased_cka as debiased_cka
 from .similarity.cka import gram as gram
+from .similarity.defaults import against_defaults as against_defaults
 from .similarity.neighbours import calibrated as calibrated
 from .similarity.neighbours import mutual_knn as mutual_knn
 from .similarity.neighbours import mutual_knn_matrix as mutual_knn_matrix

@@ -10,7 +10,7 @@ from universality.judge.boundary import Boundary
 from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.judge.statistics import Pooled, Prevalence
-from universality.plugin.claims import Claim, telling_digits
+from universality.plugin.bounds import Bound, telling_digits
 from universality.plugin.task import NOT_STATED
 from universality.text import bracket, number, typeset, with_interval
 
@@ -60,7 +60,7 @@ def controls_text(validated: bool, failures: Iterable[str] = ()) -> str:
     return "validated" if validated else ": ".join(filter(None, ("unvalidated", "; ".join(failures))))
 
 
-def claim_text(name: str, title: str, claim: Claim) -> str:
+def claim_text(name: str, title: str, claim: Bound) -> str:
     """A claim with its bounds and their unit."""
     unit = f" ({claim.unit})" if claim.unit else ""
     return f"{claim_label(name, title)}: {claim}{unit}"

@@ -16,7 +16,7 @@ from universality.output.figures.similarity import representation_similarity
 from universality.output.figures.style import save
 from universality.output.figures.trajectories import lines
 from universality.output.latex import latex
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 from universality.store.files import replace_file
 
 

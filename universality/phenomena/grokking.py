@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from universality import plugin as u
 from universality.measures import Thresholds, grokking_times
 
-RATIO = 5.0
-TRAIN, VALIDATION = 0.99, 0.90
-MEMORISED = 0.5
-THRESHOLDS = Thresholds(train=TRAIN, validation=VALIDATION, ratio=RATIO, memorised=MEMORISED)
-CHANCE_MARGIN = 0.1
-REFERENCE_TIME = 800
-"""Steps in which the positive control generalises (median 796 of 8 seeds). Only a budget of ten
-times this can make "it did not generalise" an absence."""
-
-_SOURCE = "Power et al. 2022, arXiv:2201.02177; Nanda et al. 2023, arXiv:2301.05217"
+THRESHOLDS = Thresholds(train=0.99, validation=0.90, ratio=5.0, memorised=0.5)
+PATIENCE = 8000
+"""Ten times the steps of the positive control (median 796 of 8 seeds): only then is silence an absence."""
+ACCURACIES = {"accuracy.train": "training", "accuracy.validation": "validation"}
 
 
-@u.register("grokking", source=_SOURCE)
+@u.register("grokking", source="Power et al. 2022, arXiv:2201.02177; Nanda et al. 2023, arXiv:2301.05217")
 @dataclass(frozen=True, kw_only=True)
 class Grokking(u.Phenomenon):
-    """On algorithmic data with weight decay, t_gen / t_mem >= 5 in most runs.
+    """On algorithmic data with weight decay, t_gen / t_mem >= 5 in most runs, right-censored at the budget.
 
-    t_mem and t_gen are the first recorded steps with training accuracy >= 0.99 and validation
-    accuracy >= 0.90, kept on at least 80 % of the records in [t, 1.1 t]. Effect: their ratio,
-    right-censored at the budget. A run groks where the ratio is at least 5 and validation
-    accuracy, normalised to 0 at chance, is at most 0.5 at t_mem.
-
-    Gates: the training set is fitted; without generalisation, the ratio is censored: it counts
-    against grokking only where validation never rose 0.1 above chance in ten times the positive
-    control's time. A censored run is never an absence otherwise.
+    The times are `measures.grokking_times`; at t_mem, validation accuracy is at most half-way from chance to 1. A
+    censored run counts against grokking only where it stayed within 0.1 of chance for `PATIENCE` steps.
 
     Args:
         steps: budget, fixed beforehand.
@@ -43,113 +30,56 @@ class Grokking(u.Phenomenon):
     steps: int = 4000
     decay: float = 1.0
 
-    title = "Grokking"
-    version = 1
-    strand = "universality"
-    sense = "form"
-    claims = {"delay": u.Most(at_least=RATIO, unit="t_generalise / t_memorise")}
-    claim_titles = {"delay": "generalises late"}
+    title, version, strand, sense = "Grokking", 1, "universality", "form"
+    asks = (u.families("algorithmic", why="claimed for algorithmic tasks with partial data"),)
 
-    def applies(self, cell: u.Cell) -> str:
-        if cell.task.family != "algorithmic":
-            return "claimed for algorithmic tasks with partial data"
-        return ""
+    @u.per_seed
+    def run(self, run: u.Run) -> u.Run:
+        lr, decay = 0.01, 1.0  # tuned per family of architecture
+        if run.task.name == "sparse_parity":
+            lr, decay = 0.02, 0.3
+        elif run.architecture.family in ("feedforward", "recurrent"):
+            lr = 0.03
+        run = run.trained(steps=self.steps, optimizer="adamw", lr=lr, beta2=0.98)
+        return run.trained(weight_decay=decay * self.decay).observing(accuracy=u.LogSpaced())
 
-    def groups(self, cell: u.Cell, cross: u.Cross) -> Sequence[u.Group]:
-        lr, decay = rate_and_decay(cell)
-        recipe = u.Recipe(
-            steps=self.steps,
-            optimizer="adamw",
-            lr=lr,
-            weight_decay=decay * self.decay,
-            beta2=0.98,
-            loss="cross_entropy",
-        )
-        observe = (u.Observe("accuracy", u.LogSpaced(dense=20, per_decade=30)),)
-        return u.run_by_seed(cell, cross, recipe, observe)
-
-    def measure(self, runs: Mapping[str, u.Trajectory]) -> Mapping[str, u.Outcome]:
-        return {"delay": delay(runs["run"])}
-
-    def controls(self) -> Sequence[u.Control]:
-        network, task = "mlp[width=128,depth=1,bias=false]", "modular[p=23,train_fraction=0.7]"
-        long = replace(self, steps=max(self.steps, 10 * REFERENCE_TIME))
-        return [
-            u.Control(
-                name="addition mod 23, one-hot network",
-                sign="positive",
-                phenomenon=self,
-                architecture=network,
-                task=task,
-                expects={"delay": frozenset({"present"})},
-                why="Gromov 2023, arXiv:2301.02679: two-layer networks grok modular addition",
-            ),
-            u.Control(
-                name="random labels",
-                sign="negative",
-                phenomenon=long,
-                architecture=network,
-                task=task.replace("]", ",random_labels=true]"),
-                expects={"delay": frozenset({"absent"})},
-                why="nothing can be generalised",
-            ),
-            u.Control(
-                name="no weight decay",
-                sign="negative",
-                phenomenon=replace(long, decay=0.0),
-                architecture=network,
-                task=task,
-                expects={"delay": frozenset({"absent"})},
-                why="Power et al. 2022: weight decay drives the late generalisation",
-            ),
-        ]
-
-
-def rate_and_decay(cell: u.Cell) -> tuple[float, float]:
-    """(lr, weight decay) of AdamW with betas (0.9, 0.98), tuned per family of architecture."""
-    if cell.task.name == "sparse_parity":
-        return 0.02, 0.3
-    if cell.architecture.family in ("feedforward", "recurrent"):
-        return 0.03, 1.0
-    return 0.01, 1.0
-
-
-def delay(run: u.Trajectory) -> u.Outcome:
-    """The outcome of one run that recorded `accuracy` on a log-spaced grid.
-
-    Times, delay and label are `measures.grokking_times`; what its censored runs say is decided here.
-    """
-    train, validation = run.series("accuracy.train"), run.series("accuracy.validation")
-    budget, chance = run.spec.recipe.steps, 1 / float(run.facts["outputs"])
-    times = grokking_times(
-        train.steps, train.values, validation.values, budget=budget, chance=chance, thresholds=THRESHOLDS
+    @u.claim(
+        u.Most(at_least=THRESHOLDS.ratio, unit="t_generalise / t_memorise"),
+        runs=run,
+        title="generalises late",
+        criteria=[u.require("validation at memorisation, above chance", "v_mem", at_most=0.5)],
+        chart=u.Lines(ACCURACIES, "accuracy", log="x", low=-0.03, high=1.03),
     )
-    memorised_at = math.inf if times.t_mem is None else float(times.t_mem)
-    fitted = u.Check("step at which the training set is fitted", memorised_at, at_most=budget)
-    if times.t_mem is None or times.v_mem is None:
-        return u.Outcome(effect=None, gates=(fitted,), label=times.label)
-    memorised = u.Check("validation at memorisation, above chance", times.v_mem, at_most=MEMORISED)
-    details = {"t_mem": memorised_at, "v_mem": times.v_mem, "gap_area": times.gap_area}
-    if times.t_gen is not None:
-        return u.Outcome(
-            effect=times.t_gen / times.t_mem,
-            gates=(fitted,),
-            criteria=(memorised,),
-            label=times.label,
-            details={**details, "t_gen": float(times.t_gen)},
+    def delay(self, run: u.Trajectory) -> u.Outcome:
+        train, validation = run.series("accuracy.train"), run.series("accuracy.validation").values
+        budget, chance = run.spec.recipe.steps, 1 / float(run.facts["outputs"])
+        times = grokking_times(
+            train.steps, train.values, validation, budget=budget, chance=chance, thresholds=THRESHOLDS
         )
-    best = (float(validation.values.max()) - chance) / (1 - chance)
-    # Only a run that stayed at chance for ten times the positive control's time counts against grokking.
-    waited = (
-        u.Check("steps without generalising", budget, at_least=10 * REFERENCE_TIME),
-        u.Check("highest validation accuracy, above chance", best, at_most=CHANCE_MARGIN),
-    )
-    never = u.Check("step at which it generalises", math.inf, at_most=budget)
-    return u.Outcome(
-        effect=budget / times.t_mem,
-        censored=True,
-        gates=(fitted, *waited),
-        criteria=(memorised, never),
-        label="memorised only" if all(check.met for check in waited) else "censored",
-        details={**details, "best_validation": best},
+        t_mem = math.inf if times.t_mem is None else times.t_mem
+        u.need("step at which the training set is fitted", t_mem, at_most=budget, label=times.label)
+        details = {"t_mem": t_mem, "v_mem": times.v_mem, "gap_area": times.gap_area}
+        if times.t_gen is not None:
+            details["t_gen"] = times.t_gen
+            return u.Outcome(effect=times.t_gen / t_mem, label=times.label, details=details)
+        best = details["best_validation"] = (validation.max() - chance) / (1 - chance)
+        waited = (
+            u.Check("steps without generalising", budget, at_least=PATIENCE),
+            u.Check("highest validation accuracy, above chance", best, at_most=0.1),
+        )
+        label = "memorised only" if all(check.met for check in waited) else "censored"
+        never = (u.Check("step at which it generalises", math.inf, at_most=budget),)
+        ratio = {"effect": budget / t_mem, "censored": True, "label": label}
+        return u.Outcome(**ratio, gates=waited, criteria=never, details=details)
+
+    reference = "mlp[width=128,depth=1,bias=false]", "modular[p=23,train_fraction=0.7]"
+    long = {"follows": True, "steps": lambda suite: max(suite.steps, PATIENCE), "verdicts": u.ABSENT}
+    controls = (
+        u.positive("addition mod 23, one-hot network", "Gromov 2023, arXiv:2301.02679", follows=True),
+        u.negative(
+            "random labels", "nothing can be learnt", task=f"{reference[1][:-1]},random_labels=true]", **long
+        ),
+        u.negative(
+            "no weight decay", "Power et al. 2022: decay drives the generalisation", decay=0.0, **long
+        ),
     )

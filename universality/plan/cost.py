@@ -7,7 +7,7 @@ import time
 import torch
 
 from universality.plugin.kit.losses import objective
-from universality.plugin.phenomenon import Request
+from universality.plugin.runs import Request
 from universality.plugin.task import Signature
 
 OPTIMIZER_SECONDS = 1e-4

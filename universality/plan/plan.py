@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from universality.plan.stacks import alike
 from universality.plan.suite import Suite
+from universality.plugin.claim import Claim
 from universality.plugin.outcome import missing_signs
 from universality.plugin.phenomenon import Control, Phenomenon
+from universality.plugin.readings import Key
 from universality.plugin.registry import component
 from universality.plugin.spec import RunSpec
 
@@ -36,12 +38,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class PlannedGroup:
-    """A group with its requests turned into run ids and what each must have observed."""
+    """A group with its requests turned into run ids and what each must have observed; the rest is the `Group`'s."""
 
     key: str
     units: tuple[str, ...]
     runs: Mapping[str, str]
     observe: Mapping[str, Mapping[str, tuple[int, ...]]]
+    run_set: str
+    keys: Mapping[str, Key] | None
+    left_out: int | None = None
+
+    def bears_on(self, claim: Claim) -> bool:
+        return claim.runs.name == self.run_set and claim.pooled == (self.left_out is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,22 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from universality.errors import BadParameter, BadSuite
 from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
+from universality.plan.groups import Group, groups_of
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
-from universality.plugin.checks import ask, check_groups, check_phenomenon
-from universality.plugin.phenomenon import Cell, Control, Cross, Group, Phenomenon, Request
+from universality.plugin.checks import ask, check_phenomenon
+from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
+from universality.plugin.runs import Request
 from universality.plugin.spec import RunSpec, canonical
 from universality.plugin.task import Signature, Task
 
@@ -64,14 +67,15 @@ class Planner:
         if all(cell.not_applicable for cell in self.plan.cells):
             reasons = sorted({f"{c.phenomenon.name}: {c.not_applicable}" for c in self.plan.cells})
             raise BadSuite("no cell of this suite is applicable", where=suite.name, got="; ".join(reasons))
-        for phenomenon in controlled.values():
-            controls = check_phenomenon(phenomenon)
-            for control in controls if suite.controls else ():
+        for phenomenon in controlled.values() if suite.controls else ():
+            for control in ask(phenomenon, "controls", partial(controls_of, phenomenon)):
                 self._add_control(control)
         return self.plan
 
     def _add_cross(self, cross: CrossSpec, *, swept: bool = False) -> list[Phenomenon]:
         phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]
+        for phenomenon in phenomena:
+            check_phenomenon(type(phenomenon))
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
@@ -95,7 +99,9 @@ class Planner:
         task = registry.resolve("task", control.task)
         cell = Cell(architecture, task, self._signature(task))
         partners = [registry.resolve("architecture", p) for p in control.partners]
-        self._add_cell(control.phenomenon, cell, Cross(range(DEFAULT_SEEDS), partners), control)
+        self._add_cell(
+            control.phenomenon, cell, Cross(range(control.seeds or DEFAULT_SEEDS), partners), control
+        )
 
     def _add_cell(
         self,
@@ -110,17 +116,16 @@ class Planner:
         reason = cell.architecture.reject(cell.signature.inputs)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.expects
-        answer = [] if reason else ask(phenomenon, "groups", lambda: phenomenon.groups(cell, cross))
         groups = [
             self._add_group(group)
-            for group in check_groups(phenomenon, answer)
-            if any(phenomenon.speaks_to(group.key, claim) for claim in claims)
+            for group in ([] if reason else groups_of(phenomenon, cell, cross))
+            if any(group.bears_on(phenomenon.claims[claim]) for claim in claims)
         ]
         if control is not None and not reason and not groups:
             raise BadParameter(
                 f"a control of phenomenon '{phenomenon.name}' asks for nothing",
                 where=f"{control.sign} control '{control.name}'",
-                got="groups() gave no group that speaks to its claims",
+                got="its run sets gave no runs for its claims",
             )
         planned = PlannedCell(phenomenon, *names, tuple(groups), reason, control, swept)
         for other in self.plan.cells:
@@ -149,7 +154,7 @@ class Planner:
             steps = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
             runs[role], observe[role] = spec.id, steps
             self._add_job(spec, request, steps)
-        return PlannedGroup(group.key, group.units, runs, observe)
+        return PlannedGroup(group.key, group.units, runs, observe, group.run_set, group.keys, group.left_out)
 
     def _add_job(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:
         job = self.plan.jobs.get(spec.id)

@@ -5,21 +5,29 @@ from universality.plugin import Architecture, InputSpec, register
 
 from universality.errors import BadParameter, DataUnavailable, MeasurementError, UniversalityError
 from universality.plugin.architecture import Architecture, InputSpec, Kind
-from universality.plugin.claims import Most, Within
-from universality.plugin.outcome import Check, Matrix, Outcome
-from universality.plugin.phenomenon import (
-    NOT_SHOWN,
-    Cell,
-    Control,
-    Cross,
-    Group,
-    Observe,
-    Phenomenon,
-    Request,
-    run_by_seed,
-)
+from universality.plugin.asks import classes, families, has_width, not_families, reference_rows, train_rows
+from universality.plugin.bounds import Most, Within
+from universality.plugin.charts import Bars, Curves, Dots, Levels, Lines, Matrices
+from universality.plugin.claim import Claim, claim
+from universality.plugin.controls import ABSENT, NOT_SHOWN, negative, positive
+from universality.plugin.outcome import Check, Matrix, Outcome, Points
+from universality.plugin.phenomenon import Cell, Phenomenon
 from universality.plugin.probe import Probe, Training
+from universality.plugin.readings import (
+    Key,
+    Reading,
+    Runs,
+    at_end,
+    at_start,
+    end_over_start,
+    highest,
+    lowest,
+    mean,
+    need,
+    require,
+)
 from universality.plugin.registry import register
+from universality.plugin.runs import Run, RunSet, Sweep, per_pair, per_partner, per_seed
 from universality.plugin.schedules import At, Every, LogSpaced
 from universality.plugin.spec import Recipe
 from universality.plugin.task import Split, Splits, Task

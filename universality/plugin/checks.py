@@ -1,17 +1,24 @@
-"""Conformance of plugins, checked before anything is trained."""
+"""Conformance of a phenomenon, checked when it is registered: nothing of it needs a cell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
 from typing import TypeVar, get_args
 
 from universality.errors import BadParameter, UniversalityError, unknown_name
-from universality.plugin.claims import Most, Within, unfit
-from universality.plugin.phenomenon import Control, Decidable, Group, Phenomenon, Sense, Strand
+from universality.plugin.bounds import Most, Within, unfit
+from universality.plugin.charts import Chart
+from universality.plugin.claim import Claim
+from universality.plugin.controls import Decidable, Setting
+from universality.plugin.phenomenon import Phenomenon, Sense, Strand
+from universality.plugin.readings import Requirement
+from universality.plugin.runs import RunSet
 
 T = TypeVar("T")
 
-_DECIDABLE = get_args(Decidable)
+_CHARTS = get_args(Chart)
 
 
 def ask(plugin: Phenomenon, method: str, call: Callable[[], T]) -> T:
@@ -29,47 +36,132 @@ def ask(plugin: Phenomenon, method: str, call: Callable[[], T]) -> T:
         ) from error
 
 
-def check_phenomenon(phenomenon: Phenomenon) -> Sequence[Control]:
-    """Its controls, after its class attributes and theirs were found consistent. Raises `BadParameter`."""
-    name = phenomenon.name
-    if not phenomenon.claims or not all(isinstance(c, Within | Most) for c in phenomenon.claims.values()):
-        raise BadParameter(f"phenomenon '{name}' claims nothing", expected="claims = {name: Within(...)}")
-    for claim_name, claim in phenomenon.claims.items():
-        if wrong := unfit(claim):
-            raise BadParameter(
-                f"phenomenon '{name}' claims what no effect can meet or every one does",
-                where=f"claims, '{claim_name}'",
-                got=f"{claim!r}: {wrong}",
-                expected="bounds low < high, one of them finite, positive ones on the log scale",
-            )
+def check_phenomenon(cls: type[Phenomenon]) -> None:
+    """That a phenomenon claims what can be missed, of runs of its own, with charts and controls.
+
+    Raises `BadParameter` or `UnknownName`, which name the file and the line.
+    """
+    name, place = cls.name or cls.__name__, _place(cls)
+    if not cls.claims:
+        raise BadParameter(
+            f"phenomenon '{name}' claims nothing", where=place, expected="name = claim(Within(...), ...)"
+        )
     for attribute, options in (("sense", get_args(Sense)), ("strand", get_args(Strand))):
-        value = getattr(phenomenon, attribute, None)
+        value = getattr(cls, attribute, None)
         if value not in options:
             raise BadParameter(
-                f"phenomenon '{name}' needs a {attribute}", got=repr(value), expected=" or ".join(options)
+                f"phenomenon '{name}' needs a {attribute}",
+                where=place,
+                got=repr(value),
+                expected=" or ".join(options),
             )
-    controls = ask(phenomenon, "controls", lambda: list(phenomenon.controls()))
-    for control in controls:
-        where = f"{name}, {control.sign} control '{control.name}'"
-        for claim_name, verdicts in control.expects.items():
-            if claim_name not in phenomenon.claims:
-                raise unknown_name("claim", claim_name, phenomenon.claims, where=where)
-            for verdict in verdicts:
-                if verdict not in _DECIDABLE:
-                    raise unknown_name("verdict", verdict, _DECIDABLE, where=where)
-    return controls
-
-
-def check_groups(phenomenon: Phenomenon, groups: Sequence[Group]) -> Sequence[Group]:
-    """The groups themselves, if they can be told apart and name their replicates."""
-    keys: set[str] = set()
-    for group in groups:
-        if group.key in keys or not group.units or not isinstance(group.units, tuple):
+    for claim_name, claim in cls.claims.items():
+        _check_claim(f"{name}.{claim_name}", claim)
+    for requirement in cls.gates:
+        _check_requirement(f"a gate of phenomenon '{name}'", requirement, place)
+    if not isinstance(cls.controls, tuple | list) or not all(isinstance(s, Setting) for s in cls.controls):
+        raise BadParameter(
+            f"the controls of phenomenon '{name}' are not settings",
+            where=place,
+            got=repr(cls.controls)[:80],
+            expected="controls = (positive(...), negative(...))",
+        )
+    for setting in cls.controls:
+        _check_setting(cls, name, setting)
+    judged = {claim for s in cls.controls for claim in (cls.claims if s.claims is None else s.claims)}
+    for claim_name, claim in cls.claims.items():
+        if claim_name not in judged:
             raise BadParameter(
-                f"phenomenon '{phenomenon.name}' has a malformed group",
-                where="groups()",
-                got=f"key {group.key!r}, units {group.units!r}",
-                expected="a key of its own, and units as a tuple of names",
+                f"no control judges the claim {name}.{claim_name}",
+                where=claim.where,
+                do="add a positive and a negative control to `controls`: without them nobody knows that it is measured right",
             )
-        keys.add(group.key)
-    return groups
+
+
+def _check_claim(name: str, claim: Claim) -> None:
+    if not isinstance(claim.bound, Within | Most):
+        raise BadParameter(
+            f"the claim {name} has no bound",
+            where=claim.where,
+            got=repr(claim.bound),
+            expected="Within(low=..., high=...) or Most(at_least=...)",
+        )
+    if wrong := unfit(claim.bound):
+        raise BadParameter(
+            f"the claim {name} is one that no effect can meet or every one does",
+            where=claim.where,
+            got=f"{claim.bound!r}: {wrong}",
+            expected="bounds low < high, one of them finite, positive ones on the log scale",
+        )
+    if not isinstance(claim.runs, RunSet):
+        raise BadParameter(
+            f"the claim {name} is bound to no runs",
+            where=claim.where,
+            got=repr(claim.runs),
+            expected="runs=a method under @per_seed, @per_pair or @per_partner",
+        )
+    if not callable(claim.effect):
+        raise BadParameter(
+            f"the claim {name} measures nothing",
+            where=claim.where,
+            got=repr(claim.effect),
+            do="make it the decorator of the method that measures its effect, or give it a function",
+        )
+    if not claim.charts or not all(isinstance(chart, _CHARTS) for chart in claim.charts):
+        raise BadParameter(
+            f"the claim {name} has no chart",
+            where=claim.where,
+            got=repr(claim.charts),
+            expected=f"chart={' or '.join(f'{kind.__name__}(...)' for kind in _CHARTS)}",
+        )
+    if claim.pooled and claim.runs.scope != "seed":
+        raise BadParameter(
+            f"the claim {name} pools pairs", where=claim.where, expected="a run set under @per_seed"
+        )
+    for requirement in (*claim.gates, *claim.criteria):
+        _check_requirement(f"a gate or criterion of {name}", requirement, claim.where)
+
+
+def _check_requirement(what: str, requirement: Requirement, where: str) -> None:
+    if not isinstance(requirement, Requirement):
+        raise BadParameter(
+            f"{what} is none",
+            where=where,
+            got=repr(requirement),
+            expected="require(name, value, at_least=...)",
+        )
+
+
+def _check_setting(cls: type[Phenomenon], name: str, setting: Setting) -> None:
+    what = f"{setting.sign} control '{setting.name}' of {name}"
+    for claim_name in setting.claims or ():
+        if claim_name not in cls.claims:
+            raise unknown_name("claim", claim_name, cls.claims, where=f"{setting.where}, {what}")
+    for verdict in setting.verdicts:
+        if verdict not in get_args(Decidable):
+            raise unknown_name("verdict", verdict, get_args(Decidable), where=f"{setting.where}, {what}")
+    known = [f.name for f in fields(cls) if f.init]
+    for parameter in setting.changes:
+        if parameter not in known:
+            raise unknown_name(
+                f"parameter of phenomenon '{name}'", parameter, known, where=f"{setting.where}, {what}"
+            )
+    for kind, address in zip(
+        ("architecture", "task"),
+        (setting.architecture or cls.reference[0], setting.task or cls.reference[1]),
+        strict=True,
+    ):
+        if not address:
+            raise BadParameter(
+                f"the {what} names no {kind}",
+                where=setting.where,
+                do=f"give it {kind}=..., or the phenomenon reference = (architecture, task)",
+            )
+
+
+def _place(cls: type[Phenomenon]) -> str:
+    """File and line of a class."""
+    try:
+        return f"{inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]}"
+    except (OSError, TypeError):
+        return f"{cls.__module__}.{cls.__qualname__}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from numbers import Real
+from typing import Any, Self
 
 import msgspec
 from msgspec.structs import force_setattr
 
-from universality.plugin.claims import Claim, bounds_text
+from universality.plugin.bounds import Bound, bounds_text
 
 
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +64,29 @@ class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         force_setattr(self, "values", tuple(tuple(map(float, row)) for row in self.values))
 
 
+class Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Numbers against numbers, for a figure: a curve over a sweep, bins of a histogram, predictions and measurements."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for axis in ("x", "y"):
+            values = tuple(_number(f"points, {axis}", value) for value in getattr(self, axis))
+            force_setattr(self, axis, values)
+        if len(self.x) != len(self.y):
+            raise ValueError(f"points with {len(self.x)} x and {len(self.y)} y")
+
+    @classmethod
+    def of(cls, values: Mapping[Any, float]) -> Self:
+        """From a mapping of x to y, such as a reading of every run of a sweep.
+
+        >>> Points.of({10.0: 0.3, 30.0: 0.1})
+        Points(x=(10.0, 30.0), y=(0.3, 0.1))
+        """
+        return cls(tuple(values), tuple(values.values()))
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One effect for one claim from one group of runs.
 
@@ -71,7 +95,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         censored: the effect is a lower bound: what it times had not happened when the budget ended.
         label: the name of what was seen, in the phenomenon's own words.
         details: secondary numbers, for the reader.
-        matrices: what a figure of this group shows, by title.
+        matrices: by name, for a chart.
+        points: by name, for a chart.
     """
 
     effect: float | None
@@ -81,6 +106,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     label: str = ""
     details: Mapping[str, float] = {}
     matrices: Mapping[str, Matrix] = {}
+    points: Mapping[str, Points] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if self.effect is not None:
@@ -88,11 +114,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if not all(isinstance(check, Check) for check in (*self.gates, *self.criteria)):
             raise TypeError("gates and criteria are Checks")
         force_setattr(self, "details", {name: _number(name, value) for name, value in self.details.items()})
+        # Unset where there are none: a measurement without points is stored as before there were any.
+        force_setattr(self, "points", self.points or msgspec.UNSET)
 
     def decided(self) -> bool:
         return self.effect is not None and all(gate.met for gate in self.gates)
 
-    def holds(self, claim: Claim) -> bool:
+    def holds(self, claim: Bound) -> bool:
         return self.effect is not None and claim.holds(self.effect) and all(c.met for c in self.criteria)
 
 

@@ -1,21 +1,19 @@
-"""The contract of a phenomenon: a claim, what must be trained to test it, and how it is measured."""
+"""The contract of a phenomenon: what it claims, of which runs, under which conditions, with which controls."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from universality.plugin.architecture import Architecture
-from universality.plugin.claims import Claim
-from universality.plugin.outcome import Outcome
-from universality.plugin.schedules import Schedule
-from universality.plugin.spec import Recipe
+from universality.plugin.charts import Chart
+from universality.plugin.claim import Claim
+from universality.plugin.controls import ControlId, Decidable, Setting, Sign
+from universality.plugin.readings import Requirement
 from universality.plugin.task import Signature, Task
-from universality.plugin.trajectory import Trajectory
 
 Sense = Literal["number", "form", "sign"]
 """In which sense a behaviour may be universal: the same number, the same form with constants of
@@ -26,26 +24,14 @@ Strand = Literal["solvable", "limits", "laws", "hyperparameters", "universality"
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What tables say of a phenomenon. `claims` holds a short title for each claim, by its name."""
+    """What outputs say of a phenomenon. `claims` holds a short title for each claim, `charts` how it is drawn."""
 
     title: str
     strand: Strand
     sense: Sense
     source: str
     claims: Mapping[str, str]
-
-
-Sign = Literal["positive", "negative"]
-
-
-class ControlId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which control of a phenomenon."""
-
-    sign: Sign
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.sign}: {self.name}"
+    charts: Mapping[str, tuple[Chart, ...]] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +44,6 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Observe:
-    """A probe by address (`sharpness`, `taps[rows=512]`) and when it records."""
-
-    probe: str
-    at: Schedule
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A training that a phenomenon needs, and what must be observed in it."""
-
-    architecture: Architecture
-    task: Task
-    recipe: Recipe
-    seed: int
-    observe: tuple[Observe, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Runs that are measured together, by role. This carries every scope of a claim:
-
-    one run `{"run": ...}`; a pair of networks `{"a": ..., "b": ...}`; a sweep
-    `{"width=64": ..., "width=128": ...}`; a run with its own control `{"run": ..., "null": ...}`.
-
-    `units` names the independent replicates it draws on, usually seeds: groups that share a unit
-    are not independent, and intervals are formed by leaving units out.
-    """
-
-    key: str
-    runs: Mapping[str, Request]
-    units: tuple[str, ...]
-
-
-Decidable = Literal["present", "absent", "inconclusive"]
-"""Verdicts that a control may be asked for."""
-
-NOT_SHOWN: frozenset[Decidable] = frozenset({"absent", "inconclusive"})
-"""What a negative control may come out as: it fails where it shows the phenomenon."""
-
-
-@dataclass(frozen=True, slots=True)
 class Control:
     """A setting with a known answer, measured by the same code within the same budget.
 
@@ -107,6 +51,7 @@ class Control:
         sign: `positive` where the literature shows the phenomenon, `negative` where it must not show.
         expects: per claim, the verdicts that are right. Claims that are left out are not judged.
         partners: the other architectures, for claims that compare architectures.
+        seeds: replicates; 0 is the number of a suite.
     """
 
     name: str
@@ -117,6 +62,7 @@ class Control:
     expects: Mapping[str, frozenset[Decidable]]
     why: str
     partners: tuple[str, ...] = ()
+    seeds: int = 0
 
     @property
     def id(self) -> ControlId:
@@ -132,28 +78,25 @@ class Cross:
     """The other architectures that the suite puts on the cell's task."""
 
 
-def run_by_seed(
-    cell: Cell, cross: Cross, recipe: Recipe, observe: Sequence[Observe], role: str = "run", prefix: str = ""
-) -> list[Group]:
-    """A group for every seed, of one run: the commonest scope of a claim."""
-    return [
-        Group(
-            f"{prefix}s{seed}",
-            {role: Request(cell.architecture, cell.task, recipe, seed, tuple(observe))},
-            (f"s{seed}",),
-        )
-        for seed in cross.seeds
-    ]
+Ask = Callable[[Cell], str]
+"""A condition on a cell: the reason why a claim cannot be tested there, "" where it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phenomenon(ABC):
-    """A falsifiable claim about training. Subclasses are frozen dataclasses, registered by name.
+class Phenomenon:
+    """Falsifiable claims about training. Subclasses are frozen dataclasses, registered by name.
 
-    Class attributes:
+    Their fields are parameters, their methods run sets (`per_seed`, ...) and effects (`claim`), their class
+    attributes declarations:
+
         version: of claims, gates and criteria; changing any of them makes a new version.
-        claims: by name; each is decided on its own.
-        claim_titles: what a reader is shown beside a claim's name, in a few words.
+        title, strand, sense: for tables.
+        asks: conditions on a cell, asked before anything is trained.
+        gates: requirements of every claim.
+        reference: addresses of the architecture and the task on which controls are measured.
+        controls: settings with a known answer, `positive` and `negative`.
+
+    `claims` is collected from the class: every attribute that `claim` made, by its name.
     """
 
     name: ClassVar[str] = ""
@@ -162,39 +105,53 @@ class Phenomenon(ABC):
     strand: ClassVar[Strand]
     sense: ClassVar[Sense]
     source: ClassVar[str] = ""
+    asks: ClassVar[Sequence[Ask]] = ()
+    gates: ClassVar[Sequence[Requirement]] = ()
+    reference: ClassVar[tuple[str, str]] = ("", "")
+    controls: ClassVar[Sequence[Setting]] = ()
     claims: ClassVar[Mapping[str, Claim]] = {}
-    claim_titles: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Claim)}
+        cls.claims = {**cls.claims, **own}
 
     @property
     def about(self) -> About:
-        titles = {name: self.claim_titles.get(name, name) for name in self.claims}
         return About(
             title=self.title or self.name,
             strand=self.strand,
             sense=self.sense,
             source=self.source,
-            claims=titles,
+            claims={name: claim.title or name for name, claim in self.claims.items()},
+            charts={name: claim.charts for name, claim in self.claims.items()},
         )
 
     def applies(self, cell: Cell) -> str:
-        """Empty where the claim can be tested in this cell, else the reason why not."""
-        return ""
+        """Empty where the claims can be tested in this cell, else the reason why not."""
+        return next((reason for ask in self.asks if (reason := ask(cell))), "")
 
-    @abstractmethod
-    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
-        """The groups of runs to measure."""
 
-    @abstractmethod
-    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
-        """Outcomes by claim, from the stored trajectories of one group; a pure function.
-
-        A group may speak to only some of the claims.
-        """
-
-    def speaks_to(self, key: str, claim: str) -> bool:
-        """Whether the group called `key` bears on `claim`; asked where it could not be measured."""
-        return True
-
-    @abstractmethod
-    def controls(self) -> Sequence[Control]:
-        """At least one positive and one negative control."""
+def controls_of(phenomenon: Phenomenon) -> list[Control]:
+    """The controls that a phenomenon declares, each with the phenomenon at its own setting."""
+    cls, controls = type(phenomenon), []
+    for setting in phenomenon.controls:
+        start = phenomenon if setting.follows else cls()
+        changes = {k: v(phenomenon) if callable(v) else v for k, v in setting.changes.items()}
+        architecture, task = phenomenon.reference
+        controls.append(
+            Control(
+                name=setting.name,
+                sign=setting.sign,
+                phenomenon=replace(start, **changes),
+                architecture=setting.architecture or architecture,
+                task=setting.task or task,
+                expects=dict.fromkeys(
+                    phenomenon.claims if setting.claims is None else setting.claims, setting.verdicts
+                ),
+                why=setting.why,
+                partners=setting.partners,
+                seeds=setting.seeds,
+            )
+        )
+    return controls

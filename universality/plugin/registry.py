@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from universality.errors import BadParameter, UniversalityError, unknown_name
 from universality.plugin.architecture import Architecture, Kind
+from universality.plugin.checks import check_phenomenon
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.probe import Probe
 from universality.plugin.spec import Component, Value, parse_address
@@ -83,6 +84,8 @@ def register(
             cls.family = family
         if kind == "architecture":
             cls.accepts, cls.refuses = frozenset(accepts), dict(refuses or {})
+        if kind == "phenomenon":
+            check_phenomenon(cls)
         _plugins[kind][name] = cls
         return cls
 

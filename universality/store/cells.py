@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta
 
-from universality.plugin.claims import Claim, unfit
+from universality.plugin.bounds import Bound, unfit
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import ControlId, Decidable
 from universality.plugin.spec import digest
@@ -70,7 +70,7 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     phenomenon: Name
     version: Annotated[int, Meta(ge=1, lt=10**6)]
     claim_name: Name
-    claim: Claim
+    claim: Bound
     architecture: Name
     task: Name
     groups: tuple[GroupRecord, ...] = ()

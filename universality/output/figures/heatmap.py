@@ -20,7 +20,7 @@ from universality.output import palette
 from universality.output.figures import style
 from universality.output.palette import COLOURS, MARKS, MEANINGS
 from universality.output.phrases import effect_text, label_in
-from universality.plugin.claims import Claim
+from universality.plugin.bounds import Bound
 from universality.plugin.outcome import missing_signs
 from universality.text import plain, typeset
 
@@ -177,7 +177,7 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
         axes.text(end, index + 0.5, claim.controls, va="center", fontsize=style.SMALL, **look)
 
 
-def _bounds(claim: Claim) -> str:
+def _bounds(claim: Bound) -> str:
     """Unit and bounds as in the table; only the unit may be broken."""
     text = typeset(str(claim)).replace(" ", "\N{NO-BREAK SPACE}")
     return f"{claim.unit}: {text}" if claim.unit else text

@@ -20,7 +20,7 @@ from universality.output import columns as c
 from universality.output import palette
 from universality.output.charts import Chart
 from universality.output.figures import style
-from universality.plugin.claims import Within
+from universality.plugin.bounds import Within
 
 PANEL = (2.35, 2.3)
 """Inches, with the names above and the space to the next one."""

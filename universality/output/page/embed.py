@@ -14,7 +14,7 @@ from universality.output.charts import Chart, chart_of
 from universality.output.page.commands import Commands
 from universality.output.page.series import rounded
 from universality.output.phrases import label_in, tier_in
-from universality.plugin.claims import Claim, Within
+from universality.plugin.bounds import Bound, Within
 from universality.plugin.outcome import Check, Matrix
 from universality.store.cells import GroupRecord
 from universality.text import brief, plain, typeset
@@ -73,12 +73,12 @@ def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
     }
 
 
-def _band(claim: Claim) -> list[float | None]:
+def _band(claim: Bound) -> list[float | None]:
     low, high = (claim.low, claim.high) if isinstance(claim, Within) else (claim.at_least, math.inf)
     return [rounded(low), rounded(high)]
 
 
-def _group(group: GroupRecord, claim: Claim, texts: Texts) -> dict[str, Any]:
+def _group(group: GroupRecord, claim: Bound, texts: Texts) -> dict[str, Any]:
     outcome = group.outcome
     common = {
         "key": texts.add(group.key),

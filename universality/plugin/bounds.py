@@ -64,7 +64,7 @@ class Most(
         return f">= {self.at_least:g} in most runs"
 
 
-Claim = Within | Most
+Bound = Within | Most
 
 
 def bounds_text(low: float, high: float) -> str:
@@ -78,7 +78,7 @@ def bounds_text(low: float, high: float) -> str:
     return f">= {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
-def unfit(claim: Claim) -> str:
+def unfit(claim: Bound) -> str:
     """Why a claim cannot be missed or met; empty for one that can be both."""
     if isinstance(claim, Most):
         return "" if math.isfinite(claim.at_least) else "no finite bound"
@@ -93,7 +93,7 @@ def unfit(claim: Claim) -> str:
     return ""
 
 
-def telling_digits(claim: Claim, effect: float, least: int) -> int:
+def telling_digits(claim: Bound, effect: float, least: int) -> int:
     """Significant digits, `least` or more, with which an effect reads on its own side of the bounds.
 
     >>> telling_digits(Within(low=0.9, high=1.15), 0.89973, 2)

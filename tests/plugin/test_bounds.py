@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from universality.plugin.claims import Claim, Most, Within, bounds_text, telling_digits, unfit
+from universality.plugin.bounds import Bound, Most, Within, bounds_text, telling_digits, unfit
 
 names = st.text(max_size=6)
 bounds = st.floats(-1e300, 1e300)
@@ -30,7 +30,7 @@ claims = st.one_of(
     ],
     ids=str,
 )
-def test_a_claim_reads_as_its_bounds(claim: Claim, text: str) -> None:
+def test_a_claim_reads_as_its_bounds(claim: Bound, text: str) -> None:
     assert str(claim) == text
 
 
@@ -51,14 +51,14 @@ def test_a_claim_reads_as_its_bounds(claim: Claim, text: str) -> None:
     ],
     ids=str,
 )
-def test_bounds_are_closed_and_nothing_undefined_holds(claim: Claim, effect: float, holds: bool) -> None:
+def test_bounds_are_closed_and_nothing_undefined_holds(claim: Bound, effect: float, holds: bool) -> None:
     assert claim.holds(effect) is holds
 
 
 @given(claims)
-def test_a_claim_survives_json(claim: Claim) -> None:
+def test_a_claim_survives_json(claim: Bound) -> None:
     stored = json.loads(json.dumps(msgspec.to_builtins(claim), allow_nan=False))
-    assert msgspec.convert(stored, Claim) == claim
+    assert msgspec.convert(stored, Bound) == claim
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_claim_survives_json(claim: Claim) -> None:
     ],
     ids=["within", "most"],
 )
-def test_a_bound_is_one_whether_it_was_written_whole_or_not(whole: Claim, real: Claim) -> None:
+def test_a_bound_is_one_whether_it_was_written_whole_or_not(whole: Bound, real: Bound) -> None:
     assert whole == real
     assert json.dumps(msgspec.to_builtins(whole)) == json.dumps(msgspec.to_builtins(real))
 
@@ -87,7 +87,7 @@ def test_a_bound_is_one_whether_it_was_written_whole_or_not(whole: Claim, real: 
 )
 def test_what_is_no_claim_is_refused(stored: dict[str, object], told: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
-        msgspec.convert(stored, Claim)
+        msgspec.convert(stored, Bound)
     assert told in str(caught.value)
 
 
@@ -106,7 +106,7 @@ def test_what_is_no_claim_is_refused(stored: dict[str, object], told: str) -> No
     ],
     ids=str,
 )
-def test_a_claim_that_cannot_be_missed_or_met_is_unfit(claim: Claim, wrong: str) -> None:
+def test_a_claim_that_cannot_be_missed_or_met_is_unfit(claim: Bound, wrong: str) -> None:
     assert unfit(claim) == wrong
 
 

@@ -1,0 +1,104 @@
+"""What the claims of a phenomenon say of one group of runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from universality.errors import MeasurementError
+from universality.plan.plan import PlannedGroup
+from universality.plugin.bounds import Bound
+from universality.plugin.claim import Claim
+from universality.plugin.outcome import Outcome, Points
+from universality.plugin.phenomenon import Phenomenon
+from universality.plugin.readings import Runs, UnmetError, needs
+from universality.plugin.runs import role
+from universality.plugin.trajectory import Trajectory
+
+
+def outcome_of(
+    phenomenon: Phenomenon, claim: Claim, group: PlannedGroup, runs: Mapping[str, Trajectory]
+) -> Outcome:
+    """The outcome of a claim from one group: its effect, with what its requirements say.
+
+    Raises what the effect raises.
+
+    Args:
+        runs: trajectories by role.
+    """
+    if group.keys is None:
+        (subject,) = runs.values()
+        return _outcome(phenomenon, claim, subject)
+    whole = Runs({key: runs[role] for role, key in group.keys.items()})
+    if group.left_out is None:
+        return _outcome(phenomenon, claim, whole)
+    rest = Runs({key: run for key, run in whole.items() if _seed(key) != group.left_out})
+    n = len({_seed(key) for key in whole})
+    return _pseudo_value(
+        _outcome(phenomenon, claim, whole), _outcome(phenomenon, claim, rest), n, claim.bound
+    )
+
+
+def _outcome(phenomenon: Phenomenon, claim: Claim, subject: Trajectory | Runs) -> Outcome:
+    effect = claim.effect
+    assert effect is not None
+    with needs() as needed:
+        try:
+            answer = effect(phenomenon, subject) if claim.method else effect(subject)
+        except UnmetError as unmet:
+            answer = Outcome(effect=None, label=unmet.label)
+    if not isinstance(answer, Outcome):
+        answer = Outcome(effect=answer)
+    if claim.beside and answer.effect is not None:
+        answer = _with_beside(claim, subject, answer)
+    gates, criteria = list(needed), []
+    for requirement in (*phenomenon.gates, *claim.gates):
+        if answer.effect is not None or not isinstance(requirement.value, str):
+            gates += requirement.checks(subject, answer.details)
+    for requirement in claim.criteria if answer.effect is not None else ():
+        criteria += requirement.checks(subject, answer.details)
+    gates, criteria = [*gates, *answer.gates], [*criteria, *answer.criteria]
+    value = answer.effect
+    if value is not None and math.isnan(value):
+        if all(gate.met for gate in gates):
+            raise MeasurementError(
+                "the effect is no number", expected="a number, or a need(...) that says what is missing"
+            )
+        value = None
+    return replace(answer, effect=value, gates=tuple(gates), criteria=tuple(criteria))
+
+
+def _with_beside(claim: Claim, subject: Trajectory | Runs, answer: Outcome) -> Outcome:
+    """The outcome with the readings beside it: details of one run, and points over a sweep of numbers."""
+    if not isinstance(subject, Runs):
+        details = {name: reading(subject) for name, reading in claim.beside.items()}
+        return replace(answer, details={**details, **answer.details})
+    read = {name: subject.read(reading) for name, reading in claim.beside.items()}
+    if all(isinstance(key, int | float) for key in subject):
+        points = {name: Points.of(values) for name, values in read.items()}
+        return replace(answer, points={**points, **(answer.points or {})})
+    details = {f"{name}, {role(key)}": v for name, values in read.items() for key, v in values.items()}
+    return replace(answer, details={**details, **answer.details})
+
+
+def _pseudo_value(whole: Outcome, rest: Outcome, n: int, bound: Bound) -> Outcome:
+    """Tukey's pseudo-value n t - (n - 1) t_(-i): the mean of these over seeds has the jackknife's standard error.
+
+    Gates and criteria are those of all seeds together.
+    """
+    if whole.effect is None or rest.effect is None:
+        return replace(whole, effect=None)
+    if bound.scale == "log":
+        if min(whole.effect, rest.effect) <= 0:
+            raise MeasurementError("an effect on the log scale is not positive", got=f"{whole.effect}")
+        value = math.exp(n * math.log(whole.effect) - (n - 1) * math.log(rest.effect))
+    else:
+        value = n * whole.effect - (n - 1) * rest.effect
+    return replace(whole, effect=value, details={"all seeds together": whole.effect, **whole.details})
+
+
+def _seed(key: Any) -> int:
+    return int(key[0] if isinstance(key, tuple) else key)

@@ -1,0 +1,54 @@
+"""Conditions on a cell that follow from its data or design alone: asked while planning, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from universality.plugin.phenomenon import Ask, Cell
+
+
+def classes(at_least: int, why: str = "") -> Ask:
+    """The task tells this many classes apart."""
+
+    def ask(cell: Cell) -> str:
+        has = cell.signature.outputs
+        return "" if has >= at_least else why or f"needs {at_least} classes, the task has {has}"
+
+    return ask
+
+
+def train_rows(at_least: int) -> Ask:
+    """The training set has this many rows."""
+    return _rows(at_least, "training rows", lambda cell: cell.signature.train_rows)
+
+
+def reference_rows(at_least: int) -> Ask:
+    """The task has this many reference inputs, on which networks are compared."""
+    return _rows(at_least, "reference inputs", lambda cell: cell.signature.reference_rows)
+
+
+def families(*names: str, why: str) -> Ask:
+    """The architecture or the task is of one of these families."""
+    return lambda cell: "" if {cell.architecture.family, cell.task.family} & set(names) else why
+
+
+def not_families(*names: str, why: str) -> Ask:
+    """Neither the architecture nor the task is of one of these families."""
+    return lambda cell: why if {cell.architecture.family, cell.task.family} & set(names) else ""
+
+
+def has_width(cell: Cell) -> str:
+    """The architecture can be made wider."""
+    try:
+        cell.architecture.scaled(2.0)
+    except NotImplementedError as error:
+        return str(error)
+    return ""
+
+
+def _rows(at_least: int, what: str, count: Callable[[Cell], int]) -> Ask:
+    def ask(cell: Cell) -> str:
+        has = count(cell)
+        return "" if has >= at_least else f"needs {at_least} {what}, the task has {has}"
+
+    return ask

@@ -1,0 +1,147 @@
+"""Settings with a known answer, as data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+Sign = Literal["positive", "negative"]
+
+Decidable = Literal["present", "absent", "inconclusive", "diverged"]
+"""Verdicts that a control may be asked for."""
+
+NOT_SHOWN: frozenset[Decidable] = frozenset({"absent", "inconclusive"})
+"""What a negative control may come out as: it fails where it shows the phenomenon."""
+
+ABSENT: frozenset[Decidable] = frozenset({"absent"})
+"""What a negative control must come out as whose gates are met: it exercises the claim."""
+
+
+class ControlId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which control of a phenomenon."""
+
+    sign: Sign
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.sign}: {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A control as a phenomenon declares it.
+
+    Args:
+        claims: those that it judges; all where it is None.
+        architecture, task: addresses; those of the phenomenon's `reference` where they are empty.
+        partners: the other architectures, for claims that compare architectures.
+        seeds: replicates; 0 is the number of a suite.
+        follows: start from the parameters that the suite gives the phenomenon instead of from its defaults, so that a
+            control has the suite's budget.
+        changes: parameters of the phenomenon: values, or functions of the phenomenon that `follows` names.
+        where: file and line.
+    """
+
+    sign: Sign
+    name: str
+    why: str
+    claims: tuple[str, ...] | None
+    architecture: str
+    task: str
+    partners: tuple[str, ...]
+    seeds: int
+    verdicts: frozenset[Decidable]
+    follows: bool
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+
+def positive(
+    name: str,
+    why: str,
+    *,
+    claims: Sequence[str] | None = None,
+    architecture: str = "",
+    task: str = "",
+    partners: Sequence[str] = (),
+    seeds: int = 0,
+    follows: bool = False,
+    **changes: Any | Callable[[Any], Any],
+) -> Setting:
+    """A setting in which the literature shows the phenomenon: each of its claims must be present."""
+    return _setting(
+        "positive",
+        name,
+        why,
+        claims,
+        architecture,
+        task,
+        partners,
+        seeds,
+        frozenset({"present"}),
+        follows,
+        changes,
+    )
+
+
+def negative(
+    name: str,
+    why: str,
+    *,
+    claims: Sequence[str] | None = None,
+    architecture: str = "",
+    task: str = "",
+    partners: Sequence[str] = (),
+    seeds: int = 0,
+    verdicts: Collection[Decidable] = NOT_SHOWN,
+    follows: bool = False,
+    **changes: Any | Callable[[Any], Any],
+) -> Setting:
+    """A setting in which the phenomenon must not show: each of its claims must be among `verdicts`."""
+    return _setting(
+        "negative",
+        name,
+        why,
+        claims,
+        architecture,
+        task,
+        partners,
+        seeds,
+        frozenset(verdicts),
+        follows,
+        changes,
+    )
+
+
+def _setting(
+    sign: Sign,
+    name: str,
+    why: str,
+    claims: Sequence[str] | None,
+    architecture: str,
+    task: str,
+    partners: Sequence[str],
+    seeds: int,
+    verdicts: frozenset[Decidable],
+    follows: bool,
+    changes: Mapping[str, Any],
+) -> Setting:
+    frame = sys._getframe(2)
+    return Setting(
+        sign=sign,
+        name=name,
+        why=why,
+        claims=None if claims is None else tuple(claims),
+        architecture=architecture,
+        task=task,
+        partners=tuple(partners),
+        seeds=seeds,
+        verdicts=verdicts,
+        follows=follows,
+        changes=changes,
+        where=f"{frame.f_code.co_filename}:{frame.f_lineno}",
+    )

@@ -1,0 +1,224 @@
+"""What a claim needs trained, built up call by call: `Run`, sweeps over anything, and run sets over seeds and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from typing import Any, Literal, Self, overload
+
+from universality.errors import BadParameter, unknown_name
+from universality.plugin.architecture import Architecture
+from universality.plugin.readings import Key
+from universality.plugin.schedules import Schedule
+from universality.plugin.spec import Recipe
+from universality.plugin.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """A probe by address (`sharpness`, `taps[rows=512]`) and when it records."""
+
+    probe: str
+    at: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A training that a phenomenon needs, and what must be observed in it."""
+
+    architecture: Architecture
+    task: Task
+    recipe: Recipe
+    seed: int
+    observe: tuple[Observe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training to ask for. Every method gives another such; nothing is trained yet.
+
+    A run set is given the cell's architecture on its task at one seed, and adds recipe and observations.
+    """
+
+    architecture: Architecture
+    task: Task
+    seed: int
+    recipe: Recipe | None = None
+    observe: Mapping[str, Schedule] = field(default_factory=dict)
+
+    def trained(self, recipe: Recipe | None = None, **changes: Any) -> Run:
+        """With this recipe, or with these fields of the recipe changed (`Recipe` lists them)."""
+        recipe = recipe or self.recipe
+        _known("field of a recipe", changes, Recipe)
+        return replace(self, recipe=replace(recipe, **changes) if recipe else Recipe(**changes))
+
+    def observing(self, observe: Mapping[str, Schedule] | None = None, **more: Schedule) -> Run:
+        """Probes by address, with the schedule of each; beside those that it has already."""
+        return replace(self, observe={**self.observe, **(observe or {}), **more})
+
+    def on(self, **changes: Any) -> Run:
+        """The same task with other parameters: `subset`, `label_noise`, `random_labels` or its own."""
+        _known(f"parameter of task '{self.task.name}'", changes, type(self.task))
+        return replace(self, task=replace(self.task, **changes))
+
+    def built(self, **changes: Any) -> Run:
+        """The same architecture with other parameters."""
+        _known(f"parameter of architecture '{self.architecture.name}'", changes, type(self.architecture))
+        architecture: Any = self.architecture
+        return replace(self, architecture=replace(architecture, **changes))
+
+    def scaled(self, factor: float) -> Run:
+        """`factor` times as wide. Raises NotImplementedError where the architecture has no width."""
+        return replace(self, architecture=self.architecture.scaled(factor))
+
+    def seeded(self, seed: int) -> Run:
+        """With another seed: other data, initialisation and batches."""
+        return replace(self, seed=seed)
+
+    def vary(self, **axes: Any) -> Sweep:
+        """A sweep: this run at every combination of the values of one or more parameters.
+
+        An axis is `scale` (a factor on the width), a field of the recipe, or a parameter of the task or of the
+        architecture. Keys are the values, or tuples of them in the order of the axes.
+
+        Raises:
+            BadParameter: a name that none of these has, or more than one.
+        """
+        runs: dict[Key, Run] = {}
+        for values in product(*axes.values()):
+            run = self
+            for name, value in zip(axes, values, strict=True):
+                run = run._with(name, value)
+            runs[values[0] if len(values) == 1 else tuple(values)] = run
+        return Sweep(tuple(axes), runs)
+
+    def _with(self, name: str, value: Any) -> Run:
+        if name == "scale":
+            return self.scaled(value)
+        owners: dict[str, tuple[set[str], Callable[..., Run]]] = {
+            "recipe": (_names(Recipe), self.trained),
+            "task": (_names(type(self.task)), self.on),
+            "architecture": (_names(type(self.architecture)), self.built),
+        }
+        having = [change for names, change in owners.values() if name in names]
+        if not having:
+            known = ["scale", *sorted(set().union(*(names for names, _ in owners.values())))]
+            raise unknown_name("parameter to sweep over", name, known, where=self._place)
+        if len(having) > 1:
+            raise BadParameter(
+                "a parameter to sweep over has two owners",
+                where=self._place,
+                got=f"{name}, of {' and '.join(o for o, (names, _) in owners.items() if name in names)}",
+                do="write the sweep out: {value: run.on(...) for value in ...}",
+            )
+        return having[0](**{name: value})
+
+    @property
+    def _place(self) -> str:
+        return f"{self.architecture.name} on {self.task.name}"
+
+    def request(self) -> Request:
+        """Raises `BadParameter` for a run without a recipe."""
+        if self.recipe is None:
+            raise BadParameter(
+                "a run without a recipe",
+                where=self._place,
+                do="say how it is trained: run.trained(steps=..., lr=...)",
+            )
+        observe = tuple(Observe(probe, at) for probe, at in self.observe.items())
+        return Request(self.architecture, self.task, self.recipe, self.seed, observe)
+
+
+class Sweep(Mapping[Key, Run]):
+    """Runs by the values of swept parameters, whose names are `axes`."""
+
+    def __init__(self, axes: tuple[str, ...], runs: Mapping[Key, Run]) -> None:
+        self.axes, self._runs = axes, dict(runs)
+
+    def __getitem__(self, key: Key) -> Run:
+        return self._runs[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def each(self, change: Callable[[Run], Run]) -> Sweep:
+        """The same sweep with a change to every run."""
+        return Sweep(self.axes, {key: change(run) for key, run in self._runs.items()})
+
+
+Scope = Literal["seed", "pair", "partner"]
+
+Method = Callable[..., Run | Mapping[Any, Run]]
+
+
+@dataclass(frozen=True, eq=False)
+class RunSet:
+    """The runs of one replicate of a claim: a method of the phenomenon from one `Run`, or two, to what is trained.
+
+    Attributes:
+        scope: `seed` gives it the run of each seed; `pair` those of each pair of seeds; `partner`, at each seed,
+            that of the cell's architecture and that of each other architecture of the suite.
+        name: of the method, without a trailing `_runs` (a claim may have the shorter name).
+        where: file and line.
+    """
+
+    method: Method
+    scope: Scope
+
+    @property
+    def name(self) -> str:
+        return self.method.__name__.removesuffix("_runs")
+
+    @property
+    def where(self) -> str:
+        code = getattr(self.method, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else self.name
+
+    @overload
+    def __get__(self, plugin: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, plugin: object, owner: type) -> Method: ...
+    def __get__(self, plugin: object | None, owner: type) -> Self | Method:
+        return self if plugin is None else self.method.__get__(plugin, owner)
+
+
+def per_seed(method: Method) -> RunSet:
+    """Decorator of a run set `(self, run)`: one replicate for each seed. Returns one `Run`, or several by key."""
+    return RunSet(method, "seed")
+
+
+def per_pair(method: Method) -> RunSet:
+    """Decorator of a run set `(self, a, b)`: one replicate for each pair of seeds."""
+    return RunSet(method, "pair")
+
+
+def per_partner(method: Method) -> RunSet:
+    """Decorator of a run set `(self, a, b)`: at each seed, the cell's architecture and each other of the suite."""
+    return RunSet(method, "partner")
+
+
+def role(key: Any, axes: tuple[str, ...] = ()) -> str:
+    """What a run is called in records: its key, with the names of swept parameters.
+
+    >>> role("a"), role(0.5, ("lr",)), role((2, 0.1), ("scale", "lr"))
+    ('a', 'lr=0.5', 'scale=2, lr=0.1')
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    texts = [part if isinstance(part, str) else f"{part:g}" for part in parts]
+    if axes:
+        texts = [f"{axis}={text}" for axis, text in zip(axes, texts, strict=True)]
+    return ", ".join(texts)
+
+
+def _names(cls: type) -> set[str]:
+    return {f.name for f in fields(cls) if f.init}
+
+
+def _known(what: str, changes: Mapping[str, Any], cls: type) -> None:
+    for name in changes:
+        if name not in _names(cls):
+            raise unknown_name(what, name, sorted(_names(cls)))

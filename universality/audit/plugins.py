@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from universality.errors import DataUnavailable, UniversalityError, described, first_line, unknown_name
 from universality.measures.curvature.hvp_check import check_hvp
+from universality.plan.groups import groups_of
 from universality.plan.suite import DEFAULT_SEEDS
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
-from universality.plan.groups import groups_of
 from universality.plugin.checks import check_phenomenon
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
@@ -302,7 +302,7 @@ def check_phenomenon_plugin(plugin: Phenomenon, data_root: Path) -> Iterator[Fin
     for sign in ("positive", "negative"):
         has = any(control.sign == sign for control in controls)
         yield Finding(f"it has a {sign} control", "" if has else "without one no claim is ever validated")
-    if idle := sorted(set(plugin.bounds) - {claim for control in controls for claim in control.expects}):
+    if idle := sorted(set(plugin.claims) - {claim for control in controls for claim in control.expects}):
         yield Finding("every claim is judged by a control", f"{idle[0]} is judged by none")
     for control in controls:
         yield _finding(

@@ -12,7 +12,7 @@ from universality.errors import MeasurementError
 from universality.plan.plan import PlannedGroup
 from universality.plugin.bounds import Bound
 from universality.plugin.claim import Claim
-from universality.plugin.outcome import Outcome, Points
+from universality.plugin.outcome import Check, Outcome, Points
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.readings import Runs, UnmetError, needs
 from universality.plugin.runs import role
@@ -54,7 +54,8 @@ def _outcome(phenomenon: Phenomenon, claim: Claim, subject: Trajectory | Runs) -
         answer = Outcome(effect=answer)
     if claim.beside and answer.effect is not None:
         answer = _with_beside(claim, subject, answer)
-    gates, criteria = list(needed), []
+    gates = list(needed)
+    criteria: list[Check] = []
     for requirement in (*phenomenon.gates, *claim.gates):
         if answer.effect is not None or not isinstance(requirement.value, str):
             gates += requirement.checks(subject, answer.details)

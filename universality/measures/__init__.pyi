@@ -14,10 +14,10 @@ from .curvature.hvp_check import HvpCheck as HvpCheck
 from .curvature.hvp_check import check_hvp as check_hvp
 from .curvature.lanczos import EigenResult as EigenResult
 from .curvature.lanczos import top_eigenvalues as top_eigenvalues
-from .curvature.spectral_density import SpectralDensity as SpectralDensity
-from .curvature.spectral_density import spectral_density as spectral_density
 from .curvature.settling import Settling as Settling
 from .curvature.settling import settling as settling
+from .curvature.spectral_density import SpectralDensity as SpectralDensity
+from .curvature.spectral_density import spectral_density as spectral_density
 from .curvature.stability import l2_decay as l2_decay
 from .curvature.stability import preconditioned as preconditioned
 from .curvature.stability import preconditioner as preconditioner

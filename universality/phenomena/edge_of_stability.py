@@ -8,12 +8,11 @@ from universality import plugin as u
 from universality.measures import settling
 
 SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Cohen et al. 2022, arXiv:2207.14484"
-CHART = u.Lines(
-    {"sharpness.ratio": ""}, "sharpness / stability threshold", band=True, level=1, low=0, high=2.5
-)
+RATIO = {"sharpness.ratio": ""}
+CHART = u.Lines(RATIO, "sharpness / stability threshold", band=True, level=1, low=0, high=2.5)
 
 
-def hovers(runs: u.RunSet, title: str, unit: str) -> u.Claim:
+def hovers(runs: u.RunSet[u.Run], title: str, unit: str) -> u.Claim:
     return u.claim(u.Within(low=0.90, high=1.15, unit=unit), settled, runs=runs, title=title, chart=CHART)
 
 
@@ -26,9 +25,7 @@ def settled(run: u.Trajectory) -> u.Outcome:
     left = (steps - at.start) / steps
     u.need("share of steps behind the crossing", left, at_least=0.30, label="reached too late")
     details = {"crossing_step": at.start, "final": rho.values[-1]}
-    if run.steps(
-        "sharpness.audit"
-    ):  # how far warm-started eigenvalues were off where a cold start checked them
+    if run.steps("sharpness.audit"):  # how far warm starts were off where a cold one checked them
         details["worst_audit"] = max(map(abs, run.series("sharpness.audit").values))
     criteria = (
         u.Check("10 % quantile", at.low, at_least=0.80),
@@ -64,22 +61,20 @@ class EdgeOfStability(u.Phenomenon):
     @u.per_seed
     def gd_runs(self, run: u.Run) -> u.Run:
         run = run.trained(steps=self.gd_steps, lr_over_stability=self.gd_multiple, loss="mse")
-        run = run.trained(batch_size=self.batch_size)
-        return run.observing(sharpness=u.Every(self.records), accuracy=u.Every(20))
+        run = run.observing(sharpness=u.Every(self.records), accuracy=u.Every(20))
+        return run.trained(batch_size=self.batch_size)
 
     @u.per_seed
     def adam_runs(self, run: u.Run) -> u.Run:
-        adam = {"optimizer": "adam", "lr": self.adam_lr, "lr_over_stability": 0, "beta2": 0.99}
-        return self.gd_runs(run).trained(steps=self.adam_steps, **adam)
+        adam = u.Recipe(steps=self.adam_steps, optimizer="adam", lr=self.adam_lr, beta2=0.99, loss="mse")
+        return self.gd_runs(run).trained(adam, batch_size=self.batch_size)
 
     gd = hovers(gd_runs, "gradient descent", "sharpness / (2/lr)")
     adam = hovers(adam_runs, "Adam", "preconditioned sharpness / (38/lr)")
 
     reference = "mlp[width=32,activation=tanh]", "digits[subset=200]"
     controls = (
-        u.positive(
-            "tanh network on digits", "Cohen et al. 2021: fully connected tanh networks, squared loss"
-        ),
+        u.positive("tanh network on digits", "Cohen et al. 2021: tanh networks with squared loss"),
         # Not of Adam, whose preconditioner follows the gradient: even a quadratic is driven to the edge.
         u.negative(
             "lazy network, output scale 100",

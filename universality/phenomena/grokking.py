@@ -14,6 +14,10 @@ PATIENCE = 8000
 ACCURACIES = {"accuracy.train": "training", "accuracy.validation": "validation"}
 
 
+def patient(suite: Grokking) -> int:
+    return max(suite.steps, PATIENCE)
+
+
 @u.register("grokking", source="Power et al. 2022, arXiv:2201.02177; Nanda et al. 2023, arXiv:2301.05217")
 @dataclass(frozen=True, kw_only=True)
 class Grokking(u.Phenomenon):
@@ -56,9 +60,9 @@ class Grokking(u.Phenomenon):
         times = grokking_times(
             train.steps, train.values, validation, budget=budget, chance=chance, thresholds=THRESHOLDS
         )
-        t_mem = math.inf if times.t_mem is None else times.t_mem
+        t_mem = math.inf if times.t_mem is None else float(times.t_mem)
         u.need("step at which the training set is fitted", t_mem, at_most=budget, label=times.label)
-        details = {"t_mem": t_mem, "v_mem": times.v_mem, "gap_area": times.gap_area}
+        details = {"t_mem": t_mem, "v_mem": float(times.v_mem or 0), "gap_area": times.gap_area}
         if times.t_gen is not None:
             details["t_gen"] = times.t_gen
             return u.Outcome(effect=times.t_gen / t_mem, label=times.label, details=details)
@@ -67,19 +71,19 @@ class Grokking(u.Phenomenon):
             u.Check("steps without generalising", budget, at_least=PATIENCE),
             u.Check("highest validation accuracy, above chance", best, at_most=0.1),
         )
-        label = "memorised only" if all(check.met for check in waited) else "censored"
-        never = (u.Check("step at which it generalises", math.inf, at_most=budget),)
-        ratio = {"effect": budget / t_mem, "censored": True, "label": label}
-        return u.Outcome(**ratio, gates=waited, criteria=never, details=details)
+        return u.Outcome(
+            effect=budget / t_mem,
+            censored=True,
+            gates=waited,
+            criteria=(u.Check("step at which it generalises", math.inf, at_most=budget),),
+            label="memorised only" if all(check.met for check in waited) else "censored",
+            details=details,
+        )
 
     reference = "mlp[width=128,depth=1,bias=false]", "modular[p=23,train_fraction=0.7]"
-    long = {"follows": True, "steps": lambda suite: max(suite.steps, PATIENCE), "verdicts": u.ABSENT}
+    random = reference[1].replace("]", ",random_labels=true]")
     controls = (
         u.positive("addition mod 23, one-hot network", "Gromov 2023, arXiv:2301.02679", follows=True),
-        u.negative(
-            "random labels", "nothing can be learnt", task=f"{reference[1][:-1]},random_labels=true]", **long
-        ),
-        u.negative(
-            "no weight decay", "Power et al. 2022: decay drives the generalisation", decay=0.0, **long
-        ),
+        u.negative("random labels", "nothing can be learnt", u.ABSENT, task=random, steps=patient),
+        u.negative("no weight decay", "Power et al. 2022: decay drives it", u.ABSENT, decay=0, steps=patient),
     )

@@ -10,6 +10,8 @@ import numpy as np
 from universality import plugin as u
 from universality.plugin.kit.decay import memory_of_start
 
+NORMS, ANGLES = "std/mean of class-mean norms", "mean |cos + 1/(C-1)|"
+Single = u.RunSet[u.Run]
 SOURCE = "Papyan, Han, Donoho 2020, arXiv:2008.08186; Zhu et al. 2021, arXiv:2105.02375"
 BESIDE = {
     "nc4": u.at_end("collapse.nc4"),  # 0 in controls too
@@ -19,13 +21,20 @@ BESIDE = {
 DEFINED = u.Reading("finite at both ends", "collapse.nc1", lambda s: np.isfinite(s.values[[0, -1]]).all())
 
 
-def vanishes(run: u.RunSet, key: str, high: float, unit: str, title: str, left: float = math.inf) -> u.Claim:
+def simplex(run: u.Trajectory) -> float:
+    return float(run.facts["outputs"]) - 1
+
+
+def decays(run: u.Trajectory) -> bool:
+    return run.spec.recipe.weight_decay > 0
+
+
+def vanishes(run: Single, key: str, high: float, unit: str, title: str, left: float | None = None) -> u.Claim:
     """One of NC1 to NC3 is small at the end, and at most the share `left` of what it was at initialisation."""
-    series, bound = f"collapse.{key}", u.Within(high=high, unit=unit, scale="log")
-    shrinks = [u.require("over its initial value", u.end_over_start(series), at_most=left)]
-    criteria, chart = shrinks[: math.isfinite(left)], u.Lines({series: ""}, unit, band=True, log="y")
-    effect = u.at_end(series)
-    return u.claim(bound, effect, runs=run, title=title, criteria=criteria, beside=BESIDE, chart=chart)
+    end, chart = u.at_end(f"collapse.{key}"), u.Lines({f"collapse.{key}": ""}, unit, band=True, log="y")
+    shrinks = u.require("over its initial value", u.end_over_start(f"collapse.{key}"), at_most=left or 1)
+    criteria, bound = [shrinks] if left else [], u.Within(high=high, unit=unit, scale="log")
+    return u.claim(bound, end, runs=run, title=title, criteria=criteria, beside=BESIDE, chart=chart)
 
 
 @u.register("neural_collapse", source=SOURCE)
@@ -51,17 +60,10 @@ class NeuralCollapse(u.Phenomenon):
     asks = (u.classes(3, "a simplex of two classes is any pair of opposite vectors"),)
     gates = (
         u.require("training accuracy at the end", u.at_end("accuracy.train"), at_least=0.999),
-        u.require(
-            "feature dimension", u.at_end("collapse.dimension"), at_least=lambda r: r.facts["outputs"] - 1
-        ),
+        u.require("feature dimension", u.at_end("collapse.dimension"), at_least=simplex),
         u.require("largest class over smallest", u.at_end("collapse.imbalance"), at_most=1.5),
         u.require("class means differ, so that NC1 is a number", DEFINED, at_least=1),
-        u.require(
-            "memory of initialisation",
-            memory_of_start,
-            at_most=0.01,
-            when=lambda r: r.spec.recipe.weight_decay,
-        ),
+        u.require("memory of initialisation", memory_of_start, at_most=0.01, when=decays),
     )
 
     @u.per_seed
@@ -73,21 +75,15 @@ class NeuralCollapse(u.Phenomenon):
         )
 
     nc1 = vanishes(run, "nc1", 0.05, "tr(S_W S_B^+)/C", "within-class variability vanishes (NC1)", 0.1)
-    nc2_norms = vanishes(
-        run, "nc2_norms", 0.10, "std/mean of class-mean norms", "class means are equally long", 0.5
-    )
-    nc2_angles = vanishes(
-        run, "nc2_angles", 0.08, "mean |cos + 1/(C-1)|", "class means are equally far apart", 0.5
-    )
+    nc2_norms = vanishes(run, "nc2_norms", 0.10, NORMS, "class means are equally long", 0.5)
+    nc2_angles = vanishes(run, "nc2_angles", 0.08, ANGLES, "class means are equally far apart", 0.5)
     nc3 = vanishes(run, "nc3", math.sqrt(0.05), "|W/|W| - M/|M||", "classifier and class means align (NC3)")
 
     reference = "mlp[width=64,depth=3]", "digits[classes=4,subset=400]"
     random = reference[1].replace("]", ",random_labels=true]")
     angles = ["nc2_norms", "nc2_angles", "nc3"]
     controls = (
-        u.positive(
-            "four digits with weight decay", "Zhu et al. 2021: decay makes the ETF the global minimiser"
-        ),
+        u.positive("four digits with weight decay", "Zhu et al. 2021: the ETF is the global minimiser"),
         # Random labels sharpen more: at the full rate they are not fitted. Their class means still form an ETF.
         u.negative("random labels", "variability is left", task=random, lr_multiple=80.0, claims=["nc1"]),
         u.negative("no weight decay", "an ETF only in logarithmic time", claims=angles, weight_decay=0.0),

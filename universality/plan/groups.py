@@ -71,7 +71,7 @@ class _Place:
         return tuple(sorted({f"s{run.seed}" for run in self.runs}))
 
 
-def _places(runs: RunSet, cell: Cell, cross: Cross) -> Iterator[_Place]:
+def _places(runs: RunSet[Any], cell: Cell, cross: Cross) -> Iterator[_Place]:
     own = [Run(cell.architecture, cell.task, seed) for seed in cross.seeds]
     if runs.scope == "seed":
         yield from (_Place(f"s{run.seed}", (run,)) for run in own)
@@ -83,7 +83,7 @@ def _places(runs: RunSet, cell: Cell, cross: Cross) -> Iterator[_Place]:
                 yield _Place(f"{number}/s{run.seed}", (run, Run(partner, cell.task, run.seed)))
 
 
-def _group(phenomenon: Phenomenon, runs: RunSet, prefix: str, place: _Place) -> Group:
+def _group(phenomenon: Phenomenon, runs: RunSet[Any], prefix: str, place: _Place) -> Group:
     made: Any = ask(phenomenon, runs.name, lambda: runs.method(phenomenon, *place.runs))
     several = isinstance(made, Mapping)
     members: Mapping[Any, Any] = made if several else {runs.name: made}

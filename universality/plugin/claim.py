@@ -38,7 +38,7 @@ class Claim:
     """
 
     bound: Bound
-    runs: RunSet
+    runs: RunSet[Any]
     effect: Effect | None
     title: str = ""
     gates: tuple[Requirement, ...] = ()
@@ -59,7 +59,7 @@ def claim(
     bound: Bound,
     effect: Effect | None = None,
     *,
-    runs: RunSet,
+    runs: RunSet[Any],
     title: str,
     chart: Chart | Sequence[Chart],
     gates: Sequence[Requirement] = (),
@@ -85,7 +85,7 @@ def claim(
         gates=tuple(gates),
         criteria=tuple(criteria),
         beside=dict(beside or {}),
-        charts=charts,  # type: ignore[arg-type]
+        charts=charts,
         pooled=pooled,
         diverged=diverged,
         where=f"{frame.f_code.co_filename}:{frame.f_lineno}",

@@ -91,13 +91,13 @@ def positive(
 def negative(
     name: str,
     why: str,
+    verdicts: Collection[Decidable] = NOT_SHOWN,
     *,
     claims: Sequence[str] | None = None,
     architecture: str = "",
     task: str = "",
     partners: Sequence[str] = (),
     seeds: int = 0,
-    verdicts: Collection[Decidable] = NOT_SHOWN,
     follows: bool = False,
     **changes: Any | Callable[[Any], Any],
 ) -> Setting:

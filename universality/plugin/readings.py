@@ -23,7 +23,8 @@ class Runs(Mapping[Any, Trajectory]):
         self._runs = dict(runs)
 
     def __getitem__(self, key: Any) -> Trajectory:
-        return self._runs[key]
+        run: Trajectory = self._runs[key]
+        return run
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._runs)
@@ -42,7 +43,7 @@ class Reading:
 
     text: str
     series: str
-    of: Callable[[Series], float] = field(compare=False)
+    of: Callable[[Series], Any] = field(compare=False)
 
     def __call__(self, run: Trajectory) -> float:
         return float(self.of(run.series(self.series)))
@@ -97,7 +98,7 @@ class Requirement:
     at_least: Limit | None = None
     at_most: Limit | None = None
     keys: tuple[Any, ...] = ()
-    when: Callable[[Any], bool] | None = None
+    when: Callable[[Any], Any] | None = None
 
     def checks(self, subject: Any, details: Mapping[str, float]) -> tuple[Check, ...]:
         """The check of one replicate: `subject` is a trajectory, or the `Runs` of a set of several."""
@@ -126,7 +127,7 @@ def require(
     at_least: Limit | None = None,
     at_most: Limit | None = None,
     keys: tuple[Any, ...] = (),
-    when: Callable[[Any], bool] | None = None,
+    when: Callable[[Any], Any] | None = None,
 ) -> Requirement:
     """A `Requirement`. As a gate, unmet means that the run could not have shown the phenomenon; as a criterion, it
     counts against it.

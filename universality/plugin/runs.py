@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import product
-from typing import Any, Literal, Self, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from universality.errors import BadParameter, unknown_name
 from universality.plugin.architecture import Architecture
@@ -47,13 +48,13 @@ class Run:
     recipe: Recipe | None = None
     observe: Mapping[str, Schedule] = field(default_factory=dict)
 
-    def trained(self, recipe: Recipe | None = None, **changes: Any) -> Run:
+    def trained(self, recipe: Recipe | None = None, /, **changes: Any) -> Run:
         """With this recipe, or with these fields of the recipe changed (`Recipe` lists them)."""
         recipe = recipe or self.recipe
         _known("field of a recipe", changes, Recipe)
         return replace(self, recipe=replace(recipe, **changes) if recipe else Recipe(**changes))
 
-    def observing(self, observe: Mapping[str, Schedule] | None = None, **more: Schedule) -> Run:
+    def observing(self, observe: Mapping[str, Schedule] | None = None, /, **more: Schedule) -> Run:
         """Probes by address, with the schedule of each; beside those that it has already."""
         return replace(self, observe={**self.observe, **(observe or {}), **more})
 
@@ -152,11 +153,11 @@ class Sweep(Mapping[Key, Run]):
 
 Scope = Literal["seed", "pair", "partner"]
 
-Method = Callable[..., Run | Mapping[Any, Run]]
+R = TypeVar("R", bound=Run | Mapping[Any, Run])
 
 
 @dataclass(frozen=True, eq=False)
-class RunSet:
+class RunSet(Generic[R]):
     """The runs of one replicate of a claim: a method of the phenomenon from one `Run`, or two, to what is trained.
 
     Attributes:
@@ -166,7 +167,7 @@ class RunSet:
         where: file and line.
     """
 
-    method: Method
+    method: Callable[..., R]
     scope: Scope
 
     @property
@@ -181,22 +182,22 @@ class RunSet:
     @overload
     def __get__(self, plugin: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, plugin: object, owner: type) -> Method: ...
-    def __get__(self, plugin: object | None, owner: type) -> Self | Method:
-        return self if plugin is None else self.method.__get__(plugin, owner)
+    def __get__(self, plugin: object, owner: type) -> Callable[..., R]: ...
+    def __get__(self, plugin: object | None, owner: type) -> Self | Callable[..., R]:
+        return self if plugin is None else partial(self.method, plugin)
 
 
-def per_seed(method: Method) -> RunSet:
+def per_seed(method: Callable[..., R]) -> RunSet[R]:
     """Decorator of a run set `(self, run)`: one replicate for each seed. Returns one `Run`, or several by key."""
     return RunSet(method, "seed")
 
 
-def per_pair(method: Method) -> RunSet:
+def per_pair(method: Callable[..., R]) -> RunSet[R]:
     """Decorator of a run set `(self, a, b)`: one replicate for each pair of seeds."""
     return RunSet(method, "pair")
 
 
-def per_partner(method: Method) -> RunSet:
+def per_partner(method: Callable[..., R]) -> RunSet[R]:
     """Decorator of a run set `(self, a, b)`: at each seed, the cell's architecture and each other of the suite."""
     return RunSet(method, "partner")
 

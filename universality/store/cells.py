@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from universality.plugin.bounds import Bound, unfit
+from universality.plugin.controls import ControlId, Decidable
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import ControlId, Decidable
 from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState
 from universality.store.files import encode_json

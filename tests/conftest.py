@@ -46,8 +46,8 @@ import torch
 from torch import nn
 
 from universality.plugin import (
-    Architecture, At, BadParameter, Control, DataUnavailable, Every, Group, InputSpec, Observe, Outcome,
-    Phenomenon, Probe, Recipe, Request, Split, Splits, Task, Within, register,
+    Architecture, At, BadParameter, DataUnavailable, Every, InputSpec, Lines, Phenomenon, Probe, Split,
+    Splits, Task, Within, claim, negative, per_partner, per_seed, positive, register,
 )
 
 
@@ -109,14 +109,11 @@ class ToyProbe(Probe):
         return {"step": float(training.step)}
 
 
-RECIPE = Recipe(steps=8, lr=0.1)
+CHART = Lines({"train_loss": "loss"}, "loss")
 
 
-def one_run_per_seed(cell, cross, *observe):
-    return [
-        Group(f"s{seed}", {"run": Request(cell.architecture, cell.task, RECIPE, seed, observe)}, (f"s{seed}",))
-        for seed in cross.seeds
-    ]
+def two_classes(cell):
+    return "needs two classes" if cell.signature.outputs != 2 else ""
 
 
 @register("toy_early", source="Toy 2020")
@@ -125,22 +122,19 @@ class ToyEarly(Phenomenon):
     """Looks at the first half."""
 
     title, version, strand, sense = "Early", 3, "laws", "number"
-    claims = {"one": Within(low=0.0), "two": Within(high=1.0)}
+    asks = (two_classes,)
 
-    def applies(self, cell):
-        return "needs two classes" if cell.signature.outputs != 2 else ""
+    @per_seed
+    def run(self, run):
+        return run.trained(steps=8, lr=0.1).observing(accuracy=At(0.0, 0.5), toy_probe=At(0.25))
 
-    def groups(self, cell, cross):
-        return one_run_per_seed(cell, cross, Observe("accuracy", At(0.0, 0.5)), Observe("toy_probe", At(0.25)))
+    one = claim(Within(low=0.0), lambda run: 1.0, runs=run, title="one", chart=CHART)
+    two = claim(Within(high=1.0), lambda run: 2.0, runs=run, title="two", chart=CHART)
 
-    def measure(self, runs):
-        return {"one": Outcome(effect=1.0), "two": Outcome(effect=2.0)}
-
-    def controls(self):
-        return [
-            Control(name="wide toy", sign="positive", phenomenon=self, architecture="toy_net[width=6]",
-                    task="toy_points", expects={"one": frozenset({"present"})}, why="it is wide"),
-        ]
+    reference = "toy_net[width=6]", "toy_points"
+    controls = (
+        positive("wide toy", "it is wide", follows=True),
+    )
 
 
 @register("toy_late")
@@ -151,25 +145,15 @@ class ToyLate(Phenomenon):
     probe: str = "toy_probe"
 
     title, version, strand, sense = "Late", 1, "laws", "sign"
-    claims = {"pair": Within(low=0.0)}
 
-    def applies(self, cell):
-        return ""
+    @per_partner
+    def pairs(self, a, b):
+        observe = {"accuracy": Every(3), self.probe: At(0.0, 1.0)}
+        return {key: run.trained(steps=8, lr=0.1).observing(observe) for key, run in (("a", a), ("b", b))}
 
-    def groups(self, cell, cross):
-        observe = Observe("accuracy", Every(3)), Observe(self.probe, At(0.0, 1.0))
-        return [
-            Group(f"{partner.name}/s{seed}",
-                  {"a": Request(cell.architecture, cell.task, RECIPE, seed, observe),
-                   "b": Request(partner, cell.task, RECIPE, seed, observe)}, (f"s{seed}",))
-            for partner in cross.partners for seed in cross.seeds
-        ]
-
-    def measure(self, runs):
-        return {"pair": Outcome(effect=1.0)}
-
-    def controls(self):
-        return []
+    pair = claim(Within(low=0.0), lambda runs: 1.0, runs=pairs, title="pair", chart=CHART)
+    reference = "toy_net", "toy_points"
+    controls = (positive("pair", "a toy", partners=["toy_net[width=6]"]),)
 '''
 
 

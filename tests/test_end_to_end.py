@@ -156,7 +156,7 @@ LAST_LOSS = '''
 from dataclasses import dataclass
 
 from universality.plugin import (
-    At, Control, Group, Observe, Outcome, Phenomenon, Recipe, Request, Within, register,
+    At, Lines, Phenomenon, Within, at_end, claim, negative, per_seed, positive, register,
 )
 
 
@@ -167,25 +167,21 @@ class LastLoss(Phenomenon):
     lr: float = 0.03
 
     title, version, strand, sense = "Last loss", 1, "laws", "sign"
-    claims = {"small": Within(high=100.0, unit="nats")}
 
-    def applies(self, cell):
-        return ""
+    @per_seed
+    def run(self, run):
+        run = run.trained(steps=self.steps, optimizer="adamw", lr=self.lr, weight_decay=1.0, beta2=0.98)
+        return run.observing(accuracy=At(1.0))
 
-    def groups(self, cell, cross):
-        recipe = Recipe(steps=self.steps, optimizer="adamw", lr=self.lr, weight_decay=1.0, beta2=0.98)
-        observe = (Observe("accuracy", At(1.0)),)
-        return [Group(f"s{seed}", {"run": Request(cell.architecture, cell.task, recipe, seed, observe)},
-                      (f"s{seed}",)) for seed in cross.seeds]
-
-    def measure(self, runs):
-        loss = runs["run"].series("accuracy.train_loss").at(self.steps)
-        return {"small": Outcome(effect=loss)}
-
-    def controls(self):
-        return [Control(name=sign, sign=sign, phenomenon=self, architecture="mlp", task="modular[p=5]",
-                        expects={"small": frozenset({"present"})}, why="a toy")
-                for sign in ("positive", "negative")]
+    small = claim(
+        Within(high=100.0, unit="nats"), at_end("accuracy.train_loss"), runs=run, title="small",
+        chart=Lines({"train_loss": "loss"}, "nats"),
+    )
+    reference = "mlp", "modular[p=5]"
+    controls = (
+        positive("positive", "a toy", follows=True),
+        negative("negative", "a toy", {"present"}, follows=True),
+    )
 '''
 
 BROKEN = '''

@@ -18,8 +18,8 @@ CHECKOUT = PACKAGE.parent
 
 FLOORS: tuple[set[str], ...] = (
     {"", "errors", "text"},
-    {"plugin"},
     {"measures"},
+    {"plugin"},
     {"store"},
     {"phenomena", "probes"},
     {"plan"},

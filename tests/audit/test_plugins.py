@@ -14,8 +14,9 @@ from torch import nn
 from universality.audit import plugins as conformance
 from universality.audit.plugins import Finding, check
 from universality.errors import BadParameter, UnknownName
-from universality.plugin import registry
-from universality.plugin.bounds import Within
+from universality.plugin import Lines, Phenomenon, Run, Within, at_end, claim, per_seed, registry
+
+CHART = Lines({"train_loss": "loss"}, "loss")
 
 
 def wrong(findings: dict[str, list[Finding]]) -> list[str]:
@@ -46,7 +47,6 @@ def test_what_the_toys_leave_undone_is_said(toys: Path, tmp_path: Path) -> None:
     assert wrong(check("toy_points", tmp_path)) == ["reference does not depend on the seed: it does"]
     assert wrong(check("toy_early", tmp_path)) == [
         "it has a negative control: without one no claim is ever validated",
-        "every claim is judged by a control: two is judged by none",
     ]
 
 
@@ -225,34 +225,34 @@ def test_a_broken_task_is_told_what_is_wrong(
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        (
-            {"claims": {}},
-            "claims, sense, strand and controls: BadParameter: phenomenon 'broken' claims nothing",
-        ),
-        (
-            {"sense": "any"},
-            "claims, sense, strand and controls: BadParameter: phenomenon 'broken' needs a sense",
-        ),
         ({"title": ""}, "it has a title: title is empty"),
+        ({"source": ""}, "it names its source: source is empty"),
         (
-            {"applies": lambda s, cell: "never"},
-            "positive control 'wide toy' can be planned: it does not apply",
+            {"asks": (lambda cell: "never",)},
+            "positive control 'wide toy' can be planned: it does not apply to its own control: never",
         ),
         (
-            {"groups": lambda s, cell, cross: []},
-            "positive control 'wide toy' can be planned: no group speaks to one",
+            {"run": None},
+            "positive control 'wide toy' can be planned: BadParameter: the run set broken.run gives no runs",
         ),
         (
-            {"groups": lambda s, cell, cross: 1 / 0},
-            "positive control 'wide toy' can be planned: ZeroDivisionError",
+            {"run": 1 / 2},
+            "positive control 'wide toy' can be planned: BadParameter: phenomenon 'broken' cannot be planned",
         ),
     ],
 )
 def test_a_broken_phenomenon_is_told_what_is_wrong(
     toys: Path, tmp_path: Path, members: dict[str, Any], expected: str
 ) -> None:
-    base: dict[str, Any] = {"claims": {"one": Within(low=0.0)}, "title": "Broken"}
-    variant("phenomenon", "toy_early", **{**base, **members})
+    raises = members.get("run")
+
+    def run(self: Phenomenon, run: Run) -> Any:
+        return 1 / 0 if raises else None
+
+    if "run" in members:
+        one = claim(Within(low=0.0), at_end("train_loss"), runs=per_seed(run), title="one", chart=CHART)
+        members = {"one": one, "two": one}
+    variant("phenomenon", "toy_early", **{"title": "Broken", **members})
     texts = wrong(check("broken", tmp_path))
     assert [text for text in texts if text.startswith(expected)], texts
 

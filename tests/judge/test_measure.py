@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,55 +14,64 @@ from universality.errors import MeasurementError
 from universality.judge.measure import failed_measuring, measure_cell
 from universality.plan.plan import PlannedCell, PlannedGroup
 from universality.plugin.bounds import Within
+from universality.plugin.charts import Lines
+from universality.plugin.claim import claim
+from universality.plugin.controls import ControlId
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import Cell, Control, ControlId, Cross, Group, Phenomenon
+from universality.plugin.phenomenon import Control, Phenomenon
+from universality.plugin.readings import Runs
+from universality.plugin.runs import Run, per_seed
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.plugin.trajectory import RunState, Series, Trajectory
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Recording, Store
 
 OBSERVED = {"toy": (0, 10)}
+CHART = Lines({"train_loss": "loss"}, "loss")
+
+
+def total(runs: Runs) -> float:
+    return sum(run.series("toy.value").at(10) for run in runs.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doubling(Phenomenon):
-    """Claims about twice and thrice the last recorded value; groups `only_twice...` speak to one of them."""
+    """Claims about twice and thrice the last recorded value; `twice_only` has runs of its own."""
 
     action: str = ""
 
     name = "doubling"
     title, version, strand, sense = "Doubling", 4, "laws", "number"
-    claims = {"twice": Within(low=0.0), "thrice": Within(high=1.0)}  # noqa: RUF012
 
-    def applies(self, cell: Cell) -> str:
-        return ""
+    @per_seed
+    def runs(self, run: Run) -> dict[str, Run]:
+        return {"a": run}
 
-    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
-        return []
+    @per_seed
+    def own(self, run: Run) -> Run:
+        return run
 
-    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
-        if self.action:
-            return ACTIONS[self.action]()
-        last = {role: run.series("toy.value").at(10) for role, run in runs.items()}
-        total = sum(last.values())
-        twice = {"twice": Outcome(effect=2 * total)}
-        return twice if "single" in runs else {**twice, "thrice": Outcome(effect=3 * total)}
+    @claim(Within(low=0.0), runs=runs, title="twice", chart=CHART)
+    def twice(self, runs: Runs) -> float | Outcome:
+        return ACTIONS[self.action]() if self.action else 2 * total(runs)
 
-    def speaks_to(self, key: str, claim: str) -> bool:
-        return claim == "twice" or not key.startswith("only_twice")
+    @claim(Within(high=1.0), runs=runs, title="thrice", chart=CHART)
+    def thrice(self, runs: Runs) -> float | Outcome:
+        return ACTIONS[self.action]() if self.action else 3 * total(runs)
 
-    def controls(self) -> Sequence[Control]:
-        return []
+    @claim(Within(high=1.0), runs=own, title="last", chart=CHART, diverged=True)
+    def last(self, run: Trajectory) -> float:
+        return run.series("toy.value").at(10) if run.state == "done" else 99.0
 
 
-def raising(error: Exception) -> Callable[[], Mapping[str, Outcome]]:
-    def act() -> Mapping[str, Outcome]:
+def raising(error: Exception) -> Callable[[], Any]:
+    def act() -> Any:
         raise error
 
     return act
 
 
-ACTIONS: dict[str, Callable[[], Mapping[str, Outcome]]] = {
+ACTIONS: dict[str, Callable[[], Any]] = {
     "refuses": raising(MeasurementError("no variance", got="0", do="record more")),
     "divides": raising(ZeroDivisionError("division by zero")),
     "overflows": raising(OverflowError("too large")),
@@ -72,10 +81,9 @@ ACTIONS: dict[str, Callable[[], Mapping[str, Outcome]]] = {
     "linalg": raising(np.linalg.LinAlgError("did not converge")),
     "talks": raising(ValueError("an array of half characters: " + 10**5 * "\ud800")),
     "bug": raising(TypeError("a mistake in the code")),
-    "stray": lambda: {"twice": Outcome(effect=1.0), "twcie": Outcome(effect=2.0)},
-    "nothing": dict,
-    "number": lambda: 3.0,  # type: ignore[dict-item, return-value]
-    "numbers": lambda: {"twice": 3.0},  # type: ignore[dict-item]
+    "nothing": lambda: None,
+    "text": lambda: "2.0",
+    "nan": lambda: float("nan"),
 }
 
 
@@ -102,10 +110,11 @@ def publish(store: Store, seed: int, state: RunState = "done", value: float = 1.
     return a_run(seed).id
 
 
-def a_group(*seeds: int, key: str = "", roles: Sequence[str] = ("a", "b", "c")) -> PlannedGroup:
-    runs = {role: a_run(seed).id for role, seed in zip(roles, seeds, strict=False)}
+def a_group(*seeds: int, key: str = "") -> PlannedGroup:
+    runs = {role: a_run(seed).id for role, seed in zip("abc", seeds, strict=False)}
     units = tuple(f"s{seed}" for seed in seeds)
-    return PlannedGroup(key or "/".join(units), units, runs, dict.fromkeys(runs, OBSERVED))
+    keys = {role: role for role in runs}
+    return PlannedGroup(key or "/".join(units), units, runs, dict.fromkeys(runs, OBSERVED), "runs", keys)
 
 
 def a_cell(*groups: PlannedGroup, **changes: Any) -> PlannedCell:
@@ -122,9 +131,9 @@ def test_every_claim_gets_one_record_with_the_outcome_of_every_group(store: Stor
     publish(store, 0, value=1.0)
     publish(store, 1, value=5.0)
     records = measure_cell(a_cell(a_group(0), a_group(0, 1)), store)
-    assert [r.claim_name for r in records] == ["twice", "thrice"]
+    assert [r.claim_name for r in records] == ["twice", "thrice", "last"]
     effects = {r.claim_name: [g.outcome.effect if g.outcome else None for g in r.groups] for r in records}
-    assert effects == {"twice": [2.0, 12.0], "thrice": [3.0, 18.0]}
+    assert effects == {"twice": [2.0, 12.0], "thrice": [3.0, 18.0], "last": []}
     record = records[1]
     assert (record.phenomenon, record.variant, record.version) == ("doubling", "doubling", 4)
     assert (record.architecture, record.task, record.claim) == ("net", "points", Within(high=1.0))
@@ -159,7 +168,8 @@ def test_a_recording_that_lacks_what_is_needed_is_missing(store: Store) -> None:
 def test_a_run_that_left_nothing_says_how_it_last_ended(store: Store, kind: Any) -> None:
     store.fail(a_run(0).id, "failed", "first try")
     store.fail(a_run(0).id, kind, "second try")
-    for groups in by_claim(measure_cell(a_cell(a_group(0)), store)).values():
+    for claim_name in ("twice", "thrice"):
+        groups = by_claim(measure_cell(a_cell(a_group(0)), store))[claim_name]
         assert [(g.state, g.outcome, g.problem) for g in groups] == [
             (kind, None, Problem("training", f"a: {kind}"))
         ]
@@ -212,7 +222,12 @@ def test_one_bad_group_leaves_the_others_alone(store: Store) -> None:
         ("index", "IndexError: index 0 is out of bounds"),
         ("value", "ValueError: zero-size array"),
         ("linalg", "LinAlgError: did not converge"),
-        ("stray", "MeasurementError: outcomes of claims that do not exist: twcie"),
+        ("nothing", "TypeError: an effect is a number or an Outcome, got None"),
+        ("text", "TypeError: an effect is a number, got '2.0'"),
+        (
+            "nan",
+            "MeasurementError: the effect is no number\n  expected: a number, or a need(...) that says what is missing",
+        ),
     ],
 )
 def test_numbers_that_cannot_be_measured_fail_their_group_with_the_reason(
@@ -220,7 +235,7 @@ def test_numbers_that_cannot_be_measured_fail_their_group_with_the_reason(
 ) -> None:
     publish(store, 0)
     records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action=action)), store)
-    for record in records:
+    for record in records[:2]:
         assert [(g.state, g.outcome, g.problem) for g in record.groups] == [
             ("failed", None, Problem("measuring", message))
         ]
@@ -229,53 +244,61 @@ def test_numbers_that_cannot_be_measured_fail_their_group_with_the_reason(
 def test_a_mistake_in_a_plugin_fails_its_own_cell_and_is_told_to_the_user(store: Store) -> None:
     publish(store, 0)
     records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="bug")), store)
-    for record in records:
+    for record in records[:2]:
         (group,) = record.groups
         assert (group.state, group.outcome) == ("failed", None)
         assert group.problem is not None
         assert group.problem.stage == "measuring"
         assert group.problem.text.startswith("TypeError: a mistake in the code")
     lines = failed_measuring(records)
-    assert len(lines) == len(records)
+    assert len(lines) == 2
     assert all("a mistake in the code" in line for line in lines)
 
 
 def test_an_endless_message_is_cut_and_can_be_stored(store: Store) -> None:
     publish(store, 0)
     records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="talks")), store)
-    for record in records:
+    for record in records[:2]:
         problem = record.groups[0].problem
         assert problem is not None
         assert len(problem.text) == 2000
         store.save_measurement(record)
     read = [CellRecord.read(path) for path in store.layout.measurements.iterdir()]
-    assert {cell.id for cell in read} == {cell.id for cell in records}
+    assert {cell.id for cell in read} == {cell.id for cell in records[:2]}
 
 
-def test_a_group_is_recorded_only_under_the_claims_that_it_bears_on(store: Store) -> None:
+def a_single(seed: int) -> PlannedGroup:
+    return PlannedGroup(
+        f"own/s{seed}", (f"s{seed}",), {"own": a_run(seed).id}, {"own": OBSERVED}, "own", None
+    )
+
+
+def test_a_group_is_recorded_only_under_the_claims_that_are_bound_to_its_runs(store: Store) -> None:
     publish(store, 0)
-    measured = a_group(0, key="only_twice", roles=("single",))
-    absent = a_group(1, key="only_twice, again")
-    groups = by_claim(measure_cell(a_cell(measured, absent), store))
-    assert [g.state for g in groups["twice"]] == ["done", "missing"]
-    assert groups["thrice"] == ()
+    groups = by_claim(measure_cell(a_cell(a_single(0), a_group(1)), store))
+    assert {name: [g.state for g in found] for name, found in groups.items()} == {
+        "twice": ["missing"],
+        "thrice": ["missing"],
+        "last": ["done"],
+    }
 
 
 def test_a_claim_that_nothing_bears_on_says_so(store: Store) -> None:
     publish(store, 0)
-    records = measure_cell(a_cell(a_group(0, key="only_twice", roles=("single",))), store)
-    assert [r.not_applicable for r in records] == ["", "nothing in this suite to compare with"]
+    records = measure_cell(a_cell(a_group(0)), store)
+    assert [r.not_applicable for r in records] == ["", "", "nothing in this suite to compare with"]
 
 
-def test_a_group_that_was_measured_without_an_outcome_stays_visible(store: Store) -> None:
-    publish(store, 0)
-    groups = by_claim(measure_cell(a_cell(a_group(0), phenomenon=Doubling(action="nothing")), store))
-    assert [(g.state, g.outcome) for g in groups["twice"]] == [("done", None)]
+def test_a_claim_may_ask_for_runs_that_diverged(store: Store) -> None:
+    publish(store, 0, state="diverged", value=float("nan"))
+    groups = by_claim(measure_cell(a_cell(a_single(0), a_group(0)), store))
+    assert [(g.state, g.outcome.effect if g.outcome else None) for g in groups["last"]] == [("done", 99.0)]
+    assert [g.state for g in groups["twice"]] == ["diverged"]
 
 
 def test_a_cell_that_is_not_applicable_keeps_its_reason(store: Store) -> None:
     records = measure_cell(a_cell(not_applicable="needs tokens"), store)
-    assert [(r.not_applicable, r.groups) for r in records] == [("needs tokens", ())] * 2
+    assert [(r.not_applicable, r.groups) for r in records] == [("needs tokens", ())] * 3
 
 
 def test_a_control_records_only_the_claims_that_it_judges(store: Store) -> None:
@@ -300,17 +323,3 @@ def test_a_cell_and_a_control_of_the_same_runs_are_two_measurements(store: Store
     control = Control("c", "positive", Doubling(), "net", "points", {"twice": frozenset({"present"})}, "")
     ids = [measure_cell(a_cell(a_group(0), control=c), store)[0].id for c in (None, control)]
     assert len(set(ids)) == 2
-
-
-@pytest.mark.parametrize(("action", "told"), [("number", "got float"), ("numbers", "got {twice: float}")])
-def test_what_is_no_outcome_fails_its_cell_and_says_what_was_returned(
-    store: Store, action: str, told: str
-) -> None:
-    run = publish(store, 0)
-    groups = (PlannedGroup("single", ("s0",), {"single": run}, {"single": OBSERVED}),)
-    records = measure_cell(PlannedCell(Doubling(action=action), "net", "points", groups), store)
-    assert {g.state for r in records for g in r.groups} == {"failed"}
-    assert all(told in line for line in failed_measuring(records))
-    assert failed_measuring(records)
-    for record in records:
-        store.save_measurement(record)

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from universality.judge.decide import VERDICTS
+from universality.plan.groups import Group, groups_of
 from universality.plugin import registry
-from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon
+from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
 from universality.plugin.spec import RunSpec
 from universality.plugin.task import Signature
@@ -42,16 +43,16 @@ def cell_of(control: Control) -> Cell:
 CONTROLS = [
     pytest.param(control, id=f"{name}: {control.name}")
     for name in BUILT_IN
-    for control in phenomenon(name).controls()
+    for control in controls_of(phenomenon(name))
 ]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_claim_has_a_positive_and_a_negative_control(name: str) -> None:
     plugin = phenomenon(name)
-    assert plugin.bounds
-    for claim in plugin.bounds:
-        signs = {control.sign for control in plugin.controls() if claim in control.expects}
+    assert plugin.claims
+    for claim in plugin.claims:
+        signs = {control.sign for control in controls_of(plugin) if claim in control.expects}
         assert signs == {"positive", "negative"}, claim
 
 
@@ -64,15 +65,14 @@ def test_a_phenomenon_says_what_it_is_and_where_it_is_from(name: str) -> None:
     assert plugin.strand in ("solvable", "limits", "laws", "hyperparameters", "universality")
     assert plugin.sense in ("number", "form", "sign")
     assert type(plugin).__doc__
-    assert len({control.name for control in plugin.controls()}) == len(plugin.controls())
+    assert len({control.name for control in plugin.controls}) == len(plugin.controls)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_claim_has_a_short_title_of_its_own_for_tables(name: str) -> None:
     plugin = phenomenon(name)
-    assert set(plugin.claim_titles) == set(plugin.bounds)
     titles = plugin.about.claims
-    assert titles == plugin.claim_titles
+    assert titles == {name: claim.title for name, claim in plugin.claims.items()}
     assert len(set(titles.values())) == len(titles)
     assert all(0 < len(title) <= 40 for title in titles.values())
 
@@ -113,17 +113,17 @@ def test_a_control_can_be_built_and_its_phenomenon_applies(control: Control) -> 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_the_groups_of_a_control_speak_to_every_claim_that_it_judges(control: Control) -> None:
     partners = [registry.resolve("architecture", p) for p in control.partners]
-    groups = control.phenomenon.groups(cell_of(control), Cross(range(5), partners))
+    groups = groups_of(control.phenomenon, cell_of(control), Cross(range(5), partners))
     assert len({group.key for group in groups}) == len(groups)
     for claim in control.expects:
-        speaking = [g for g in groups if control.phenomenon.speaks_to(g.key, claim)]
+        speaking = [g for g in groups if g.bears_on(control.phenomenon.claims[claim])]
         assert len({unit for g in speaking for unit in g.units}) == 5, claim
 
 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_requests_are_trainings_of_probes_that_exist_at_steps_of_their_budget(control: Control) -> None:
     partners = [registry.resolve("architecture", p) for p in control.partners]
-    for group in control.phenomenon.groups(cell_of(control), Cross(range(2), partners)):
+    for group in groups_of(control.phenomenon, cell_of(control), Cross(range(2), partners)):
         assert group.units
         for request in group.runs.values():
             parts = component(request.architecture), component(request.task)
@@ -138,9 +138,10 @@ def test_requests_are_trainings_of_probes_that_exist_at_steps_of_their_budget(co
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_asking_twice_gives_the_same_groups(name: str) -> None:
-    control = phenomenon(name).controls()[0]
+    control = controls_of(phenomenon(name))[0]
     partners = [registry.resolve("architecture", p) for p in control.partners]
-    cross = Cross(range(3), partners)
-    assert control.phenomenon.groups(cell_of(control), cross) == control.phenomenon.groups(
-        cell_of(control), cross
-    )
+
+    def planned() -> list[Group]:
+        return groups_of(control.phenomenon, cell_of(control), Cross(range(3), partners))
+
+    assert planned() == planned()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from universality.phenomena.grokking import REFERENCE_TIME, Grokking, delay, rate_and_decay
+from universality.judge.outcomes import outcome_of
+from universality.phenomena.grokking import PATIENCE, Grokking
+from universality.plan.groups import groups_of
 from universality.plugin import registry
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import Cell
+from universality.plugin.phenomenon import Cell, Cross
 from universality.plugin.schedules import LogSpaced
 from universality.plugin.task import Signature
 from universality.plugin.trajectory import Series
@@ -21,7 +23,8 @@ from universality.plugin.trajectory import Series
 registry.load_plugins()
 
 CLASSES = 10
-CLAIM = Grokking.claims["delay"]
+DELAY = Grokking.claims["delay"]
+CLAIM = DELAY.bound
 
 
 @dataclass
@@ -51,14 +54,16 @@ def step_function(budget: int, jumps: dict[int, float]) -> Series:
 
 
 def outcome(train: dict[int, float], validation: dict[int, float], budget: int = 4000) -> Outcome:
-    return delay(
+    return outcome_of(
+        Grokking(),
+        DELAY,
         FakeRun(
             {
                 "accuracy.train": step_function(budget, train),
                 "accuracy.validation": step_function(budget, validation),
             },
             budget,
-        )
+        ),
     )
 
 
@@ -68,7 +73,7 @@ def verdict(course: Outcome) -> str:
     return "holds" if course.holds(CLAIM) else "does not hold"
 
 
-LONG = 10 * REFERENCE_TIME
+LONG = PATIENCE
 
 TRUTH = {
     "late generalisation": ({10: 1.0}, {0: 0.1, 1000: 0.95}, 4000, "grokking", "holds"),
@@ -183,11 +188,9 @@ def test_it_is_claimed_for_algorithmic_tasks_only() -> None:
 
 def test_no_weight_decay_is_a_setting_of_the_same_recipe() -> None:
     cell = Cell(registry.resolve("architecture", "mlp"), registry.resolve("task", "modular"), None)
-    lr, decay = rate_and_decay(cell)
-    assert decay > 0
-    from universality.plugin.phenomenon import Cross
-
-    groups = Grokking(decay=0.0).groups(cell, Cross(range(2)))
-    recipes = {group.runs["run"].recipe for group in groups}
-    assert {(r.lr, r.weight_decay) for r in recipes} == {(lr, 0.0)}
-    assert [group.units for group in groups] == [("s0",), ("s1",)]
+    usual, without = (groups_of(Grokking(decay=d), cell, Cross(range(2))) for d in (1.0, 0.0))
+    for one, other in zip(usual, without, strict=True):
+        recipe = one.runs["run"].recipe
+        assert recipe.weight_decay > 0
+        assert other.runs["run"].recipe == replace(recipe, weight_decay=0.0)
+    assert [group.units for group in without] == [("s0",), ("s1",)]

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from universality.judge.outcomes import outcome_of
 from universality.measures import neural_collapse
-from universality.phenomena.neural_collapse import NeuralCollapse, memory_gate
+from universality.phenomena.neural_collapse import NeuralCollapse
+from universality.plugin.kit.decay import memory_of_start
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cell
 from universality.plugin.spec import Recipe
@@ -68,12 +70,12 @@ def run(
 
 
 def measured(fake: FakeRun) -> dict[str, Outcome]:
-    return dict(NeuralCollapse().measure({"run": fake}))
+    return {name: outcome_of(NeuralCollapse(), claim, fake) for name, claim in NeuralCollapse.claims.items()}
 
 
 def holding(outcomes: dict[str, Outcome]) -> set[str]:
     assert all(o.decided() for o in outcomes.values())
-    return {name for name, o in outcomes.items() if o.holds(NeuralCollapse.claims[name])}
+    return {name for name, o in outcomes.items() if o.holds(NeuralCollapse.claims[name].bound)}
 
 
 EVERY = set(NeuralCollapse.claims)
@@ -164,12 +166,15 @@ def test_a_simplex_fits_into_one_dimension_less_than_its_corners(dimension: floa
 def test_the_memory_of_initialisation_is_what_decay_leaves_after_every_learning_rate(given: Recipe) -> None:
     schedule = RateSchedule(given)
     duration = sum(given.lr * schedule.factor(step) for step in range(given.steps)) / (1 - given.momentum)
-    (check,) = memory_gate(run(given=given))
-    assert check.value == pytest.approx(math.exp(-2 * given.weight_decay * duration), rel=0.02)
+    assert memory_of_start(run(given=given)) == pytest.approx(
+        math.exp(-2 * given.weight_decay * duration), rel=0.02
+    )
 
 
 def test_without_decay_there_is_no_memory_to_wait_for() -> None:
-    assert memory_gate(run(given=recipe(weight_decay=0.0))) == ()
+    outcomes = measured(run(given=recipe(weight_decay=0.0)))
+    assert all("memory of initialisation" not in {g.name for g in o.gates} for o in outcomes.values())
+    assert holding(outcomes) == EVERY
 
 
 @pytest.mark.parametrize(("outputs", "applies"), [(2, False), (3, True)])

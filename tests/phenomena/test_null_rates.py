@@ -23,11 +23,12 @@ from tests.phenomena import test_representation_similarity as similarity
 from tests.phenomena.test_contract import BUILT_IN, cell_of, phenomenon
 from universality.judge.decide import decide
 from universality.measures import neural_collapse
-from universality.phenomena.edge_of_stability import EdgeOfStability, settle
+from universality.phenomena.edge_of_stability import EdgeOfStability
+from universality.plan.groups import groups_of
 from universality.plugin import registry
 from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import Cross
+from universality.plugin.phenomenon import Cross, controls_of
 from universality.store.cells import CellRecord, GroupRecord
 
 Units = Sequence[tuple[str, ...]]
@@ -36,7 +37,7 @@ CLAIMS = [(name, claim) for name in BUILT_IN for claim in phenomenon(name).claim
 BOUNDS = [
     (name, claim, bound)
     for name, claim in CLAIMS
-    if isinstance(within := phenomenon(name).claims[claim], Within)
+    if isinstance(within := phenomenon(name).claims[claim].bound, Within)
     for bound in (within.low, within.high)
     if math.isfinite(bound)
 ]
@@ -57,10 +58,10 @@ def verdict(claim: Bound, units: Units, outcomes: Sequence[Outcome]) -> str:
 def planned(name: str, claim: str, seeds: int) -> tuple[tuple[str, ...], ...]:
     """The units of the groups that speak to a claim, in the setting of the positive control."""
     known = phenomenon(name)
-    control = next(c for c in known.controls() if c.sign == "positive")
+    control = next(c for c in controls_of(known) if c.sign == "positive")
     partners = [registry.resolve("architecture", p) for p in control.partners]
-    groups = known.groups(cell_of(control), Cross(range(seeds), partners))
-    return tuple(group.units for group in groups if known.speaks_to(group.key, claim))
+    groups = groups_of(known, cell_of(control), Cross(range(seeds), partners))
+    return tuple(group.units for group in groups if group.bears_on(known.claims[claim]))
 
 
 def rate(trials: int, draw: Callable[[], str]) -> float:
@@ -73,7 +74,7 @@ def test_on_the_bound_of_a_claim_presence_is_rare(
     name: str, claim_name: str, bound: float, seeds: int
 ) -> None:
     """Each seed has its own effect, each group noise of half its size; normal on the claim's scale."""
-    claim, units = phenomenon(name).claims[claim_name], planned(name, claim_name, seeds)
+    claim, units = phenomenon(name).claims[claim_name].bound, planned(name, claim_name, seeds)
     assert isinstance(claim, Within)
     assert len(units) >= seeds
     rng = np.random.default_rng(100 + seeds)
@@ -94,7 +95,7 @@ def test_on_the_bound_of_a_claim_presence_is_rare(
 @pytest.mark.parametrize("seeds", range(3, 11))
 def test_a_claim_on_most_runs_that_hold_by_a_coin_is_rarely_present(seeds: int) -> None:
     """Exactly, over all outcomes."""
-    claim = phenomenon("grokking").claims["delay"]
+    claim = phenomenon("grokking").claims["delay"].bound
     assert isinstance(claim, Most)
     units = planned("grokking", "delay", seeds)
     present = sum(
@@ -117,11 +118,11 @@ def test_sharpness_that_settles_anywhere_is_rarely_at_the_edge(claim_name: str, 
     """No law: every run settles at a level of its own between half and four times the threshold, with a
     loss that oscillates as at the edge."""
     rng = np.random.default_rng(seeds)
-    claim, units = EdgeOfStability.claims[claim_name], planned("edge_of_stability", claim_name, seeds)
+    claim, units = EdgeOfStability.claims[claim_name].bound, planned("edge_of_stability", claim_name, seeds)
 
     def draw() -> str:
         levels = np.exp(rng.uniform(math.log(0.5), math.log(4.0), size=len(units)))
-        return verdict(claim, units, [settle(edge.run(edge.rise_to(float(level)))) for level in levels])
+        return verdict(claim, units, [edge.settle(edge.run(edge.rise_to(float(level)))) for level in levels])
 
     assert rate(300, draw) <= 0.05
 
@@ -129,14 +130,14 @@ def test_sharpness_that_settles_anywhere_is_rarely_at_the_edge(claim_name: str, 
 def test_sharpness_that_passes_the_threshold_under_a_smooth_loss_is_never_present() -> None:
     """Gradient flow knows no threshold; that its sharpness ends within the band is a coincidence."""
     rng = np.random.default_rng(0)
-    claim, units = EdgeOfStability.claims["gd"], planned("edge_of_stability", "gd", 5)
+    claim, units = EdgeOfStability.claims["gd"].bound, planned("edge_of_stability", "gd", 5)
 
     def draw() -> str:
         runs = [
             edge.run(edge.rise_to(float(level)), loss=lambda t: np.exp(-t / 1000))
             for level in rng.uniform(0.95, 1.1, size=len(units))
         ]
-        return verdict(claim, units, list(map(settle, runs)))
+        return verdict(claim, units, list(map(edge.settle, runs)))
 
     assert rate(60, draw) == 0
 
@@ -144,7 +145,7 @@ def test_sharpness_that_passes_the_threshold_under_a_smooth_loss_is_never_presen
 def test_generalisation_that_is_late_by_chance_is_rarely_grokking() -> None:
     """t_gen / t_mem is 5 in the median, memorisation is clear: each run holds by a coin."""
     rng = np.random.default_rng(0)
-    claim, units = phenomenon("grokking").claims["delay"], planned("grokking", "delay", 5)
+    claim, units = phenomenon("grokking").claims["delay"].bound, planned("grokking", "delay", 5)
 
     def run() -> Outcome:
         memorised = int(rng.integers(50, 150))
@@ -181,7 +182,7 @@ def collapse_rates(width: int, spread: float, cells: int = 60, seeds: int = 5) -
             for i in range(seeds)
         ]
         for name, claim in claims.items():
-            present[name] += verdict(claim, units, [outcomes[name] for outcomes in runs]) == "present"
+            present[name] += verdict(claim.bound, units, [outcomes[name] for outcomes in runs]) == "present"
     return {name: count / cells for name, count in present.items()}
 
 
@@ -210,4 +211,4 @@ def test_networks_that_share_no_more_than_their_inputs_are_never_similar() -> No
             for i, j in combinations(range(3), 2)
         ]
         for name in ("cka_seeds", "knn_seeds"):
-            assert verdict(claims[name], units, [outcome[name] for outcome in outcomes]) != "present"
+            assert verdict(claims[name].bound, units, [outcome[name] for outcome in outcomes]) != "present"

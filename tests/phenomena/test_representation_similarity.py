@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from universality.phenomena.representation_similarity import ROWS, RepresentationSimilarity
+from universality.judge.outcomes import outcome_of
+from universality.phenomena.representation_similarity import RepresentationSimilarity
+from universality.plan.groups import Group, groups_of
 from universality.plugin import registry
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import Cell, Cross, Group
+from universality.plugin.phenomenon import Cell, Cross
+from universality.plugin.readings import Runs
 from universality.plugin.registry import component
 from universality.plugin.task import Signature
 from universality.plugin.trajectory import Series
 
 registry.load_plugins()
 
-END, WIDTH, CLASSES = 600, 16, 4
+END, WIDTH, CLASSES, ROWS = 600, 16, 4, 512
 Features = NDArray[np.float64]
 RNG = np.random.default_rng(0)
 
@@ -49,7 +52,10 @@ class FakeRun:
     def __post_init__(self) -> None:
         self.facts: dict[str, Any] = {"taps": ["layer1"]}
         self.spec: Any = SimpleNamespace(
-            recipe=SimpleNamespace(steps=END), architecture=self.architecture, seed=0
+            recipe=SimpleNamespace(steps=END),
+            architecture=self.architecture,
+            task=SimpleNamespace(params=(("random_labels", False),)),
+            seed=0,
         )
 
     def series(self, name: str) -> Series:
@@ -78,7 +84,11 @@ def group(
 
 
 def measured(runs: dict[str, FakeRun]) -> dict[str, Outcome]:
-    return dict(RepresentationSimilarity().measure(runs))
+    plugin, scope = RepresentationSimilarity(), "seeds"
+    if runs["a"].spec.architecture != runs["b"].spec.architecture:
+        scope = "architectures"
+    claims = {name: claim for name, claim in plugin.claims.items() if claim.runs.name == scope}
+    return {name: outcome_of(plugin, claim, Runs(runs)) for name, claim in claims.items()}
 
 
 def noisy(s: float) -> tuple[Features, Features]:
@@ -94,14 +104,14 @@ def test_cka_of_a_shared_signal_in_noise_is_the_inverse_square_of_one_plus_its_v
     for null in ("untrained", "random_labels", "through_inputs", "permuted_rows"):
         assert outcome.details[null] == pytest.approx(0, abs=0.03)
     assert outcome.effect == pytest.approx(expected, abs=0.05)
-    assert outcome.holds(RepresentationSimilarity.claims["cka_seeds"])
+    assert outcome.holds(RepresentationSimilarity.claims["cka_seeds"].bound)
 
 
 def test_networks_that_share_nothing_have_no_effect() -> None:
     for name, outcome in measured(group((gaussian(), gaussian()))).items():
         assert outcome.decided()
         assert outcome.effect == pytest.approx(0, abs=0.04)
-        assert not outcome.holds(RepresentationSimilarity.claims[name])
+        assert not outcome.holds(RepresentationSimilarity.claims[name].bound)
 
 
 @pytest.mark.parametrize("null", ["untrained", "random"])
@@ -109,7 +119,7 @@ def test_a_null_with_the_same_features_leaves_no_effect(null: str) -> None:
     pair = noisy(0.5)
     for name, outcome in measured(group(pair, **{null: pair})).items():
         assert outcome.effect == 0.0
-        assert not outcome.holds(RepresentationSimilarity.claims[name])
+        assert not outcome.holds(RepresentationSimilarity.claims[name].bound)
 
 
 def test_what_both_networks_have_from_the_inputs_alone_is_subtracted() -> None:
@@ -194,7 +204,7 @@ def cell_of(architecture: str = "mlp[width=8]", reference_rows: int = ROWS) -> C
 def planned(labels: str = "true") -> list[Group]:
     partners = [registry.resolve("architecture", a) for a in ("cnn[width=4]", "mlp[width=16]")]
     phenomenon = RepresentationSimilarity(labels=labels)
-    return list(phenomenon.groups(cell_of(), Cross(range(3), partners)))
+    return groups_of(phenomenon, cell_of(), Cross(range(3), partners))
 
 
 def test_every_pair_of_seeds_and_every_partner_is_a_group() -> None:
@@ -223,10 +233,10 @@ def test_the_null_of_a_pair_is_the_same_pair_trained_on_random_labels(labels: st
         assert (g.runs["a"].seed == g.runs["b"].seed) is (expected == "architectures")
 
 
-def test_a_key_speaks_to_the_claims_of_its_scope_only() -> None:
-    speaks = RepresentationSimilarity().speaks_to
-    for key, scope in (("seeds/s0-s1", "seeds"), ("architectures/0/s0", "architectures")):
-        bears = {name for name in RepresentationSimilarity.claims if speaks(key, name)}
+def test_a_group_speaks_to_the_claims_of_its_scope_only() -> None:
+    for group in planned():
+        scope = group.key.partition("/")[0]
+        bears = {name for name, claim in RepresentationSimilarity.claims.items() if group.bears_on(claim)}
         assert bears == {f"cka_{scope}", f"knn_{scope}"}
 
 

@@ -13,6 +13,7 @@ from universality.errors import StoreError
 from universality.plan.plan_json import PlannedRun, PlanRecord, read_plan
 from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite
+from universality.plugin.charts import Lines
 from universality.plugin.phenomenon import About
 from universality.plugin.spec import Component
 from universality.store.files import decode_json, encode_json
@@ -61,6 +62,7 @@ def test_the_record_of_a_plan_says_what_was_asked(tmp_path: Path) -> None:
         sense="number",
         source="Toy 2020",
         claims={"one": "one", "two": "two"},
+        charts=dict.fromkeys(("one", "two"), (Lines({"train_loss": "loss"}, "loss"),)),
     )
     assert record.settings["toy_late"] == Component("toy_late", (("probe", "toy_probe"),))
     assert {run_id: run.spec.id for run_id, run in record.runs.items()} == {r: r for r in plan.jobs}

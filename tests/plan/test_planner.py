@@ -18,7 +18,8 @@ from universality.plan.plan import Plan, PlannedCell, unvalidated
 from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
-from universality.plugin.phenomenon import Phenomenon
+from universality.plugin.controls import positive
+from universality.plugin.phenomenon import Phenomenon, controls_of
 from universality.plugin.probe import Probe
 
 
@@ -66,7 +67,7 @@ def test_claims_that_no_control_judges_are_named_before_anything_is_trained(
     both, where = "no positive and no negative control", "" if controls else " in this suite"
     assert lines == [
         f"toy_early.one has {'no negative control' if controls else both}{where}: its row will be unvalidated",
-        f"toy_early.two has {both}{where}: its row will be unvalidated",
+        f"toy_early.two has {'no negative control' if controls else both}{where}: its row will be unvalidated",
     ]
 
 
@@ -122,17 +123,20 @@ def test_crosses_that_overlap_count_the_evidence_once(tmp_path: Path) -> None:
     assert len(planned(tmp_path, twice, twice).cells) == 1
 
 
+def partners_in(plan: Plan) -> dict[str, list[str]]:
+    return {
+        cell.architecture: [plan.jobs[group.runs["b"]].spec.architecture.name for group in cell.groups]
+        for cell in plan.cells
+    }
+
+
 @pytest.mark.usefixtures("toys")
 def test_partners_are_the_other_architectures_that_can_take_the_task(tmp_path: Path) -> None:
     plan = planned(tmp_path, cross("toy_late", "toy_net toy_other mlp cnn", "toy_points", seeds=1))
-    partners = {c.architecture: [g.key for g in c.groups] for c in plan.cells}
-    assert partners["toy_net"] == ["toy_other/s0", "mlp/s0"]  # vectors are nothing for cnn
+    partners = partners_in(plan)
+    assert partners["toy_net"] == ["toy_other", "mlp"]  # vectors are nothing for cnn
     images = planned(tmp_path, cross("toy_late", "toy_net mlp cnn", "toy_points[kind=image]", seeds=1))
-    assert {c.architecture: [g.key for g in c.groups] for c in images.cells} == {
-        "toy_net": [],
-        "mlp": ["cnn/s0"],
-        "cnn": ["mlp/s0"],
-    }
+    assert partners_in(images) == {"toy_net": [], "mlp": ["cnn"], "cnn": ["mlp"]}
 
 
 @pytest.mark.usefixtures("toys")
@@ -323,7 +327,7 @@ def test_controls_of_a_phenomenon_that_stands_in_two_crosses_run_once(tmp_path: 
 @pytest.mark.parametrize("name", registry.names("phenomenon"))
 def test_every_phenomenon_has_a_positive_and_a_negative_control_that_can_be_planned(name: str) -> None:
     phenomenon: Phenomenon = registry.resolve("phenomenon", name)
-    controls = phenomenon.controls()
+    controls = controls_of(phenomenon)
     assert {c.sign for c in controls} == {"positive", "negative"}
     assert len({(c.sign, c.name) for c in controls}) == len(controls), "controls need names of their own"
     for control in controls:
@@ -341,7 +345,7 @@ def test_every_phenomenon_has_a_positive_and_a_negative_control_that_can_be_plan
 @pytest.mark.parametrize("name", registry.names("phenomenon"))
 def test_every_phenomenon_judges_each_of_its_claims_by_a_positive_control(name: str) -> None:
     phenomenon: Phenomenon = registry.resolve("phenomenon", name)
-    judged = {claim for c in phenomenon.controls() if c.sign == "positive" for claim in c.expects}
+    judged = {claim for c in controls_of(phenomenon) if c.sign == "positive" for claim in c.expects}
     assert judged == set(phenomenon.claims)
 
 
@@ -359,10 +363,10 @@ def test_the_quick_suite_plans_without_data_and_every_control_applies(name: str,
 
 @pytest.mark.usefixtures("toys")
 def test_a_control_without_a_group_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    early = registry.plugin_class("phenomenon", "toy_early")
-    monkeypatch.setattr(early, "speaks_to", lambda self, key, claim: False)
-    with pytest.raises(BadParameter, match="a control of phenomenon 'toy_early' asks for nothing"):
-        planned(tmp_path, cross("toy_early", "toy_net", "toy_points"), controls=True)
+    late = registry.plugin_class("phenomenon", "toy_late")
+    monkeypatch.setattr(late, "controls", (positive("pair", "without a partner there is none"),))
+    with pytest.raises(BadParameter, match="a control of phenomenon 'toy_late' asks for nothing"):
+        planned(tmp_path, cross("toy_late", "toy_net toy_other", "toy_points"), controls=True)
 
 
 def test_a_network_beyond_memory_is_refused_before_it_is_built(tmp_path: Path) -> None:

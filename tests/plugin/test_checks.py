@@ -1,77 +1,101 @@
-"""A phenomenon that cannot be judged is refused before anything is trained."""
+"""A phenomenon that cannot be judged is refused when it is registered, with file and line."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from universality.errors import BadParameter, UnknownName
-from universality.plugin import Cell, Control, Cross, Group, Outcome, Phenomenon, Trajectory, Within
-from universality.plugin.checks import ask, check_groups, check_phenomenon
-from universality.plugin.bounds import Most
-from universality.plugin.registry import resolve
+from universality.plugin import (
+    Lines,
+    Most,
+    Phenomenon,
+    Run,
+    Trajectory,
+    Within,
+    at_end,
+    negative,
+    per_pair,
+    per_seed,
+    positive,
+    require,
+)
+from universality.plugin import claim as declare
+from universality.plugin.checks import ask, check_phenomenon
+from universality.plugin.registry import plugin_class, register
+
+CHART = Lines({"train_loss": "loss"}, "loss")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sound(Phenomenon):
-    name = "sound"
-    sense = "number"
-    strand = "laws"
-    claims = {"one": Within(low=0.0, high=1.0)}  # noqa: RUF012
-    expects: Any = None
+@per_seed
+def runs(self: Phenomenon, run: Run) -> Run:
+    return run.trained(steps=3, lr=0.1)
 
-    def applies(self, cell: Cell) -> str:
-        return ""
 
-    def groups(self, cell: Cell, cross: Cross) -> Sequence[Group]:
-        return []
+@per_pair
+def pairs(self: Phenomenon, a: Run, b: Run) -> dict[str, Run]:
+    return {"a": a, "b": b}
 
-    def measure(self, runs: Mapping[str, Trajectory]) -> Mapping[str, Outcome]:
-        return {}
 
-    def controls(self) -> Sequence[Control]:
-        return [Control("c", "positive", self, "mlp", "digits", self.expects, "because")]
+def claim(bound: Any = Within(low=0.0, high=1.0), **changes: Any) -> Any:  # noqa: B008
+    options = {"effect": at_end("train_loss"), "runs": runs, "title": "one", "chart": CHART, **changes}
+    return declare(bound, **options)
+
+
+def phenomenon(**attributes: Any) -> type[Phenomenon]:
+    """A sound phenomenon with some of its attributes changed."""
+    body = {
+        "name": "sound",
+        "sense": "number",
+        "strand": "laws",
+        "one": claim(),
+        "reference": ("mlp", "digits"),
+        "controls": (positive("p", "because"), negative("n", "because")),
+        "parameter": 1,
+        "__annotations__": {"parameter": "int"},
+        **attributes,
+    }
+    return dataclass(frozen=True, kw_only=True)(type("Sound", (Phenomenon,), body))
+
+
+def test_a_sound_phenomenon_conforms() -> None:
+    check_phenomenon(phenomenon())
 
 
 def test_the_built_in_phenomena_conform() -> None:
     for name in ("edge_of_stability", "grokking", "neural_collapse", "representation_similarity"):
-        controls = check_phenomenon(resolve("phenomenon", name))
-        assert {c.sign for c in controls} == {"positive", "negative"}
+        cls = plugin_class("phenomenon", name)
+        check_phenomenon(cls)
+        assert {setting.sign for setting in cls.controls} == {"positive", "negative"}
 
 
-def test_a_phenomenon_without_titles_is_called_by_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (Sound().about.title, Sound().about.claims) == ("sound", {"one": "one"})
-    monkeypatch.setattr(Sound, "claim_titles", {"one": "the first of all claims", "gone": "no claim"})
-    monkeypatch.setattr(Sound, "title", "Sound claims")
-    assert Sound().about.title == "Sound claims"
-    assert Sound().about.claims == {"one": "the first of all claims"}
+def test_a_phenomenon_without_titles_is_called_by_its_names() -> None:
+    about = phenomenon(one=claim(title=""))().about
+    assert (about.title, about.claims) == ("sound", {"one": "one"})
+    about = phenomenon(title="Sound claims", one=claim(title="the first of all claims"))().about
+    assert (about.title, about.claims) == ("Sound claims", {"one": "the first of all claims"})
 
 
-def test_a_control_that_expects_an_unknown_claim_gets_a_suggestion() -> None:
-    with pytest.raises(UnknownName, match="unknown claim 'onee'") as caught:
-        check_phenomenon(Sound(expects={"onee": {"present"}}))
-    assert caught.value.do == "did you mean 'one'?"
+def test_claims_are_those_of_the_class_in_their_order_and_of_its_bases() -> None:
+    base = phenomenon(two=claim())
+    assert list(base.claims) == ["one", "two"]
+    below = dataclass(frozen=True, kw_only=True)(type("Below", (base,), {"three": claim()}))
+    assert list(below.claims) == ["one", "two", "three"]
+    assert list(base.claims) == ["one", "two"]
 
 
-def test_a_control_that_expects_an_unknown_verdict_gets_a_suggestion() -> None:
-    with pytest.raises(UnknownName, match="unknown verdict 'presnt'") as caught:
-        check_phenomenon(Sound(expects={"one": {"presnt"}}))
-    assert caught.value.do.startswith("did you mean 'present'")
-
-
-@pytest.mark.parametrize(("attribute", "value"), [("sense", "signn"), ("strand", None), ("claims", {})])
-def test_a_missing_or_misspelt_class_attribute_is_named(
-    attribute: str, value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Sound, attribute, value)
-    with pytest.raises(BadParameter, match="claims nothing" if attribute == "claims" else attribute):
-        check_phenomenon(Sound(expects={}))
+@pytest.mark.parametrize(("attribute", "value"), [("sense", "signn"), ("strand", None), ("one", None)])
+def test_a_missing_or_misspelt_class_attribute_is_named(attribute: str, value: object) -> None:
+    with pytest.raises(BadParameter, match="claims nothing" if attribute == "one" else attribute) as caught:
+        check_phenomenon(phenomenon(**{attribute: value}))
+    assert caught.value.where
 
 
 @pytest.mark.parametrize(
-    ("claim", "wrong"),
+    ("bound", "wrong"),
     [
         (Within(high=math.nan), "a bound that is no number"),
         (Within(), "no finite bound"),
@@ -80,13 +104,81 @@ def test_a_missing_or_misspelt_class_attribute_is_named(
         (Most(at_least=math.nan), "no finite bound"),
     ],
 )
-def test_a_claim_that_cannot_be_met_or_missed_is_refused(
-    claim: Within | Most, wrong: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Sound, "claims", {"one": claim})
+def test_a_claim_that_cannot_be_met_or_missed_is_refused(bound: Within | Most, wrong: str) -> None:
     with pytest.raises(BadParameter, match="no effect can meet") as caught:
-        check_phenomenon(Sound(expects={}))
+        check_phenomenon(phenomenon(one=claim(bound)))
     assert wrong in caught.value.got
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"bound": None}, "sound.one has no bound"),
+        ({"bound": 0.05}, "sound.one has no bound"),
+        ({"chart": ()}, "sound.one has no chart"),
+        ({"chart": None}, "sound.one has no chart"),
+        ({"chart": "lines"}, "sound.one has no chart"),
+        ({"effect": None}, "sound.one measures nothing"),
+        ({"runs": None}, "sound.one is bound to no runs"),
+        ({"runs": runs.method}, "sound.one is bound to no runs"),
+        ({"runs": pairs, "pooled": True}, "sound.one pools pairs"),
+        ({"gates": [at_end("train_loss")]}, "a gate or criterion of sound.one is none"),
+    ],
+    ids=str,
+)
+def test_an_incomplete_claim_is_refused_with_its_file_and_line(changes: dict[str, Any], what: str) -> None:
+    with pytest.raises(BadParameter) as caught:
+        check_phenomenon(phenomenon(one=claim(**changes)))
+    assert what in caught.value.what
+    file, _, line = caught.value.where.rpartition(":")
+    assert file == __file__
+    assert line.isdigit()
+
+
+def test_a_claim_that_no_control_judges_is_refused() -> None:
+    controls = (positive("p", "because", claims=["one"]), negative("n", "because", claims=["one"]))
+    with pytest.raises(BadParameter, match=r"no control judges the claim sound\.two"):
+        check_phenomenon(phenomenon(two=claim(), controls=controls))
+    with pytest.raises(BadParameter, match=r"no control judges the claim sound\.one"):
+        check_phenomenon(phenomenon(controls=()))
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "told"),
+    [
+        (positive("p", "why", claims=["onee"]), UnknownName, "unknown claim 'onee'"),
+        (negative("p", "why", ["presnt"]), UnknownName, "unknown verdict 'presnt'"),  # type: ignore[list-item]
+        (positive("p", "why", paramter=2), UnknownName, "unknown parameter of phenomenon 'sound' 'paramter'"),
+        ("p", BadParameter, "the controls of phenomenon 'sound' are not settings"),
+    ],
+    ids=["claim", "verdict", "parameter", "no setting"],
+)
+def test_a_control_that_names_what_is_not_there_is_refused(
+    setting: Any, error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told) as caught:
+        check_phenomenon(phenomenon(controls=(setting,)))
+    if error is UnknownName:
+        assert caught.value.do.startswith("did you mean")
+        assert f"{__file__}:" in caught.value.where
+
+
+def test_a_control_without_a_place_is_refused() -> None:
+    with pytest.raises(BadParameter, match="names no task"):
+        check_phenomenon(phenomenon(reference=("mlp", "")))
+    check_phenomenon(
+        phenomenon(reference=("", ""), controls=(positive("p", "w", architecture="mlp", task="digits"),))
+    )
+
+
+def test_it_is_refused_when_it_is_registered() -> None:
+    with pytest.raises(BadParameter, match="has no chart"):
+        register("unsound")(phenomenon(one=claim(chart=())))
+
+
+def test_a_requirement_without_a_bound_is_refused() -> None:
+    with pytest.raises(ValueError, match="the requirement 'fitted' has no bound"):
+        require("fitted", at_end("accuracy.train"))
 
 
 def test_an_error_inside_a_plugin_names_the_plugin_and_the_method() -> None:
@@ -94,20 +186,13 @@ def test_an_error_inside_a_plugin_names_the_plugin_and_the_method() -> None:
         raise ZeroDivisionError("oops")
 
     with pytest.raises(BadParameter, match="'sound' cannot be planned") as caught:
-        ask(Sound(), "groups", broken)
+        ask(phenomenon()(), "runs", broken)
     assert caught.value.got == "ZeroDivisionError: oops"
-    assert "groups()" in caught.value.where
+    assert "runs()" in caught.value.where
 
 
-@pytest.mark.parametrize(
-    "groups",
-    [
-        [Group("a", {}, ("s0",)), Group("a", {}, ("s1",))],
-        [Group("a", {}, ())],
-        [Group("a", {}, "s0")],  # type: ignore[arg-type]
-    ],
-    ids=["twice one key", "no units", "units as text"],
-)
-def test_groups_that_cannot_be_told_apart_are_refused(groups: list[Group]) -> None:
-    with pytest.raises(BadParameter, match="malformed group"):
-        check_groups(Sound(), groups)
+def test_an_effect_may_be_any_function_of_a_run() -> None:
+    def effect(run: Trajectory) -> float:
+        return 1.0
+
+    check_phenomenon(phenomenon(one=claim(effect=effect)))

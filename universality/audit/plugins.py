@@ -302,8 +302,6 @@ def check_phenomenon_plugin(plugin: Phenomenon, data_root: Path) -> Iterator[Fin
     for sign in ("positive", "negative"):
         has = any(control.sign == sign for control in controls)
         yield Finding(f"it has a {sign} control", "" if has else "without one no claim is ever validated")
-    if idle := sorted(set(plugin.claims) - {claim for control in controls for claim in control.expects}):
-        yield Finding("every claim is judged by a control", f"{idle[0]} is judged by none")
     for control in controls:
         yield _finding(
             f"{control.sign} control '{control.name}' can be planned", partial(_planned, control, data_root)

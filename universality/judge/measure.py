@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from universality.judge.outcomes import outcome_of
+from universality.judge.outcomes import measure_group
 from universality.plan.plan import Plan, PlannedCell, PlannedGroup
 from universality.plugin.claim import Claim
 from universality.plugin.outcome import Outcome
@@ -71,7 +71,7 @@ def _measure(
         problem = Problem("training", text)
     else:
         try:
-            outcome = outcome_of(phenomenon, claim, group, runs)
+            outcome = measure_group(phenomenon, claim, group, runs)
         except Exception as error:  # a plugin's mistake is its own claim's failure
             # What a message may hold is the exception's own: pages of text, half a character.
             text = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()

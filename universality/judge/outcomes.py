@@ -19,7 +19,7 @@ from universality.plugin.runs import role
 from universality.plugin.trajectory import Trajectory
 
 
-def outcome_of(
+def measure_group(
     phenomenon: Phenomenon, claim: Claim, group: PlannedGroup, runs: Mapping[str, Trajectory]
 ) -> Outcome:
     """The outcome of a claim from one group: its effect, with what its requirements say.
@@ -31,18 +31,19 @@ def outcome_of(
     """
     if group.keys is None:
         (subject,) = runs.values()
-        return _outcome(phenomenon, claim, subject)
+        return outcome_of(phenomenon, claim, subject)
     whole = Runs({key: runs[role] for role, key in group.keys.items()})
     if group.left_out is None:
-        return _outcome(phenomenon, claim, whole)
+        return outcome_of(phenomenon, claim, whole)
     rest = Runs({key: run for key, run in whole.items() if _seed(key) != group.left_out})
     n = len({_seed(key) for key in whole})
     return _pseudo_value(
-        _outcome(phenomenon, claim, whole), _outcome(phenomenon, claim, rest), n, claim.bound
+        outcome_of(phenomenon, claim, whole), outcome_of(phenomenon, claim, rest), n, claim.bound
     )
 
 
-def _outcome(phenomenon: Phenomenon, claim: Claim, subject: Trajectory | Runs) -> Outcome:
+def outcome_of(phenomenon: Phenomenon, claim: Claim, subject: Trajectory | Runs) -> Outcome:
+    """The same of what the effect is given: a trajectory, or the `Runs` of a set of several."""
     effect = claim.effect
     assert effect is not None
     with needs() as needed:
@@ -51,6 +52,8 @@ def _outcome(phenomenon: Phenomenon, claim: Claim, subject: Trajectory | Runs) -
         except UnmetError as unmet:
             answer = Outcome(effect=None, label=unmet.label)
     if not isinstance(answer, Outcome):
+        if answer is None:
+            raise TypeError("an effect is a number or an Outcome, got None")
         answer = Outcome(effect=answer)
     if claim.beside and answer.effect is not None:
         answer = _with_beside(claim, subject, answer)

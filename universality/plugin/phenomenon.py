@@ -14,6 +14,7 @@ from universality.plugin.claims import Claim
 from universality.plugin.outcome import Outcome
 from universality.plugin.schedules import Schedule
 from universality.plugin.spec import Recipe
+from universality.plugin.streams import Axis
 from universality.plugin.task import Signature, Task
 from universality.plugin.trajectory import Trajectory
 
@@ -67,13 +68,21 @@ class Observe:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A training that a phenomenon needs, and what must be observed in it."""
+    """A training that a phenomenon needs, and what must be observed in it.
+
+    Args:
+        streams: axes of randomness (`init`, `batches`, `data`) that follow another seed than `seed`.
+        fork: (step, branch): from update `step` on, batches are those of branch `branch` >= 1. Branches
+            of one run share its weights, to the last bit, up to that step.
+    """
 
     architecture: Architecture
     task: Task
     recipe: Recipe
     seed: int
     observe: tuple[Observe, ...]
+    streams: Mapping[Axis, int] = field(default_factory=dict)
+    fork: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

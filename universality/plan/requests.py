@@ -23,7 +23,7 @@ def spec_of(request: Request, signature: Signature) -> RunSpec:
         request.recipe,
         request.seed,
         signature.content,
-        Streams.of(request.streams, request.fork),
+        streams=Streams.of(request.streams, request.fork),
     )
     where = f"{spec.architecture} on {spec.task}, seed {spec.seed}"
     if signature.regression and request.recipe.loss != "mse":

@@ -38,8 +38,7 @@ class Series:
 
 
 class Trajectory(Protocol):
-    """What is stored of one run. `facts` holds lr, learning_rate_sum (over the updates made, with
-    warmup and milestones), parameters, initial sharpness and the like.
+    """What is stored of one run. `facts` holds lr, parameters, initial sharpness and the like.
 
     Names are `<probe address>.<metric>`, e.g. `sharpness.value`; `train_loss` is the loss of each
     update, taken at the weights before it.

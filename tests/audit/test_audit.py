@@ -506,8 +506,8 @@ WRONG: dict[str, tuple[Change, str]] = {
         "plan.json: has a value in a form that universality does not write",
     ),
     "a recipe that cannot be": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(steps=0)),
-        "plan.json: is damaged: a recipe needs steps: 0",
+        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(steps=-1)),
+        "plan.json: is damaged: a recipe has a negative number of steps: -1",
     ),
     "a key more": (
         in_json(MEASUREMENT, lambda m: m.update(verdict="present")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from universality.audit import plugins as conformance
 from universality.audit.plugins import Finding, check
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import Lines, Phenomenon, Run, Within, at_end, claim, per_seed, registry
+from universality.plugin.task import Split, Splits
 
 CHART = Lines({"train_loss": "loss"}, "loss")
 
@@ -180,8 +181,6 @@ def changed(split: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def replaced(name: str, **fields: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    from dataclasses import replace
-
     def change(splits: Any) -> Any:
         part = getattr(splits, name)
         return replace(splits, **{name: replace(part, **{k: f(getattr(part, k)) for k, f in fields.items()})})
@@ -220,6 +219,27 @@ def test_a_broken_task_is_told_what_is_wrong(
     variant("task", "toy_points", **changed(change))
     texts = wrong(check("broken", tmp_path))
     assert [text for text in texts if text.startswith(expected)], texts
+
+
+def numbers(outputs: int) -> Callable[[Any], Any]:
+    return lambda y: torch.stack([y.float()] * outputs, 1)
+
+
+def test_a_task_of_regression_keeps_its_contract(toys: Path, tmp_path: Path) -> None:
+    def as_numbers(splits: Splits) -> Splits:
+        parts = {n: getattr(splits, n) for n in ("train", "validation", "reference")}
+        return replace(splits, **{n: Split(p.inputs, numbers(2)(p.targets)) for n, p in parts.items()})
+
+    parent = registry.plugin_class("task", "toy_points")
+    variant("task", "toy_points", read=lambda self, rng, root: as_numbers(parent.read(self, rng, root)))
+    assert wrong(check("broken", tmp_path)) == ["reference does not depend on the seed: it does"]
+
+    def endless(self: Any, rng: Any, root: Path) -> Splits:
+        splits = as_numbers(parent.read(self, rng, root))
+        return replace(splits, train=Split(splits.train.inputs, splits.train.targets / 0))
+
+    variant("task", "toy_points", read=endless)
+    assert "train: rows, types and ranges: not all targets are finite" in wrong(check("broken", tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,8 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         "Expected `object`, got `int` - at `$.runs[...].spec.architecture`",
     ),
     "a run that cannot be trained": (
-        lambda raw: raw["runs"][RUN]["spec"]["recipe"].update(steps=0),
-        "a recipe needs steps",
+        lambda raw: raw["runs"][RUN]["spec"]["recipe"].update(steps=-1),
+        "a recipe has a negative number of steps",
     ),
     "no tier": (
         lambda raw: raw.update(tiers={"digits": "<b>"}),

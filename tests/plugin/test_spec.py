@@ -149,7 +149,8 @@ def test_the_version_of_ids_is_part_of_the_hash_and_that_of_files_is_not(
 
 
 def test_a_run_has_no_field_for_what_is_observed() -> None:
-    assert {f.name for f in fields(RunSpec)} == {"architecture", "task", "recipe", "seed", "content"}
+    known = {"architecture", "task", "recipe", "seed", "content", "streams"}
+    assert {f.name for f in fields(RunSpec)} == known
 
 
 def test_a_run_on_other_data_is_another_run() -> None:
@@ -157,6 +158,21 @@ def test_a_run_on_other_data_is_another_run() -> None:
     changed = replace(PLAIN, content="ab")
     assert len({PLAIN.id, changed.id, replace(PLAIN, content="cd").id}) == 3
     assert read_back(changed) == changed
+
+
+def test_a_recipe_that_trains_nothing_needs_no_rate_and_may_have_one() -> None:
+    assert Recipe(steps=0).lr == 0.0
+    assert a_run(recipe=Recipe(steps=0)).id != a_run(recipe=Recipe(steps=0, lr=0.1)).id
+    assert read_back(a_run(recipe=Recipe(steps=0))).recipe == Recipe(steps=0)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "rows", "batches"), [(0, 10, False), (9, 10, True), (10, 10, False), (11, 10, False)]
+)
+def test_a_recipe_sees_batches_where_one_is_smaller_than_the_training_set(
+    batch_size: int, rows: int, batches: bool
+) -> None:
+    assert Recipe(steps=1, lr=0.1, batch_size=batch_size).sees_batches(rows) is batches
 
 
 def test_equal_recipes_have_equal_ids_whether_written_with_integers_or_not() -> None:
@@ -297,7 +313,20 @@ def test_any_text_is_an_address_or_a_bad_parameter(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"steps": 0, "lr": 0.1}, "a recipe needs steps\n  got:      0\n  expected: >= 1"),
+        (
+            {"steps": -1, "lr": 0.1},
+            "a recipe has a negative number of steps\n"
+            "  got:      -1\n"
+            "  expected: >= 0, where 0 trains nothing",
+        ),
+        (
+            {"steps": 0, "lr": -0.1},
+            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=-0.1, lr_over_stability=0.0",
+        ),
+        (
+            {"steps": 0, "lr": math.nan},
+            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=nan, lr_over_stability=0.0",
+        ),
         (
             {"steps": 1},
             "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=0.0, lr_over_stability=0.0",

@@ -155,6 +155,108 @@ def test_an_empty_split_is_refused() -> None:
         load(RowNumbers(rows=0))
 
 
+# ------------------------------------------------------------------------------------------- regression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubles(Task):
+    """y = (2 x, -x) of the row numbers x, and whatever a test breaks."""
+
+    rows: int = 60
+    outputs: int = 2
+    validation_classes: bool = False
+    flat: bool = False
+    wide: bool = False
+
+    def numbers(self, rows: int) -> Split:
+        x = torch.arange(rows, dtype=torch.float32)[:, None]
+        targets = x * torch.tensor([2.0, -1.0])
+        targets = targets[:, 0] if self.flat else targets
+        return Split(x, targets.double() if self.wide else targets)
+
+    def read(self, rng: np.random.Generator, root: Path) -> Splits:
+        train, validation = self.numbers(self.rows), self.numbers(20)
+        if self.validation_classes:
+            validation = Split(validation.inputs, torch.zeros(20, dtype=torch.int64))
+        return Splits(train, validation, self.numbers(5), InputSpec("vector", (1,)), self.outputs)
+
+
+Doubles.name = "doubles"
+
+
+def pairs(split: Split) -> set[tuple[float, ...]]:
+    return {tuple(row) for row in torch.cat([split.inputs, split.targets], 1).tolist()}
+
+
+def test_numbers_are_regressed_on_as_they_are() -> None:
+    splits = load(Doubles())
+    assert splits.train.regression
+    assert not load(RowNumbers()).train.regression
+    assert splits.train.targets.dtype == torch.float32
+    assert pairs(splits.train) == {(x, 2 * x, -x) for x in range(60)}
+    assert Doubles().signature(NOWHERE).regression
+    assert not RowNumbers().signature(NOWHERE).regression
+
+
+def test_a_subset_of_a_regression_is_of_random_rows_with_their_own_targets() -> None:
+    drawn = [load(Doubles(subset=10), seed).train for seed in range(200)]
+    for train in drawn:
+        assert len(pairs(train)) == len(train) == 10
+        assert torch.equal(train.targets, train.inputs * torch.tensor([2.0, -1.0]))
+    assert same(drawn[0], load(Doubles(subset=10)).train)
+    often = np.bincount([int(x) for train in drawn for x in train.inputs[:, 0]], minlength=60)
+    assert stats.chisquare(often).pvalue > 1e-4
+
+
+def test_random_labels_of_a_regression_are_a_permutation_of_its_targets() -> None:
+    task = Doubles(random_labels=True, rows=2000)
+    splits, clean = load(task), load(Doubles(rows=2000))
+    for split, own in ((splits.train, clean.train), (splits.validation, clean.validation)):
+        assert torch.equal(split.inputs, own.inputs)
+        assert not torch.equal(split.targets, own.targets)
+        assert sorted(split.targets.tolist()) == sorted(own.targets.tolist())
+    x, y = splits.train.inputs[:, 0].numpy(), splits.train.targets[:, 0].numpy()
+    assert stats.spearmanr(x, y).pvalue > 1e-4
+    assert same(splits.reference, clean.reference)
+    assert not same(splits.train, load(task, 1).train)
+
+
+def test_noise_of_classes_is_refused_where_there_are_none() -> None:
+    with pytest.raises(BadParameter) as caught:
+        load(Doubles(label_noise=0.25))
+    assert str(caught.value) == (
+        "label_noise replaces classes, and this task has none\n"
+        "  where:    doubles\n"
+        "  got:      label_noise=0.25\n"
+        "  expected: label_noise=0\n"
+        "  do:       let the task add noise to its numbers by a parameter of its own"
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "got"),
+    [
+        ({"flat": True}, "float32 [60], float32 [20], float32 [5]"),
+        ({"wide": True}, "float64 [60, 2], float64 [20, 2], float64 [5, 2]"),
+        ({"outputs": 3}, "float32 [60, 2], float32 [20, 2], float32 [5, 2]"),
+        ({"validation_classes": True}, "float32 [60, 2], int64 [20], float32 [5, 2]"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_targets_that_a_loss_would_broadcast_or_misread_are_refused(
+    broken: dict[str, bool], got: str
+) -> None:
+    task = Doubles(**broken)  # type: ignore[arg-type]
+    with pytest.raises(BadParameter) as caught:
+        load(task)
+    assert str(caught.value) == (
+        "targets of a regression are malformed\n"
+        "  where:    doubles\n"
+        f"  got:      {got}\n"
+        f"  expected: float32 [rows, {task.outputs}] for training, validation and reference"
+    )
+
+
 def test_the_signature_has_the_sizes_after_the_subset() -> None:
     signature = RowNumbers(subset=30).signature(NOWHERE)
     assert (signature.train_rows, signature.validation_rows, signature.reference_rows) == (30, 600, 5)

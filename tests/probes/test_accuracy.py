@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,24 @@ def test_accuracy_and_loss_are_those_of_one_pass_over_all_rows(loss: str, rows: 
             expected = (np.log(np.exp(logits - top[:, None]).sum(1)) + top - logits[own]).mean()
         assert found[name] == pytest.approx((logits.argmax(1) == targets).mean(), abs=1e-12)
         assert found[f"{name}_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_in_regression_only_losses_are_recorded() -> None:
+    seen = training("mlp[width=8]", Recipe(steps=1, lr=1.0, loss="mse"), probe._ROWS + 3, 7)
+    generator = torch.Generator().manual_seed(1)
+    parts = {
+        name: Split(split.inputs, torch.randn(len(split), 5, generator=generator))
+        for name in ("train", "validation", "reference")
+        for split in [getattr(seen.splits, name)]
+    }
+    seen.splits = replace(seen.splits, **parts)
+    found = probe.Accuracy().record(seen)
+    assert set(found) == {"train_loss", "validation_loss"}
+    for name in ("train", "validation"):
+        with torch.no_grad():
+            distance = seen.net.double()(parts[name].inputs.double()) - parts[name].targets
+        seen.net.float()
+        assert found[f"{name}_loss"] == pytest.approx(0.5 * float(distance.square().sum(1).mean()), rel=1e-5)
 
 
 def test_batch_normalisation_is_evaluated_with_its_running_statistics() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,3 +182,17 @@ def test_token_inputs_are_stored_one_hot() -> None:
     # Two rows agree in as many places as the inner product of their one-hot vectors counts.
     agree = (tokens[:, None] == tokens[None]).sum(-1).float()
     torch.testing.assert_close(stored @ stored.T, agree, rtol=1e-5, atol=1e-6)
+
+
+def test_in_regression_collapse_is_refused_and_the_targets_of_taps_are_the_numbers() -> None:
+    splits = made_up()
+    numbers = torch.randn(len(splits.reference), 4, generator=seeded(2))
+    train = Split(splits.train.inputs, torch.randn(len(splits.train), 4, generator=seeded(3)))
+    splits = replace(splits, train=train, reference=Split(splits.reference.inputs, numbers))
+    seen = training("mlp[width=6]", splits)
+    with pytest.raises(MeasurementError) as caught:
+        CollapseProbe().record(seen)
+    assert str(caught.value).startswith("neural collapse is of classes\n  where:    probe collapse\n")
+    labels = Taps(rows=7).record(seen)["labels"]
+    assert isinstance(labels, Tensor)
+    assert torch.equal(labels, numbers[:7])

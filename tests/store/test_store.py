@@ -412,8 +412,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "Out of range float values",
     ),
     "a recipe that cannot be": (
-        forged_json("spec.json", lambda r: r["recipe"].update(steps=0)),
-        "spec.json: a recipe needs steps",
+        forged_json("spec.json", lambda r: r["recipe"].update(steps=-1)),
+        "spec.json: a recipe has a negative number of steps",
     ),
 }
 

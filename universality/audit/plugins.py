@@ -258,6 +258,8 @@ def check_task(plugin: Task, data_root: Path) -> Iterator[Finding]:
     yield Finding("one seed gives the same data", "" if same else "two loads of one seed differ")
     same = _equal(first.reference, other.reference)
     yield Finding("reference does not depend on the seed", "" if same else "it does")
+    if first.train.regression:
+        return
     classes = set(first.train.targets.tolist())
     lost = sorted(set(range(first.outputs)) - classes)
     yield Finding("every class has training rows", f"class {lost[0]} has none" if lost else "")
@@ -266,14 +268,17 @@ def check_task(plugin: Task, data_root: Path) -> Iterator[Finding]:
 def _split(part: Split, splits: Splits) -> str:
     spec, x, y = splits.inputs, part.inputs, part.targets
     expected = torch.int64 if spec.kind == "tokens" else torch.float32
-    if tuple(x.shape[1:]) != spec.shape or len(x) != len(y) or len(y) == 0 or y.ndim != 1:
+    target = (splits.outputs,) if part.regression else ()
+    if x.shape[1:] != spec.shape or len(x) != len(y) or len(y) == 0 or y.shape[1:] != target:
         return f"inputs {list(x.shape)}, targets {list(y.shape)}, expected rows of {list(spec.shape)}"
-    if x.dtype != expected or y.dtype != torch.int64:
-        return f"inputs are {x.dtype} and targets {y.dtype}, expected {expected} and int64"
+    if x.dtype != expected or y.dtype not in (torch.int64, torch.float32):
+        return f"inputs are {x.dtype} and targets {y.dtype}, expected {expected} and int64 or float32"
     if spec.kind == "tokens" and (int(x.min()) < 0 or int(x.max()) >= spec.vocabulary):
         return f"tokens from {int(x.min())} to {int(x.max())}, the vocabulary has {spec.vocabulary}"
     if spec.kind != "tokens" and not x.isfinite().all():
         return "not all inputs are finite"
+    if part.regression:
+        return "" if y.isfinite().all() else "not all targets are finite"
     if int(y.min()) < 0 or int(y.max()) >= splits.outputs:
         return f"classes from {int(y.min())} to {int(y.max())}, expected 0 to {splits.outputs - 1}"
     return ""

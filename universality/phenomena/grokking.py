@@ -35,7 +35,7 @@ class Grokking(u.Phenomenon):
     decay: float = 1.0
 
     title, version, strand, sense = "Grokking", 1, "universality", "form"
-    asks = (u.families("algorithmic", why="claimed for algorithmic tasks with partial data"),)
+    asks = u.classes(2), u.families("algorithmic", why="claimed for algorithmic tasks with partial data")
 
     @u.per_seed
     def run(self, run: u.Run) -> u.Run:

@@ -54,7 +54,7 @@ class RepresentationSimilarity(u.Phenomenon):
     labels: Literal["true", "random"] = "true"
 
     title, version, strand, sense = "Representation similarity", 1, "universality", "sign"
-    asks = (u.not_families("algorithmic", why=LEAK), u.reference_rows(512))
+    asks = (u.classes(2), u.not_families("algorithmic", why=LEAK), u.reference_rows(512))
     fitted = u.at_end("accuracy.train")
     gates = (
         u.require("training accuracy of the weaker", fitted, at_least=0.9, keys=("a", "b")),

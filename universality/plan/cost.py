@@ -27,7 +27,10 @@ def gradient_seconds(request: Request, signature: Signature, rows: int) -> float
             if spec.kind == "tokens"
             else torch.randn(rows, *spec.shape)
         )
-    targets = torch.zeros(rows, dtype=torch.int64)
+    shape, kind = (
+        ((rows, signature.outputs), torch.float32) if signature.regression else ((rows,), torch.int64)
+    )
+    targets = torch.zeros(shape, dtype=kind)
     loss_of, best = objective(request.recipe), float("inf")
     try:
         for _ in range(2):

@@ -18,6 +18,7 @@ from universality.errors import BadParameter, BadSuite
 from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
 from universality.plan.groups import Group, groups_of
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
+from universality.plan.requests import spec_of
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
@@ -144,13 +145,7 @@ class Planner:
         runs: dict[str, str] = {}
         observe: dict[str, dict[str, tuple[int, ...]]] = {}
         for role, request in group.runs.items():
-            spec = RunSpec(
-                component(request.architecture),
-                component(request.task),
-                request.recipe,
-                request.seed,
-                self._signature(request.task).content,
-            )
+            spec = spec_of(request, self._signature(request.task))
             steps = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
             runs[role], observe[role] = spec.id, steps
             self._add_job(spec, request, steps)

@@ -11,6 +11,8 @@ def classes(at_least: int, why: str = "") -> Ask:
     """The task tells this many classes apart."""
 
     def ask(cell: Cell) -> str:
+        if cell.signature.regression:
+            return f"needs {at_least} classes, the task is regression"
         has = cell.signature.outputs
         return "" if has >= at_least else why or f"needs {at_least} classes, the task has {has}"
 

@@ -13,6 +13,7 @@ from universality.plugin.architecture import Architecture
 from universality.plugin.readings import Key
 from universality.plugin.schedules import Schedule
 from universality.plugin.spec import Recipe
+from universality.plugin.streams import Axis
 from universality.plugin.task import Task
 
 
@@ -26,13 +27,21 @@ class Observe:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A training that a phenomenon needs, and what must be observed in it."""
+    """A training that a phenomenon needs, and what must be observed in it.
+
+    Args:
+        streams: axes of randomness (`init`, `batches`, `data`) that follow another seed than `seed`.
+        fork: (step, branch): from update `step` on, batches are those of branch `branch` >= 1. Branches
+            of one run share its weights, to the last bit, up to that step.
+    """
 
     architecture: Architecture
     task: Task
     recipe: Recipe
     seed: int
     observe: tuple[Observe, ...]
+    streams: Mapping[Axis, int] = field(default_factory=dict)
+    fork: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class Run:
     seed: int
     recipe: Recipe | None = None
     observe: Mapping[str, Schedule] = field(default_factory=dict)
+    other_streams: Mapping[Any, int] = field(default_factory=dict)
+    fork: tuple[int, int] | None = None
 
     def trained(self, recipe: Recipe | None = None, /, **changes: Any) -> Run:
         """With this recipe, or with these fields of the recipe changed (`Recipe` lists them)."""
@@ -76,6 +87,15 @@ class Run:
     def seeded(self, seed: int) -> Run:
         """With another seed: other data, initialisation and batches."""
         return replace(self, seed=seed)
+
+    def streams(self, **seeds: int) -> Run:
+        """With some randomness of another seed: `init`, `batches` or `data`. Two runs with the same `init` share a
+        start and differ in noise."""
+        return replace(self, other_streams={**self.other_streams, **seeds})
+
+    def forked(self, step: int, branch: int) -> Run:
+        """A branch of this run: the same up to update `step`, other batches from there on. Branches count from 1."""
+        return replace(self, fork=(step, branch))
 
     def vary(self, **axes: Any) -> Sweep:
         """A sweep: this run at every combination of the values of one or more parameters.
@@ -128,7 +148,9 @@ class Run:
                 do="say how it is trained: run.trained(steps=..., lr=...)",
             )
         observe = tuple(Observe(probe, at) for probe, at in self.observe.items())
-        return Request(self.architecture, self.task, self.recipe, self.seed, observe)
+        return Request(
+            self.architecture, self.task, self.recipe, self.seed, observe, self.other_streams, self.fork
+        )
 
 
 class Sweep(Mapping[Key, Run]):

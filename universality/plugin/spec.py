@@ -1,7 +1,7 @@
 """Frozen descriptions of what is trained, their ids, and the seeds that follow from them.
 
-A run is (architecture, task, recipe, seed, and the content of files of the user's own). Its id hashes
-exactly that, never what is observed: the same training measured twice is the same run.
+A run is (architecture, task, recipe, seed, the content of files of the user's own, and where it follows other
+seeds). Its id hashes exactly that, never what is observed: the same training measured twice is the same run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import Any, Literal
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from universality.errors import BadParameter
+from universality.plugin.streams import Axis, Streams
 
 IDENTITY_VERSION = 1
 """Of what ids hash. What lies on the disk has a version of its own (`store.layout.SCHEMA_VERSION`)."""
@@ -88,7 +92,7 @@ class Recipe:
     """How a network is trained.
 
     Args:
-        steps: number of updates.
+        steps: number of updates; 0 leaves the network as it was initialised, and needs no learning rate.
         lr: learning rate; with `lr_over_stability` it is derived and this must be 0.
         lr_over_stability: where positive, lr is chosen per run such that the stability threshold
             of gradient descent, 2/lr (with heavy ball 2(1+momentum)/lr), is this multiple of the
@@ -97,7 +101,7 @@ class Recipe:
         milestones: fractions of `steps` at which lr is multiplied by `gamma`.
         warmup: fraction of `steps` over which lr rises linearly to its value.
         loss: `cross_entropy`, or `mse` = mean over rows of half the squared distance to the
-            one-hot target.
+            one-hot target, in regression to the target itself.
     """
 
     steps: int
@@ -122,10 +126,15 @@ class Recipe:
             if entry.type == "float":
                 object.__setattr__(self, entry.name, float(getattr(self, entry.name)))
         object.__setattr__(self, "milestones", tuple(map(float, self.milestones)))
-        if self.steps < 1:
-            raise BadParameter("a recipe needs steps", got=str(self.steps), expected=">= 1")
+        if self.steps < 0:
+            raise BadParameter(
+                "a recipe has a negative number of steps",
+                got=str(self.steps),
+                expected=">= 0, where 0 trains nothing",
+            )
         rates = (self.lr, self.lr_over_stability)
-        if not min(rates) == 0 < max(rates) < math.inf:
+        untrained = self.steps == 0 and rates == (0.0, 0.0)
+        if not (untrained or min(rates) == 0 < max(rates) < math.inf):
             raise BadParameter(
                 "a recipe needs exactly one of lr and lr_over_stability",
                 got=f"lr={self.lr}, lr_over_stability={self.lr_over_stability}",
@@ -148,12 +157,22 @@ class Recipe:
         share = sum((b - a) * self.gamma**i for i, (a, b) in enumerate(pairwise(ends))) - self.warmup / 2
         return lr * self.steps * share
 
+    def sees_batches(self, train_rows: int) -> bool:
+        """Whether updates see batches, and not all of so many rows."""
+        return 0 < self.batch_size < train_rows
+
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """One training, exactly.
 
-    `content` is the digest of data that the task's parameters do not pin down, see `Task.content`.
+    Args:
+        content: the digest of data that the task's parameters do not pin down, see `Task.content`.
+        streams: axes of randomness that follow another seed than `seed`, and a fork. An axis that follows
+            `seed` itself is left out: it is the same run.
+
+    Raises:
+        BadParameter: a fork at or after the last update, which would never part from its run.
     """
 
     architecture: Component
@@ -161,6 +180,31 @@ class RunSpec:
     recipe: Recipe
     seed: int
     content: str = ""
+    streams: Streams | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.streams is UNSET:
+            return
+        fork = self.streams.fork
+        if fork is not UNSET and fork[0] >= self.recipe.steps:
+            raise BadParameter(
+                "a fork that never parts from its run",
+                where=f"{self.architecture} on {self.task}, seed {self.seed}",
+                got=f"step {fork[0]} of a run of {self.recipe.steps} updates",
+                expected=f"a step below {self.recipe.steps}",
+            )
+        others = tuple((axis, seed) for axis, seed in self.streams.seeds if seed != self.seed)
+        streams = Streams(others, fork) if others or fork is not UNSET else UNSET
+        object.__setattr__(self, "streams", streams)
+
+    def seed_of(self, axis: Axis) -> int:
+        """The seed that this axis of the run's randomness follows."""
+        return self.seed if self.streams is UNSET else dict(self.streams.seeds).get(axis, self.seed)
+
+    @property
+    def fork(self) -> tuple[int, int] | None:
+        """(step, branch) where the run is a fork, see `Streams`."""
+        return None if self.streams is UNSET or self.streams.fork is UNSET else self.streams.fork
 
     @property
     def id(self) -> str:
@@ -174,4 +218,6 @@ class RunSpec:
         ]
         if self.content:
             key.append(self.content)
+        if self.streams is not UNSET:
+            key.append({"streams": msgspec.to_builtins(self.streams)})
         return f"{self.architecture.name}-{self.task.name}-s{self.seed}-{digest(key)}"

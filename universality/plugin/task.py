@@ -1,4 +1,4 @@
-"""The contract of a task, and what every classification task shares: subsets and label noise."""
+"""The contract of a task, and what every task shares: subsets and label noise."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ NOT_STATED = "not stated"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Examples `[n, *shape]` and their classes `[n]` (int64)."""
+    """Examples `[n, *shape]`, and their classes `[n]` (int64) or numbers to regress on `[n, outputs]` (float32)."""
 
     inputs: Tensor
     targets: Tensor
+
+    @property
+    def regression(self) -> bool:
+        """Whether targets are numbers and not classes."""
+        return self.targets.is_floating_point()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -48,7 +53,8 @@ class Splits:
     """The data of one run.
 
     `reference` is a fixed set of labelled inputs on which representations of different networks
-    are compared; it is the same for every seed and every level of label noise.
+    are compared; it is the same for every seed and every level of label noise. `outputs` is the number
+    of classes, in regression that of the numbers to predict.
     """
 
     train: Split
@@ -68,19 +74,22 @@ class Signature:
     validation_rows: int
     reference_rows: int
     content: str = ""
+    regression: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """A classification problem; its dataclass fields are its parameters.
+    """A problem of classification or regression; its dataclass fields are its parameters.
 
     Subclasses are frozen dataclasses registered with `universality.plugin.register` and implement
     `read`. `load` then applies, in this order, what every task shares:
 
     Args:
         subset: rows of the training set to keep, spread evenly over the classes; 0 keeps all.
-        label_noise: share of training labels replaced by a uniform draw of another class.
-        random_labels: draw every label, training and validation, uniformly (a control).
+        label_noise: share of training labels replaced by a uniform draw of another class; no regression
+            has it.
+        random_labels: draw every label, training and validation, uniformly (a control). In regression
+            the targets of either split are permuted, so that their distribution stays.
     """
 
     subset: int = 0
@@ -123,6 +132,15 @@ class Task(ABC):
         """The data of one run: `read`, then subset, then label noise, each with its own generator."""
         source, rows, labels = rng.spawn(3)
         splits = self.read(source, root)
+        regression = self._is_regression(splits)
+        if regression and self.label_noise:
+            raise BadParameter(
+                "label_noise replaces classes, and this task has none",
+                where=self.name,
+                got=f"label_noise={self.label_noise:g}",
+                expected="label_noise=0",
+                do="let the task add noise to its numbers by a parameter of its own",
+            )
         if self.subset > len(splits.train):
             raise BadParameter(
                 "subset is larger than the training set",
@@ -132,8 +150,13 @@ class Task(ABC):
             )
         train, validation = splits.train, splits.validation
         if self.subset:
-            train = train.take(_stratified(train.targets, self.subset, rows))
-        if self.random_labels:
+            strata = np.zeros(len(train), np.int64) if regression else train.targets.numpy()
+            train = train.take(_stratified(strata, self.subset, rows))
+        if self.random_labels and regression:
+            train, validation = (
+                Split(s.inputs, s.targets[_tensor(labels.permutation(len(s)))]) for s in (train, validation)
+            )
+        elif self.random_labels:
             train = Split(train.inputs, _uniform(len(train), splits.outputs, labels))
             validation = Split(validation.inputs, _uniform(len(validation), splits.outputs, labels))
         elif self.label_noise:
@@ -156,7 +179,25 @@ class Task(ABC):
             len(splits.validation),
             len(splits.reference),
             self.content(root),
+            splits.train.regression,
         )
+
+    def _is_regression(self, splits: Splits) -> bool:
+        """Whether targets are numbers; refuses those that a loss would broadcast to something else."""
+        targets = [part.targets for part in (splits.train, splits.validation, splits.reference)]
+        numbers = [part for part in targets if part.is_floating_point()]
+        if not numbers:
+            return False
+        # The one kind of floating-point numbers of four bytes is float32.
+        malformed = any(t.element_size() != 4 or t.shape[1:] != (splits.outputs,) for t in numbers)
+        if malformed or len(numbers) < len(targets):
+            raise BadParameter(
+                "targets of a regression are malformed",
+                where=self.name,
+                got=", ".join(f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in targets),
+                expected=f"float32 [rows, {splits.outputs}] for training, validation and reference",
+            )
+        return True
 
 
 def _uniform(n: int, classes: int, rng: np.random.Generator) -> Tensor:
@@ -171,9 +212,8 @@ def _noisy(targets: Tensor, classes: int, share: float, rng: np.random.Generator
     return _tensor(noisy)
 
 
-def _stratified(targets: Tensor, size: int, rng: np.random.Generator) -> Tensor:
+def _stratified(labels: NDArray[np.int64], size: int, rng: np.random.Generator) -> Tensor:
     """Rows, sorted, that take classes in turn until `size` is reached."""
-    labels = targets.numpy()
     order = rng.permutation(len(labels))
     shuffled = labels[order]
     by_class = np.argsort(shuffled, kind="stable")

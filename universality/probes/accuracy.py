@@ -19,6 +19,8 @@ _ROWS = 2048
 class Accuracy(Probe):
     """`train`, `validation` (shares), `train_loss`, `validation_loss` (the recipe's loss).
 
+    In regression the losses only: there is nothing to be accurate about.
+
     Cost: one forward pass over both sets.
     """
 
@@ -26,7 +28,10 @@ class Accuracy(Probe):
         training.net.eval()
         out: dict[str, float | Tensor] = {}
         for name in ("train", "validation"):
-            out[name], out[f"{name}_loss"] = self._score(training, getattr(training.splits, name))
+            split: Split = getattr(training.splits, name)
+            hits, out[f"{name}_loss"] = self._score(training, split)
+            if not split.regression:
+                out[name] = hits
         return out
 
     @torch.no_grad()
@@ -36,6 +41,7 @@ class Accuracy(Probe):
         for begin in range(0, len(split), _ROWS):
             inputs, targets = split.inputs[begin : begin + _ROWS], split.targets[begin : begin + _ROWS]
             logits = training.net(inputs)
-            hits += float(accuracy(logits, targets)) * len(targets)
+            if not split.regression:
+                hits += float(accuracy(logits, targets)) * len(targets)
             loss += float(loss_of(logits, targets)) * len(targets)
         return hits / len(split), loss / len(split)

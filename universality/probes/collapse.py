@@ -24,13 +24,22 @@ class CollapseProbe(Probe):
 
     `imbalance` is the size of the largest class of the training set over that of the smallest.
     `nc1_permuted` is NC1 of the same features with permuted labels: its chance level depends on
-    width and rows, so it is the honest zero. NaN where class means coincide. Cost: one forward pass.
+    width and rows, so it is the honest zero. NaN where class means coincide. Raises `MeasurementError`
+    in regression. Cost: one forward pass.
     """
 
     rows: int = 4000
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         net, train = training.net, training.splits.train
+        if train.regression:
+            raise MeasurementError(
+                "neural collapse is of classes",
+                where="probe collapse",
+                got="a regression task",
+                expected="integer targets",
+                do="leave tasks without classes out in `applies`",
+            )
         readout = training.architecture.readout(net)
         # At random: the first rows of a sorted set are of one class, and a stride meets sets that
         # list their classes in turn.

@@ -20,7 +20,7 @@ class Taps(Probe):
     """Features `[n, min(n, d)]` (float32) of the first `rows` reference inputs, per tap.
 
     Keys: the architecture's taps in order, `penultimate`, `inputs` (flattened; tokens one-hot) and
-    `labels`. Features wider than `rows` are rotated into `rows` dimensions with the same Gram
+    `labels`, the targets of these inputs. Features wider than `rows` are rotated into `rows` dimensions with the same Gram
     matrix, which loses nothing to a similarity that is invariant to rotation.
     Cost: one forward pass and, per wide tap, O(d rows^2).
     """

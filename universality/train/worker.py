@@ -62,7 +62,7 @@ def _member(planned: PlannedRun, settings: WorkerSettings) -> Member:
     spec = planned.spec
     architecture = registry.instantiate("architecture", spec.architecture)
     task = registry.instantiate("task", spec.task)
-    splits = _load(task, spec.seed, settings.data_root, settings.shared_data)
+    splits = _load(task, spec.seed_of("data"), settings.data_root, settings.shared_data)
     return Member(spec, architecture, splits, planned.observe)
 
 

@@ -44,6 +44,13 @@ def test_half_squared_error_of_a_known_case() -> None:
     assert half_squared_error(logits, targets) == 1.0  # 0 and 4/2, over two rows
 
 
+def test_half_squared_error_of_numbers_is_their_distance_in_a_stack_as_alone() -> None:
+    outputs, targets = torch.tensor([[1.0, 0.0], [0.5, -1.0]]), torch.tensor([[0.0, 2.0], [0.5, 1.0]])
+    assert half_squared_error(outputs, targets) == 2.25  # 1/2 of 1 + 4 and of 0 + 4, over two rows
+    stacked = torch.func.vmap(half_squared_error)(torch.stack([outputs, targets]), torch.stack([targets] * 2))
+    assert stacked.tolist() == [2.25, 0.0]
+
+
 def test_a_recipe_names_its_loss() -> None:
     assert objective(Recipe(steps=1, lr=1.0)) is cross_entropy
     assert objective(Recipe(steps=1, lr=1.0, loss="mse")) is half_squared_error

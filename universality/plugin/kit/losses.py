@@ -27,11 +27,13 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def half_squared_error(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over rows of 1/2 |logits - onehot(target)|^2, summed over the outputs.
 
+    Targets that are numbers `[rows, outputs]` stand in the place of the one-hot ones.
+
     With this scale the Gauss-Newton part of the Hessian is the mean of J^T J, as in Cohen et al.
     2021 (arXiv:2103.00065).
     """
-    onehot = F.one_hot(targets, logits.shape[-1]).to(logits.dtype)
-    return 0.5 * (logits - onehot).square().sum() / len(targets)
+    aim = targets if targets.is_floating_point() else F.one_hot(targets, logits.shape[-1])
+    return 0.5 * (logits - aim.to(logits.dtype)).square().sum() / len(targets)
 
 
 def objective(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:

@@ -55,7 +55,8 @@ def choose_engine(
 
 
 def _may_fuse(members: Sequence[MemberRun]) -> bool:
-    return members[0].data.targets.is_cuda and len(members) >= MIN_FUSED
+    first = members[0]
+    return first.recipe.steps > 0 and first.data.targets.is_cuda and len(members) >= MIN_FUSED
 
 
 def time_gradients(loop: LoopSteps, fused: FusedSteps, members: Sequence[MemberRun]) -> tuple[float, float]:

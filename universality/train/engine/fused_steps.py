@@ -172,7 +172,8 @@ class FusedSteps:
             rows = self._table.index_select(0, self._row).flatten()
             inputs, targets = self._inputs.index_select(0, rows), self._targets.index_select(0, rows)
         members = len(self._members)
-        return inputs.view(members, -1, *inputs.shape[1:]), targets.view(members, -1), False
+        inputs, targets = (t.view(members, -1, *t.shape[1:]) for t in (inputs, targets))
+        return inputs, targets, False
 
     def _fill(self, begin: int, end: int) -> None:
         """Write the rows of these updates into the table."""

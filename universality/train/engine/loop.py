@@ -22,7 +22,6 @@ from universality.train.engine.choice import choose_engine
 from universality.train.engine.ensemble import CannotStack
 from universality.train.engine.fused_steps import Capture, cuda_graph
 from universality.train.engine.member import Member, Trained
-from universality.train.engine.optimizers import RateSchedule
 from universality.train.engine.run import MemberRun
 from universality.train.messages import Engine
 
@@ -123,7 +122,7 @@ def _train(
         runs = [MemberRun(member, _on_device(member.splits, device, copies), device) for member in members]
         ensemble, steps, reasons = choose_engine(runs, engine, capture)
         recipe = runs[0].recipe
-        rates = RateSchedule(recipe)
+        rates = runs[0].schedule
         events = sorted(set().union(*(run.events for run in runs)))
         for begin, end in zip(events, [*events[1:], recipe.steps], strict=True):
             for number, run in enumerate(runs):

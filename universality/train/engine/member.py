@@ -52,7 +52,7 @@ class Trained:
 
 
 def build_network(spec: RunSpec, architecture: Architecture, splits: Splits) -> nn.Module:
-    """The network of a run at initialisation; depends on the architecture and the seed only."""
+    """The network of a run at initialisation; depends on the architecture and the seed of its axis `init` only."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("init", *map(str, spec.architecture.identity()), spec.seed))
+        torch.manual_seed(derive_seed("init", *map(str, spec.architecture.identity()), spec.seed_of("init")))
         return architecture.build(splits.inputs, splits.outputs)

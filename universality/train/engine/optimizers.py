@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -63,3 +64,9 @@ class RateSchedule:
     def factor(self, step: int) -> float:
         drops = sum(step >= milestone for milestone in self._milestones)
         return min(1.0, (step + 1) / max(1, self._warmup)) * self._gamma**drops
+
+    def sum_until(self, step: int) -> float:
+        """The sum of the factors of the updates 0 to `step` - 1: the time of training, in units of lr."""
+        begins = sorted({0, *self.changes})
+        pieces = zip(begins, [*begins[1:], step], strict=True)
+        return math.fsum(self.factor(begin) * max(0, min(end, step) - begin) for begin, end in pieces)

@@ -29,12 +29,14 @@ class MemberRun:
         batches: None trains on all rows at every step.
         losses: blocks of losses, on the device, that have not been looked at: looking waits for the device.
         running: False once it has diverged.
+        schedule: of the learning rate, in units of `rate`.
         events: steps at which something is due: a record, a change of the rate, a look at the losses.
     """
 
     def __init__(self, member: Member, splits: Splits, device: torch.device) -> None:
         spec, rows = member.spec, len(splits.train)
         self.recipe = recipe = spec.recipe
+        self.schedule = RateSchedule(recipe)
         self.net = build_network(spec, member.architecture, splits).to(device)
         self.net.train()
         self.data = splits.train
@@ -43,17 +45,18 @@ class MemberRun:
             "taps": list(member.architecture.taps(self.net)),
         }
         self.rate = recipe.lr
-        if not self.rate:
+        if recipe.lr_over_stability:
             self.rate, self.facts["initial_sharpness"] = stable_rate(spec, self.net, splits.train)
         self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}
         self.recorder = Recorder(member, self.net, splits, device)
-        full = not 0 < recipe.batch_size < rows
-        self.batches = None if full else Batches(rows, recipe.batch_size, spec.seed, device)
+        self.batches: Batches | None = None
+        if recipe.sees_batches(rows):
+            self.batches = Batches(rows, recipe.batch_size, spec.seed_of("batches"), device, spec.fork)
         self.losses: list[Tensor] = []
         self.running = True
         self.events = {
             *(step for steps in member.observe.values() for step in steps),
-            *RateSchedule(recipe).changes,
+            *self.schedule.changes,
             *range(0, recipe.steps, BLOCK),
             recipe.steps,
         }
@@ -107,6 +110,7 @@ class MemberRun:
         series["train_loss"] = Series(np.arange(len(loss), dtype=np.int64), loss)
         seconds = shared_seconds + self.recorder.seconds
         self.facts |= {
+            "learning_rate_sum": self.rate * self.schedule.sum_until(len(loss)),
             "probe_seconds": round(self.recorder.seconds, 3),
             "seconds": round(seconds, 3),
             "engine": engine,

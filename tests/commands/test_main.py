@@ -47,7 +47,7 @@ FROZEN: dict[str, Options] = {
     "list": {
         "--help": (None, 0),
         "--plugins": ([], None),
-        "what": (None, "?", ["architectures", "tasks", "phenomena", "probes", "suites"]),
+        "what": (None, "?", ["architectures", "modifiers", "tasks", "phenomena", "probes", "suites"]),
     },
     "status": {"--help": (None, 0), "folder": (None, None)},
     "report": {"--help": (None, 0), "folder": (None, None)},
@@ -501,7 +501,7 @@ def test_check_tells_folders_from_plugins(
     out = capsys.readouterr().out
     assert out.startswith("architecture toy_net[width=5]\n  ok ")
     err = refused(capsys, "check", "toy_nte", "--plugins", str(toys))
-    assert err.startswith("error: unknown folder, architecture, task or phenomenon 'toy_nte'\n")
+    assert err.startswith("error: unknown folder, architecture, modifier, task or phenomenon 'toy_nte'\n")
     assert "did you mean 'toy_net'" in err
     assert refused(capsys, "check", "toy_net[width=0]").startswith("error: a toy needs width\n")
 

@@ -6,6 +6,7 @@ from universality.plugin import Architecture, InputSpec, register
 from universality.errors import BadParameter, DataUnavailable, MeasurementError, UniversalityError
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.claims import Most, Within
+from universality.plugin.modifier import Modifier, unmodified
 from universality.plugin.outcome import Check, Matrix, Outcome
 from universality.plugin.phenomenon import (
     NOT_SHOWN,

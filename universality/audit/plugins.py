@@ -98,8 +98,7 @@ def _finding(question: str, answer: Callable[[], str | None]) -> Finding:
 def check_architecture(plugin: Architecture) -> Iterator[Finding]:
     """Refusals, and for every kind of input that it takes: build, forward, taps, readout, HVP."""
     yield _finding("it takes some kind of input", lambda: "" if plugin.accepts else "accepts is empty")
-    stray = sorted(plugin.stacks_over - registry.parameters(type(plugin)).keys())
-    yield Finding("stacks_over names its parameters", f"it has no {', no '.join(stray)}" if stray else "")
+    yield _stacks_over(plugin)
     for kind, candidates in INPUTS.items():
         if kind not in plugin.accepts:
             refuses = all(plugin.reject(spec) for spec in candidates)
@@ -111,6 +110,11 @@ def check_architecture(plugin: Architecture) -> Iterator[Finding]:
             why = plugin.reject(candidates[-1])
             yield Finding(f"{kind}: taken", skipped=f"no example of this check suits it: {why}")
     yield _finding("scaled(2) is a wider network of the same family", lambda: _scaling(plugin))
+
+
+def _stacks_over(plugin: Architecture | Modifier) -> Finding:
+    stray = sorted(plugin.stacks_over - registry.parameters(type(plugin)).keys())
+    return Finding("stacks_over names its parameters", f"it has no {', no '.join(stray)}" if stray else "")
 
 
 def _check_network(plugin: Architecture, spec: InputSpec) -> Iterator[Finding]:
@@ -245,6 +249,7 @@ def _scaling(plugin: Architecture) -> str:
 
 def check_modifier(plugin: Modifier) -> Iterator[Finding]:
     """Every architecture, a quarter as wide, still builds, runs, is tapped and has a Hessian when modified."""
+    yield _stacks_over(plugin)
     for name in registry.names("architecture"):
         entries = registry.parameters(registry.plugin_class("architecture", name)).values()
         question = f"{name}: keeps its contract when modified"

@@ -297,6 +297,7 @@ def modified(architecture: Architecture, name: str, **values: Value) -> Modified
 
     Raises `UnknownName` or `BadParameter`.
 
+    >>> load_plugins()
     >>> str(component(modified(resolve("architecture", "mlp"), "output_scale", alpha=10)))
     'mlp+output_scale[alpha=10.0]'
     """
@@ -321,6 +322,7 @@ def with_parameters(architecture: Architecture, **values: Value) -> Architecture
 
     Raises `UnknownName` for one that none of them has, `BadParameter` for one that several have.
 
+    >>> load_plugins()
     >>> net = resolve("architecture", "mlp+output_scale")
     >>> str(component(with_parameters(net, width=8, alpha=3.0)))
     'mlp[width=8]+output_scale[alpha=3.0]'

@@ -39,7 +39,8 @@ class CausalAttention(nn.Module):
         return attended.transpose(1, 2).flatten(2)
 
     def _of_last(self, x: Tensor) -> Tensor:
-        (rows, length, dim), parameters = x.shape, self.qkv.parameters()
+        # By name: in a frozen copy they are buffers, and `parameters()` is empty.
+        (rows, length, dim), parameters = x.shape, (self.qkv.weight, self.qkv.bias)
         split = self.heads, dim // self.heads
         (ask, seen), (ask_bias, seen_bias) = (p.tensor_split((dim,)) for p in parameters)
         q = F.linear(x[:, -1:], ask, ask_bias).reshape(rows, 1, *split)

@@ -28,11 +28,12 @@ def test_the_page_has_a_file_of_every_kind() -> None:
         "progressive_sharpening.py",
         "displacement.py",
         "random_features.py",
+        "frozen_biases.py",
         "spirals.py",
     }
 
 
-@pytest.mark.parametrize("name", ["progressive_sharpening", "random_features", "spirals"])
+@pytest.mark.parametrize("name", ["progressive_sharpening", "random_features", "frozen_biases", "spirals"])
 def test_its_plugins_keep_their_contracts(folder: Path, name: str) -> None:
     command = [sys.executable, "-m", "universality", "check", name, "--plugins", str(folder)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)

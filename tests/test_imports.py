@@ -21,7 +21,7 @@ FLOORS: tuple[set[str], ...] = (
     {"measures"},
     {"plugin"},
     {"store"},
-    {"phenomena", "probes"},
+    {"modifiers", "phenomena", "probes"},
     {"plan"},
     {"train"},
     {"judge"},
@@ -34,9 +34,10 @@ floor and those below."""
 
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+BUILT_IN = ("modifiers", "phenomena", "probes")
 PLUGINS = sorted(
     path
-    for folder in ("architectures", "tasks", "universality/phenomena", "universality/probes")
+    for folder in ("architectures", "tasks", *(f"universality/{kind}" for kind in BUILT_IN))
     for path in (CHECKOUT / folder).glob("*.py")
     if path.name != "__init__.py"
 )

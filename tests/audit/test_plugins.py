@@ -15,6 +15,7 @@ from universality.audit import plugins as conformance
 from universality.audit.plugins import Finding, check
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import Lines, Phenomenon, Run, Within, at_end, claim, per_seed, registry
+from universality.plugin.modifier import Modifier
 from universality.plugin.task import Split, Splits
 
 CHART = Lines({"train_loss": "loss"}, "loss")
@@ -275,6 +276,54 @@ def test_a_broken_phenomenon_is_told_what_is_wrong(
     variant("phenomenon", "toy_early", **{"title": "Broken", **members})
     texts = wrong(check("broken", tmp_path))
     assert [text for text in texts if text.startswith(expected)], texts
+
+
+@pytest.fixture
+def few_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: registry.plugin_class("architecture", name) for name in ("mlp", "transformer")}
+    monkeypatch.setitem(registry._plugins, "architecture", few)
+
+
+@pytest.mark.usefixtures("few_architectures")
+def test_a_modifier_is_tried_on_every_architecture(tmp_path: Path) -> None:
+    findings = check("mup[base=10]", tmp_path)
+    assert [str(finding) for finding in findings["modifier"]] == [
+        "ok       its address leads back to it",
+        "ok       stacks_over names its parameters",
+        "ok       mlp: keeps its contract when modified",
+        "skipped  transformer: keeps its contract when modified: refused: its dim cannot be 10; the nearest is 8",
+    ]
+    assert wrong(check("mlp[width=8]+output_scale[alpha=3]", tmp_path)) == []
+
+
+class Lost(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+@pytest.mark.usefixtures("clean_registry", "few_architectures")
+@pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        (
+            {"modify": lambda self, net, *rest: Lost(net)},
+            "mlp: keeps its contract when modified: vector: taps give one row per example: AssertionError",
+        ),
+        (
+            {"modify": lambda self, net, *rest: net.requires_grad_(False)},
+            "gradients are finite and reach parameters: ",
+        ),
+    ],
+    ids=["not unwrapped", "nothing to train"],
+)
+def test_a_broken_modifier_is_told_what_is_wrong(members: dict[str, Any], text: str, tmp_path: Path) -> None:
+    cls = type("Broken", (Modifier,), members)
+    registry.register("broken")(dataclass(frozen=True)(cls))
+    assert text in wrong(check("broken", tmp_path))[0]
 
 
 def test_a_name_of_nothing_is_answered_with_the_closest(tmp_path: Path) -> None:

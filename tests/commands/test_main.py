@@ -47,7 +47,7 @@ FROZEN: dict[str, Options] = {
     "list": {
         "--help": (None, 0),
         "--plugins": ([], None),
-        "what": (None, "?", ["architectures", "tasks", "phenomena", "probes", "suites"]),
+        "what": (None, "?", ["architectures", "modifiers", "tasks", "phenomena", "probes", "suites"]),
     },
     "status": {"--help": (None, 0), "folder": (None, None)},
     "report": {"--help": (None, 0), "folder": (None, None)},
@@ -388,6 +388,31 @@ def test_a_dry_run_refuses_a_folder_of_another_version(
     assert "version" in refused(capsys, *toy_run(toys, "--dry-run", "--name", "old"))
 
 
+def test_a_modified_architecture_goes_from_the_command_line_to_the_page_and_through_the_check(
+    toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "toy_net+output_scale[alpha=3.0]+pinned"
+    words = [
+        "run",
+        "--plugins",
+        str(toys),
+        "--architectures",
+        "toy_net+output_scale[alpha=3]+pinned",
+        "toy_net",
+    ]
+    words += ["--tasks", "toy_points", "--phenomena", "toy_early", "--seeds", "3", "--device", "cpu"]
+    folder = tmp_path / "mine"
+    assert cli.main([*words, "--workers", "0", "--results", str(tmp_path), "--name", "mine"]) == 0
+    assert cli.main(["check", str(folder)]) == 0, capsys.readouterr().out
+    assert cli.main(["report", str(folder)]) == 0
+    assert address in (folder / "evidence.csv").read_text()
+    assert (
+        "toy_<wbr>net<wbr>+output_<wbr>scale<wbr>[alpha=3.0]<wbr>+pinned"
+        in (folder / "report" / "index.html").read_text()
+    )
+    assert len(list((folder / "runs").glob("toy_net-output_scale-pinned-toy_points-s?-*"))) == 3
+
+
 def test_the_name_of_a_suite_that_somebody_else_chose_moves_no_cursor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -501,7 +526,7 @@ def test_check_tells_folders_from_plugins(
     out = capsys.readouterr().out
     assert out.startswith("architecture toy_net[width=5]\n  ok ")
     err = refused(capsys, "check", "toy_nte", "--plugins", str(toys))
-    assert err.startswith("error: unknown folder, architecture, task or phenomenon 'toy_nte'\n")
+    assert err.startswith("error: unknown folder, architecture, modifier, task or phenomenon 'toy_nte'\n")
     assert "did you mean 'toy_net'" in err
     assert refused(capsys, "check", "toy_net[width=0]").startswith("error: a toy needs width\n")
 

@@ -100,3 +100,21 @@ def test_a_plan_that_holds_no_parameters_has_no_boundaries() -> None:
     verdicts = judge([cell(effects(*PRESENT)), cell(effects(*ABSENT), architecture="mlp[scale=10]")])
     assert boundaries(verdicts, PLAN)[0].changes == ((1.0, 10.0),)
     assert boundaries(verdicts, plan_of()) == []
+
+
+def test_a_parameter_of_a_modifier_is_swept_like_one_of_the_architecture() -> None:
+    def lazy(alpha: float, base: int = 8) -> Component:
+        scale = Component(
+            "output_scale", (("alpha", alpha), ("centred", True)), f"output_scale[alpha={alpha:g}]"
+        )
+        mup = Component("mup", (("base", base),), f"mup[base={base}]")
+        return Component("mlp", (("width", 8),), "mlp", (scale, mup))
+
+    plain = Component("mlp", (("width", 8),), "mlp")
+    networks = [lazy(1), lazy(10), lazy(100, base=4), plain]
+    plan = plan_of(components=[(net, DIGITS) for net in networks])
+    values = zip(networks, (PRESENT, ABSENT, PRESENT, PRESENT), strict=True)
+    verdicts = judge([cell(effects(*v), architecture=str(net)) for net, v in values])
+    (boundary,) = boundaries(verdicts, plan)
+    assert (boundary.of, boundary.parameter, boundary.changes) == ("output_scale", "alpha", ((1.0, 10.0),))
+    assert boundary.example == "mlp+output_scale[alpha=1]+mup[base=8]"

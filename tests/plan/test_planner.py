@@ -108,6 +108,38 @@ def test_observing_more_never_changes_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_modified_architecture_is_a_cell_of_its_own(tmp_path: Path) -> None:
+    plan = planned(tmp_path, cross("toy_early", "toy_net toy_net+output_scale[alpha=3]", "toy_points"))
+    plain, modified = plan.cells
+    assert (plain.architecture, modified.architecture) == ("toy_net", "toy_net+output_scale[alpha=3.0]")
+    assert not runs_of(plain) & runs_of(modified)
+    specs = [plan.jobs[next(iter(runs_of(cell)))].spec for cell in plan.cells]
+    assert specs[0].architecture == specs[1].architecture.unmodified
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_modifier_that_an_architecture_cannot_take_is_found_before_training(tmp_path: Path) -> None:
+    with pytest.raises(BadParameter) as caught:
+        planned(tmp_path, cross("toy_early", "toy_net+mup[base=2,rule=sgd]", "toy_points"))
+    assert str(caught.value) == (
+        "mup cannot modify toy_net\n"
+        "  where: toy_net+mup[base=2,rule=sgd]\n"
+        "  got:   toy_net has no scaling axis"
+    )
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_recipe_that_a_modifier_cannot_take_is_found_before_training(tmp_path: Path) -> None:
+    with pytest.raises(BadParameter) as caught:
+        planned(tmp_path, cross("toy_early", "mlp[width=8]+mup[base=4]", "toy_points"))
+    assert str(caught.value) == (
+        "mup does not suit the recipe\n"
+        "  where: mlp[width=8]+mup[base=4]\n"
+        "  got:   optimizer=sgd needs rule=sgd"
+    )
+
+
+@pytest.mark.usefixtures("toys")
 def test_two_spellings_of_one_architecture_are_one(tmp_path: Path) -> None:
     plan = planned(
         tmp_path, cross("toy_early toy_late", "toy_net toy_net[width=4] toy_net[gain=1]", "toy_points")

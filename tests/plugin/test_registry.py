@@ -273,7 +273,7 @@ def test_a_class_that_lacks_a_method_of_its_contract_is_refused_by_name() -> Non
 
 
 def test_a_class_of_no_contract_is_a_programming_error() -> None:
-    with pytest.raises(TypeError, match="int is no Architecture, Task, Phenomenon or Probe"):
+    with pytest.raises(TypeError, match="int is no Architecture, Task, Phenomenon, Probe or Modifier"):
         register("number")(int)
 
 

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from universality.errors import BadParameter
 from universality.plugin import spec
-from universality.plugin.spec import Component, Recipe, RunSpec, canonical, derive_seed, parse_address
+from universality.plugin.spec import (
+    Component,
+    Recipe,
+    RunSpec,
+    bare_name,
+    canonical,
+    derive_seed,
+    parse_address,
+    split_address,
+)
 from universality.store import layout
 
 PLAIN = RunSpec(
@@ -294,6 +303,19 @@ def test_a_parameter_given_twice_is_refused_and_not_overwritten() -> None:
     with pytest.raises(BadParameter) as caught:
         parse_address("mlp[width=1, width =2]")
     assert str(caught.value) == ("parameter given twice\n  where: mlp[width=1, width =2]\n  got:   'width'")
+
+
+@given(st.lists(st.tuples(names, st.dictionaries(names, texts, max_size=2)), min_size=1, max_size=4))
+def test_the_parts_of_an_address_are_found_again(parts: list[tuple[str, dict[str, str]]]) -> None:
+    written = [n + (f"[{','.join(f'{k}={v}' for k, v in p.items())}]" if p else "") for n, p in parts]
+    assert split_address("+".join(written)) == written
+    assert split_address(" + ".join(written)) == written
+    assert bare_name("+".join(written)) == "+".join(name for name, _ in parts)
+
+
+@pytest.mark.parametrize("text", ["a[b=[c+d]", "a[b=c]+", "+", "", "a[b=c+d]", "]+["])
+def test_splitting_loses_no_character(text: str) -> None:
+    assert "+".join(split_address(text)) == text
 
 
 @given(st.text(max_size=30))

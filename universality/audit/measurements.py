@@ -7,7 +7,7 @@ import re
 from universality.audit.findings import Audit, quoted
 from universality.errors import BadParameter
 from universality.plan.plan_json import PlanRecord
-from universality.plugin.spec import parse_address
+from universality.plugin.spec import parse_address, split_address
 from universality.store.cells import CellRecord
 from universality.store.layout import Layout
 from universality.store.untrusted import UntrustedFile
@@ -42,7 +42,8 @@ def _check_names(audit: Audit, name: str, record: CellRecord) -> None:
     for what in ("variant", "architecture", "task"):
         address = getattr(record, what)
         try:
-            bare = parse_address(address)[0]
+            bare, *modifiers = (parse_address(part)[0] for part in split_address(address))
+            bare = "" if modifiers and what != "architecture" else bare
         except BadParameter:
             bare = ""
         if not bare or plain(address, 1000) != address or re.search(r"[<>\"'&`\\]", address):

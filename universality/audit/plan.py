@@ -10,6 +10,7 @@ from universality.audit.loose_files import read_suite
 from universality.judge.resultset import read_manifest
 from universality.plan.plan_json import PlanRecord
 from universality.plan.suite import Suite
+from universality.plugin.spec import bare_name
 from universality.store.cells import CellRecord
 from universality.store.folder import Manifest
 from universality.store.layout import Layout
@@ -85,8 +86,7 @@ Addresses = tuple[str, ...]
 def _by_bare_names(cells: Iterable[Addresses]) -> dict[Addresses, set[Addresses]]:
     groups: dict[Addresses, set[Addresses]] = {}
     for cell in cells:
-        bare = tuple(address.partition("[")[0].strip() for address in cell)
-        groups.setdefault(bare, set()).add(cell)
+        groups.setdefault(tuple(map(bare_name, cell)), set()).add(cell)
     return groups
 
 

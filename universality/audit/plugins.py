@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import MISSING, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from universality.plan.suite import DEFAULT_SEEDS
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.checks import check_phenomenon
+from universality.plugin.modifier import Modified, Modifier
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
-from universality.plugin.spec import parse_address
+from universality.plugin.spec import parse_address, split_address
 from universality.plugin.task import Split, Splits, Task
 
 OUTPUTS = 3
@@ -53,15 +54,16 @@ def check(address: str, data_root: Path) -> dict[str, list[Finding]]:
     """The findings of every plugin called so, by kind; plugins must have been loaded.
 
     Raises:
-        UnknownName: where no architecture, task or phenomenon has this name.
+        UnknownName: where no architecture, modifier, task or phenomenon has this name.
         BadParameter: where its parameters do not suit it.
     """
     kinds: dict[str, Callable[[Any], Iterator[Finding]]] = {
         "architecture": check_architecture,
+        "modifier": check_modifier,
         "task": partial(check_task, data_root=data_root),
         "phenomenon": partial(check_phenomenon_plugin, data_root=data_root),
     }
-    name = parse_address(address)[0]
+    name = parse_address(split_address(address)[0], where=address)[0]
     findings: dict[str, list[Finding]] = {}
     for kind, questions in kinds.items():
         if name in registry.names(kind):
@@ -70,7 +72,7 @@ def check(address: str, data_root: Path) -> dict[str, list[Finding]]:
             findings[kind] = [first, *questions(plugin)]
     if not findings:
         names = [n for kind in kinds for n in registry.names(kind)]
-        raise unknown_name("folder, architecture, task or phenomenon", name, names)
+        raise unknown_name("folder, architecture, modifier, task or phenomenon", name, names)
     return findings
 
 
@@ -97,8 +99,7 @@ def _finding(question: str, answer: Callable[[], str | None]) -> Finding:
 def check_architecture(plugin: Architecture) -> Iterator[Finding]:
     """Refusals, and for every kind of input that it takes: build, forward, taps, readout, HVP."""
     yield _finding("it takes some kind of input", lambda: "" if plugin.accepts else "accepts is empty")
-    stray = sorted(plugin.stacks_over - registry.parameters(type(plugin)).keys())
-    yield Finding("stacks_over names its parameters", f"it has no {', no '.join(stray)}" if stray else "")
+    yield _stacks_over(plugin)
     for kind, candidates in INPUTS.items():
         if kind not in plugin.accepts:
             refuses = all(plugin.reject(spec) for spec in candidates)
@@ -110,6 +111,11 @@ def check_architecture(plugin: Architecture) -> Iterator[Finding]:
             why = plugin.reject(candidates[-1])
             yield Finding(f"{kind}: taken", skipped=f"no example of this check suits it: {why}")
     yield _finding("scaled(2) is a wider network of the same family", lambda: _scaling(plugin))
+
+
+def _stacks_over(plugin: Architecture | Modifier) -> Finding:
+    stray = sorted(plugin.stacks_over - registry.parameters(type(plugin)).keys())
+    return Finding("stacks_over names its parameters", f"it has no {', no '.join(stray)}" if stray else "")
 
 
 def _check_network(plugin: Architecture, spec: InputSpec) -> Iterator[Finding]:
@@ -180,6 +186,8 @@ def _readout(plugin: Architecture, net: nn.Module, inputs: Tensor) -> str:
     if not isinstance(layer, nn.Linear) or layer.out_features != OUTPUTS:
         return f"got {layer}"
     logits, outputs = _watched(net, inputs, {"readout": layer})
+    if isinstance(plugin, Modified):  # a modifier may scale or shift what leaves it
+        return "" if outputs and outputs[-1][1].shape == logits.shape else "it is not what is read out"
     if not outputs or not torch.equal(outputs[-1][1], logits):
         return "what leaves it is not what the network returns"
     return ""
@@ -235,6 +243,34 @@ def _scaling(plugin: Architecture) -> str:
         raise _NotAskedError("no example of this check suits it")
     own, scaled = (sum(p.numel() for p in _network(a, spec).parameters()) for a in (plugin, wider))
     return "" if type(wider) is type(plugin) and scaled > own else f"{own} and {scaled} parameters"
+
+
+# --------------------------------------------------------------------------------------------- modifiers
+
+
+def check_modifier(plugin: Modifier) -> Iterator[Finding]:
+    """Every architecture, a quarter as wide, still builds, runs, is tapped and has a Hessian when modified."""
+    yield _stacks_over(plugin)
+    for name in registry.names("architecture"):
+        entries = registry.parameters(registry.plugin_class("architecture", name)).values()
+        question = f"{name}: keeps its contract when modified"
+        if any(registry.default(entry) is MISSING for entry in entries):
+            yield Finding(question, skipped="it has parameters without a default")
+        else:
+            architecture = registry.resolve("architecture", name)
+            with suppress(NotImplementedError):
+                architecture = architecture.scaled(0.25)
+            yield _finding(question, partial(_modified, plugin, architecture))
+
+
+def _modified(plugin: Modifier, architecture: Architecture) -> str:
+    spec = next((s for kind in INPUTS for s in INPUTS[kind] if not architecture.reject(s)), None)
+    if spec is None:
+        raise _NotAskedError("no example of this check suits it")
+    if reason := plugin.refuses(architecture, spec, OUTPUTS):
+        raise _NotAskedError(f"refused: {reason}")
+    findings = _check_network(Modified(architecture, (plugin,)), spec)
+    return next((f"{finding.question}: {finding.wrong}" for finding in findings if finding.wrong), "")
 
 
 # ------------------------------------------------------------------------------------------------- tasks
@@ -333,7 +369,7 @@ def _planned(control: Control, data_root: Path) -> str:
     return ""
 
 
-def _address(kind: str, plugin: Architecture | Task | Phenomenon) -> str:
+def _address(kind: str, plugin: Architecture | Modifier | Task | Phenomenon) -> str:
     address = str(component(plugin))
     try:
         again = registry.resolve(kind, address)

@@ -8,8 +8,14 @@ from typing import Literal
 
 from universality.commands.cli import several
 
-What = Literal["architectures", "tasks", "phenomena", "probes", "suites"]
-_KINDS = {"architectures": "architecture", "tasks": "task", "phenomena": "phenomenon", "probes": "probe"}
+What = Literal["architectures", "modifiers", "tasks", "phenomena", "probes", "suites"]
+_KINDS = {
+    "architectures": "architecture",
+    "modifiers": "modifier",
+    "tasks": "task",
+    "phenomena": "phenomenon",
+    "probes": "probe",
+}
 
 
 def listing(what: What | None = None, *, plugins: Sequence[Path] = ()) -> list[str]:

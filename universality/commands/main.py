@@ -36,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="universality",
         description="Measure which behaviours of deep learning are universal.",
-        epilog="Parameters go in brackets everywhere: 'mlp[width=512,activation=tanh]'.",
+        epilog="Parameters go in brackets everywhere, modifiers behind a plus: "
+        "'mlp[width=512,activation=tanh]+mup[base=64]'.",
     )
     parser.add_argument("--version", action="version", version=f"universality {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

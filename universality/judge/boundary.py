@@ -1,7 +1,7 @@
 """Where a phenomenon ends: the values of one parameter between which its verdict changes.
 
 A suite sweeps a parameter where it names several values of it with everything else the same: of an
-architecture (`mlp[output_scale=1]`, `mlp[output_scale=10]`), of a task, or, in a `[[sweep]]`, of the
+architecture or its modifiers (`mlp[output_scale=1]`, `mlp[output_scale=10]`), of a task, or, in a `[[sweep]]`, of the
 phenomenon itself (`grokking[decay=0.1]`, `grokking[decay=1]`).
 """
 
@@ -70,11 +70,14 @@ def boundaries(verdicts: Sequence[CellVerdict], plan: PlanRecord) -> list[Bounda
         for which, (address, components) in enumerate(parts):
             component = components.get(address, Component(""))
             beside = tuple(other for i, (other, _) in enumerate(parts) if i != which)
-            for parameter, value in component.params:
+            settings = [(part.name, k, x) for part in component.parts for k, x in part.params]
+            bare = "+".join(part.name for part in component.parts)
+            for plugin, parameter, value in settings:
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     continue
-                rest = ",".join(f"{k}={x}" for k, x in component.params if k != parameter)
-                key = (r.phenomenon, r.claim_name, component.name, parameter, rest, *beside)
+                fixed = (s for s in settings if s[:2] != (plugin, parameter))
+                rest = ",".join([bare, *(f"{part}.{k}={x}" for part, k, x in fixed)])
+                key = (r.phenomenon, r.claim_name, plugin, parameter, rest, *beside)
                 sweeps.setdefault(key, []).append((float(value), address, str(v.verdict)))
     result = []
     for (phenomenon, claim_name, name, parameter, _, *others), cells in sweeps.items():

@@ -23,6 +23,7 @@ from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.checks import ask, check_phenomenon
+from universality.plugin.modifier import Modified
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
@@ -157,6 +158,8 @@ class Planner:
             job = self.plan.jobs[spec.id] = Job(spec, {})
             job.seconds = spec.recipe.steps * (self._gradient_seconds(request) + OPTIMIZER_SECONDS)
             signature = self._signature(request.task)
+            if isinstance(request.architecture, Modified):
+                request.architecture.check_recipe(spec.recipe)
             job.parameters = self._check_builds(request.architecture, signature)
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
         full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))

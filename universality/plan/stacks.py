@@ -46,13 +46,19 @@ def most_members(parameters: int, data_bytes: int, seconds: float, *, on_gpu: bo
 
 def alike(spec: RunSpec) -> tuple[Component, Component, Recipe, str]:
     """What runs that are trained side by side have in common: all but seed, rate, decay and what their
-    architecture `stacks_over`."""
+    architecture and its modifiers `stacks_over`."""
     # The rate given by a multiple of the sharpness is a rate like any other.
     recipe = replace(spec.recipe, lr=1.0, lr_over_stability=0.0, weight_decay=0.0)
-    network = spec.architecture
-    cls = registry.plugin_class("architecture", network.name)
-    entries = registry.parameters(cls)
-    params = tuple(
-        (k, v) for k, v in network.params if k not in cls.stacks_over or v == registry.default(entries[k])
+    network, *modifiers = spec.architecture.parts
+    architecture = replace(
+        _common("architecture", network), modifiers=tuple(_common("modifier", part) for part in modifiers)
     )
-    return replace(network, params=params, label=""), spec.task, recipe, spec.content
+    return architecture, spec.task, recipe, spec.content
+
+
+def _common(kind: str, part: Component) -> Component:
+    """The part without its label and without parameters that it stacks over."""
+    cls = registry.plugin_class(kind, part.name)
+    entries = registry.parameters(cls)
+    params = ((k, v) for k, v in part.params if k not in cls.stacks_over or v == registry.default(entries[k]))
+    return Component(part.name, tuple(params))

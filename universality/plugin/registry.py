@@ -1,6 +1,6 @@
 """Names to plugins. Plugins are found by path, in the folders `architectures/` and `tasks/`, in
-`--plugins DIR`, and by the entry-point group `universality.plugins`; built-in probes and phenomena in their
-packages.
+`--plugins DIR`, and by the entry-point group `universality.plugins`; built-in probes, phenomena and modifiers in
+their packages.
 
 Files are loaded under private module names, so that a plugin called `tasks/modular.py` never
 clashes with somebody's own module of that name. Only names and parameters cross processes.
@@ -19,26 +19,29 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from universality.errors import BadParameter, UniversalityError, unknown_name
 from universality.plugin.architecture import Architecture, Kind
 from universality.plugin.checks import check_phenomenon
+from universality.plugin.modifier import Modified, Modifier, unmodified
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.probe import Probe
-from universality.plugin.spec import Component, Value, parse_address
+from universality.plugin.spec import Component, Value, parse_address, split_address
 from universality.plugin.task import Task
 
-Plugin = Architecture | Task | Phenomenon | Probe
+Plugin = Architecture | Task | Phenomenon | Probe | Modifier
 P = TypeVar("P", bound=type[Any])
+Part = TypeVar("Part", Architecture, Modifier)
 
 KINDS: dict[str, type[Any]] = {
     "architecture": Architecture,
     "task": Task,
     "phenomenon": Phenomenon,
     "probe": Probe,
+    "modifier": Modifier,
 }
 _PRIVATE = "universality_plugins"
 _plugins: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
@@ -96,7 +99,7 @@ def _kind_of(cls: type[Any]) -> str:
     for kind, base in KINDS.items():
         if issubclass(cls, base):
             return kind
-    raise TypeError(f"{cls.__name__} is no Architecture, Task, Phenomenon or Probe")
+    raise TypeError(f"{cls.__name__} is no Architecture, Task, Phenomenon, Probe or Modifier")
 
 
 def builtin_folder(name: str) -> Path:
@@ -116,7 +119,7 @@ def load_plugins(extra: Iterable[Path] = ()) -> None:
     """
     for name in ("architectures", "tasks"):
         _load_folder(builtin_folder(name), f"{_PRIVATE}.{name}")
-    for name in ("probes", "phenomena"):
+    for name in ("probes", "phenomena", "modifiers"):
         package = importlib.import_module(f"universality.{name}")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"universality.{name}.{module.name}")
@@ -180,10 +183,29 @@ def plugin_class(kind: str, name: str) -> type[Any]:
 
 
 def resolve(kind: str, address: str) -> Any:
-    """The plugin that an address such as `mlp[width=512]` names.
+    """The plugin that an address such as `mlp[width=512]` names; of an architecture with modifiers, `Modified`.
 
     Raises `UnknownName` (with a suggestion) or `BadParameter`.
     """
+    first, *further = split_address(address)
+    if further and kind != "architecture":
+        raise BadParameter(
+            f"a {kind} takes no modifier", where=address, got=f"+{further[0]}", do="modify an architecture"
+        )
+    name = parse_address(first, where=address if further else "")[0]
+    if kind == "architecture" and name not in _plugins[kind] and name in _plugins["modifier"]:
+        raise BadParameter(
+            f"'{name}' is a modifier, no architecture", where=address, do=f"ARCHITECTURE+{first}"
+        )
+    plugin = _resolve_part(kind, first)
+    if not further:
+        return plugin
+    for part in further:
+        parse_address(part, where=address)
+    return Modified(plugin, tuple(_resolve_part("modifier", part) for part in further))
+
+
+def _resolve_part(kind: str, address: str) -> Any:
     name, texts = parse_address(address)
     cls = plugin_class(kind, name)
     entries = parameters(cls)
@@ -239,6 +261,8 @@ def default(entry: Field[Any]) -> Any:
 
 def component(plugin: Plugin) -> Component:
     """The name and all parameters of a plugin; the label shows those that differ from the defaults."""
+    if isinstance(plugin, Modified):
+        return replace(component(plugin.inner), modifiers=tuple(map(component, plugin.modifiers)))
     params: list[tuple[str, Value]] = []
     settings: list[str] = []
     for entry in parameters(type(plugin)).values():
@@ -255,6 +279,11 @@ def component(plugin: Plugin) -> Component:
 
 def instantiate(kind: str, part: Component) -> Any:
     """The plugin of a stored component."""
+    if part.modifiers:
+        if kind != "architecture":
+            raise BadParameter(f"a stored {kind} has a modifier", got=str(part))
+        modifiers = tuple(instantiate("modifier", each) for each in part.modifiers)
+        return Modified(instantiate(kind, part.unmodified), modifiers)
     cls = plugin_class(kind, part.name)
     entries = parameters(cls)
     missing = [key for key, _ in part.params if key not in entries]
@@ -264,3 +293,70 @@ def instantiate(kind: str, part: Component) -> Any:
             got=", ".join(missing),
         )
     return cls(**dict(part.params))
+
+
+def modified(architecture: Architecture, name: str, **values: Value) -> Modified:
+    """`architecture` under the modifier `name`; one that it has already gets these parameters.
+
+    Raises `UnknownName` or `BadParameter`.
+
+    >>> load_plugins()
+    >>> str(component(modified(resolve("architecture", "mlp"), "output_scale", alpha=10)))
+    'mlp+output_scale[alpha=10.0]'
+    """
+    cls = plugin_class("modifier", name)
+    entries = parameters(cls)
+    own = architecture.modifiers if isinstance(architecture, Modified) else ()
+    before = next((each for each in own if type(each) is cls), None)
+    for key in values:
+        if key not in entries:
+            raise unknown_name(f"parameter of modifier '{name}'", key, entries)
+    for key, entry in entries.items():
+        if before is None and key not in values and default(entry) is MISSING:
+            raise BadParameter(f"modifier '{name}' needs the parameter '{key}'", do=f"{name}[{key}=...]")
+    if before is None:
+        return Modified(unmodified(architecture), (*own, cls(**values)))
+    changed = _with(before, values)
+    return Modified(unmodified(architecture), tuple(changed if m is before else m for m in own))
+
+
+def adjustable(architecture: Architecture) -> list[str]:
+    """The parameters of an architecture and of its modifiers."""
+    modifiers = architecture.modifiers if isinstance(architecture, Modified) else ()
+    return [key for part in (unmodified(architecture), *modifiers) for key in parameters(type(part))]
+
+
+def with_parameters(architecture: Architecture, **values: Value) -> Architecture:
+    """The same architecture with other values of parameters of its own or of its modifiers.
+
+    Raises `UnknownName` for one that none of them has, `BadParameter` for one that several have.
+
+    >>> load_plugins()
+    >>> net = resolve("architecture", "mlp+output_scale")
+    >>> str(component(with_parameters(net, width=8, alpha=3.0)))
+    'mlp[width=8]+output_scale[alpha=3.0]'
+    """
+    inner = unmodified(architecture)
+    modifiers = architecture.modifiers if isinstance(architecture, Modified) else ()
+    parts: list[Architecture | Modifier] = [inner, *modifiers]
+    owners = {key: [part for part in parts if key in parameters(type(part))] for key in values}
+    for key, having in owners.items():
+        if not having:
+            options = [option for part in parts for option in parameters(type(part))]
+            raise unknown_name(f"parameter of '{component(architecture)}'", key, options)
+        if len(having) > 1:
+            raise BadParameter(
+                f"'{key}' is a parameter of {' and of '.join(part.name for part in having)}",
+                where=str(component(architecture)),
+                do="write the address out",
+            )
+
+    def changed(part: Part) -> Part:
+        return _with(part, {key: value for key, value in values.items() if owners[key] == [part]})
+
+    return Modified(changed(inner), tuple(map(changed, modifiers))) if modifiers else changed(inner)
+
+
+def _with(part: Part, values: Mapping[str, Value]) -> Part:
+    # Contracts are no dataclasses, their plugins are.
+    return replace(part, **values)  # type: ignore[type-var]

@@ -75,10 +75,12 @@ class Run:
         return replace(self, task=replace(self.task, **changes))
 
     def built(self, **changes: Any) -> Run:
-        """The same architecture with other parameters."""
-        _known(f"parameter of architecture '{self.architecture.name}'", changes, type(self.architecture))
-        architecture: Any = self.architecture
-        return replace(self, architecture=replace(architecture, **changes))
+        """The same architecture with other parameters, of its own or of its modifiers."""
+        return replace(self, architecture=_registry().with_parameters(self.architecture, **changes))
+
+    def modified(self, modifier: str, **parameters: Any) -> Run:
+        """Under a modifier, by its name; one that it is under already gets these parameters."""
+        return replace(self, architecture=_registry().modified(self.architecture, modifier, **parameters))
 
     def scaled(self, factor: float) -> Run:
         """`factor` times as wide. Raises NotImplementedError where the architecture has no width."""
@@ -100,8 +102,8 @@ class Run:
     def vary(self, **axes: Any) -> Sweep:
         """A sweep: this run at every combination of the values of one or more parameters.
 
-        An axis is `scale` (a factor on the width), a field of the recipe, or a parameter of the task or of the
-        architecture. Keys are the values, or tuples of them in the order of the axes.
+        An axis is `scale` (a factor on the width), a field of the recipe, or a parameter of the task, of the
+        architecture or of its modifiers. Keys are the values, or tuples of them in the order of the axes.
 
         Raises:
             BadParameter: a name that none of these has, or more than one.
@@ -120,7 +122,7 @@ class Run:
         owners: dict[str, tuple[set[str], Callable[..., Run]]] = {
             "recipe": (_names(Recipe), self.trained),
             "task": (_names(type(self.task)), self.on),
-            "architecture": (_names(type(self.architecture)), self.built),
+            "architecture": (set(_registry().adjustable(self.architecture)), self.built),
         }
         having = [change for names, change in owners.values() if name in names]
         if not having:
@@ -235,6 +237,12 @@ def role(key: Any, axes: tuple[str, ...] = ()) -> str:
     if axes:
         texts = [f"{axis}={text}" for axis, text in zip(axes, texts, strict=True)]
     return ", ".join(texts)
+
+
+def _registry() -> Any:
+    from universality.plugin import registry  # which knows of phenomena, and they of runs
+
+    return registry
 
 
 def _names(cls: type) -> set[str]:

@@ -51,15 +51,46 @@ def derive_seed(axis: str, *keys: int | str) -> int:
     return int(digest([axis, *keys], 16), 16) >> 1
 
 
-def parse_address(text: str) -> tuple[str, dict[str, str]]:
-    """Split `mlp[width=512,activation=tanh]` into the name and its parameters, still text.
+def split_address(text: str) -> list[str]:
+    """The parts of `mlp[width=64]+mup[base=32]`, cut at every `+` outside brackets. Raises nothing.
+
+    >>> split_address("mlp[width=64] + mup[base=32]")
+    ['mlp[width=64]', 'mup[base=32]']
+    >>> split_address("arrays[path=a+b.npz]")
+    ['arrays[path=a+b.npz]']
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth = max(0, depth + (character == "[") - (character == "]"))
+        if character == "+" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts] if len(parts) > 1 else parts
+
+
+def bare_name(address: str) -> str:
+    """An address without its parameters. Raises nothing, whatever the text.
+
+    >>> bare_name("mlp[width=64]+mup[base=32]")
+    'mlp+mup'
+    """
+    return "+".join(part.partition("[")[0].strip() for part in split_address(address))
+
+
+def parse_address(text: str, *, where: str = "") -> tuple[str, dict[str, str]]:
+    """Split `mlp[width=512,activation=tanh]`, one part of an address, into the name and its parameters, still text.
+
+    `where` is the whole address. Raises `BadParameter`.
 
     >>> parse_address("mlp[width=512]")
     ('mlp', {'width': '512'})
     """
     match = _ADDRESS.match(text.strip())
     if match is None:
-        raise BadParameter("malformed address", got=repr(text), expected="name or name[parameter=value,...]")
+        raise BadParameter(
+            "malformed address", where=where, got=repr(text), expected="name or name[parameter=value,...]"
+        )
     params: dict[str, str] = {}
     for item in filter(None, (s.strip() for s in (match["params"] or "").split(","))):
         key, equals, value = item.partition("=")
@@ -73,18 +104,41 @@ def parse_address(text: str) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A plugin by name with all of its parameters; `label` shows only those that differ from the defaults."""
+    """A plugin by name with all of its parameters; `label` shows only those that differ from the defaults.
+
+    Args:
+        modifiers: of an architecture, in the order in which they are applied. None are stored as no
+            field, so that records and ids of plain components do not know of them.
+    """
 
     name: str
     params: tuple[tuple[str, Value], ...] = ()
     label: str = field(default="", compare=False)
+    modifiers: tuple[Component, ...] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if not self.modifiers:
+            object.__setattr__(self, "modifiers", UNSET)
+        elif any(part.modifiers for part in self.modifiers):
+            raise BadParameter("a modifier is modified", got=str(self))
 
     def __str__(self) -> str:
-        return self.label or self.name
+        return "+".join([self.label or self.name, *map(str, self.modifiers or ())])
+
+    @property
+    def unmodified(self) -> Component:
+        """The same without modifiers."""
+        return Component(self.name, self.params, self.label)
+
+    @property
+    def parts(self) -> tuple[Component, ...]:
+        """Itself without modifiers, then these."""
+        return (self.unmodified, *(self.modifiers or ()))
 
     def identity(self) -> list[Any]:
         """What ids hash."""
-        return [self.name, [list(pair) for pair in sorted(self.params)]]
+        own = [self.name, [list(pair) for pair in sorted(self.params)]]
+        return [*own, [part.identity() for part in self.modifiers]] if self.modifiers else own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +262,7 @@ class RunSpec:
 
     @property
     def id(self) -> str:
-        """`<architecture>-<task>-s<seed>-<hash>`, safe as a folder name."""
+        """`<architecture>-<task>-s<seed>-<hash>`, safe as a folder name; modifiers follow the architecture."""
         key = [
             IDENTITY_VERSION,
             self.architecture.identity(),
@@ -220,4 +274,5 @@ class RunSpec:
             key.append(self.content)
         if self.streams is not UNSET:
             key.append({"streams": msgspec.to_builtins(self.streams)})
-        return f"{self.architecture.name}-{self.task.name}-s{self.seed}-{digest(key)}"
+        network = "-".join(part.name for part in self.architecture.parts)
+        return f"{network}-{self.task.name}-s{self.seed}-{digest(key)}"

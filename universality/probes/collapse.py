@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from universality.measures import neural_collapse, permuted_collapse
-from universality.measures.network.capture import capture
+from universality.measures.network.capture import capture, linear_in_use
 from universality.plugin import MeasurementError, Probe, Training, register
 
 KEYS = ("nc1", "nc2_norms", "nc2_angles", "nc3", "nc4")
@@ -51,7 +51,7 @@ class CollapseProbe(Probe):
             "dimension": float(features.shape[1]),
             "imbalance": float(sizes.max() / sizes.min()),
         }
-        layer = (features, sample.targets, readout.weight, readout.bias)
+        layer = (features, sample.targets, *linear_in_use(net, readout, sample.inputs[:1]))
         try:
             collapse = neural_collapse(*layer)
             chance = permuted_collapse(*layer, training.generator)

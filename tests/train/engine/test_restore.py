@@ -16,7 +16,14 @@ from universality.train.engine.loop import train
 from universality.train.engine.restore import restore
 
 
-@pytest.mark.parametrize("address", ["mlp[width=8,centred=true]", "resnet[width=4,blocks=1,stages=2]"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mlp[width=8,centred=true]",
+        "resnet[width=4,blocks=1,stages=2]",
+        "mlp[width=8]+mup[base=4,rule=sgd]+output_scale[alpha=2,centred=true]",
+    ],
+)
 def test_a_restored_network_computes_what_the_trained_one_does(address: str, tmp_path: Path) -> None:
     architecture = registry.resolve("architecture", address)
     task = registry.resolve("task", "digits[subset=64]")

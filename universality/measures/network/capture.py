@@ -119,6 +119,35 @@ def capture(
     return {name: torch.cat(pieces) for name, pieces in parts.items()}
 
 
+@torch.no_grad()
+def linear_in_use(
+    net: nn.Module, layer: nn.Linear, row: Shaped[Tensor, "1 ..."]
+) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of `layer` as they are while `net` computes: a parametrisation that trains other numbers
+    (`universality.plugin.kit.Reparametrised`) sets them only then.
+
+    Cost: a forward pass of the row.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    >>> linear_in_use(net, net[1], torch.ones(1, 2))[0] is net[1].weight
+    True
+    """
+    used: list[tuple[Tensor, Tensor | None]] = []
+
+    def note(_module: nn.Module, _args: object) -> None:
+        used.append((layer.weight, layer.bias))
+
+    handle = layer.register_forward_pre_hook(note)
+    try:
+        with preserved(net):
+            net.eval()(row)
+    finally:
+        handle.remove()
+    if not used:
+        raise MeasurementError("a layer never ran", where="linear_in_use", got=str(layer))
+    return used[-1]
+
+
 def _flat(value: Tensor, space: str) -> Tensor:
     """A copy, `[rows, d]`."""
     if space == "average" and value.ndim > 2:

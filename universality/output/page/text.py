@@ -16,13 +16,13 @@ _IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def breakable(name: str) -> Markup:
-    """A name that may be broken before its parameters, after each of them and at underscores.
+    """A name that may be broken before its parameters and its modifiers, after each parameter and at underscores.
 
     >>> str(breakable("mlp[width=2,bias_lr=3]"))
     'mlp<wbr>[width=2,<wbr>bias_<wbr>lr=3]'
     """
     html = str(escape(name)).replace(",", ",<wbr>").replace("[", "<wbr>[").replace("_", "_<wbr>")
-    return Markup(html)
+    return Markup(html.replace("+", "<wbr>+"))
 
 
 def shell_quoted(word: str) -> str:

@@ -9,7 +9,9 @@ from universality.plugin.kit.adapters import (
     image_adapter,
     sequence_adapter,
 )
+from universality.plugin.kit.fixed_draws import fixed_draws
 from universality.plugin.kit.memory_format import channels_last, global_average
 from universality.plugin.kit.patches import Chunks, Patches, Rows, patch_side
-from universality.plugin.kit.scaling import ScaledOutput, scale_parameters, unscaled
+from universality.plugin.kit.reparametrised import Multiplier, Reparametrised
+from universality.plugin.kit.scaling import ScaledOutput, recentre, scale_parameters, unscaled
 from universality.plugin.kit.widths import require_at_least, scaled_width

@@ -52,6 +52,13 @@ def scale_parameters(net: nn.Module, factor: float) -> None:
             parameter.mul_(factor)
 
 
+def recentre(net: nn.Module) -> None:
+    """Make the present weights w0 of every centred output inside `net`: after its initialisation was changed."""
+    for module in net.modules():
+        if isinstance(module, ScaledOutput) and module.initial is not None:
+            module.initial = _frozen_copy(module.net)
+
+
 def _frozen_copy(net: nn.Module) -> nn.Module:
     """A deep copy whose parameters are buffers."""
     frozen = copy.deepcopy(net)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from universality.plugin.architecture import Architecture
+from universality.plugin.modifier import Modified
 from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
@@ -52,7 +53,14 @@ class Trained:
 
 
 def build_network(spec: RunSpec, architecture: Architecture, splits: Splits) -> nn.Module:
-    """The network of a run at initialisation; depends on the architecture and the seed of its axis `init` only."""
+    """The network of a run at initialisation; depends on the architecture and the seed of its axis `init` only.
+
+    Random numbers follow the architecture without its modifiers: a sweep over a parameter of one starts
+    every run from the same draws.
+    """
+    seed = spec.seed_of("init")
+    if isinstance(architecture, Modified):
+        seed = architecture.init_seed(seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("init", *map(str, spec.architecture.identity()), spec.seed_of("init")))
+        torch.manual_seed(derive_seed("init", *map(str, spec.architecture.unmodified.identity()), seed))
         return architecture.build(splits.inputs, splits.outputs)

@@ -1,0 +1,1 @@
+"""Modifiers of any architecture. Each is a plugin."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from universality.errors import BadParameter, BadSuite
+from universality.errors import BadParameter, BadSuite, described
 from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
@@ -22,7 +22,7 @@ from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.checks import ask, check_groups, check_phenomenon
 from universality.plugin.phenomenon import Cell, Control, Cross, Group, Phenomenon, Request
 from universality.plugin.registry import component
-from universality.plugin.spec import RunSpec, canonical
+from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
 
 
@@ -163,7 +163,7 @@ class Planner:
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
             job.observe[probe] = tuple(sorted({*before, *steps}))
-            cost = registry.resolve("probe", probe).gradients
+            cost = _probe_cost(probe, spec.recipe, self._signature(request.task))
             more = (len(job.observe[probe]) - len(before)) * cost * full
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
 
@@ -201,6 +201,24 @@ class Planner:
         if key not in self._step_seconds:
             self._step_seconds[key] = gradient_seconds(request, signature, rows)
         return self._step_seconds[key]
+
+
+def _probe_cost(address: str, recipe: Recipe, signature: Signature) -> float:
+    """Of one record, in gradients of the full training loss. Raises `BadParameter` where the probe cannot tell."""
+    probe = registry.resolve("probe", address)
+    try:
+        cost = float(probe.cost(recipe, signature))
+        wrong = "" if 0 <= cost < math.inf else f"{cost:g}"
+    except Exception as error:
+        cost, wrong = math.nan, described(error)
+    if wrong:
+        raise BadParameter(
+            f"probe '{probe.name}' cannot be planned",
+            where=f"{type(probe).__module__}, cost()",
+            got=wrong,
+            expected="gradients of the full training loss, 0 or more",
+        )
+    return cost
 
 
 def _check_fits(architecture: Architecture, signature: Signature) -> None:

@@ -256,4 +256,22 @@ def test_a_limit_of_memory_is_no_more_than_the_one_there_is() -> None:
         assert resource.getrlimit(resource.RLIMIT_DATA) == (1 << 40, before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
-    assert measuring.memory_share(2) <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+
+
+def test_workers_share_the_memory_and_none_gets_too_little_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = {"SC_PAGE_SIZE": 1 << 12, "SC_PHYS_PAGES": 10 << 18}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(measuring, "_CGROUP", Path("/nowhere"))
+    assert [measuring.memory_share(slots) for slots in (1, 2, 64)] == [9 << 30, 9 << 29, 4 << 30]
+    pages["SC_PHYS_PAGES"] = 1 << 18
+    assert measuring.memory_share(8) == int(0.9 * (1 << 30))
+
+
+def test_a_limit_of_the_container_counts_where_it_is_less(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1 << 12, "SC_PHYS_PAGES": 100 << 18}.__getitem__)
+    monkeypatch.setattr(measuring, "_CGROUP", tmp_path / "memory.max")
+    for text, expected in ((f"{20 << 30}", 18 << 30), ("max", 90 << 30)):
+        (tmp_path / "memory.max").write_text(text + "\n")
+        assert measuring.memory_share(1) == expected

@@ -33,6 +33,9 @@ MAX_CRASHES = 2
 MEMORY_SHARE = 0.9
 """Of the memory of this machine, what all workers together may hold."""
 
+LEAST_MEMORY = 4 << 30
+"""Bytes that each may hold however many there are: few cells need much at once."""
+
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -179,4 +182,5 @@ def memory_share(slots: int) -> int | None:
         return None
     with contextlib.suppress(OSError, ValueError):  # no cgroup, or one without a limit
         memory = min(memory, int(_CGROUP.read_text()))
-    return int(MEMORY_SHARE * memory / slots)
+    most = int(MEMORY_SHARE * memory)
+    return max(most // slots, min(most, LEAST_MEMORY))

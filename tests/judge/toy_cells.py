@@ -10,8 +10,8 @@ import msgspec
 from universality.judge.resultset import ResultSet
 from universality.plan.plan_json import PlannedRun, PlanRecord
 from universality.plugin.bounds import Bound, Most, Within
-from universality.plugin.outcome import Check, Outcome
 from universality.plugin.controls import ControlId, Decidable, Sign
+from universality.plugin.outcome import Check, Outcome
 from universality.plugin.phenomenon import About, Sense
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.plugin.trajectory import RunState

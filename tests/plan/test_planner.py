@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.controls import positive
 from universality.plugin.phenomenon import Phenomenon, controls_of
-from universality.plugin.probe import Probe
 
 
 @pytest.fixture(autouse=True)
@@ -310,13 +311,28 @@ def test_the_cost_of_a_run_is_measured_and_positive(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("toys")
 def test_what_probes_will_take_is_their_cost_in_gradients_of_the_full_set(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    probe = registry.plugin_class("probe", "toy_probe")
+    monkeypatch.setattr(probe, "cost", lambda self, recipe, signature: recipe.steps * signature.train_rows)
     (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
-    records = sum(map(len, job.observe.values()))
-    assert records == 3  # accuracy at two steps, the toy probe at one
-    assert job.probe_seconds == pytest.approx(records * Probe.gradients * 0.5)
+    assert sum(map(len, job.observe.values())) == 3  # accuracy at two steps, the toy probe at one
+    assert job.probe_seconds == pytest.approx((2 * 0.5 + 8 * 8) * 0.5)
     assert job.seconds == pytest.approx(job.probe_seconds + 8 * (0.5 + OPTIMIZER_SECONDS))
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("cost", "told"), [(lambda: -1.0, "-1"), (lambda: math.nan, "nan"), (lambda: 1 / 0, "Zero")]
+)
+def test_a_probe_that_cannot_tell_its_cost_is_named_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: Callable[[], float], told: str
+) -> None:
+    probe = registry.plugin_class("probe", "toy_probe")
+    monkeypatch.setattr(probe, "cost", lambda self, recipe, signature: cost())
+    with pytest.raises(BadParameter, match="probe 'toy_probe' cannot be planned") as caught:
+        planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
+    assert told in caught.value.got
 
 
 # -------------------------------------------------------------------------------------------- controls

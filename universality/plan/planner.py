@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from universality.errors import BadParameter, BadSuite
+from universality.errors import BadParameter, BadSuite, described
 from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
 from universality.plan.groups import Group, groups_of
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
@@ -27,7 +27,7 @@ from universality.plugin.modifier import Modified
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
-from universality.plugin.spec import RunSpec, canonical
+from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
 
 
@@ -166,7 +166,7 @@ class Planner:
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
             job.observe[probe] = tuple(sorted({*before, *steps}))
-            cost = registry.resolve("probe", probe).gradients
+            cost = _probe_cost(probe, spec.recipe, self._signature(request.task))
             more = (len(job.observe[probe]) - len(before)) * cost * full
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
 
@@ -204,6 +204,24 @@ class Planner:
         if key not in self._step_seconds:
             self._step_seconds[key] = gradient_seconds(request, signature, rows)
         return self._step_seconds[key]
+
+
+def _probe_cost(address: str, recipe: Recipe, signature: Signature) -> float:
+    """Of one record, in gradients of the full training loss. Raises `BadParameter` where the probe cannot tell."""
+    probe = registry.resolve("probe", address)
+    try:
+        cost = float(probe.cost(recipe, signature))
+        wrong = "" if 0 <= cost < math.inf else f"{cost:g}"
+    except Exception as error:
+        cost, wrong = math.nan, described(error)
+    if wrong:
+        raise BadParameter(
+            f"probe '{probe.name}' cannot be planned",
+            where=f"{type(probe).__module__}, cost()",
+            got=wrong,
+            expected="gradients of the full training loss, 0 or more",
+        )
+    return cost
 
 
 def _check_fits(architecture: Architecture, signature: Signature) -> None:

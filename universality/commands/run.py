@@ -105,6 +105,7 @@ def run(
     """
     import msgspec
 
+    from universality.judge.foreseen import too_few_replicates
     from universality.judge.measure import failed_measuring
     from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
@@ -137,7 +138,7 @@ def run(
         Store.open(folder)  # a dry run too refuses a folder of another version
     plan = Planner(root).add_suite(chosen)
     slots = default_slots(gpus(where)) if workers is None else workers
-    for line in unvalidated(plan, chosen):
+    for line in (*unvalidated(plan, chosen), *too_few_replicates(plan)):
         print(f"note: {line}", file=sys.stderr)
     forecast = Forecast(plan, slots, where.type)
     if dry_run:

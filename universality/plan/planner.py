@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -31,6 +32,13 @@ from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
 
 
+class _Built(NamedTuple):
+    """What is known of a network that was built."""
+
+    parameters: int
+    features: int
+
+
 class Planner:
     """Builds a plan; every error that can be found without training is raised here.
 
@@ -41,7 +49,7 @@ class Planner:
     def __init__(self, data_root: Path) -> None:
         self._data_root = data_root
         self._signatures: dict[str, Signature] = {}
-        self._parameters: dict[tuple[str, InputSpec, int], int] = {}
+        self._built: dict[tuple[str, InputSpec, int], _Built] = {}
         self._step_seconds: dict[str, float] = {}
         self.plan = Plan()
 
@@ -81,25 +89,23 @@ class Planner:
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
-            signature = self._signature(task)
-            able = [a for a in architectures if not a.reject(signature.inputs)]
-            for architecture in able:
-                self._check_builds(architecture, signature)
+            able = [a for a in architectures if not a.reject(self._signature(task).inputs)]
+            cells = [self._cell(architecture, task) for architecture in architectures]
             for phenomenon in phenomena:
-                for architecture in architectures:
-                    partners = [a for a in able if a != architecture]
-                    self._add_cell(
-                        phenomenon,
-                        Cell(architecture, task, signature),
-                        Cross(range(cross.seeds), partners),
-                        swept=swept,
-                    )
+                for cell in cells:
+                    partners = [a for a in able if a != cell.architecture]
+                    self._add_cell(phenomenon, cell, Cross(range(cross.seeds), partners), swept=swept)
         return phenomena
+
+    def _cell(self, architecture: Architecture, task: Task) -> Cell:
+        signature = self._signature(task)
+        taken = not architecture.reject(signature.inputs)
+        features = self._build(architecture, signature).features if taken else 0
+        return Cell(architecture, task, signature, features)
 
     def _add_control(self, control: Control) -> None:
         architecture = registry.resolve("architecture", control.architecture)
-        task = registry.resolve("task", control.task)
-        cell = Cell(architecture, task, self._signature(task))
+        cell = self._cell(architecture, registry.resolve("task", control.task))
         partners = [registry.resolve("architecture", p) for p in control.partners]
         self._add_cell(
             control.phenomenon, cell, Cross(range(control.seeds or DEFAULT_SEEDS), partners), control
@@ -160,7 +166,7 @@ class Planner:
             signature = self._signature(request.task)
             if isinstance(request.architecture, Modified):
                 request.architecture.check_recipe(spec.recipe)
-            job.parameters = self._check_builds(request.architecture, signature)
+            job.parameters = self._build(request.architecture, signature).parameters
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
         full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))
         for probe, steps in observe.items():
@@ -176,10 +182,10 @@ class Planner:
             self._signatures[key] = task.signature(self._data_root)
         return self._signatures[key]
 
-    def _check_builds(self, architecture: Architecture, signature: Signature) -> int:
-        """How many parameters the network has."""
+    def _build(self, architecture: Architecture, signature: Signature) -> _Built:
+        """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
         key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
-        if key not in self._parameters:
+        if key not in self._built:
             try:
                 with torch.random.fork_rng(devices=[]):
                     _check_fits(architecture, signature)
@@ -191,8 +197,9 @@ class Planner:
                     got=str(error).partition("\n")[0],
                     expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
                 ) from error
-            self._parameters[key] = sum(p.numel() for p in net.parameters())
-        return self._parameters[key]
+            parameters = sum(p.numel() for p in net.parameters())
+            self._built[key] = _Built(parameters, architecture.readout(net).in_features)
+        return self._built[key]
 
     def _gradient_seconds(self, request: Request) -> float:
         """CPU seconds of one gradient here, measured once per network, data shape and batch size."""

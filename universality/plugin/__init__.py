@@ -5,7 +5,16 @@ from universality.plugin import Architecture, InputSpec, register
 
 from universality.errors import BadParameter, DataUnavailable, MeasurementError, UniversalityError
 from universality.plugin.architecture import Architecture, InputSpec, Kind, Link
-from universality.plugin.asks import classes, families, has_width, not_families, reference_rows, train_rows
+from universality.plugin.asks import (
+    balanced,
+    classes,
+    families,
+    has_width,
+    not_families,
+    reference_rows,
+    simplex,
+    train_rows,
+)
 from universality.plugin.bounds import Most, Within
 from universality.plugin.charts import Bars, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.claim import Claim, claim

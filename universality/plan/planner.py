@@ -22,6 +22,7 @@ from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.checks import ask, check_groups, check_phenomenon
 from universality.plugin.phenomenon import Cell, Control, Cross, Group, Phenomenon, Request
 from universality.plugin.registry import component
+from universality.plugin.sources import edition, sources_of, split_edition
 from universality.plugin.spec import RunSpec, canonical
 from universality.plugin.task import Signature, Task
 
@@ -107,7 +108,7 @@ class Planner:
         swept: bool = False,
     ) -> None:
         names = (str(component(cell.architecture)), str(component(cell.task)))
-        reason = cell.architecture.reject(cell.signature.inputs)
+        reason = ask(cell.architecture, "reject", lambda: cell.architecture.reject(cell.signature.inputs))
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.expects
         answer = [] if reason else ask(phenomenon, "groups", lambda: phenomenon.groups(cell, cross))
@@ -145,8 +146,11 @@ class Planner:
                 request.recipe,
                 request.seed,
                 self._signature(request.task).content,
+                sources_of(
+                    ("architecture", component(request.architecture)), ("task", component(request.task))
+                ),
             )
-            steps = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
+            steps = {edition(o.probe): o.at.steps(request.recipe.steps) for o in request.observe}
             runs[role], observe[role] = spec.id, steps
             self._add_job(spec, request, steps)
         return PlannedGroup(group.key, group.units, runs, observe)
@@ -163,32 +167,21 @@ class Planner:
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
             job.observe[probe] = tuple(sorted({*before, *steps}))
-            cost = registry.resolve("probe", probe).gradients
+            cost = registry.resolve("probe", split_edition(probe)[0]).gradients
             more = (len(job.observe[probe]) - len(before)) * cost * full
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
 
     def _signature(self, task: Task) -> Signature:
         key = canonical(component(task).identity())
         if key not in self._signatures:
-            self._signatures[key] = task.signature(self._data_root)
+            self._signatures[key] = ask(task, "read", lambda: task.signature(self._data_root))
         return self._signatures[key]
 
     def _check_builds(self, architecture: Architecture, signature: Signature) -> int:
         """How many parameters the network has."""
         key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
         if key not in self._parameters:
-            try:
-                with torch.random.fork_rng(devices=[]):
-                    _check_fits(architecture, signature)
-                    net = architecture.build(signature.inputs, signature.outputs)
-            except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
-                raise BadParameter(
-                    "a network cannot be built",
-                    where=str(component(architecture)),
-                    got=str(error).partition("\n")[0],
-                    expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
-                ) from error
-            self._parameters[key] = sum(p.numel() for p in net.parameters())
+            self._parameters[key] = ask(architecture, "build", lambda: _parameters(architecture, signature))
         return self._parameters[key]
 
     def _gradient_seconds(self, request: Request) -> float:
@@ -199,8 +192,26 @@ class Planner:
             [component(request.architecture).identity(), repr(signature.inputs), signature.outputs, rows]
         )
         if key not in self._step_seconds:
-            self._step_seconds[key] = gradient_seconds(request, signature, rows)
+            self._step_seconds[key] = ask(
+                request.architecture, "forward", lambda: gradient_seconds(request, signature, rows)
+            )
         return self._step_seconds[key]
+
+
+def _parameters(architecture: Architecture, signature: Signature) -> int:
+    """How many parameters the network has, which is built. Raises `BadParameter` where it cannot be."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            _check_fits(architecture, signature)
+            net = architecture.build(signature.inputs, signature.outputs)
+    except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
+        raise BadParameter(
+            "a network cannot be built",
+            where=str(component(architecture)),
+            got=str(error).partition("\n")[0],
+            expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
+        ) from error
+    return sum(p.numel() for p in net.parameters())
 
 
 def _check_fits(architecture: Architecture, signature: Signature) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar, get_args
 
-from universality.errors import BadParameter, UniversalityError, unknown_name
+from universality.errors import BadParameter, unknown_name
+from universality.plugin import registry
 from universality.plugin.claims import Most, Within, unfit
+from universality.plugin.foreign import ANSWER_SECONDS, foreign
+from universality.plugin.loading import home
 from universality.plugin.phenomenon import Control, Decidable, Group, Phenomenon, Sense, Strand
 
 T = TypeVar("T")
@@ -14,19 +18,17 @@ T = TypeVar("T")
 _DECIDABLE = get_args(Decidable)
 
 
-def ask(plugin: Phenomenon, method: str, call: Callable[[], T]) -> T:
+def ask(plugin: registry.Plugin, method: str, call: Callable[[], T]) -> T:
     """What a method of a plugin answers; any error of its own becomes a `BadParameter` that names it."""
-    try:
+    cls = type(plugin)
+    with foreign(
+        f"{registry.kind_of(cls)} '{plugin.name}' cannot be planned",
+        where=f"{cls.__module__}, {method}()",
+        do="check its parameters, and the method",
+        # Large data of a built-in task may take its time.
+        seconds=math.inf if home(cls) is None else ANSWER_SECONDS,
+    ):
         return call()
-    except UniversalityError:
-        raise
-    except Exception as error:
-        raise BadParameter(
-            f"phenomenon '{plugin.name}' cannot be planned",
-            where=f"{type(plugin).__module__}, {method}()",
-            got=f"{type(error).__name__}: {error}",
-            do="check its parameters, and the method",
-        ) from error
 
 
 def check_phenomenon(phenomenon: Phenomenon) -> Sequence[Control]:

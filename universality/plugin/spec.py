@@ -1,7 +1,7 @@
 """Frozen descriptions of what is trained, their ids, and the seeds that follow from them.
 
-A run is (architecture, task, recipe, seed, and the content of files of the user's own). Its id hashes
-exactly that, never what is observed: the same training measured twice is the same run.
+A run is (architecture, task, recipe, seed, and the content of files of the user's own, data and plugins). Its id
+hashes exactly that, never what is observed: the same training measured twice is the same run.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from msgspec import UNSET, UnsetType
+
 from universality.errors import BadParameter
 
 IDENTITY_VERSION = 1
 """Of what ids hash. What lies on the disk has a version of its own (`store.layout.SCHEMA_VERSION`)."""
 
 Value = bool | int | float | str
+Sources = tuple[tuple[str, str], ...]
+"""Pairs such as ("task mine", SHA-256 of its source), sorted."""
 
 _ADDRESS = re.compile(r"^(?P<name>[A-Za-z_][\w-]*)(?:\[(?P<params>.*)\])?$", re.DOTALL)
 
@@ -145,7 +149,8 @@ class Recipe:
 class RunSpec:
     """One training, exactly.
 
-    `content` is the digest of data that the task's parameters do not pin down, see `Task.content`.
+    `content` is the digest of data that the task's parameters do not pin down, see `Task.content`; `sources` says
+    what plugins of the user's own are, see `universality.plugin.sources`.
     """
 
     architecture: Component
@@ -153,6 +158,7 @@ class RunSpec:
     recipe: Recipe
     seed: int
     content: str = ""
+    sources: Sources | UnsetType = UNSET
 
     @property
     def id(self) -> str:
@@ -166,4 +172,6 @@ class RunSpec:
         ]
         if self.content:
             key.append(self.content)
+        if self.sources is not UNSET:
+            key.append({"sources": self.sources})
         return f"{self.architecture.name}-{self.task.name}-s{self.seed}-{digest(key)}"

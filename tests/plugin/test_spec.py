@@ -149,7 +149,14 @@ def test_the_version_of_ids_is_part_of_the_hash_and_that_of_files_is_not(
 
 
 def test_a_run_has_no_field_for_what_is_observed() -> None:
-    assert {f.name for f in fields(RunSpec)} == {"architecture", "task", "recipe", "seed", "content", "sources"}
+    assert {f.name for f in fields(RunSpec)} == {
+        "architecture",
+        "task",
+        "recipe",
+        "seed",
+        "content",
+        "sources",
+    }
 
 
 def test_a_run_on_other_data_is_another_run() -> None:

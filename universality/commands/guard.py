@@ -63,7 +63,7 @@ def guarded(command: Callable[[], int]) -> int:
 
 def _child(command: Callable[[], int], messages: int, output: int, life: int, mask: set[Any]) -> int:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # of a standard error that is none
-        faulthandler.enable()
+        faulthandler.enable(all_threads=False)
     threading.Thread(target=_end_with_parent, args=(life,), daemon=True).start()
 
     def say(**message: Any) -> None:
@@ -157,6 +157,7 @@ class _Watch:
         self._calls: list[_Call] = []
         self._shown: dict[str, int] = {}
         self._dropped = 0
+        self._line_begun = False
         self._code: int | None = None
         self._raised = self._interrupted = False
         self._signals: list[tuple[int, float]] = []
@@ -220,8 +221,12 @@ class _Watch:
                 got=got,
                 do="a plugin may have ended it: look at what it does; what was stored stays",
             )
-        print(f"error: {error}", file=sys.stderr)
+        self._say(f"error: {error}")
         return 2
+
+    def _say(self, text: str) -> None:
+        print("\n" * self._line_begun + text, file=sys.stderr, flush=True)
+        self._line_begun = False
 
     def _too_much(self) -> str:
         call = self._calls[-1] if self._calls else None
@@ -246,9 +251,9 @@ class _Watch:
                 self._calls.append(_Call(message))
             case "leave":
                 self._forward()
-                self._calls.pop()
+                call = self._calls.pop()
                 if self._dropped and not self._calls:
-                    print(f"(a plugin printed {self._dropped:,} bytes more)", file=sys.stderr, flush=True)
+                    self._say(f"({call.where} printed {self._dropped:,} bytes more)")
                     self._dropped = 0
             case "interrupted":
                 self._interrupted = True
@@ -268,8 +273,10 @@ class _Watch:
                 self._calls[-1].bytes += len(data)
                 if self._calls[-1].bytes > MOST_BYTES:
                     return
-            with contextlib.suppress(OSError):
-                os.write(2, data[:room])
+            if room:
+                self._line_begun = data[:room][-1:] != b"\n"
+                with contextlib.suppress(OSError):
+                    os.write(2, data[:room])
 
     def _drain(self, pipe: int) -> bytes:
         """What a pipe holds now; nothing at its end."""

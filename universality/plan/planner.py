@@ -111,7 +111,7 @@ class Planner:
         reason = ask(cell.architecture, "reject", lambda: cell.architecture.reject(cell.signature.inputs))
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.expects
-        answer = [] if reason else ask(phenomenon, "groups", lambda: phenomenon.groups(cell, cross))
+        answer = [] if reason else ask(phenomenon, "groups", lambda: list(phenomenon.groups(cell, cross)))
         groups = [
             self._add_group(group)
             for group in check_groups(phenomenon, answer)

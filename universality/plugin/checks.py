@@ -21,12 +21,13 @@ _DECIDABLE = get_args(Decidable)
 def ask(plugin: registry.Plugin, method: str, call: Callable[[], T]) -> T:
     """What a method of a plugin answers; any error of its own becomes a `BadParameter` that names it."""
     cls = type(plugin)
+    place = home(cls)
     with foreign(
         f"{registry.kind_of(cls)} '{plugin.name}' cannot be planned",
-        where=f"{cls.__module__}, {method}()",
+        where=f"{place.file if place else cls.__module__}, {method}()",
         do="check its parameters, and the method",
         # Large data of a built-in task may take its time.
-        seconds=math.inf if home(cls) is None else ANSWER_SECONDS,
+        seconds=math.inf if place is None else ANSWER_SECONDS,
     ):
         return call()
 

@@ -37,21 +37,30 @@ def watch(watcher: Watcher | None) -> None:
 
 
 @contextlib.contextmanager
+def announced(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
+    """Tell the watcher, if there is one, of what the block does. The texts are those of its error."""
+    watcher = _watcher
+    if watcher is None:
+        yield
+        return
+    watcher.enter(BadParameter(what, where=where, do=do), seconds)
+    try:
+        yield
+    finally:
+        watcher.leave()
+
+
+@contextlib.contextmanager
 def foreign(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
-    """Run the block as a plugin's code. `what`, `where` and `do` are those of the error.
+    """Run the block as a plugin's code, `announced`.
 
     Raises:
         BadParameter: where the block raises anything but a `UniversalityError`, which passes as it is.
     """
-    watcher = _watcher
-    if watcher is not None:
-        watcher.enter(BadParameter(what, where=where, do=do), seconds)
-    try:
-        yield
-    except UniversalityError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise BadParameter(what, where=where, got=described(error), do=do) from error
-    finally:
-        if watcher is not None:
-            watcher.leave()
+    with announced(what, where=where, do=do, seconds=seconds):
+        try:
+            yield
+        except UniversalityError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise BadParameter(what, where=where, got=described(error), do=do) from error

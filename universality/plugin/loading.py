@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import math
 import pkgutil
 import sys
 import types
@@ -107,6 +108,7 @@ def _tag(folder: Path) -> str:
 
 def _load_folder(folder: Path, package: str) -> None:
     importlib.invalidate_caches()  # a file may have been added since the folder was read
+    _check_unchanged(folder)
     if package not in sys.modules:
         sys.modules.setdefault(_PRIVATE, types.ModuleType(_PRIVATE)).__path__ = []
         init = folder / "__init__.py"
@@ -119,6 +121,18 @@ def _load_folder(folder: Path, package: str) -> None:
         if not path.name.startswith("_") and f"{package}.{path.stem}" not in sys.modules:
             with _importing(path, package):
                 importlib.import_module(f"{package}.{path.stem}")
+
+
+def _check_unchanged(folder: Path) -> None:
+    """Raises `BadParameter` where a file was edited since it was loaded: this process would go on with the old
+    one, and its workers with the new one."""
+    for path, text in _texts.items():
+        if path.is_relative_to(folder) and (not path.is_file() or path.read_bytes() != text):
+            raise BadParameter(
+                "a plugin was edited since it was loaded",
+                where=str(path),
+                do="start Python anew, and try again",
+            )
 
 
 def _make_package(name: str, folder: Path, init: Path | None = None) -> None:
@@ -143,8 +157,10 @@ def _importing(path: Path, package: str) -> Iterator[None]:
     what, do = "a plugin does not import", "mend the file or move it out of the folder"
     if "." in path.stem:
         raise BadParameter(what, where=str(path), got="a dot in its name", do="rename it")
+    # A built-in plugin may be the first that loads torch, from a slow disk.
+    seconds = IMPORT_SECONDS if package.startswith(_OWN) else math.inf
     try:
-        with foreign(what, where=str(path), do=do, seconds=IMPORT_SECONDS):
+        with foreign(what, where=str(path), do=do, seconds=seconds):
             yield
     except BadParameter as error:
         cause = error.__cause__

@@ -15,7 +15,7 @@ import ast
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def source_at(about: PluginSource, folders: Iterable[Path]) -> PluginSource | No
     for folder in folders:
         place = Home(folder / about.file, folder)
         if place.file.is_file():
-            return msgspec.structs.replace(about, sha256=sha256_of(place))
+            return msgspec.structs.replace(about, sha256=sha256_of(place, Path.read_bytes))
     return None
 
 
@@ -152,19 +152,23 @@ def check_sources(spec: RunSpec, observe: Iterable[str]) -> None:
             "a plugin was edited while its runs were trained",
             where=", ".join(edited),
             got="another source than when the command began",
-            do="give the same command again",
+            do="give the same command again, in a new process",
         )
 
 
 # ------------------------------------------------------------------------------------------- the digest
 
 
-def sha256_of(place: Home) -> str:
+Reader = Callable[[Path], bytes]
+
+
+def sha256_of(place: Home, read: Reader = text_of) -> str:
     """Of the file and what it imports of its folder, by names relative to that."""
-    return digest(sorted([_relative(p, place.root), _sha256(text_of(p))] for p in files_of(place)), 64)
+    files = files_of(place, read)
+    return digest(sorted([_relative(path, place.root), _sha256(read(path))] for path in files), 64)
 
 
-def files_of(place: Home) -> set[Path]:
+def files_of(place: Home, read: Reader = text_of) -> set[Path]:
     """The file, and all files of its folder that it imports, by whatever way."""
     if place.root == place.file:
         return {place.file}
@@ -174,14 +178,14 @@ def files_of(place: Home) -> set[Path]:
         path = new.pop()
         files.add(path)
         if path.suffix == ".py":
-            new |= set(_imports(path, place)) - files
+            new |= set(_imports(path, place, read)) - files
     return files
 
 
-def _imports(path: Path, place: Home) -> Iterator[Path]:
+def _imports(path: Path, place: Home, read: Reader) -> Iterator[Path]:
     """Files of the folder that a file imports."""
     try:
-        tree = ast.parse(text_of(path))
+        tree = ast.parse(read(path))
     except (SyntaxError, ValueError):
         return  # it cannot be imported, whatever it says
     above = path.relative_to(place.root).parts[:-1]

@@ -77,7 +77,7 @@ class Planner:
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
             signature = self._signature(task)
-            able = [a for a in architectures if not a.reject(signature.inputs)]
+            able = [a for a in architectures if not _rejects(a, signature)]
             for architecture in able:
                 self._check_builds(architecture, signature)
             for phenomenon in phenomena:
@@ -108,7 +108,7 @@ class Planner:
         swept: bool = False,
     ) -> None:
         names = (str(component(cell.architecture)), str(component(cell.task)))
-        reason = ask(cell.architecture, "reject", lambda: cell.architecture.reject(cell.signature.inputs))
+        reason = _rejects(cell.architecture, cell.signature)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.expects
         answer = [] if reason else ask(phenomenon, "groups", lambda: list(phenomenon.groups(cell, cross)))
@@ -196,6 +196,10 @@ class Planner:
                 request.architecture, "forward", lambda: gradient_seconds(request, signature, rows)
             )
         return self._step_seconds[key]
+
+
+def _rejects(architecture: Architecture, signature: Signature) -> str:
+    return ask(architecture, "reject", lambda: architecture.reject(signature.inputs))
 
 
 def _parameters(architecture: Architecture, signature: Signature) -> int:

@@ -22,6 +22,7 @@ from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.controls import positive
 from universality.plugin.phenomenon import Phenomenon, controls_of
+from universality.plugin.sources import edition
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +82,13 @@ def test_a_run_that_two_phenomena_need_is_planned_once_with_the_union_of_what_th
     for run_id, job in plan.jobs.items():
         assert job.spec.id == run_id
         # At(0, 1/2) and Every(3) of 8 steps; At(1/4) and At(0, 1): neither holds the other.
-        assert job.observe == {"accuracy": (0, 3, 4, 5, 8), "toy_probe": (0, 2, 8)}
+        assert job.observe == {"accuracy": (0, 3, 4, 5, 8), edition("toy_probe"): (0, 2, 8)}
         # Eight updates, and eight records at half a gradient each.
         assert job.seconds == pytest.approx(8 * (0.5 + OPTIMIZER_SECONDS) + 8 * 0.5 * 0.5)
     assert sum(job.seconds for job in plan.jobs.values()) == pytest.approx(6 * job.seconds)
     # What each group needs is not widened by what others asked of the same run.
     early = next(c for c in plan.cells if c.phenomenon.name == "toy_early")
-    assert early.groups[0].observe == {"run": {"accuracy": (0, 4), "toy_probe": (2,)}}
+    assert early.groups[0].observe == {"run": {"accuracy": (0, 4), edition("toy_probe"): (2,)}}
 
 
 @pytest.mark.usefixtures("toys")

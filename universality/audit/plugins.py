@@ -20,6 +20,7 @@ from universality.plan.suite import DEFAULT_SEEDS
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.checks import check_phenomenon
+from universality.plugin.foreign import announced
 from universality.plugin.kit import activation
 from universality.plugin.modifier import Modified, Modifier
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
@@ -84,13 +85,14 @@ class _NotAskedError(Exception):
 def _finding(question: str, answer: Callable[[], str | None]) -> Finding:
     """What `answer` complains of; an error that the plugin raises is a complaint."""
     try:
-        return Finding(question, answer() or "")
+        with announced("a plugin cannot be checked", where=question, do="mend what it does there"):
+            return Finding(question, answer() or "")
     except DataUnavailable as error:
         text = "; ".join(filter(None, (error.what, error.got, error.do or "universality data fetch")))
         return Finding(question, skipped=text)
     except _NotAskedError as error:
         return Finding(question, skipped=str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Finding(question, first_line(described(error)))
 
 

@@ -109,6 +109,7 @@ def run(
     from universality.judge.measure import failed_measuring
     from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
+    from universality.plan.edited import edited_plugins
     from universality.plan.plan import unvalidated
     from universality.plan.plan_json import PlanRecord
     from universality.plan.planner import Planner
@@ -156,6 +157,8 @@ def run(
     )
     store.write(store.layout.plan, record.file())
     missing = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
+    for line in edited_plugins(missing, store):
+        print(f"note: {line}", file=sys.stderr)
     print(
         f"{chosen.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
         f"{len(plan.jobs) - len(missing)} stored, {len(missing)} to train on {forecast.workers}, "

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from universality.errors import BadParameter, BadSuite, described
+from universality.errors import BadParameter, BadSuite
 from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
 from universality.plan.groups import Group, groups_of
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
@@ -23,11 +23,14 @@ from universality.plan.requests import spec_of
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
-from universality.plugin.checks import ask, check_phenomenon
+from universality.plugin.asking import ask
+from universality.plugin.checks import check_phenomenon
 from universality.plugin.modifier import Modified
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
+from universality.plugin.probe import Probe
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
+from universality.plugin.sources import edition, split_edition
 from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
 
@@ -89,7 +92,7 @@ class Planner:
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
-            able = [a for a in architectures if not a.reject(self._signature(task).inputs)]
+            able = [a for a in architectures if not _rejects(a, self._signature(task))]
             cells = [self._cell(architecture, task) for architecture in architectures]
             for phenomenon in phenomena:
                 for cell in cells:
@@ -99,7 +102,7 @@ class Planner:
 
     def _cell(self, architecture: Architecture, task: Task) -> Cell:
         signature = self._signature(task)
-        taken = not architecture.reject(signature.inputs)
+        taken = not _rejects(architecture, signature)
         features = self._build(architecture, signature).features if taken else 0
         return Cell(architecture, task, signature, features)
 
@@ -121,7 +124,7 @@ class Planner:
         swept: bool = False,
     ) -> None:
         names = (str(component(cell.architecture)), str(component(cell.task)))
-        reason = cell.architecture.reject(cell.signature.inputs)
+        reason = _rejects(cell.architecture, cell.signature)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.expects
         groups = [
@@ -153,7 +156,7 @@ class Planner:
         observe: dict[str, dict[str, tuple[int, ...]]] = {}
         for role, request in group.runs.items():
             spec = spec_of(request, self._signature(request.task))
-            steps = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
+            steps = {edition(o.probe): o.at.steps(request.recipe.steps) for o in request.observe}
             runs[role], observe[role] = spec.id, steps
             self._add_job(spec, request, steps)
         return PlannedGroup(group.key, group.units, runs, observe, group.run_set, group.keys, group.left_out)
@@ -172,33 +175,21 @@ class Planner:
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
             job.observe[probe] = tuple(sorted({*before, *steps}))
-            cost = _probe_cost(probe, spec.recipe, self._signature(request.task))
+            cost = _probe_cost(split_edition(probe)[0], spec.recipe, self._signature(request.task))
             more = (len(job.observe[probe]) - len(before)) * cost * full
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
 
     def _signature(self, task: Task) -> Signature:
         key = canonical(component(task).identity())
         if key not in self._signatures:
-            self._signatures[key] = task.signature(self._data_root)
+            self._signatures[key] = ask(task, "read", lambda: task.signature(self._data_root))
         return self._signatures[key]
 
     def _build(self, architecture: Architecture, signature: Signature) -> _Built:
         """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
         key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
         if key not in self._built:
-            try:
-                with torch.random.fork_rng(devices=[]):
-                    _check_fits(architecture, signature)
-                    net = architecture.build(signature.inputs, signature.outputs)
-            except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
-                raise BadParameter(
-                    "a network cannot be built",
-                    where=str(component(architecture)),
-                    got=str(error).partition("\n")[0],
-                    expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
-                ) from error
-            parameters = sum(p.numel() for p in net.parameters())
-            self._built[key] = _Built(parameters, architecture.readout(net).in_features)
+            self._built[key] = ask(architecture, "build", lambda: _built(architecture, signature))
         return self._built[key]
 
     def _gradient_seconds(self, request: Request) -> float:
@@ -209,26 +200,44 @@ class Planner:
             [component(request.architecture).identity(), repr(signature.inputs), signature.outputs, rows]
         )
         if key not in self._step_seconds:
-            self._step_seconds[key] = gradient_seconds(request, signature, rows)
+            self._step_seconds[key] = ask(
+                request.architecture, "forward", lambda: gradient_seconds(request, signature, rows)
+            )
         return self._step_seconds[key]
 
 
 def _probe_cost(address: str, recipe: Recipe, signature: Signature) -> float:
     """Of one record, in gradients of the full training loss. Raises `BadParameter` where the probe cannot tell."""
-    probe = registry.resolve("probe", address)
-    try:
-        cost = float(probe.cost(recipe, signature))
-        wrong = "" if 0 <= cost < math.inf else f"{cost:g}"
-    except Exception as error:
-        cost, wrong = math.nan, described(error)
-    if wrong:
+    probe: Probe = registry.resolve("probe", address)
+    cost = ask(probe, "cost", lambda: float(probe.cost(recipe, signature)))
+    if not 0 <= cost < math.inf:
         raise BadParameter(
             f"probe '{probe.name}' cannot be planned",
             where=f"{type(probe).__module__}, cost()",
-            got=wrong,
+            got=f"{cost:g}",
             expected="gradients of the full training loss, 0 or more",
         )
     return cost
+
+
+def _rejects(architecture: Architecture, signature: Signature) -> str:
+    return ask(architecture, "reject", lambda: architecture.reject(signature.inputs))
+
+
+def _built(architecture: Architecture, signature: Signature) -> _Built:
+    """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            _check_fits(architecture, signature)
+            net = architecture.build(signature.inputs, signature.outputs)
+    except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
+        raise BadParameter(
+            "a network cannot be built",
+            where=str(component(architecture)),
+            got=str(error).partition("\n")[0],
+            expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
+        ) from error
+    return _Built(sum(p.numel() for p in net.parameters()), architecture.readout(net).in_features)
 
 
 def _check_fits(architecture: Architecture, signature: Signature) -> None:

@@ -16,6 +16,7 @@ from universality.errors import StoreError, described
 from universality.plan.plan_json import PlannedRun
 from universality.plugin import registry
 from universality.plugin.registry import component
+from universality.plugin.sources import check_sources, edition, split_edition
 from universality.plugin.spec import RunSpec, derive_seed, digest
 from universality.plugin.task import Splits, Task
 from universality.store.store import Recording, Store
@@ -60,9 +61,11 @@ def replies(stack: Sequence[PlannedRun], store: Store, settings: WorkerSettings)
 
 def _member(planned: PlannedRun, settings: WorkerSettings) -> Member:
     spec = planned.spec
+    check_sources(spec, planned.observe)
     architecture = registry.instantiate("architecture", spec.architecture)
     splits = load_splits(spec, settings.data_root, settings.shared_data)
-    return Member(spec, architecture, splits, planned.observe)
+    observe = {split_edition(probe)[0]: steps for probe, steps in planned.observe.items()}
+    return Member(spec, architecture, splits, observe)
 
 
 def load_splits(spec: RunSpec, data_root: Path, folder: Path | None = None) -> Splits:
@@ -90,7 +93,7 @@ def _publish(member: Member, run: Trained, store: Store, device: str, seconds: f
         state=run.state,
         series=run.series,
         arrays=run.arrays,
-        observed=member.observe,
+        observed={edition(address): steps for address, steps in member.observe.items()},
         facts=run.facts,
         seconds=run.seconds,
         log=run.log,

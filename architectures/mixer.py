@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from universality.plugin import Architecture, InputSpec, register
-from universality.plugin.kit import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
+from universality.plugin import Architecture, InputSpec, Link, register
+from universality.plugin.kit import SequenceAdapter, links, require_at_least, scaled_width, sequence_adapter
 
 
 def perceptron(size: int, hidden: int) -> nn.Sequential:
@@ -103,6 +103,13 @@ class Mixer(Architecture):
     def readout(self, net: nn.Module) -> nn.Linear:
         assert isinstance(net, MixerNetwork)
         return net.readout
+
+    def chain(self, net: nn.Module) -> tuple[Link, ...]:
+        """The two perceptrons of every block."""
+        assert isinstance(net, MixerNetwork)
+        blocks = (block for block in net.blocks if isinstance(block, MixerBlock))
+        perceptrons = (part for block in blocks for part in (block.tokens, block.channels))
+        return tuple(link for part in perceptrons for link in links(part))
 
     def scaled(self, factor: float) -> Mixer:
         return replace(

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from universality.plugin import Architecture, InputSpec, register
+from universality.plugin import Architecture, InputSpec, Link, register
 from universality.plugin.kit import (
     Activation,
     FlatAdapter,
     ScaledOutput,
     activation,
     flat_adapter,
+    links,
     require_at_least,
     scale_parameters,
     scaled_width,
@@ -94,6 +95,10 @@ class MLP(Architecture):
 
     def readout(self, net: nn.Module) -> nn.Linear:
         return _core(net).readout
+
+    def chain(self, net: nn.Module) -> tuple[Link, ...]:
+        core = _core(net)
+        return links(core.hidden, core.readout)
 
     def scaled(self, factor: float) -> MLP:
         if self.depth == 0:

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from universality.plugin import Architecture, BadParameter, InputSpec, register
-from universality.plugin.kit import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
+from universality.plugin import Architecture, BadParameter, InputSpec, Link, register
+from universality.plugin.kit import SequenceAdapter, links, require_at_least, scaled_width, sequence_adapter
 
 
 class CausalAttention(nn.Module):
@@ -139,6 +139,12 @@ class Transformer(Architecture):
     def readout(self, net: nn.Module) -> nn.Linear:
         assert isinstance(net, CausalTransformer)
         return net.readout
+
+    def chain(self, net: nn.Module) -> tuple[Link, ...]:
+        """The feed-forward part of every block."""
+        assert isinstance(net, CausalTransformer)
+        blocks = (block for block in net.blocks if isinstance(block, Block))
+        return tuple(link for block in blocks for link in links(block.mlp))
 
     def scaled(self, factor: float) -> Transformer:
         return replace(self, dim=scaled_width(self.dim, factor, multiple=self.heads))

@@ -161,10 +161,9 @@ class ToyLate(Phenomenon):
 def clean_registry() -> Iterator[None]:
     """Whatever a test registers or imports as a plugin is gone afterwards."""
     plugins = {kind: dict(known) for kind, known in registry._plugins.items()}
-    loaded, modules = set(registry._loaded), set(sys.modules)
+    modules = set(sys.modules)
     yield
     registry._plugins.update(plugins)
-    registry._loaded.intersection_update(loaded)
     for name in set(sys.modules) - modules:
         if name.startswith("universality_plugins."):
             del sys.modules[name]

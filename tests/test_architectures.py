@@ -18,7 +18,7 @@ from torchvision import models
 from universality.errors import BadParameter
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
-from universality.plugin.kit import ScaledOutput, unscaled
+from universality.plugin.kit import ScaledOutput, activation, unscaled
 
 registry.load_plugins()
 
@@ -197,6 +197,46 @@ def test_no_activation_works_in_place_and_nothing_is_dropped(address: str, name:
     for path, module in build(address, name).named_modules():
         assert not getattr(module, "inplace", False), path
         assert getattr(module, "p", 0.0) == 0.0, path
+
+
+@pytest.mark.parametrize(("address", "name"), CELLS)
+def test_linear_maps_of_a_chain_feed_each_other_through_what_it_says(address: str, name: str) -> None:
+    net = build(address, name).eval()
+    links = resolve(address).chain(net)
+    left: dict[nn.Module, Tensor] = {}
+    entered: dict[nn.Module, Tensor] = {}
+    for link in links:
+        link.before.register_forward_hook(lambda m, _, out: left.update({m: out}))
+        link.after.register_forward_pre_hook(lambda m, given: entered.update({m: given[0]}))
+    with torch.no_grad():
+        net(examples(name, 3))
+        for link in links:
+            act = nn.Identity() if link.between == "identity" else activation(link.between)
+            assert torch.equal(entered[link.after], act(left[link.before]))
+
+
+@pytest.mark.parametrize(
+    ("address", "between"),
+    [
+        ("mlp[width=8,depth=3]", ["relu"] * 3),
+        ("mlp[width=8,activation=tanh,output_scale=3,centred=true]", ["tanh"] * 2),
+        ("mlp[width=8,depth=0]", []),
+        ("transformer[dim=16,depth=2]", ["gelu"] * 2),
+        ("mixer[dim=16,depth=2]", ["gelu"] * 4),
+        ("cnn[width=4]", []),
+        ("resnet[width=8,blocks=1]", []),
+        ("lstm[width=8]", []),
+    ],
+)
+def test_a_chain_has_every_pair_of_neighbours(address: str, between: list[str]) -> None:
+    net = build(address, "image 1x8x8")
+    links = resolve(address).chain(net)
+    assert [link.between for link in links] == between
+    inside = {id(parameter) for parameter in net.parameters()}
+    assert all(id(map_.weight) in inside for link in links for map_ in (link.before, link.after))
+    if address.startswith("mlp") and links:
+        assert links[-1].after is resolve(address).readout(net)
+        assert all(a.after is b.before for a, b in pairwise(links))
 
 
 @pytest.mark.parametrize(("address", "name"), CELLS)

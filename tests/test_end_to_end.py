@@ -151,6 +151,92 @@ def test_a_phenomenon_that_needs_what_is_stored_trains_nothing(bench: Bench) -> 
     assert "Last loss" in (bench.results / "report" / "universality.md").read_text()
 
 
+def test_what_an_edit_of_a_plugin_changes_is_trained_or_measured_again(bench: Bench) -> None:
+    plugins = bench.folder / "plugins"
+    plugins.mkdir()
+    texts = {"_size.py": "HIDDEN = 4\n", "own_net.py": OWN_NET, "last_step.py": LAST_STEP}
+    for name, text in texts.items():
+        (plugins / name).write_text(text)
+    task = "gaussian_mixture[dim=4,classes=3]"
+    suite = bench.suite(cross(["last_step"], ["own_net"], [task], seeds=3))
+    options = "--plugins", str(plugins)
+
+    def run() -> str:
+        said = subprocess.run(
+            bench.command(suite, *options, workers=0), env=environment(), capture_output=True, text=True
+        )
+        assert said.returncode == 0, said.stderr
+        return said.stderr
+
+    def effect() -> float:
+        return float(bench.evidence().effect.iloc[0])
+
+    assert "3 runs, 0 stored, 3 to train" in run()
+    assert effect() == 4.0
+
+    (plugins / "_size.py").write_text("HIDDEN = 5\n")
+    said = run()
+    assert (
+        "note: architecture own_net was edited since 3 stored runs were made: they are trained again" in said
+    )
+    assert "3 runs, 0 stored, 3 to train" in said
+    assert effect() == 5.0
+
+    (plugins / "last_step.py").write_text(LAST_STEP.replace("float(training", "10 * float(training"))
+    said = run()
+    assert "note: probe own_size was edited since 3 stored runs were made: they are trained again" in said
+    assert effect() == 50.0
+    assert len(list((bench.results / "runs").glob("*.r2"))) == 3
+
+    (plugins / "_size.py").write_text("HIDDEN = 4\n")
+    (plugins / "last_step.py").write_text(LAST_STEP)
+    assert "3 runs, 3 stored, 0 to train" in run(), "the first edition is stored"
+    assert effect() == 4.0
+
+
+OWN_NET = """
+from dataclasses import dataclass
+from torch import nn
+from universality.plugin import Architecture, register
+from ._size import HIDDEN
+
+@register("own_net", family="toy", accepts={"vector"}, source="x")
+@dataclass(frozen=True, kw_only=True)
+class OwnNet(Architecture):
+    def build(self, inputs, outputs):
+        return nn.Sequential(nn.Linear(inputs.size, HIDDEN), nn.Linear(HIDDEN, outputs))
+    def taps(self, net):
+        return {"hidden": net[0]}
+    def readout(self, net):
+        return net[1]
+"""
+LAST_STEP = """
+from dataclasses import dataclass
+from universality.plugin import (
+    At, Observe, Outcome, Phenomenon, Probe, Recipe, Within, register, run_by_seed,
+)
+
+@register("own_size")
+@dataclass(kw_only=True)
+class OwnSize(Probe):
+    def record(self, training):
+        return {"size": float(training.net[0].out_features)}
+
+@register("last_step", source="nobody")
+@dataclass(frozen=True, kw_only=True)
+class LastStep(Phenomenon):
+    title, version, strand, sense = "Last step", 1, "laws", "number"
+    claims = {"size": Within(high=100.0)}
+
+    def applies(self, cell):
+        return ""
+    def groups(self, cell, cross):
+        return run_by_seed(cell, cross, Recipe(steps=4, lr=0.1), [Observe("own_size", At(1.0))])
+    def measure(self, runs):
+        return {"size": Outcome(effect=float(runs["run"].series("own_size.size").values[-1]))}
+    def controls(self):
+        return []
+"""
 LAST_LOSS = '''
 """The last training loss is small. Trained exactly as for grokking, so that nothing is trained anew."""
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_has_a_file_of_every_kind() -> None:
     assert set(FILES) == {
         "progressive_sharpening.py",
-        "displacement.py",
+        "weight_norm.py",
         "random_features.py",
         "frozen_biases.py",
         "spirals.py",

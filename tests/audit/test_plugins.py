@@ -16,6 +16,7 @@ from universality.audit.plugins.check import check_plugin as check
 from universality.audit.plugins.questions import Finding
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import Lines, Phenomenon, Run, Within, at_end, claim, per_seed, registry
+from universality.plugin.architecture import Link
 from universality.plugin.modifier import Modifier
 from universality.plugin.task import Split, Splits
 
@@ -35,13 +36,13 @@ def variant(kind: str, base: str, **members: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("address", ["mlp[width=8]", "lstm[width=4]"])
-def test_a_built_in_architecture_keeps_its_contract(address: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("address", "asked"), [("mlp[width=8]", 25), ("lstm[width=4]", 22)])
+def test_a_built_in_architecture_keeps_its_contract(address: str, asked: int, tmp_path: Path) -> None:
     findings = check(address, tmp_path)
     assert list(findings) == ["architecture"]
     assert wrong(findings) == []
     questions = [f.question for f in findings["architecture"]]
-    assert len(questions) == len(set(questions)) == 22
+    assert len(questions) == len(set(questions)) == asked
     assert not any(f.skipped for f in findings["architecture"])
 
 
@@ -143,11 +144,19 @@ def unseeded(inputs: Any, outputs: int) -> nn.Module:
             {**built(Net), "build": lambda s, i, o: 1 / 0},
             "vector: builds the same network from the same seed: ZeroDivisionError: division by zero",
         ),
+        (
+            {**built(Net), "chain": lambda s, n: (Link(n.hidden, n.readout, "identity"),)},
+            "vector: maps of its chain feed each other: between the maps of link 1 lies more than identity",
+        ),
+        (
+            {**built(Idle), "chain": lambda s, n: (Link(n.hidden, n.idle, "tanh"),)},
+            "vector: maps of its chain feed each other: of link 1 one map never ran",
+        ),
         ({**built(Net), "scaled": lambda s, f: s}, "scaled(2) is a wider network of the same family: "),
     ],
     ids=[
         "stray parameter", "own randomness", "classes", "nan", "scaled logits", "wrong readout", "no taps", "order of taps",
-        "stray tap", "unused parameters", "wrong curvature", "build raises", "no wider",
+        "stray tap", "unused parameters", "wrong curvature", "build raises", "chain", "stray chain", "no wider",
     ],
 )  # fmt: skip
 def test_a_broken_architecture_is_told_what_is_wrong(

@@ -10,8 +10,9 @@ import msgspec
 from universality.judge.resultset import ResultSet
 from universality.plan.plan_json import PlannedRun, PlanRecord
 from universality.plugin.bounds import Bound, Most, Within
+from universality.plugin.controls import ControlId, Decidable, Sign
 from universality.plugin.outcome import Check, Outcome
-from universality.plugin.phenomenon import About, ControlId, Decidable, Sense, Sign
+from universality.plugin.phenomenon import About, Sense
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.controls import positive
 from universality.plugin.phenomenon import Phenomenon, controls_of
-from universality.plugin.probe import Probe
+from universality.plugin.sources import edition
 
 
 @pytest.fixture(autouse=True)
@@ -80,13 +82,13 @@ def test_a_run_that_two_phenomena_need_is_planned_once_with_the_union_of_what_th
     for run_id, job in plan.jobs.items():
         assert job.spec.id == run_id
         # At(0, 1/2) and Every(3) of 8 steps; At(1/4) and At(0, 1): neither holds the other.
-        assert job.observe == {"accuracy": (0, 3, 4, 5, 8), "toy_probe": (0, 2, 8)}
+        assert job.observe == {"accuracy": (0, 3, 4, 5, 8), edition("toy_probe"): (0, 2, 8)}
         # Eight updates, and eight records at half a gradient each.
         assert job.seconds == pytest.approx(8 * (0.5 + OPTIMIZER_SECONDS) + 8 * 0.5 * 0.5)
     assert sum(job.seconds for job in plan.jobs.values()) == pytest.approx(6 * job.seconds)
     # What each group needs is not widened by what others asked of the same run.
     early = next(c for c in plan.cells if c.phenomenon.name == "toy_early")
-    assert early.groups[0].observe == {"run": {"accuracy": (0, 4), "toy_probe": (2,)}}
+    assert early.groups[0].observe == {"run": {"accuracy": (0, 4), edition("toy_probe"): (2,)}}
 
 
 @pytest.mark.usefixtures("toys")
@@ -310,13 +312,28 @@ def test_the_cost_of_a_run_is_measured_and_positive(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("toys")
 def test_what_probes_will_take_is_their_cost_in_gradients_of_the_full_set(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    probe = registry.plugin_class("probe", "toy_probe")
+    monkeypatch.setattr(probe, "cost", lambda self, recipe, signature: recipe.steps * signature.train_rows)
     (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
-    records = sum(map(len, job.observe.values()))
-    assert records == 3  # accuracy at two steps, the toy probe at one
-    assert job.probe_seconds == pytest.approx(records * Probe.gradients * 0.5)
+    assert sum(map(len, job.observe.values())) == 3  # accuracy at two steps, the toy probe at one
+    assert job.probe_seconds == pytest.approx((2 * 0.5 + 8 * 8) * 0.5)
     assert job.seconds == pytest.approx(job.probe_seconds + 8 * (0.5 + OPTIMIZER_SECONDS))
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("cost", "told"), [(lambda: -1.0, "-1"), (lambda: math.nan, "nan"), (lambda: 1 / 0, "Zero")]
+)
+def test_a_probe_that_cannot_tell_its_cost_is_named_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: Callable[[], float], told: str
+) -> None:
+    probe = registry.plugin_class("probe", "toy_probe")
+    monkeypatch.setattr(probe, "cost", lambda self, recipe, signature: cost())
+    with pytest.raises(BadParameter, match="probe 'toy_probe' cannot be planned") as caught:
+        planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
+    assert told in caught.value.got
 
 
 # -------------------------------------------------------------------------------------------- controls

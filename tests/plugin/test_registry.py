@@ -1,15 +1,9 @@
-"""Plugins by name: found by path, addressed by parameters, refused with a text that helps."""
+"""Plugins by name: addressed by parameters, refused with a text that helps."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import msgspec
@@ -17,24 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import universality
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import registry
 from universality.plugin.probe import Probe
 from universality.plugin.registry import component, instantiate, register, resolve
 from universality.plugin.spec import Component
-
-CHECKOUT = Path(universality.__file__).resolve().parents[1]
-PROBE = """
-from dataclasses import dataclass
-from universality.plugin import Probe, register
-
-@register("{name}")
-@dataclass(kw_only=True)
-class Mine(Probe):
-    def record(self, training):
-        return {{}}
-"""
 
 
 @dataclass(kw_only=True)
@@ -62,12 +43,6 @@ class Needy(Probe):
 def knobs(clean_registry: None) -> None:
     register("knobs")(Knobs)
     register("needy")(Needy)
-
-
-def write_probe(folder: Path, file: str, name: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / file).write_text(PROBE.format(name=name))
-    return folder
 
 
 # ------------------------------------------------------------------------------------------ addresses
@@ -275,151 +250,3 @@ def test_a_class_that_lacks_a_method_of_its_contract_is_refused_by_name() -> Non
 def test_a_class_of_no_contract_is_a_programming_error() -> None:
     with pytest.raises(TypeError, match="int is no Architecture, Task, Phenomenon, Probe or Modifier"):
         register("number")(int)
-
-
-# ---------------------------------------------------------------------------------------- plugin folders
-
-
-@pytest.mark.usefixtures("clean_registry")
-def test_a_folder_of_plugins_is_loaded_under_private_names(tmp_path: Path) -> None:
-    folder = write_probe(tmp_path / "mine", "modular.py", "mine")
-    (folder / "_helper.py").write_text("raise RuntimeError('private files are not plugins')")
-    (folder / "notes.txt").write_text("not Python")
-    registry.load_plugins([folder])
-    module = registry.plugin_class("probe", "mine").__module__
-    assert module.startswith("universality_plugins.extra_")
-    assert module.endswith(".modular")
-    assert "modular" not in sys.modules
-    # The built-in file of the same name is another module, untouched.
-    assert registry.plugin_class("task", "modular").__module__ == "universality_plugins.tasks.modular"
-
-
-@pytest.mark.usefixtures("clean_registry")
-def test_files_of_one_name_in_two_folders_do_not_clash(tmp_path: Path) -> None:
-    folders = [write_probe(tmp_path / f, "same.py", f) for f in ("first", "second")]
-    registry.load_plugins(folders)
-    modules = {registry.plugin_class("probe", f.name).__module__ for f in folders}
-    assert len(modules) == 2
-
-
-@pytest.mark.usefixtures("clean_registry")
-def test_loading_twice_executes_a_file_once(tmp_path: Path) -> None:
-    folder = tmp_path / "counted"
-    folder.mkdir()
-    (folder / "a.py").write_text(f"with open({str(tmp_path / 'log')!r}, 'a') as file: file.write('x')")
-    registry.load_plugins([folder])
-    registry.load_plugins([folder, Path(os.path.relpath(folder))])
-    assert (tmp_path / "log").read_text() == "x"
-
-
-@pytest.mark.usefixtures("clean_registry")
-def test_a_plugin_with_the_name_of_a_builtin_is_refused(tmp_path: Path) -> None:
-    folder = write_probe(tmp_path / "mine", "mine.py", "accuracy")
-    with pytest.raises(BadParameter) as caught:
-        registry.load_plugins([folder])
-    assert caught.value.what == "two plugins are called probe 'accuracy'"
-    assert caught.value.where.startswith("universality.probes.accuracy.")
-    assert caught.value.where.endswith(".mine.Mine")
-    assert registry.plugin_class("probe", "accuracy").__module__ == "universality.probes.accuracy"
-
-
-def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadParameter) as caught:
-        registry.load_plugins([tmp_path / "none"])
-    assert str(caught.value) == (
-        f"no such plugin folder\n  got: {tmp_path / 'none'}\n  do:  --plugins takes a folder of .py files"
-    )
-
-
-@pytest.mark.usefixtures("clean_registry")
-@pytest.mark.parametrize(
-    ("source", "got"),
-    [
-        ("import no_such_module_at_all", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
-        ("x = = 1", "SyntaxError: invalid syntax (broken.py, line 1)"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-    ],
-    ids=["import", "syntax", "error"],
-)
-def test_a_file_that_does_not_import_is_named_and_may_be_mended(
-    tmp_path: Path, source: str, got: str
-) -> None:
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "broken.py").write_text(source)
-    with pytest.raises(BadParameter) as caught:
-        registry.load_plugins([folder])
-    assert str(caught.value) == (
-        "a plugin does not import\n"
-        f"  where: {folder / 'broken.py'}\n"
-        f"  got:   {got}\n"
-        "  do:    mend the file or move it out of the folder"
-    )
-    write_probe(folder, "broken.py", "mended")
-    # Python trusts a compiled file of the same second and size.
-    for compiled in folder.rglob("*.pyc"):
-        compiled.unlink()
-    registry.load_plugins([folder])
-    assert "mended" in registry.names("probe")
-
-
-# ------------------------------------------------------------------------------------------ entry points
-
-
-def entry(load: Any) -> Any:
-    return SimpleNamespace(name="mine", value="package:plugins", load=load)
-
-
-@pytest.mark.usefixtures("clean_registry")
-def test_entry_points_of_the_group_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def entry_points(*, group: str) -> list[Any]:
-        asked.append(group)
-        return [entry(lambda: register("from_entry")(Knobs))]
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-    registry.load_plugins()
-    assert asked == ["universality.plugins"]
-    assert registry.plugin_class("probe", "from_entry") is Knobs
-
-
-def test_an_entry_point_that_does_not_import_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> None:
-        raise ImportError("no package")
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry(broken)])
-    with pytest.raises(BadParameter) as caught:
-        registry.load_plugins()
-    assert str(caught.value) == (
-        "a plugin does not import\n"
-        "  where: entry point mine = package:plugins\n"
-        "  got:   ImportError: no package\n"
-        "  do:    mend or uninstall the package that declares it"
-    )
-
-
-# ---------------------------------------------------------------------------------- from anywhere, for real
-
-
-def test_the_list_works_from_any_folder_and_shows_user_plugins(tmp_path: Path) -> None:
-    write_probe(tmp_path / "mine", "modular.py", "probe_of_a_user")
-    # Somebody's own modules of the same names lie in the working folder and must not be picked up.
-    for name in ("tasks", "architectures", "modular", "mlp"):
-        (tmp_path / f"{name}.py").write_text("raise RuntimeError('picked up')")
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "universality", "list", "--plugins", "mine"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    shown = {
-        line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ") and line[2] != " "
-    }
-    for kind in ("architecture", "task", "phenomenon", "probe"):
-        assert set(registry.names(kind)) <= shown
-    assert "probe_of_a_user" in shown
-    assert "quick" in shown

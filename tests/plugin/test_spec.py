@@ -158,7 +158,7 @@ def test_the_version_of_ids_is_part_of_the_hash_and_that_of_files_is_not(
 
 
 def test_a_run_has_no_field_for_what_is_observed() -> None:
-    known = {"architecture", "task", "recipe", "seed", "content", "streams"}
+    known = {"architecture", "task", "recipe", "seed", "content", "streams", "sources"}
     assert {f.name for f in fields(RunSpec)} == known
 
 

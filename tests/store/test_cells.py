@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from universality.plugin.bounds import Most, Within
+from universality.plugin.controls import ControlId, Decidable, Sign
 from universality.plugin.outcome import Check, Matrix, Outcome
-from universality.plugin.phenomenon import ControlId, Decidable, Sign
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.files import decode_json, encode_json

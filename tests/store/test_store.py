@@ -25,7 +25,7 @@ from universality.errors import StoreError
 from universality.plugin.bounds import Within
 from universality.plugin.outcome import Check, Outcome
 from universality.plugin.spec import Component, Recipe, RunSpec
-from universality.plugin.trajectory import Series, Trajectory
+from universality.plugin.trajectory import Recorded, Series
 from universality.store import files, layout
 from universality.store.cells import CellRecord, GroupRecord
 from universality.store.environment import commit
@@ -85,7 +85,7 @@ def test_a_published_run_is_read_back_exactly(store: Store) -> None:
     assert folder == store.layout.runs / recording.spec.id
     stored = reopened(store).trajectory(recording.spec.id, recording.observed)
     assert stored is not None
-    run: Trajectory = stored
+    run: Recorded = stored
     assert run.spec == recording.spec
     assert run.state == "done"
     assert stored.seconds == 1.5

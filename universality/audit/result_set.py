@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from universality.audit.claims import check_claims
@@ -10,13 +11,23 @@ from universality.audit.findings import Audit
 from universality.audit.measurements import check_measurements
 from universality.audit.plan import check_cells, check_names, check_runs_planned, read_parts
 from universality.audit.runs import check_runs
+from universality.audit.sources import check_sources
 from universality.audit.tables import check_derived
 from universality.judge.resultset import ResultSet
+from universality.plugin.loading import plugin_folder
 from universality.store.layout import Layout
 
 
-def audit(root: Path) -> Audit:
-    """Check the result set in `root`; nothing in it is executed, and no link is followed."""
+def audit(root: Path, plugins: Sequence[Path] = ()) -> Audit:
+    """Check the result set in `root`; nothing in it is executed, and no link is followed.
+
+    Args:
+        plugins: folders whose files are compared with those that made the set.
+
+    Raises:
+        BadParameter: where one of these folders does not exist.
+    """
+    folders = list(map(plugin_folder, plugins))
     result, layout = Audit(root), Layout(root)
     if not check_files(result, layout):
         return result
@@ -32,6 +43,7 @@ def audit(root: Path) -> Audit:
     if suite is not None:
         check_cells(result, layout, suite, records)
     check_runs_planned(result, layout, plan, records)
+    check_sources(result, layout, plan, folders)
     check_claims(result, records)
     check_runs(result, layout, plan, records)
     if manifest is not None and len(records) == len(plan.cells):

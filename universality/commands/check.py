@@ -30,7 +30,7 @@ def check(targets: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Pa
     results = []
     for target in map(str, several(targets)):
         if Path(target).is_dir():
-            findings = audit(Path(target))
+            findings = audit(Path(target), several(plugins))
             results.append(Checked(tuple(findings.lines()), bool(findings.problems)))
         elif "/" in target.partition("[")[0]:
             raise StoreError("there is no such folder", where=target, do="check the path")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -15,7 +16,7 @@ from typing import Any
 
 from universality import __version__
 from universality.commands.cli import add_arguments, summary
-from universality.errors import UniversalityError
+from universality.errors import UniversalityError, described
 
 COMMANDS = {
     "run": "run.run",
@@ -72,8 +73,19 @@ def _print_lines(lines: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code.
+
+    The command line of this process, where `argv` is None, is run under a watcher if it names plugins.
+    """
     options = vars(build_parser().parse_args(argv))
+    if argv is None and options.get("plugins"):
+        from universality.commands.guard import guarded  # here, since it is slow to load
+
+        return guarded(lambda: _execute(options))
+    return _execute(options)
+
+
+def _execute(options: dict[str, Any]) -> int:
     module, function = options.pop(_CALL)
     try:
         code: int = getattr(module, "show", _print_lines)(function(**options))
@@ -81,6 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except UniversalityError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as leave:
+        if leave.code == 128 + signal.SIGTERM:
+            raise
+        ended = UniversalityError(
+            "a plugin ended the command", got=described(leave), do="remove its sys.exit"
+        )
+        print(f"error: {ended}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, the same command resumes", file=sys.stderr)

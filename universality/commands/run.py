@@ -93,10 +93,10 @@ def run(
         name: the results go to RESULTS/NAME (default: the suite's name)
         results: the folder of all results (default: results)
         device: auto, cpu, cuda, cuda:1, ... (default: auto)
-        workers: processes; 0 trains in this one, several may share a GPU (default: one per core, one per GPU)
+        workers: processes; 0 works in this one, several may share a GPU (default: one per core, one per GPU)
         engine: runs side by side: gradients one by one (loop) or at once (fused); separate: one after another
             (default: auto, what is faster there)
-        timeout: seconds per run (default: 3600)
+        timeout: seconds per run, and to measure a cell (default: 3600)
         dry_run: say what would be trained, and its cost
 
     Raises:
@@ -105,15 +105,18 @@ def run(
     """
     import msgspec
 
-    from universality.judge.measure import failed_measuring, measure_all
+    from universality.judge.foreseen import too_few_replicates
+    from universality.judge.measure import failed_measuring
+    from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
+    from universality.plan.edited import edited_plugins
     from universality.plan.plan import unvalidated
     from universality.plan.plan_json import PlanRecord
     from universality.plan.planner import Planner
     from universality.plan.suite import choose
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
-    from universality.store.environment import cores, environment
+    from universality.store.environment import environment
     from universality.store.layout import Layout
     from universality.store.store import Store
     from universality.text import clock
@@ -136,7 +139,7 @@ def run(
         Store.open(folder)  # a dry run too refuses a folder of another version
     plan = Planner(root).add_suite(chosen)
     slots = default_slots(gpus(where)) if workers is None else workers
-    for line in unvalidated(plan, chosen):
+    for line in (*unvalidated(plan, chosen), *too_few_replicates(plan)):
         print(f"note: {line}", file=sys.stderr)
     forecast = Forecast(plan, slots, where.type)
     if dry_run:
@@ -154,23 +157,26 @@ def run(
     )
     store.write(store.layout.plan, record.file())
     missing = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
+    for line in edited_plugins(missing, store):
+        print(f"note: {line}", file=sys.stderr)
     print(
         f"{chosen.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
         f"{len(plan.jobs) - len(missing)} stored, {len(missing)} to train on {forecast.workers}, "
         f"about {clock(sum(job.seconds for job in missing) / max(1, slots))}",
         file=sys.stderr,
     )
+    settings = WorkerSettings(
+        store_root=store.layout.root,
+        device=str(where),
+        plugins=tuple(map(str, folders)),
+        data_root=root,
+        engine=engine,
+    )
     if missing:
-        settings = WorkerSettings(
-            store_root=store.layout.root,
-            device=str(where),
-            plugins=tuple(map(str, folders)),
-            data_root=root,
-            engine=engine,
-        )
         train(missing, settings, slots=slots, timeout_s=timeout)
-    configure(threads=cores())
-    records = measure_all(plan, store)
+    # No device is used for that: one GPU leaves most cores idle.
+    measuring = default_slots() if workers is None else workers
+    records = measure_all(plan, store, settings, slots=measuring, timeout_s=timeout)
     record = msgspec.structs.replace(
         record,
         environment=environment(str(where)),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from universality.judge.measured_run import MeasuredRun
 from universality.judge.outcomes import measure_group
-from universality.plan.plan import Plan, PlannedCell, PlannedGroup
+from universality.plan.plan import PlannedCell, PlannedGroup
 from universality.plugin.claim import Claim
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Phenomenon
@@ -17,41 +16,28 @@ from universality.plugin.trajectory import RunState, Trajectory
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Store
 
-PROGRESS_SECONDS = 10.0
-"""Report the progress of measuring after this many seconds."""
 _MAX_MESSAGE = 2000
 _SEVERITY: tuple[RunState, ...] = ("missing", "failed", "crashed", "timeout", "diverged")
 
 
-def measure_all(plan: Plan, store: Store) -> list[CellRecord]:
-    """Measure every cell and control from what is stored; the folder then holds these and no others."""
-    records: list[CellRecord] = []
-    files: set[Path] = set()
-    reported = time.monotonic()
-    for number, cell in enumerate(plan.cells):
-        if time.monotonic() - reported > PROGRESS_SECONDS:
-            reported = time.monotonic()
-            print(f"measured {number} of {len(plan.cells)} cells and controls", file=sys.stderr, flush=True)
-        for record in measure_cell(cell, store):
-            records.append(record)
-            files.add(store.save_measurement(record))
-    for path in store.layout.measurements.glob("*.json"):
-        if path not in files:
-            path.unlink()
-    return records
+def measure_cell(
+    cell: PlannedCell, store: Store, *, data_root: Path | None = None, lost: str = ""
+) -> list[CellRecord]:
+    """One record per claim, from whatever is stored; a group without its runs says so.
 
-
-def measure_cell(cell: PlannedCell, store: Store) -> list[CellRecord]:
-    """One record per claim, from whatever is stored; a group without its runs says so."""
+    Args:
+        data_root: where tasks find their files, for phenomena that ask for the data of a run; None is the default.
+        lost: why the cell cannot be measured: no code of the phenomenon runs, and its groups say so.
+    """
     phenomenon = cell.phenomenon
     names = phenomenon.claims if cell.control is None else cell.control.expects
     groups = {name: list[GroupRecord]() for name in names}
     for group in cell.groups:
-        states, runs = _collect(group, store)
+        states, runs = _collect(group, store, data_root)
         for name in names:
             claim = phenomenon.claims[name]
             if group.bears_on(claim):
-                groups[name].append(_measure(phenomenon, claim, group, states, runs))
+                groups[name].append(_measure(phenomenon, claim, group, states, runs, lost))
     return [_record(cell, name, tuple(groups[name])) for name in names]
 
 
@@ -61,6 +47,7 @@ def _measure(
     group: PlannedGroup,
     states: Mapping[str, RunState],
     runs: Mapping[str, Trajectory],
+    lost: str,
 ) -> GroupRecord:
     ended = set(states.values()) - ({"diverged"} if claim.diverged else set())
     state: RunState = next((s for s in _SEVERITY if s in ended), "done")
@@ -69,6 +56,8 @@ def _measure(
     if state != "done":
         text = ", ".join(f"{role}: {s}" for role, s in states.items() if s != "done")
         problem = Problem("training", text)
+    elif lost:
+        state, problem = "failed", Problem("measuring", lost[:_MAX_MESSAGE])
     else:
         try:
             outcome = measure_group(phenomenon, claim, group, runs)
@@ -110,13 +99,15 @@ def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> Ce
     )
 
 
-def _collect(group: PlannedGroup, store: Store) -> tuple[dict[str, RunState], dict[str, Trajectory]]:
+def _collect(
+    group: PlannedGroup, store: Store, data_root: Path | None
+) -> tuple[dict[str, RunState], dict[str, Trajectory]]:
     states: dict[str, RunState] = {}
     runs: dict[str, Trajectory] = {}
     for role, run_id in group.runs.items():
         run = store.trajectory(run_id, group.observe[role])
         if run is not None:
-            runs[role], states[role] = run, run.state
+            runs[role], states[role] = MeasuredRun(run, data_root), run.state
         else:
             failures = store.failures(run_id)
             states[role] = failures[-1].kind if failures else "missing"

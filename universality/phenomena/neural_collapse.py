@@ -12,12 +12,10 @@ from universality.plugin.kit.decay import memory_of_start
 
 NORMS, ANGLES = "std/mean of class-mean norms", "mean |cos + 1/(C-1)|"
 Single = u.RunSet[u.Run]
+PAIR = "a simplex of two classes is any pair of opposite vectors"
 SOURCE = "Papyan, Han, Donoho 2020, arXiv:2008.08186; Zhu et al. 2021, arXiv:2105.02375"
-BESIDE = {
-    "nc4": u.at_end("collapse.nc4"),  # 0 in controls too
-    "nc1_permuted": u.at_end("collapse.nc1_permuted"),
-    "validation_accuracy": u.at_end("accuracy.validation"),
-}
+BESIDE = {key: u.at_end(f"collapse.{key}") for key in ("nc4", "nc1_permuted")}
+BESIDE |= {"validation_accuracy": u.at_end("accuracy.validation")}
 DEFINED = u.Reading("finite at both ends", "collapse.nc1", lambda s: np.isfinite(s.values[[0, -1]]).all())
 
 
@@ -57,7 +55,7 @@ class NeuralCollapse(u.Phenomenon):
     batch_size: int = 128
 
     title, version, strand, sense = "Neural collapse", 2, "laws", "form"
-    asks = (u.classes(3, "a simplex of two classes is any pair of opposite vectors"),)
+    asks = u.classes(3, PAIR), u.balanced(1.5), u.simplex
     gates = (
         u.require("training accuracy at the end", u.at_end("accuracy.train"), at_least=0.999),
         u.require("feature dimension", u.at_end("collapse.dimension"), at_least=simplex),

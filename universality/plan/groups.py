@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any
 
 from universality.errors import BadParameter
+from universality.plugin.asking import ask
 from universality.plugin.charts import series_of
-from universality.plugin.checks import ask
 from universality.plugin.claim import Claim
 from universality.plugin.phenomenon import Cell, Cross, Phenomenon
 from universality.plugin.readings import Key, Reading

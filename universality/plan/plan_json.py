@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from universality.errors import StoreError
 from universality.plan.plan import Plan
@@ -15,7 +15,8 @@ from universality.plan.suite import Suite
 from universality.plugin import registry
 from universality.plugin.phenomenon import About
 from universality.plugin.registry import component
-from universality.plugin.spec import Component, RunSpec
+from universality.plugin.sources import PluginSource, source, split_edition
+from universality.plugin.spec import Component, RunSpec, parse_address
 from universality.plugin.task import Tier
 from universality.store.files import encode_record
 from universality.store.layout import Layout, safe_name, without_machine
@@ -26,7 +27,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 
 
 class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A training, and the steps at which each probe address must have recorded."""
+    """A training, and the steps at which each probe must have recorded, by its `edition`."""
 
     spec: RunSpec
     observe: Mapping[str, tuple[Step, ...]]
@@ -44,6 +45,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         tiers: per task, what evidence from it is worth; tasks that do not say are left out.
         cells: ids of the measurements, in the order of the tables; empty until they were made.
         runs: by run id.
+        sources: which code the plugins were, by kind and name; UNSET in sets that were made without it.
     """
 
     suite: str
@@ -59,6 +61,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tiers: Mapping[str, Tier]
     cells: tuple[str, ...]
     runs: Mapping[str, PlannedRun]
+    sources: Mapping[str, Mapping[str, PluginSource]] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         for name in (*self.cells, *self.runs):
@@ -100,6 +103,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 )
                 for run_id, job in plan.jobs.items()
             },
+            sources=_sources(plan),
         )
 
     def file(self) -> bytes:
@@ -109,6 +113,25 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def read(cls, path: Path) -> Self:
         """The plan in a file. Raises `UntrustedFile` for anything that `file` does not write."""
         return convert(read_json(path), cls)
+
+
+def _sources(plan: Plan) -> dict[str, dict[str, PluginSource]]:
+    """Of everything that a plan uses and that a file declares."""
+    specs = [job.spec for job in plan.jobs.values()]
+    used = {
+        "architecture": {spec.architecture.name for spec in specs},
+        "task": {spec.task.name for spec in specs},
+        "probe": {parse_address(probe)[0] for job in plan.jobs.values() for probe in _addresses(job.observe)},
+        "phenomenon": {cell.phenomenon.name for cell in plan.cells},
+    }
+    return {
+        kind: {name: about for name in sorted(names) if (about := source(kind, name)) is not None}
+        for kind, names in used.items()
+    }
+
+
+def _addresses(editions: Iterable[str]) -> Iterator[str]:
+    return (split_edition(each)[0] for each in editions)
 
 
 def read_plan(layout: Layout) -> PlanRecord:

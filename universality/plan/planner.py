@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -22,13 +23,23 @@ from universality.plan.requests import spec_of
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
-from universality.plugin.checks import ask, check_phenomenon
+from universality.plugin.asking import ask
+from universality.plugin.checks import check_phenomenon
 from universality.plugin.modifier import Modified
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
+from universality.plugin.probe import Probe
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
-from universality.plugin.spec import RunSpec, canonical
+from universality.plugin.sources import edition, split_edition
+from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
+
+
+class _Built(NamedTuple):
+    """What is known of a network that was built."""
+
+    parameters: int
+    features: int
 
 
 class Planner:
@@ -41,7 +52,7 @@ class Planner:
     def __init__(self, data_root: Path) -> None:
         self._data_root = data_root
         self._signatures: dict[str, Signature] = {}
-        self._parameters: dict[tuple[str, InputSpec, int], int] = {}
+        self._built: dict[tuple[str, InputSpec, int], _Built] = {}
         self._step_seconds: dict[str, float] = {}
         self.plan = Plan()
 
@@ -81,25 +92,23 @@ class Planner:
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
-            signature = self._signature(task)
-            able = [a for a in architectures if not a.reject(signature.inputs)]
-            for architecture in able:
-                self._check_builds(architecture, signature)
+            able = [a for a in architectures if not _rejects(a, self._signature(task))]
+            cells = [self._cell(architecture, task) for architecture in architectures]
             for phenomenon in phenomena:
-                for architecture in architectures:
-                    partners = [a for a in able if a != architecture]
-                    self._add_cell(
-                        phenomenon,
-                        Cell(architecture, task, signature),
-                        Cross(range(cross.seeds), partners),
-                        swept=swept,
-                    )
+                for cell in cells:
+                    partners = [a for a in able if a != cell.architecture]
+                    self._add_cell(phenomenon, cell, Cross(range(cross.seeds), partners), swept=swept)
         return phenomena
+
+    def _cell(self, architecture: Architecture, task: Task) -> Cell:
+        signature = self._signature(task)
+        taken = not _rejects(architecture, signature)
+        features = self._build(architecture, signature).features if taken else 0
+        return Cell(architecture, task, signature, features)
 
     def _add_control(self, control: Control) -> None:
         architecture = registry.resolve("architecture", control.architecture)
-        task = registry.resolve("task", control.task)
-        cell = Cell(architecture, task, self._signature(task))
+        cell = self._cell(architecture, registry.resolve("task", control.task))
         partners = [registry.resolve("architecture", p) for p in control.partners]
         self._add_cell(
             control.phenomenon, cell, Cross(range(control.seeds or DEFAULT_SEEDS), partners), control
@@ -115,7 +124,7 @@ class Planner:
         swept: bool = False,
     ) -> None:
         names = (str(component(cell.architecture)), str(component(cell.task)))
-        reason = cell.architecture.reject(cell.signature.inputs)
+        reason = _rejects(cell.architecture, cell.signature)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.expects
         groups = [
@@ -147,7 +156,7 @@ class Planner:
         observe: dict[str, dict[str, tuple[int, ...]]] = {}
         for role, request in group.runs.items():
             spec = spec_of(request, self._signature(request.task))
-            steps = {o.probe: o.at.steps(request.recipe.steps) for o in request.observe}
+            steps = {edition(o.probe): o.at.steps(request.recipe.steps) for o in request.observe}
             runs[role], observe[role] = spec.id, steps
             self._add_job(spec, request, steps)
         return PlannedGroup(group.key, group.units, runs, observe, group.run_set, group.keys, group.left_out)
@@ -160,39 +169,28 @@ class Planner:
             signature = self._signature(request.task)
             if isinstance(request.architecture, Modified):
                 request.architecture.check_recipe(spec.recipe)
-            job.parameters = self._check_builds(request.architecture, signature)
+            job.parameters = self._build(request.architecture, signature).parameters
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
         full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
             job.observe[probe] = tuple(sorted({*before, *steps}))
-            cost = registry.resolve("probe", probe).gradients
+            cost = _probe_cost(split_edition(probe)[0], spec.recipe, self._signature(request.task))
             more = (len(job.observe[probe]) - len(before)) * cost * full
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
 
     def _signature(self, task: Task) -> Signature:
         key = canonical(component(task).identity())
         if key not in self._signatures:
-            self._signatures[key] = task.signature(self._data_root)
+            self._signatures[key] = ask(task, "read", lambda: task.signature(self._data_root))
         return self._signatures[key]
 
-    def _check_builds(self, architecture: Architecture, signature: Signature) -> int:
-        """How many parameters the network has."""
+    def _build(self, architecture: Architecture, signature: Signature) -> _Built:
+        """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
         key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
-        if key not in self._parameters:
-            try:
-                with torch.random.fork_rng(devices=[]):
-                    _check_fits(architecture, signature)
-                    net = architecture.build(signature.inputs, signature.outputs)
-            except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
-                raise BadParameter(
-                    "a network cannot be built",
-                    where=str(component(architecture)),
-                    got=str(error).partition("\n")[0],
-                    expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
-                ) from error
-            self._parameters[key] = sum(p.numel() for p in net.parameters())
-        return self._parameters[key]
+        if key not in self._built:
+            self._built[key] = ask(architecture, "build", lambda: _built(architecture, signature))
+        return self._built[key]
 
     def _gradient_seconds(self, request: Request) -> float:
         """CPU seconds of one gradient here, measured once per network, data shape and batch size."""
@@ -202,8 +200,44 @@ class Planner:
             [component(request.architecture).identity(), repr(signature.inputs), signature.outputs, rows]
         )
         if key not in self._step_seconds:
-            self._step_seconds[key] = gradient_seconds(request, signature, rows)
+            self._step_seconds[key] = ask(
+                request.architecture, "forward", lambda: gradient_seconds(request, signature, rows)
+            )
         return self._step_seconds[key]
+
+
+def _probe_cost(address: str, recipe: Recipe, signature: Signature) -> float:
+    """Of one record, in gradients of the full training loss. Raises `BadParameter` where the probe cannot tell."""
+    probe: Probe = registry.resolve("probe", address)
+    cost = ask(probe, "cost", lambda: float(probe.cost(recipe, signature)))
+    if not 0 <= cost < math.inf:
+        raise BadParameter(
+            f"probe '{probe.name}' cannot be planned",
+            where=f"{type(probe).__module__}, cost()",
+            got=f"{cost:g}",
+            expected="gradients of the full training loss, 0 or more",
+        )
+    return cost
+
+
+def _rejects(architecture: Architecture, signature: Signature) -> str:
+    return ask(architecture, "reject", lambda: architecture.reject(signature.inputs))
+
+
+def _built(architecture: Architecture, signature: Signature) -> _Built:
+    """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            _check_fits(architecture, signature)
+            net = architecture.build(signature.inputs, signature.outputs)
+    except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
+        raise BadParameter(
+            "a network cannot be built",
+            where=str(component(architecture)),
+            got=str(error).partition("\n")[0],
+            expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
+        ) from error
+    return _Built(sum(p.numel() for p in net.parameters()), architecture.readout(net).in_features)
 
 
 def _check_fits(architecture: Architecture, signature: Signature) -> None:

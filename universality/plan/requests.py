@@ -5,6 +5,7 @@ from __future__ import annotations
 from universality.errors import BadParameter
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
+from universality.plugin.sources import sources_of
 from universality.plugin.spec import RunSpec
 from universality.plugin.streams import Streams
 from universality.plugin.task import Signature
@@ -23,6 +24,9 @@ def spec_of(request: Request, signature: Signature) -> RunSpec:
         request.recipe,
         request.seed,
         signature.content,
+        sources=sources_of(
+            ("architecture", component(request.architecture)), ("task", component(request.task))
+        ),
         streams=Streams.of(request.streams, request.fork),
     )
     where = f"{spec.architecture} on {spec.task}, seed {spec.seed}"

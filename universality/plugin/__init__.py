@@ -4,8 +4,17 @@ from universality.plugin import Architecture, InputSpec, register
 """
 
 from universality.errors import BadParameter, DataUnavailable, MeasurementError, UniversalityError
-from universality.plugin.architecture import Architecture, InputSpec, Kind
-from universality.plugin.asks import classes, families, has_width, not_families, reference_rows, train_rows
+from universality.plugin.architecture import Architecture, InputSpec, Kind, Link
+from universality.plugin.asks import (
+    balanced,
+    classes,
+    families,
+    has_width,
+    not_families,
+    reference_rows,
+    simplex,
+    train_rows,
+)
 from universality.plugin.bounds import Most, Within
 from universality.plugin.charts import Bars, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.claim import Claim, claim
@@ -31,5 +40,5 @@ from universality.plugin.registry import register
 from universality.plugin.runs import Run, RunSet, Sweep, per_pair, per_partner, per_seed
 from universality.plugin.schedules import At, Every, LogSpaced
 from universality.plugin.spec import Recipe
-from universality.plugin.task import Split, Splits, Task
+from universality.plugin.task import Signature, Split, Splits, Task
 from universality.plugin.trajectory import Series, Trajectory

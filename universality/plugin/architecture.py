@@ -30,6 +30,22 @@ class InputSpec:
         return math.prod(self.shape) * (self.vocabulary or 1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """Two linear maps of a network, one of which feeds the other: x -> W_after a(W_before x + b_before) + b_after.
+
+    Nothing else reads the units between them, and nothing but the elementwise `between`, a, is done to them: unit
+    i is row i of `before.weight` and column i of `after.weight`.
+
+    Args:
+        between: `identity`, or the name of an activation (`universality.plugin.kit.Activation`).
+    """
+
+    before: nn.Linear
+    after: nn.Linear
+    between: str
+
+
 class Architecture(ABC):
     """A family of networks; its dataclass fields are its hyperparameters.
 
@@ -66,6 +82,17 @@ class Architecture(ABC):
         if inputs.kind in self.accepts:
             return ""
         return self.refuses.get(inputs.kind, f"{self.name} does not take {inputs.kind} inputs")
+
+    def chain(self, net: nn.Module) -> tuple[Link, ...]:
+        """The linear maps that feed each other, from input to output; empty where none do or it is not known.
+
+        Known without more of networks that are an `nn.Sequential`; see `universality.plugin.kit.links`.
+        """
+        from torch import nn
+
+        from universality.plugin.kit.chains import links
+
+        return links(net) if isinstance(net, nn.Sequential) else ()
 
     def scaled(self, factor: float) -> Self:
         """The same family with its width multiplied by `factor` (widths are rounded)."""

@@ -19,6 +19,27 @@ def classes(at_least: int, why: str = "") -> Ask:
     return ask
 
 
+def balanced(at_most: float, why: str = "") -> Ask:
+    """The largest class of the training set has at most so many times the rows of the smallest."""
+
+    def ask(cell: Cell) -> str:
+        ratio = cell.signature.imbalance
+        told = f"the largest class has {ratio:.3g} times the rows of the smallest, at most {at_most:g} are asked for"
+        return "" if ratio <= at_most else f"{told}: {why}" if why else told
+
+    return ask
+
+
+def simplex(cell: Cell) -> str:
+    """The features before the readout have the dimensions that as many classes need to be equally far apart."""
+    needed, has = cell.signature.outputs - 1, cell.features
+    return (
+        ""
+        if not has or has >= needed
+        else f"{needed + 1} class means need {needed} features, the network has {has}"
+    )
+
+
 def train_rows(at_least: int) -> Ask:
     """The training set has this many rows."""
     return _rows(at_least, "training rows", lambda cell: cell.signature.train_rows)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import fields
-from typing import TypeVar, get_args
+from typing import get_args
 
-from universality.errors import BadParameter, UniversalityError, unknown_name
+from universality.errors import BadParameter, unknown_name
 from universality.plugin.bounds import Most, Within, unfit
 from universality.plugin.charts import Chart
 from universality.plugin.claim import Claim
@@ -16,24 +15,7 @@ from universality.plugin.phenomenon import Phenomenon, Sense, Strand
 from universality.plugin.readings import Requirement
 from universality.plugin.runs import RunSet
 
-T = TypeVar("T")
-
 _CHARTS = get_args(Chart)
-
-
-def ask(plugin: Phenomenon, method: str, call: Callable[[], T]) -> T:
-    """What a method of a plugin answers; any error of its own becomes a `BadParameter` that names it."""
-    try:
-        return call()
-    except UniversalityError:
-        raise
-    except Exception as error:
-        raise BadParameter(
-            f"phenomenon '{plugin.name}' cannot be planned",
-            where=f"{type(plugin).__module__}, {method}()",
-            got=f"{type(error).__name__}: {error}",
-            do="check its parameters, and the method",
-        ) from error
 
 
 def check_phenomenon(cls: type[Phenomenon]) -> None:

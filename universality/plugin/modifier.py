@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from universality.errors import BadParameter
-from universality.plugin.architecture import Architecture, InputSpec, Kind
+from universality.plugin.architecture import Architecture, InputSpec, Kind, Link
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,6 +113,9 @@ class Modified(Architecture):
 
     def taps(self, net: nn.Module) -> dict[str, nn.Module]:
         return self.inner.taps(self._unwrapped(net))
+
+    def chain(self, net: nn.Module) -> tuple[Link, ...]:
+        return self.inner.chain(self._unwrapped(net))
 
     def readout(self, net: nn.Module) -> nn.Linear:
         return self.inner.readout(self._unwrapped(net))

@@ -36,11 +36,15 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One square of the cross: an architecture on a task, and what is known of the task's data."""
+    """One square of the cross: an architecture on a task, and what is known of them before training.
+
+    `features`: numbers that the readout sees of an example; 0 where the network was not built.
+    """
 
     architecture: Architecture
     task: Task
     signature: Signature
+    features: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from universality.plugin.architecture import Architecture
 from universality.plugin.spec import Recipe
-from universality.plugin.task import Splits
+from universality.plugin.task import Signature, Splits
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 class Training:
     """What a probe sees: the training as it stands after `step` updates.
 
-    `generator` is the probe's own; drawing from it changes nothing else. Mode, buffers, gradients
+    A probe reads it; what it wants to train it trains on a `fork`. `generator` is the probe's own; drawing from it changes nothing else. Mode, buffers, gradients
     and torch's random state are restored after every probe.
     """
 
@@ -33,6 +35,43 @@ class Training:
     step: int
     generator: torch.Generator
 
+    def fork(self) -> Training:
+        """A copy to experiment on: its network, optimizer and generator share no memory with the run's.
+
+        Training it, by its own optimizer or by `universality.plugin.kit.updates`, leaves the run as it is, to the
+        last bit. Two forks of one record start alike: same weights, same optimizer state, same generator, so that
+        branches differ in what is done to them and not in their batches.
+
+        Cost: one copy of the weights, the buffers and the optimizer's state.
+        """
+        import torch
+
+        # Buffers may be views into storage that all members of a stack share, which a plain deep copy would copy whole.
+        own_buffers: dict[int, Any] = {id(buffer): buffer.detach().clone() for buffer in self.net.buffers()}
+        net = copy.deepcopy(self.net, own_buffers)
+        copies: dict[Tensor, Tensor] = dict(zip(self.net.parameters(), net.parameters(), strict=True))
+        generator = torch.Generator(self.generator.device)
+        generator.set_state(self.generator.get_state())
+        return replace(self, net=net, optimizer=_optimizer_on(self.optimizer, copies), generator=generator)
+
+
+def _optimizer_on(optimizer: torch.optim.Optimizer, copies: Mapping[Tensor, Tensor]) -> torch.optim.Optimizer:
+    """The same optimizer, with its state, for copies of its parameters."""
+    twin = copy.copy(optimizer)
+    twin.param_groups = [
+        {key: _copied(value) for key, value in group.items() if key != "params"}
+        | {"params": [copies[parameter] for parameter in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    # Parameters of a stack share the count of their updates; each copy counts its own, as if it were alone.
+    states = ((copies[parameter], state) for parameter, state in optimizer.state.items())
+    twin.state = defaultdict(dict, {p: {k: _copied(v) for k, v in state.items()} for p, state in states})
+    return twin
+
+
+def _copied(value: Any) -> Any:
+    return value.detach().clone() if hasattr(value, "detach") else copy.deepcopy(value)
+
 
 @dataclass(kw_only=True)
 class Probe(ABC):
@@ -41,9 +80,15 @@ class Probe(ABC):
 
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""
-    gradients: ClassVar[float] = 0.5
-    """Cost of one record in gradients of the full training loss, for predictions."""
 
     @abstractmethod
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         """Floats become series, tensors arrays, both named `<probe address>.<key>`."""
+
+    def cost(self, recipe: Recipe, signature: Signature) -> float:
+        """What one record costs, in gradients of the full training loss; for predictions alone.
+
+        Args:
+            signature: of the data; `signature.train_rows` are the rows of such a gradient.
+        """
+        return 0.5

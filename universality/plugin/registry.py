@@ -1,31 +1,19 @@
-"""Names to plugins. Plugins are found by path, in the folders `architectures/` and `tasks/`, in
-`--plugins DIR`, and by the entry-point group `universality.plugins`; built-in probes, phenomena and modifiers in
-their packages.
-
-Files are loaded under private module names, so that a plugin called `tasks/modular.py` never
-clashes with somebody's own module of that name. Only names and parameters cross processes.
-"""
+"""Names to plugins. Where they are found: `loading`. Only names and parameters cross processes."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.metadata
-import importlib.util
 import math
-import pkgutil
-import sys
-import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
-from universality.errors import BadParameter, UniversalityError, unknown_name
+from universality.errors import BadParameter, unknown_name
 from universality.plugin.architecture import Architecture, Kind
 from universality.plugin.checks import check_phenomenon
+from universality.plugin.loading import load_plugins as load_plugins
+from universality.plugin.loading import note_registered
 from universality.plugin.modifier import Modified, Modifier, unmodified
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.probe import Probe
@@ -43,9 +31,7 @@ KINDS: dict[str, type[Any]] = {
     "probe": Probe,
     "modifier": Modifier,
 }
-_PRIVATE = "universality_plugins"
 _plugins: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
-_loaded: set[Path] = set()
 
 
 def register(
@@ -65,7 +51,7 @@ def register(
     """
 
     def add(cls: P) -> P:
-        kind = _kind_of(cls)
+        kind = kind_of(cls)
         if missing := sorted(getattr(cls, "__abstractmethods__", ())):
             raise BadParameter(
                 f"{kind} '{name}' lacks what its contract asks for",
@@ -90,85 +76,18 @@ def register(
         if kind == "phenomenon":
             check_phenomenon(cls)
         _plugins[kind][name] = cls
+        note_registered(cls)
         return cls
 
     return add
 
 
-def _kind_of(cls: type[Any]) -> str:
+def kind_of(cls: type[Any]) -> str:
+    """`architecture`, `task`, ... Raises `TypeError` for a class of no contract."""
     for kind, base in KINDS.items():
         if issubclass(cls, base):
             return kind
     raise TypeError(f"{cls.__name__} is no Architecture, Task, Phenomenon, Probe or Modifier")
-
-
-def builtin_folder(name: str) -> Path:
-    """`architectures` or `tasks`: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "builtin" / name, package.parent / name):
-        if folder.is_dir():
-            return folder
-    raise UniversalityError(f"the folder {name}/ is missing", where=str(package), do="reinstall")
-
-
-def load_plugins(extra: Iterable[Path] = ()) -> None:
-    """Load every plugin; calling again loads only what is new.
-
-    Raises `BadParameter` for a folder that does not exist, and for a file or an entry point that
-    does not import.
-    """
-    for name in ("architectures", "tasks"):
-        _load_folder(builtin_folder(name), f"{_PRIVATE}.{name}")
-    for name in ("probes", "phenomena", "modifiers"):
-        package = importlib.import_module(f"universality.{name}")
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"universality.{name}.{module.name}")
-    for folder in extra:
-        resolved = Path(folder).resolve()
-        if not resolved.is_dir():
-            raise BadParameter(
-                "no such plugin folder", got=str(folder), do="--plugins takes a folder of .py files"
-            )
-        tag = hashlib.sha256(str(resolved).encode()).hexdigest()[:8]
-        _load_folder(resolved, f"{_PRIVATE}.extra_{tag}")
-    for entry in importlib.metadata.entry_points(group="universality.plugins"):
-        with _importing(
-            f"entry point {entry.name} = {entry.value}", do="mend or uninstall the package that declares it"
-        ):
-            entry.load()
-
-
-@contextmanager
-def _importing(where: str, do: str) -> Iterator[None]:
-    """An error of the plugin's own becomes a `BadParameter` that names it."""
-    try:
-        yield
-    except UniversalityError:
-        raise
-    except Exception as error:
-        raise BadParameter(
-            "a plugin does not import", where=where, got=f"{type(error).__name__}: {error}", do=do
-        ) from error
-
-
-def _load_folder(folder: Path, prefix: str) -> None:
-    for parent in (_PRIVATE, prefix):
-        if parent not in sys.modules:
-            package = types.ModuleType(parent)
-            package.__path__ = []
-            sys.modules[parent] = package
-    for path in sorted(folder.glob("*.py")):
-        if path in _loaded or path.name.startswith("_"):
-            continue
-        name = f"{prefix}.{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        with _importing(str(path), do="mend the file or move it out of the folder"):
-            spec.loader.exec_module(module)
-        _loaded.add(path)
 
 
 def names(kind: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Frozen descriptions of what is trained, their ids, and the seeds that follow from them.
 
-A run is (architecture, task, recipe, seed, the content of files of the user's own, and where it follows other
-seeds). Its id hashes exactly that, never what is observed: the same training measured twice is the same run.
+A run is (architecture, task, recipe, seed, the content of files of the user's own, data and plugins, and where it
+follows other seeds). Its id hashes exactly that, never what is observed: the same training measured twice is the
+same run.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ IDENTITY_VERSION = 1
 """Of what ids hash. What lies on the disk has a version of its own (`store.layout.SCHEMA_VERSION`)."""
 
 Value = bool | int | float | str
+Sources = tuple[tuple[str, str], ...]
+"""Pairs such as ("task mine", SHA-256 of its source), sorted."""
 
 _ADDRESS = re.compile(r"^(?P<name>[A-Za-z_][\w-]*)(?:\[(?P<params>.*)\])?$", re.DOTALL)
 
@@ -224,6 +227,7 @@ class RunSpec:
         content: the digest of data that the task's parameters do not pin down, see `Task.content`.
         streams: axes of randomness that follow another seed than `seed`, and a fork. An axis that follows
             `seed` itself is left out: it is the same run.
+        sources: what plugins of the user's own are, see `universality.plugin.sources`.
 
     Raises:
         BadParameter: a fork at or after the last update, which would never part from its run.
@@ -235,6 +239,7 @@ class RunSpec:
     seed: int
     content: str = ""
     streams: Streams | UnsetType = UNSET
+    sources: Sources | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.streams is UNSET:
@@ -274,5 +279,7 @@ class RunSpec:
             key.append(self.content)
         if self.streams is not UNSET:
             key.append({"streams": msgspec.to_builtins(self.streams)})
+        if self.sources is not UNSET:
+            key.append({"sources": self.sources})
         network = "-".join(part.name for part in self.architecture.parts)
         return f"{network}-{self.task.name}-s{self.seed}-{digest(key)}"

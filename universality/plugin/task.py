@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -75,6 +76,9 @@ class Signature:
     reference_rows: int
     content: str = ""
     regression: bool = False
+    imbalance: float = 1.0
+    """Rows of the largest class of the training set over those of the smallest; 1 of numbers and of random labels,
+    which are balanced up to chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +184,7 @@ class Task(ABC):
             len(splits.reference),
             self.content(root),
             splits.train.regression,
+            1.0 if splits.train.regression or self.random_labels else _imbalance(splits),
         )
 
     def _is_regression(self, splits: Splits) -> bool:
@@ -198,6 +203,11 @@ class Task(ABC):
                 expected=f"float32 [rows, {splits.outputs}] for training, validation and reference",
             )
         return True
+
+
+def _imbalance(splits: Splits) -> float:
+    sizes = np.bincount(splits.train.targets.numpy(), minlength=splits.outputs)
+    return float(sizes.max() / sizes.min()) if sizes.min() else math.inf
 
 
 def _uniform(n: int, classes: int, rng: np.random.Generator) -> Tensor:

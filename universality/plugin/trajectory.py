@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from universality.plugin.spec import RunSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from universality.plugin.task import Splits
 
 RunState = Literal["done", "diverged", "failed", "crashed", "timeout", "missing"]
 """How a run ended. `failed` raised an error, `crashed` killed its worker."""
@@ -37,7 +42,7 @@ class Series:
         return Series(self.steps[keep], self.values[keep])
 
 
-class Trajectory(Protocol):
+class Recorded(Protocol):
     """What is stored of one run. `facts` holds lr, parameters, initial sharpness and the like.
 
     Names are `<probe address>.<metric>`, e.g. `sharpness.value`; `train_loss` is the loss of each
@@ -53,3 +58,19 @@ class Trajectory(Protocol):
     def series(self, name: str) -> Series: ...
     def array(self, name: str, step: int) -> NDArray[Any]: ...
     def steps(self, name: str) -> tuple[int, ...]: ...
+
+
+class Trajectory(Recorded, Protocol):
+    """One run as `measure` gets it: what is stored of it, and its network and data made again."""
+
+    def network(self, step: int) -> nn.Module:
+        """The network after `step` updates, on the CPU, in evaluation mode; a new one for every call.
+
+        Raises `MeasurementError` unless the run observed the probe `weights` at this step.
+        """
+
+    def splits(self) -> Splits:
+        """The data of the run, on the CPU. Not to be written to: other runs share it.
+
+        Raises `DataUnavailable` where its files are gone.
+        """

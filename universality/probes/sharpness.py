@@ -16,7 +16,7 @@ from universality.measures import (
     stability_threshold,
     top_eigenvalues,
 )
-from universality.plugin import Probe, Training, register
+from universality.plugin import Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
 
 
@@ -38,12 +38,13 @@ class Sharpness(Probe):
     Cost: about 12 Hessian-vector products, 2 gradients each.
     """
 
-    gradients = 22.0
-
     tolerance: float = 3e-3
     audit: int = 20
     _start: Tensor | None = field(default=None, init=False, repr=False)
     _count: int = field(default=0, init=False, repr=False)
+
+    def cost(self, recipe: Recipe, signature: Signature) -> float:
+        return 22.0
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         net, data, loss_of = training.net, training.splits.train, objective(training.recipe)

@@ -87,7 +87,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class StoredTrajectory:
-    """A recording on disk; a `Trajectory`. Arrays are read when asked for."""
+    """A recording on disk; a `Recorded`. Arrays are read when asked for."""
 
     folder: Path
     spec: RunSpec

@@ -3,6 +3,8 @@
 command -> worker   `PlannedRun`s, to be trained side by side where that pays; None to stop
 worker -> command   `Ready`, then a `RunReply` for every run; where the worker ends before its time,
                     `Crashed` or an error that the user can mend and that ends the command
+
+Workers that measure speak the same language: see `universality.judge.measuring_worker`.
 """
 
 from __future__ import annotations
@@ -49,10 +51,15 @@ class RunReply:
     message: str = ""
     traceback: str = ""
 
+    @property
+    def key(self) -> str:
+        """Of the item that it replies to."""
+        return self.run_id
+
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """An exception outside of any run ended the worker."""
+    """An exception outside of any item ended the worker."""
 
     message: str
     traceback: str

@@ -74,6 +74,14 @@ class JobQueue:
         """Jobs that other processes held when last looked at."""
         return len(self._held_by_others)
 
+    def key(self, job: Job) -> str:
+        """What a reply names the job by."""
+        return job.spec.id
+
+    def message(self, stack: Sequence[Job]) -> tuple[PlannedRun, ...]:
+        """What a worker is sent."""
+        return planned(stack)
+
     def ask_again(self) -> None:
         """Open the jobs that others held, to see how they fared."""
         self._open.extend(self._held_by_others)

@@ -16,7 +16,8 @@ from universality.errors import StoreError, described
 from universality.plan.plan_json import PlannedRun
 from universality.plugin import registry
 from universality.plugin.registry import component
-from universality.plugin.spec import derive_seed, digest
+from universality.plugin.sources import check_sources, edition, split_edition
+from universality.plugin.spec import RunSpec, derive_seed, digest
 from universality.plugin.task import Splits, Task
 from universality.store.store import Recording, Store
 from universality.train.device import configure, device_of_slot, find_device
@@ -60,10 +61,20 @@ def replies(stack: Sequence[PlannedRun], store: Store, settings: WorkerSettings)
 
 def _member(planned: PlannedRun, settings: WorkerSettings) -> Member:
     spec = planned.spec
+    check_sources(spec, planned.observe)
     architecture = registry.instantiate("architecture", spec.architecture)
-    task = registry.instantiate("task", spec.task)
-    splits = _load(task, spec.seed_of("data"), settings.data_root, settings.shared_data)
-    return Member(spec, architecture, splits, planned.observe)
+    splits = load_splits(spec, settings.data_root, settings.shared_data)
+    observe = {split_edition(probe)[0]: steps for probe, steps in planned.observe.items()}
+    return Member(spec, architecture, splits, observe)
+
+
+def load_splits(spec: RunSpec, data_root: Path, folder: Path | None = None) -> Splits:
+    """The data of a run. A process keeps the last few that it loaded: they are not to be written to.
+
+    Args:
+        folder: where other processes find what this one loads (`load_shared`); None for one alone.
+    """
+    return _load(registry.instantiate("task", spec.task), spec.seed_of("data"), data_root, folder)
 
 
 @lru_cache(maxsize=4)
@@ -82,7 +93,7 @@ def _publish(member: Member, run: Trained, store: Store, device: str, seconds: f
         state=run.state,
         series=run.series,
         arrays=run.arrays,
-        observed=member.observe,
+        observed={edition(address): steps for address, steps in member.observe.items()},
         facts=run.facts,
         seconds=run.seconds,
         log=run.log,

@@ -13,6 +13,7 @@ from universality.audit.plugins.questions import Finding, NotAskedError, finding
 from universality.measures.curvature.hvp_check import check_hvp
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
+from universality.plugin.kit import activation
 from universality.plugin.modifier import Modified, Modifier
 
 OUTPUTS = 3
@@ -57,6 +58,9 @@ def check_network(plugin: Architecture, spec: InputSpec) -> Iterator[Finding]:
     yield finding(f"{kind}: gives finite logits [n, classes]", lambda: _forward(net, inputs))
     yield finding(f"{kind}: taps give one row per example", lambda: _taps(plugin, net, inputs))
     yield finding(f"{kind}: its readout gives the logits", lambda: _readout(plugin, net, inputs))
+    chain = finding(f"{kind}: maps of its chain feed each other", lambda: _chain(plugin, net, inputs))
+    if not chain.skipped:
+        yield chain
     yield finding(f"{kind}: gradients are finite and reach parameters", lambda: _gradients(net, inputs))
     yield finding(
         f"{kind}: Hessian-vector products are symmetric and match differences", lambda: _hvp(net, inputs)
@@ -119,6 +123,29 @@ def _readout(plugin: Architecture, net: nn.Module, inputs: Tensor) -> str:
         return "" if outputs and outputs[-1][1].shape == logits.shape else "it is not what is read out"
     if not outputs or not torch.equal(outputs[-1][1], logits):
         return "what leaves it is not what the network returns"
+    return ""
+
+
+def _chain(plugin: Architecture, net: nn.Module, inputs: Tensor) -> str:
+    links = plugin.chain(net)
+    if not links:
+        raise NotAskedError("it names none")
+    left: dict[nn.Module, Tensor] = {}
+    entered: dict[nn.Module, Tensor] = {}
+    with ExitStack() as hooks, torch.no_grad():
+        for link in links:
+            hooks.enter_context(link.before.register_forward_hook(lambda m, _, out: left.update({m: out})))
+            hooks.enter_context(
+                link.after.register_forward_pre_hook(lambda m, given: entered.update({m: given[0]}))
+            )
+        net(inputs)
+        for number, link in enumerate(links, start=1):
+            if link.before not in left or link.after not in entered:
+                return f"of link {number} one map never ran"
+            act = nn.Identity() if link.between == "identity" else activation(link.between)
+            expected, got = act(left[link.before]), entered[link.after]
+            if expected.shape != got.shape or not torch.allclose(expected, got, atol=1e-6):
+                return f"between the maps of link {number} lies more than {link.between}"
     return ""
 
 

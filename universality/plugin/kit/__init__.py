@@ -1,6 +1,6 @@
-"""What plugins build with: blocks of networks here, `kit.data` for tasks, `kit.losses` for probes."""
+"""What plugins build with: blocks of networks here, `kit.data` for tasks, `kit.losses` and `kit.updates` for probes."""
 
-from universality.plugin.kit.activations import Activation, Quadratic, activation
+from universality.plugin.kit.activations import Activation, Quadratic, activation, activation_name
 from universality.plugin.kit.adapters import (
     FlatAdapter,
     ImageAdapter,
@@ -9,6 +9,7 @@ from universality.plugin.kit.adapters import (
     image_adapter,
     sequence_adapter,
 )
+from universality.plugin.kit.chains import links
 from universality.plugin.kit.fixed_draws import fixed_draws
 from universality.plugin.kit.memory_format import channels_last, global_average
 from universality.plugin.kit.patches import Chunks, Patches, Rows, patch_side

@@ -40,3 +40,14 @@ def activation(name: str) -> nn.Module:
     if name not in _ACTIVATIONS:
         raise unknown_name("activation", name, _ACTIVATIONS)
     return _ACTIVATIONS[name]()
+
+
+def activation_name(module: nn.Module) -> str | None:
+    """The name of an elementwise nonlinearity, `identity` for `nn.Identity`, None for any other module.
+
+    >>> activation_name(activation("tanh")), activation_name(nn.Identity()), activation_name(nn.Linear(1, 1))
+    ('tanh', 'identity', None)
+    """
+    if type(module) is nn.Identity:
+        return "identity"
+    return next((name for name, kind in _ACTIVATIONS.items() if type(module) is kind), None)

@@ -8,10 +8,10 @@ from torch import nn
 from universality.errors import MeasurementError
 from universality.plugin import registry
 from universality.plugin.task import Splits
-from universality.plugin.trajectory import Trajectory
+from universality.plugin.trajectory import Recorded
 
 
-def restore(run: Trajectory, splits: Splits, step: int) -> nn.Module:
+def restore(run: Recorded, splits: Splits, step: int) -> nn.Module:
     """The network of `run` after `step` updates, on the CPU, in evaluation mode.
 
     Args:

@@ -57,7 +57,7 @@ def run_all(
         UniversalityError: where workers cannot start, or one raised such an error outside of a run.
     """
     store = Store.open(settings.store_root, writable=True)
-    with _sigterm_raises(), Leases(store.layout.leases) as leases:
+    with sigterm_raises(), Leases(store.layout.leases) as leases:
         queue = JobQueue(jobs, store, leases, on_event)
         if slots == 0:
             _train_here(queue, target, settings)
@@ -81,7 +81,7 @@ def _train_here(queue: JobQueue, target: str, settings: WorkerSettings) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Let SIGTERM unwind like Ctrl-C where it would have killed this process without cleaning up."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -1,4 +1,7 @@
-"""A worker process: started and watched from its parent, and what runs inside it."""
+"""A worker process: started and watched from its parent, and what runs inside it.
+
+What it serves is its target's business: runs to be trained, cells to be measured.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,37 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from universality.errors import UniversalityError, described
-from universality.plan.plan import Job
-from universality.plan.plan_json import PlannedRun
 from universality.train.messages import Crashed, Ready, WorkerSettings
-from universality.train.queue import planned
+
+Item = TypeVar("Item")
 
 GRACE = 10.0
 """Seconds that an idle worker has to leave when asked."""
 
-PRELOAD = ["torch", "universality.train.worker"]
-"""Imported by the process that workers are forked from, so that they start at once."""
+MAX_KEPT = 2000
+"""Bytes that are kept of what a worker prints."""
+
+_PIPE = 1 << 16
+
+PRELOAD = [
+    "torch",
+    "torch._inductor.config",
+    "universality.train.worker",
+    "universality.judge.measuring_worker",
+]
+"""Imported by the process that workers are forked from, so that they start at once.
+
+The second is what `torch.use_deterministic_algorithms` imports when it is called: 2.5 of the 2.7 seconds that
+a worker took to start.
+"""
 
 
 def start_fork_server() -> None:
@@ -47,38 +64,74 @@ def start_fork_server() -> None:
                 os.environ[name] = value
 
 
-class WorkerProcess:
-    """A child that serves one run, or one stack of runs, at a time; started when it is made."""
+class WorkerProcess(Generic[Item]):
+    """A child that serves one item, or one stack of items, at a time; started when it is made.
 
-    def __init__(self, target: str, settings: WorkerSettings, slot: int) -> None:
+    Args:
+        capture: what it prints goes to `output` instead of this process's own streams.
+    """
+
+    def __init__(self, target: str, settings: WorkerSettings, slot: int, *, capture: bool = False) -> None:
         self.slot = slot
         context = multiprocessing.get_context("forkserver")
         self.connection, theirs = context.Pipe()
         # The child reads the lifeline and nobody writes: it ends when this process does.
         lifeline, self._lifeline = context.Pipe(duplex=False)
+        self.output: Connection | None = None
+        printed: Connection | None = None
+        if capture:
+            self.output, printed = context.Pipe(duplex=False)
+            os.set_blocking(self.output.fileno(), False)
         self.process = context.Process(
-            target=_serve, args=(theirs, lifeline, target, replace(settings, slot=slot)), daemon=True
+            target=_serve, args=(theirs, lifeline, printed, target, replace(settings, slot=slot)), daemon=True
         )
         self.process.start()
         theirs.close()
         lifeline.close()
+        if printed is not None:
+            printed.close()
         self.ready = False
-        self.jobs: dict[str, Job] = {}
-        """Those of its stack that it has not replied to."""
+        self.items: dict[str, Item] = {}
+        """Those of its stack that it has not replied to, by key."""
         self.stack_size = 0
-        self._start = 0.0
+        self.printed_bytes = 0
+        """Since its stack was assigned, of what was read so far."""
+        self._printed = b""
+        self._start = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Since its stack was assigned."""
+        """Since its stack was assigned, or it was started."""
         return time.monotonic() - self._start
 
-    def assign(self, stack: Sequence[Job]) -> None:
-        self.jobs, self._start = {job.spec.id: job for job in stack}, time.monotonic()
-        self.stack_size = len(stack)
+    @property
+    def printed(self) -> str:
+        """The last of what it printed since its stack was assigned."""
+        return self._printed.decode(errors="replace")
+
+    def assign(self, items: Mapping[str, Item], message: object) -> None:
+        """Send a message that asks for a reply to each of these items."""
+        self.read_output()
+        self._printed, self.printed_bytes = b"", 0
+        self.items, self._start = dict(items), time.monotonic()
+        self.stack_size = len(items)
         # Where the child died while idle, its sentinel tells.
         with contextlib.suppress(BrokenPipeError):
-            self.connection.send(planned(stack))
+            self.connection.send(message)
+
+    def read_output(self) -> None:
+        """Take in what it has printed; at most a pipe's worth, so that no child can keep its parent reading."""
+        if self.output is None:
+            return
+        try:
+            chunk = os.read(self.output.fileno(), _PIPE)
+        except BlockingIOError:
+            return
+        if not chunk:  # all who could print are gone
+            self.output.close()
+            self.output = None
+        self.printed_bytes += len(chunk)
+        self._printed = (self._printed + chunk)[-MAX_KEPT:]
 
     def peak_memory(self) -> int | None:
         """Bytes, while the process lives and the kernel tells."""
@@ -99,8 +152,10 @@ class WorkerProcess:
             self.process.kill()
         self.process.join()
         code = self.process.exitcode
-        self.connection.close()
-        self._lifeline.close()
+        self.read_output()
+        for end in (self.connection, self._lifeline, self.output):
+            if end is not None:
+                end.close()
         self.process.close()
         return code
 
@@ -117,17 +172,28 @@ class WorkerProcess:
         return f"the worker was killed by {name}{hint}"
 
 
-def _serve(connection: Connection, lifeline: Connection, target: str, settings: WorkerSettings) -> None:
+def _serve(
+    connection: Connection,
+    lifeline: Connection,
+    output: Connection | None,
+    target: str,
+    settings: WorkerSettings,
+) -> None:
     """Main function of a child."""
     # Ctrl-C reaches the whole process group; what happens then is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    if output is not None:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+        output.close()
     try:
-        train = pkgutil.resolve_name(target)(settings)
+        answers = pkgutil.resolve_name(target)(settings)
         # Only now: a death during imports or plugin loading is charged to no run.
         connection.send(Ready())
-        for stack in _stacks(connection):
-            for reply in train(stack):
+        for message in _messages(connection):
+            for reply in answers(message):
+                _flush()
                 connection.send(reply)
     except UniversalityError as error:
         connection.send(error)
@@ -136,7 +202,15 @@ def _serve(connection: Connection, lifeline: Connection, target: str, settings: 
         sys.exit(1)
 
 
-def _stacks(connection: Connection) -> Iterator[tuple[PlannedRun, ...]]:
+def _flush() -> None:
+    """What was printed belongs to the reply that follows."""
+    for stream in (sys.stdout, sys.stderr):
+        # A plugin may have closed it, or put something else there.
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _messages(connection: Connection) -> Iterator[Any]:
     """What the parent sends, until that is None or the parent is gone."""
     with contextlib.suppress(EOFError):
         yield from iter(connection.recv, None)

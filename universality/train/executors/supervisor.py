@@ -1,6 +1,6 @@
-"""Keeps worker processes at work: what dies, hangs or fails costs its own run and nothing else.
+"""Keeps worker processes at work: what dies, hangs or fails costs its own item and nothing else.
 
-A stack that is lost with its worker costs no run an attempt: what it had not published is trained
+An item is a run to be trained (`train.queue`) or a cell to be measured (`judge.measuring`). A stack that is lost with its worker costs no item an attempt: what it had not replied to is tried
 one by one. A pool would not do: it breaks as a whole when one of its processes is killed.
 """
 
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from universality.errors import UniversalityError
 from universality.store.store import FailureKind
 from universality.train.executors.process import WorkerProcess, start_fork_server
-from universality.train.messages import Crashed, Ready, RunReply, WorkerSettings
-from universality.train.queue import JobQueue
+from universality.train.messages import Crashed, Ready, WorkerSettings
+
+Item = TypeVar("Item")
 
 LOOK_AGAIN = 5.0
 """Seconds between two looks at jobs that other processes hold."""
@@ -25,75 +26,137 @@ MAX_FAILED_STARTS = 3
 """Workers in a row that may die before they take a job."""
 
 
-class Supervisor:
-    """Keeps up to `slots` worker processes at work until every job has a final state.
+MAX_PRINTED = 1 << 20
+"""Bytes that an item may print where that is captured, before it has failed."""
+
+
+class Queue(Protocol[Item]):
+    """The items that are to be served, and what becomes of each."""
+
+    @property
+    def open(self) -> int:
+        """Items that may be taken now."""
+
+    @property
+    def held_by_others(self) -> int:
+        """Items that other processes serve."""
+
+    def ask_again(self) -> None:
+        """Open the items that others held."""
+
+    def take(self, slots: int) -> Sequence[Item]:
+        """The next items, to be served together; none where there are none now."""
+
+    def key(self, item: Item) -> str:
+        """What the `key` of a reply names the item by."""
+
+    def message(self, stack: Sequence[Item]) -> object:
+        """What a worker is sent."""
+
+    def finish(self, item: Item, reply: Any) -> None:
+        """Settle an item by its reply."""
+
+    def fail(
+        self,
+        item: Item,
+        kind: FailureKind,
+        message: str,
+        seconds: float,
+        traceback: str = "",
+        memory_bytes: int | None = None,
+    ) -> None:
+        """Settle an item that was lost with its worker, or open it again."""
+
+    def split(self, stack: Sequence[Item], why: str, seconds: float) -> None:
+        """Open the items of a stack that was lost, each alone."""
+
+
+class Supervisor(Generic[Item]):
+    """Keeps up to `slots` worker processes at work until every item is settled.
 
     Args:
-        timeout_s: wall time of one run; a stack has that of all its runs.
-        target: `module:function` that a worker runs.
+        timeout_s: wall time of one item; a stack has that of all its items.
+        target: `module:function` that a worker calls with its settings, for a function from a message of
+            `queue` to an iterator over a reply for each item.
+        on_output: is given what a worker printed while it served an item that it has replied to. Without it
+            workers print where this process does.
     """
 
     def __init__(
-        self, queue: JobQueue, slots: int, timeout_s: float, target: str, settings: WorkerSettings
+        self,
+        queue: Queue[Item],
+        slots: int,
+        timeout_s: float,
+        target: str,
+        settings: WorkerSettings,
+        on_output: Callable[[Item, str], None] | None = None,
     ) -> None:
         self._queue, self._slots, self._timeout = queue, slots, timeout_s
-        self._target, self._settings = target, settings
-        self._workers: list[WorkerProcess] = []
+        self._target, self._settings, self._on_output = target, settings, on_output
+        self._workers: list[WorkerProcess[Item]] = []
         self._failed_starts = 0
         self._next_look = math.inf
 
     def run(self) -> None:
-        """Raises `UniversalityError` where workers cannot start, or one raised it outside of a run."""
+        """Raises `UniversalityError` where workers cannot start, or one raised it outside of an item."""
         start_fork_server()
         clean = False
         try:
             while True:
                 self._employ()
-                if not (self._queue.open or self._queue.held_by_others or any(w.jobs for w in self._workers)):
+                if not (
+                    self._queue.open or self._queue.held_by_others or any(w.items for w in self._workers)
+                ):
                     break
-                watched = [item for w in self._workers for item in (w.connection, w.process.sentinel)]
-                self._handle(wait(watched, self._patience()))
+                watched = [end for w in self._workers for end in (w.connection, w.process.sentinel, w.output)]
+                self._handle(wait([end for end in watched if end is not None], self._patience()))
             clean = True
         finally:
             for worker in self._workers:
                 worker.stop(grace=clean)
 
     def _employ(self) -> None:
-        """Give jobs to idle workers, and start workers while there are more jobs than those."""
+        """Give items to idle workers, and start workers while there are more items than those."""
         if time.monotonic() >= self._next_look:
             self._queue.ask_again()
             self._next_look = math.inf
         for worker in self._workers:
-            if worker.ready and not worker.jobs and (stack := self._queue.take(self._slots)):
-                worker.assign(stack)
-        without_job = sum(not worker.jobs for worker in self._workers)
-        while len(self._workers) < self._slots and without_job < self._queue.open:
+            if worker.ready and not worker.items and (stack := self._queue.take(self._slots)):
+                items = {self._queue.key(item): item for item in stack}
+                worker.assign(items, self._queue.message(stack))
+        without_item = sum(not worker.items for worker in self._workers)
+        while len(self._workers) < self._slots and without_item < self._queue.open:
             slot = min(set(range(self._slots)) - {worker.slot for worker in self._workers})
-            self._workers.append(WorkerProcess(self._target, self._settings, slot))
-            without_job += 1
+            capture = self._on_output is not None
+            self._workers.append(WorkerProcess(self._target, self._settings, slot, capture=capture))
+            without_item += 1
         if self._queue.held_by_others and math.isinf(self._next_look):
             self._next_look = time.monotonic() + LOOK_AGAIN
 
     def _patience(self) -> float | None:
         """Seconds until a run times out or jobs that others hold are looked at again."""
-        rest = [self._limit(worker) - worker.seconds for worker in self._workers if worker.jobs]
+        rest = [self._limit(worker) - worker.seconds for worker in self._workers if worker.items]
         first = min([self._next_look - time.monotonic(), *rest])
         return None if math.isinf(first) else max(0.0, first)
 
-    def _limit(self, worker: WorkerProcess) -> float:
+    def _limit(self, worker: WorkerProcess[Item]) -> float:
         return self._timeout * worker.stack_size
 
     def _handle(self, ready: Sequence[Any]) -> None:
         for worker in tuple(self._workers):
+            worker.read_output()
             # A reply counts even where its sender died right after it.
             if worker.connection in ready:
                 self._receive(worker)
             elif worker.process.sentinel in ready:
                 self._settle_lost(worker)
-            elif worker.jobs and worker.seconds >= self._limit(worker):
-                self._end_overdue(worker)
+            elif worker.items and worker.printed_bytes > MAX_PRINTED:
+                self._end(worker, "failed", f"ended after printing more than {MAX_PRINTED >> 20} MiB")
+            elif worker.items and worker.seconds >= self._limit(worker):
+                cause = f"killed after {worker.seconds:.1f} s, the limit is {self._limit(worker):g} s"
+                self._end(worker, "timeout", cause)
 
-    def _receive(self, worker: WorkerProcess) -> None:
+    def _receive(self, worker: WorkerProcess[Item]) -> None:
         try:
             reply = worker.connection.recv()
         except (EOFError, OSError):
@@ -102,15 +165,17 @@ class Supervisor:
         match reply:
             case Ready():
                 worker.ready, self._failed_starts = True, 0
-            case RunReply():
-                if (job := worker.jobs.pop(reply.run_id, None)) is not None:
-                    self._queue.finish(job, reply)
             case UniversalityError():
                 raise reply
             case Crashed():
                 self._settle_lost(worker, reply)
+            case _:
+                if (item := worker.items.pop(reply.key, None)) is not None:
+                    if self._on_output is not None and worker.printed:
+                        self._on_output(item, worker.printed)
+                    self._queue.finish(item, reply)
 
-    def _settle_lost(self, worker: WorkerProcess, crash: Crashed | None = None) -> None:
+    def _settle_lost(self, worker: WorkerProcess[Item], crash: Crashed | None = None) -> None:
         seconds, death = worker.seconds, worker.cause_of_death()
         cause, trace = (crash.message, crash.traceback) if crash else (death, "")
         self._charge(worker, "crashed", cause, seconds, traceback=trace)
@@ -120,23 +185,24 @@ class Supervisor:
                 raise UniversalityError(
                     "worker processes die before they take a job",
                     where=self._target,
-                    got=cause,
-                    do="look at the messages above; --workers 0 trains in this process",
+                    got=f"{cause}{worker.printed and f'; it printed: {worker.printed}'}",
+                    do="look at the messages above; --workers 0 works in this process",
                 )
 
-    def _end_overdue(self, worker: WorkerProcess) -> None:
+    def _end(self, worker: WorkerProcess[Item], kind: FailureKind, cause: str) -> None:
         seconds, memory = worker.seconds, worker.peak_memory()
         worker.stop(grace=False)
-        cause = f"killed after {seconds:.1f} s, the limit is {self._limit(worker):g} s"
-        self._charge(worker, "timeout", cause, seconds, memory_bytes=memory)
+        self._charge(worker, kind, cause, seconds, memory_bytes=memory)
 
     def _charge(
-        self, worker: WorkerProcess, kind: FailureKind, cause: str, seconds: float, **details: Any
+        self, worker: WorkerProcess[Item], kind: FailureKind, cause: str, seconds: float, **details: Any
     ) -> None:
-        """Dismiss a worker that has ended; what it was training is tried again one by one, or has failed."""
+        """Dismiss a worker that has ended; what it was serving is tried again one by one, or has failed."""
         self._workers.remove(worker)
-        jobs = tuple(worker.jobs.values())
+        items = tuple(worker.items.values())
+        if worker.printed:
+            cause = f"{cause}; it printed last: {worker.printed}"
         if worker.stack_size > 1:
-            self._queue.split(jobs, cause, seconds)
-        elif jobs:
-            self._queue.fail(jobs[0], kind, cause, seconds, **details)
+            self._queue.split(items, cause, seconds)
+        elif items:
+            self._queue.fail(items[0], kind, cause, seconds, **details)

@@ -1,0 +1,66 @@
+"""Code of plugins: its errors are named, and who watches is told of every call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from universality.errors import BadParameter, DataUnavailable, UniversalityError
+from universality.plugin import foreign as calls
+from universality.plugin.foreign import foreign
+
+
+class Notes(list[str]):
+    """A watcher that keeps what it is told."""
+
+    def enter(self, error: UniversalityError, seconds: float) -> None:
+        self.append(f"{error.what}, {error.where}, {error.do}, {seconds:g}")
+
+    def leave(self) -> None:
+        self.append("back")
+
+
+@pytest.fixture
+def notes() -> Iterator[Notes]:
+    notes = Notes()
+    calls.watch(notes)
+    yield notes
+    calls.watch(None)
+
+
+@pytest.mark.parametrize(
+    ("error", "got"),
+    [
+        (ValueError("no"), "ValueError: no"),
+        (SystemExit(0), "SystemExit: 0"),
+        (SystemExit("bye"), "SystemExit: bye"),
+        (RecursionError("deep"), "RecursionError: deep"),
+    ],
+)
+def test_an_error_is_named(error: BaseException, got: str) -> None:
+    with pytest.raises(BadParameter) as caught, foreign("it fails", where="here", do="mend it"):
+        raise error
+    assert str(caught.value) == f"it fails\n  where: here\n  got:   {got}\n  do:    mend it"
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [DataUnavailable("no data"), KeyboardInterrupt()])
+def test_what_says_enough_passes(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, foreign("it fails", where="here", do="mend it"):
+        raise error
+    assert caught.value is error
+
+
+def test_who_watches_is_told_of_the_beginning_and_the_end_of_a_call(notes: Notes) -> None:
+    with foreign("it fails", where="here", do="mend it", seconds=5):
+        notes.append("running")
+    with pytest.raises(BadParameter), foreign("two", where="there", do="look"):
+        raise ValueError
+    assert notes == [
+        "it fails, here, mend it, 5",
+        "running",
+        "back",
+        f"two, there, look, {calls.ANSWER_SECONDS:g}",
+        "back",
+    ]

@@ -1,0 +1,41 @@
+"""What the number of replicates alone forbids, said before anything is trained."""
+
+from __future__ import annotations
+
+from universality.judge.decide import MIN_UNITS
+from universality.judge.statistics import clopper_pearson
+from universality.plan.plan import Plan
+from universality.plugin.bounds import Bound, Within
+
+
+def least_replicates(bound: Bound) -> int:
+    """The fewest independent replicates over which the rule of a claim can decide it, all of them agreeing.
+
+    `Within`: as many as an interval takes. `Most`: n with 0.05^(1/n) > 1/2, the one-sided Clopper-Pearson bound
+    of n out of n.
+
+    >>> from universality.plugin.bounds import Most
+    >>> least_replicates(Within(high=1.0)), least_replicates(Most(at_least=5.0))
+    (3, 5)
+    """
+    n = MIN_UNITS
+    if not isinstance(bound, Within):
+        while clopper_pearson(n, n, side="lower")[0] <= 0.5:
+            n += 1
+    return n
+
+
+def too_few_replicates(plan: Plan) -> list[str]:
+    """A line for each phenomenon with claims that no cell of so many seeds can decide, whatever is measured."""
+    short: dict[tuple[str, int, int], dict[str, None]] = {}
+    for cell in plan.cells:
+        for name, claim in cell.phenomenon.claims.items() if cell.control is None else ():
+            units = {unit for group in cell.groups if group.bears_on(claim) for unit in group.units}
+            needed = least_replicates(claim.bound)
+            if units and len(units) < needed:
+                short.setdefault((cell.phenomenon.name, len(units), needed), {})[name] = None
+    return [
+        f"{phenomenon}: {seeds} {'seed' if seeds == 1 else 'seeds'} can never decide {', '.join(claims)}, "
+        f"whatever is measured; at least {needed} are needed"
+        for (phenomenon, seeds, needed), claims in short.items()
+    ]

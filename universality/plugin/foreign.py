@@ -1,0 +1,66 @@
+"""Running code of a plugin while it is imported or asked something.
+
+Whatever it raises becomes a `BadParameter` that names it, `sys.exit` too. What no exception tells (it kills
+the process, hangs, prints without end) is for a process that watches this one and is told of every such
+call, see `Watcher`; in a script or a notebook there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from universality.errors import BadParameter, UniversalityError, described
+
+IMPORT_SECONDS = 60.0
+"""A watched process may spend this long on importing one file."""
+ANSWER_SECONDS = 300.0
+"""And this long on one answer of a plugin, such as its groups of runs or the data of a task."""
+
+
+class Watcher(Protocol):
+    """What is told before and after a call. `error` is what the user is shown if it never returns."""
+
+    def enter(self, error: UniversalityError, seconds: float) -> None: ...
+
+    def leave(self) -> None: ...
+
+
+_watcher: Watcher | None = None
+
+
+def watch(watcher: Watcher | None) -> None:
+    """Tell `watcher` of all calls of this process from now on."""
+    global _watcher
+    _watcher = watcher
+
+
+@contextlib.contextmanager
+def announced(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
+    """Tell the watcher, if there is one, of what the block does. The texts are those of its error."""
+    watcher = _watcher
+    if watcher is None:
+        yield
+        return
+    watcher.enter(BadParameter(what, where=where, do=do), seconds)
+    try:
+        yield
+    finally:
+        watcher.leave()
+
+
+@contextlib.contextmanager
+def foreign(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
+    """Run the block as a plugin's code, `announced`.
+
+    Raises:
+        BadParameter: where the block raises anything but a `UniversalityError`, which passes as it is.
+    """
+    with announced(what, where=where, do=do, seconds=seconds):
+        try:
+            yield
+        except UniversalityError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise BadParameter(what, where=where, got=described(error), do=do) from error

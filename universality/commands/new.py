@@ -75,7 +75,9 @@ def _check_name(name: str) -> None:
     registry.load_plugins()
     for kind in registry.KINDS:
         if name in registry.names(kind):
-            raise BadParameter("a built-in plugin has this name", got=f"{kind} {name}", do=f"call it my_{name}")
+            raise BadParameter(
+                "a built-in plugin has this name", got=f"{kind} {name}", do=f"call it my_{name}"
+            )
 
 
 def _named(text: str, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from universality.audit.plugins.architectures import check_architecture
 from universality.audit.plugins.modifiers import check_modifier
 from universality.audit.plugins.phenomena import check_phenomenon_plugin
+from universality.audit.plugins.probes import check_probe
 from universality.audit.plugins.questions import Finding, finding
 from universality.audit.plugins.tasks import check_task
 from universality.errors import UniversalityError, unknown_name
@@ -22,13 +23,14 @@ def check_plugin(address: str, data_root: Path) -> dict[str, list[Finding]]:
     """The findings of every plugin called so, by kind; plugins must have been loaded.
 
     Raises:
-        UnknownName: where no architecture, modifier, task or phenomenon has this name.
+        UnknownName: where no plugin has this name.
         BadParameter: where its parameters do not suit it.
     """
     kinds: dict[str, Callable[[Any], Iterator[Finding]]] = {
         "architecture": check_architecture,
         "modifier": check_modifier,
         "task": partial(check_task, data_root=data_root),
+        "probe": partial(check_probe, data_root=data_root),
         "phenomenon": partial(check_phenomenon_plugin, data_root=data_root),
     }
     name = parse_address(split_address(address)[0], where=address)[0]
@@ -40,7 +42,7 @@ def check_plugin(address: str, data_root: Path) -> dict[str, list[Finding]]:
             findings[kind] = [first, *questions(plugin)]
     if not findings:
         names = [n for kind in kinds for n in registry.names(kind)]
-        raise unknown_name("folder, architecture, modifier, task or phenomenon", name, names)
+        raise unknown_name("folder or plugin", name, names)
     return findings
 
 

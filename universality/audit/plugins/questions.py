@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from universality.errors import DataUnavailable, described, first_line
+from universality.plugin.foreign import announced
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,12 @@ class NotAskedError(Exception):
 def finding(question: str, answer: Callable[[], str | None]) -> Finding:
     """What `answer` complains of; an error that the plugin raises is a complaint."""
     try:
-        return Finding(question, answer() or "")
+        with announced("a plugin cannot be checked", where=question, do="mend what it does there"):
+            return Finding(question, answer() or "")
     except DataUnavailable as error:
         text = "; ".join(filter(None, (error.what, error.got, error.do or "universality data fetch")))
         return Finding(question, skipped=text)
     except NotAskedError as error:
         return Finding(question, skipped=str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Finding(question, first_line(described(error)))

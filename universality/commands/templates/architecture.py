@@ -25,7 +25,9 @@ class GatedNet(nn.Module):
         return logits
 
 
-@u.register("example", family="feedforward", accepts={"vector", "image", "tokens"}, source="van den Oord 2016")
+@u.register(
+    "example", family="feedforward", accepts={"vector", "image", "tokens"}, source="van den Oord 2016"
+)
 @dataclass(frozen=True, kw_only=True)
 class Example(u.Architecture):
     """W (V x * sigmoid(U x)).

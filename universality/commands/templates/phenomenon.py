@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from universality import plugin as u
@@ -26,7 +25,7 @@ class Example(u.Phenomenon):
 
     # What is trained for each seed: one run, or several by key, here by the share of noisy labels.
     @u.per_seed
-    def noisy(self, run: u.Run) -> Mapping[float, u.Run]:
+    def noisy(self, run: u.Run) -> u.Sweep:
         run = run.trained(steps=self.steps, lr=self.lr, optimizer="adam")
         return run.observing(accuracy=u.Every(10)).vary(label_noise=(0.0, 0.25, 0.5))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from universality.errors import DataUnavailable, described, first_line
-from universality.plugin.foreign import announced
+from universality.errors import DataUnavailable, UniversalityError, described, first_line
+from universality.plugin.foreign import announced, placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +38,11 @@ def finding(question: str, answer: Callable[[], str | None]) -> Finding:
     except NotAskedError as error:
         return Finding(question, skipped=str(error))
     except (Exception, SystemExit) as error:
-        return Finding(question, first_line(described(error)))
+        return Finding(question, complaint(error))
+
+
+def complaint(error: BaseException) -> str:
+    """An error of a plugin in one line: what it is, what may be meant, and the line of the plugin."""
+    if not isinstance(error, UniversalityError):
+        return "; ".join(filter(None, (first_line(described(error)), placed("", error))))
+    return "; ".join(filter(None, (error.what, error.got, error.do, placed(error.where, error))))

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import msgspec
 import numpy as np
 import pandas as pd
@@ -18,20 +19,23 @@ from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from tests.judge import toy_cells
+from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, written
 from universality.errors import MeasurementError, StoreError
 from universality.judge.boundary import Boundary
 from universality.judge.decide import VERDICTS
 from universality.judge.resultset import ResultSet
-from universality.output import columns as c
 from universality.output import tables
 from universality.output.build import rebuild
+from universality.output.collect import thinned_before
 from universality.output.figures import style
 from universality.output.figures.heatmap import verdict_heatmap
+from universality.output.page.render import frame, with_runs
 from universality.output.palette import COLOURS, MARKS
-from universality.output.write import write_tables
+from universality.output.write import write_figures, write_tables
 from universality.plan.plan_json import PlanRecord
 from universality.plugin.bounds import Bound, Most, Within
-from universality.plugin.outcome import Outcome
+from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
+from universality.plugin.outcome import Matrix, Outcome, Points
 from universality.plugin.phenomenon import About, ControlId, Decidable
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem
@@ -111,7 +115,7 @@ def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
     for name in frame.select_dtypes("float").columns:
         back[name] = [float(cell or "nan") for cell in back[name]]
     pd.testing.assert_frame_equal(back, frame, check_dtype=False)
-    assert list(back[c.TASK])[2] == "NA"
+    assert list(back["task"])[2] == "NA"
     assert back["reason"][2] == '3 of 3 groups crashed: said "no",\nthen stopped'
     assert list(back["passed"]) == ["", "", "", "", "yes", "yes"]
 
@@ -304,6 +308,77 @@ def test_squares_have_the_colour_of_their_verdict() -> None:
     np.testing.assert_allclose(mesh.get_facecolors(), expected)
 
 
+CHARTS: dict[str, tuple[Chart, ...]] = {
+    "lines": (Lines({"m": ""}, "m"),),
+    "curves": (Curves({"p": ""}, x="x", y="y"),),
+    "dots": (Dots("p"),),
+    "bars": (Bars("p", x="x"),),
+    "levels": (Levels("d", {"n": ""}, "s"),),
+    "matrices": (Matrices({"m": ""}, "s"),),
+}
+ABOUT = About(
+    title="All kinds", strand="laws", sense="form", source="", claims=dict.fromkeys(CHARTS, ""), charts=CHARTS
+)
+
+
+def every_kind() -> list[CellRecord]:
+    """A cell for each kind of chart."""
+    outcome = Outcome(
+        effect=1.0,
+        details={"d": 1.0, "n": 0.5},
+        points={"p": Points((1.0, 2.0), (2.0, 1.0))},
+        matrices={"m": Matrix(("a",), ("b",), ((0.5,),))},
+    )
+    cells = [record(claim_name=name, phenomenon="all_kinds") for name in CHARTS]
+    return [
+        replace(cell, groups=tuple(replace(group, outcome=outcome) for group in cell.groups))
+        for cell in cells
+    ]
+
+
+RUNS = {
+    f"mlp-{i}": {"seed": i, "state": "done", "series": {"m": [[0, 5, 5], [1.0, None, 0.5]]}} for i in range(3)
+}
+
+
+def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path: Path) -> None:
+    of = toy_cells.set_of(every_kind(), phenomena={"all_kinds": ABOUT})
+    once, again = (
+        write_figures(dataclasses.replace(of, layout=Layout(tmp_path / name)), thinned_before(RUNS))
+        for name in ("a", "b")
+    )
+    names = ["heatmap", *(f"all_kinds-{kind}" for kind in CHARTS)]
+    assert [p.name for p in once] == [f"{name}.{ending}" for name in names for ending in ("svg", "png")]
+    for first, second in zip(once, again, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+    assert plt.get_fignums() == []
+
+
+def test_a_plan_of_before_there_were_charts_has_the_heatmap_alone(tmp_path: Path) -> None:
+    about = replace(ABOUT, charts=msgspec.UNSET)
+    of = toy_cells.set_of(every_kind(), phenomena={"all_kinds": about})
+    paths = write_figures(dataclasses.replace(of, layout=Layout(tmp_path)), thinned_before(RUNS))
+    assert [p.name for p in paths] == ["heatmap.svg", "heatmap.png"]
+    assert b"charts" not in of.plan.file()
+
+
+def test_a_published_set_without_its_runs_redraws_its_lines_from_its_page(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "r")
+    records = every_kind()
+    for each in records:
+        store.save_measurement(each)
+    plan = toy_cells.plan_of(records, phenomena={"all_kinds": ABOUT})
+    store.write(store.layout.plan, plan.file().decode())
+    rebuild(store)
+    page, figure = store.layout.report / "index.html", store.layout.report / "all_kinds-lines.svg"
+    assert not figure.exists(), "nothing is known of its runs"
+    page.write_text(with_runs(frame(ResultSet.load(store.layout.root), "", 3), RUNS), encoding="utf-8")
+    rebuild(store)
+    first = figure.read_bytes()
+    rebuild(store)
+    assert figure.read_bytes() == first, "the page keeps what the figure is drawn from"
+
+
 def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -> None:
     one = results(record(effect=9.0, claim=Most(at_least=5)))
     write_tables(dataclasses.replace(one, layout=Layout(tmp_path)))
@@ -367,6 +442,12 @@ def test_a_report_of_forged_measurements_is_refused_and_writes_nothing(name: str
     assert not store.layout.evidence.exists()
 
 
+def forged(change: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a phenomenon whose only chart holds what no chart of ours does."""
+    chart = {**msgspec.to_builtins(CHARTS["lines"][0]), **change}
+    return {**msgspec.to_builtins(EDGE), "charts": {"gd": [chart]}}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -377,6 +458,11 @@ def test_a_report_of_forged_measurements_is_refused_and_writes_nothing(name: str
         {"phenomena": {"edge_of_stability": "x"}},
         {"tiers": {"digits": "</script>"}},
         {"suite": None},
+        {"phenomena": {"edge_of_stability": forged({"label": "y" * 500})}},
+        {"phenomena": {"edge_of_stability": forged({"series": [[f"s{i}", ""] for i in range(50)]})}},
+        {"phenomena": {"edge_of_stability": forged({"level": {"$float": "nan"}})}},
+        {"phenomena": {"edge_of_stability": forged({"series": {"m": ""}})}},
+        {"phenomena": {"edge_of_stability": forged({"kind": "script"})}},
     ],
     ids=str,
 )

@@ -38,7 +38,8 @@ from universality.plan.plan_json import PlanRecord
 from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite, choose
 from universality.plugin.bounds import Bound, Most, Within
-from universality.plugin.outcome import Check, Matrix, Outcome
+from universality.plugin.charts import MAX_LABEL, Bars, Chart, Curves, Dots, Levels, Lines, Matrices
+from universality.plugin.outcome import Check, Matrix, Outcome, Points
 from universality.plugin.phenomenon import About, ControlId
 from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState, Series
@@ -52,6 +53,8 @@ ATTACK = (
 )
 OVERRIDE = "mlp\u202egpj.exe"
 EDGE = Within(low=0.9, high=1.15, unit="sharpness / (2/lr)")
+RATIO = Lines({"sharpness.ratio": ""}, "sharpness / threshold", band=True, level=1, level_title="threshold")
+LAYERS = Matrices({"trained": "after training"}, "similarity")
 
 
 def run_id(architecture: str, task: str, seed: int) -> str:
@@ -127,7 +130,8 @@ PLAN = replace(
         phenomena={
             "edge_of_stability": About(title="Edge of stability", strand="laws", sense="number",
                                        source="Cohen et al. 2021, arXiv:2103.00065",
-                                       claims={"gd": "gradient descent"}),
+                                       claims={"gd": "gradient descent"},
+                                       charts={"gd": (RATIO, LAYERS)}),
             "grokking": About(title="Grokking", strand="universality", sense="form", source="",
                               claims={"delay": "generalises late"}),
         },
@@ -149,6 +153,32 @@ RUNS = {
 }
 
 
+def hostile_charts() -> tuple[Chart, ...]:
+    """Every kind, with as much of an attack in each text as may stand there."""
+    attack = ATTACK[:MAX_LABEL]
+    named = {ATTACK: attack, "__proto__": attack}
+    return (
+        Lines(named, attack, band=True, level=1, level_title=attack),
+        Curves(named, x=attack, y=attack, theory="__proto__"),
+        Dots(ATTACK, x=attack, y=attack),
+        Bars(ATTACK, x=attack, y=attack),
+        Levels(ATTACK, named, attack, title=attack),
+        Matrices(named, attack, rows=attack, columns=attack),
+    )
+
+
+def attacked(record: CellRecord) -> CellRecord:
+    """With something to draw under every name of `hostile_charts`."""
+    names = (ATTACK, f"{ATTACK}:{ATTACK}", "__proto__")
+    outcome = Outcome(
+        effect=1.0,
+        details=dict.fromkeys(names, 1e150),
+        points=dict.fromkeys(names, Points((1.0, 1e150), (-1e150, 1.0))),
+        matrices=dict.fromkeys(names, Matrix((ATTACK, OVERRIDE), (ATTACK,), ((1e150,), (math.nan,)))),
+    )
+    return replace(record, groups=tuple(replace(group, outcome=outcome) for group in record.groups))
+
+
 def hostile() -> tuple[list[CellRecord], PlanRecord]:
     """Every text of a result set is an attack, an override of the writing direction, or 10 kB long; some
     numbers are too."""
@@ -160,10 +190,16 @@ def hostile() -> tuple[list[CellRecord], PlanRecord]:
         cell("lstm", OVERRIDE, phenomenon=ATTACK, claim_name=ATTACK, claim=Within(low=0.9, unit=ATTACK),
              control=ControlId("positive", ATTACK), expects=(ATTACK,)),
     ]  # fmt: skip
+    records = list(map(attacked, records))
     # Of other types than `load` lets through, too.
     text: Any = ATTACK
     about = About(
-        title=ATTACK, strand=text, sense=text, source=ATTACK + "arXiv:2103.00065", claims={ATTACK: ATTACK}
+        title=ATTACK,
+        strand=text,
+        sense=text,
+        source=ATTACK + "arXiv:2103.00065",
+        claims={ATTACK: ATTACK},
+        charts={ATTACK: hostile_charts()},
     )
     plan = replace(PLAN, suite=ATTACK, description=ATTACK, phenomena={ATTACK: about}, tiers={OVERRIDE: text},
                    environment={"commit": ATTACK, "torch": OVERRIDE, "cpu": ATTACK}, wall_seconds=math.inf,
@@ -702,11 +738,12 @@ def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:
     store: Any = SimpleNamespace(recordings=lambda run_id: iter([Run()]))
     results = large()
     bare = len(page(results).encode())
-    runs = fit(stored_series(store, results.records), 4_900_000 - bare)
+    runs = fit(stored_series(store, results), 4_900_000 - bare)
     assert len(runs) == 500
     size = len(page(results, runs=runs).encode())
     assert bare + 200_000 < size < 5_000_000
-    full = fit(stored_series(store, results.records[:10]), 4_900_000)
+    few = dataclasses.replace(results, records=results.records[:10])
+    full = fit(stored_series(store, few), 4_900_000)
     assert all(len(steps) > 150 for run in full.values() for steps, _ in run["series"].values())
 
 

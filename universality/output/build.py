@@ -53,8 +53,8 @@ def _page(results: ResultSet, store: Store) -> tuple[str, SeriesOf]:
     """The page, with as much of the trajectories as it has room for beside the rest, and what figures draw of them."""
     layout = results.layout
     toml = layout.suite.read_text(encoding="utf-8", errors="replace") if layout.suite.is_file() else ""
+    runs = stored_series(store, results)
     if store.run_ids():
-        runs = stored_series(store, results)
         html = frame(results, toml, len(runs))
         return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), recorded(runs)
     earlier = earlier_runs(layout.report / "index.html", run_ids(results.records))

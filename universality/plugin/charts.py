@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -154,6 +155,18 @@ Charts = Annotated[tuple[Chart, ...], Meta(min_length=1, max_length=MAX_CHARTS)]
 def series_of(chart: Chart) -> tuple[str, ...]:
     """The series that a chart draws."""
     return tuple(dict(chart.series)) if isinstance(chart, Lines) else ()
+
+
+def texts_of(chart: Chart) -> tuple[str, ...]:
+    """Everything of a chart that is shown: titles, labels, and the names that stand for a title that is empty."""
+    fields = (getattr(chart, field) for field in chart.__struct_fields__)
+    return tuple(
+        text
+        for value in fields
+        for text in (
+            (value,) if isinstance(value, str) else chain(*value) if isinstance(value, tuple) else ()
+        )
+    )
 
 
 def _check(

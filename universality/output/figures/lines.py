@@ -166,7 +166,7 @@ def _draw_effects(
     axes: Axes, chart: Lines, record: CellRecord, colour: str, where: float
 ) -> dict[str, Artist]:
     """Each group's effect at the right end, or, beyond the axis, an arrow to where it lies."""
-    if not chart.band:
+    if not chart.band or not _effects(chart, record):
         return {}
     bottom, top = axes.get_ylim()
     for effect, decided in _effects(chart, record):

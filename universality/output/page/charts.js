@@ -70,7 +70,7 @@ const linesOf = (chart, _, cell, colour, few, width) => {
     key: [...groupEntries(cell, colour, few), few ? null : h("li", {}, `${new Set(lines.map((l) => l.id)).size} runs`),
       ...(names.length > 1 && !loss ? chart.series.map(([name, title], i) => entry(swatchOf("", i === 0 ? "second" : ""), title || name)) : []),
       level === null ? null : entry(swatchOf("theorykey"), chart.level_title || number(level)),
-      chart.band && !loss ? entry("◂ ", "effect of a group of runs") : null,
+      one(".mark", f.svg) ? entry("◂ ", "effect of a group of runs") : null,
       beyond.length ? h("li", {}, `the axis is cut; lines ${beyond.join(" and ")}`) : null],
   };
 };

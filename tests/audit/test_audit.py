@@ -23,6 +23,7 @@ from universality.output.write import write_tables
 from universality.plan.plan_json import PlannedRun, PlanRecord
 from universality.plan.suite import CrossSpec, Suite
 from universality.plugin.bounds import Within
+from universality.plugin.charts import Dots, Lines
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import About, ControlId, Sign
 from universality.plugin.spec import Component, Recipe, RunSpec
@@ -33,7 +34,14 @@ from universality.store.layout import Layout
 from universality.store.store import Recording, Store
 
 CLAIM = Within(low=0.9, high=1.1, unit="u")
-ABOUT = About(title="Toy", strand="laws", sense="number", source="Toy 2020", claims={"one": "is one"})
+ABOUT = About(
+    title="Toy",
+    strand="laws",
+    sense="number",
+    source="Toy 2020",
+    claims={"one": "is one"},
+    charts={"one": (Lines({"train_loss": "loss"}, "loss", level=1), Dots("predicted"))},
+)
 SUITE = Suite(
     name="mine", crosses=(CrossSpec(phenomena=("toy",), architectures=("mlp", "cnn"), tasks=("points",)),)
 )
@@ -196,6 +204,10 @@ Change = Callable[[Path], object]
 
 def in_json(name: str, change: Callable[[Any], object]) -> Change:
     return lambda root: edited(root / name, change)
+
+
+def in_chart(**change: Any) -> Change:
+    return in_json("plan.json", lambda p: p["phenomena"]["toy"]["charts"]["one"][0].update(change))
 
 
 def appended(name: str, text: str) -> Change:
@@ -395,6 +407,27 @@ WRONG: dict[str, tuple[Change, str]] = {
     "escapes in a title": (
         in_json("plan.json", lambda p: p["phenomena"]["toy"].update(title="\x1b]0;owned\x07")),
         "plan.json: describes a phenomenon with unprintable text",
+    ),
+    "escapes in a chart": (
+        in_chart(series=[["train_loss", "\x1b[31m"]]),
+        "plan.json: describes a phenomenon with unprintable text: '\\x1b[31m'",
+    ),
+    "a chart that nobody can read": (
+        in_chart(label="x" * 5000),
+        "plan.json: is damaged: label of a chart is a text of at most 120 characters",
+    ),
+    "a chart of a thousand lines": (
+        in_chart(series=[[f"s{i}", ""] for i in range(1000)]),
+        "plan.json: is damaged: Expected `array` of length <= 12",
+    ),
+    "a chart at infinity": (in_chart(level={"$float": "inf"}), "level is a finite number, got inf"),
+    "a chart of another kind": (in_chart(kind="pie"), "plan.json: is damaged: Invalid value 'pie'"),
+    "a chart of a claim that is not made": (
+        in_json(
+            "plan.json",
+            lambda p: p["phenomena"]["toy"]["charts"].update(two=p["phenomena"]["toy"]["charts"]["one"]),
+        ),
+        "plan.json: draws a claim that 'toy' does not make: 'two'",
     ),
     "a link": (lambda r: (r / "report" / "x.png").symlink_to("/etc/passwd"), "report/x.png: is a link"),
     "a link for a measurement": (

@@ -31,8 +31,8 @@ sys.exit(guarded(command))
 ERROR = "error: it fails\n  where: here.py\n  got:   {}\n  do:    mend it\n"
 CLI = """
 import sys
-from universality.plugin import checks, loading
-loading.IMPORT_SECONDS = checks.ANSWER_SECONDS = {limit}
+from universality.plugin import asking, loading
+loading.IMPORT_SECONDS = asking.ANSWER_SECONDS = {limit}
 from universality.commands.main import main
 sys.exit(main())
 """

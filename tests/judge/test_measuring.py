@@ -27,7 +27,9 @@ import ctypes, os, signal, sys, threading, time
 from dataclasses import dataclass
 
 import numpy as np
-from universality.plugin import Outcome, Phenomenon, Within, register
+from universality.plugin import Lines, Outcome, Phenomenon, Within, claim, per_seed, positive, register
+
+CHART = Lines({"train_loss": "loss"}, "loss")
 
 
 @register("acting")
@@ -37,19 +39,14 @@ class Acting(Phenomenon):
 
     act: str = "none"
     title, version, strand, sense = "Acting", 1, "laws", "number"
-    claims = {"twice": Within(low=0.0), "thrice": Within(low=0.0)}
 
-    def applies(self, cell):
-        return ""
+    @per_seed
+    def run(self, run):
+        return run.trained(steps=10, lr=0.1)
 
-    def groups(self, cell, cross):
-        return []
-
-    def controls(self):
-        return []
-
-    def measure(self, runs):
-        act, (run,) = self.act, runs.values()
+    @claim(Within(low=0.0), runs=run, title="twice", chart=CHART)
+    def twice(self, run):
+        act = self.act
         marker = run.stored.folder.parents[1] / "tmp" / act
         tries = len(marker.read_text()) if marker.exists() else 0
         marker.parent.mkdir(exist_ok=True)
@@ -82,11 +79,16 @@ class Acting(Phenomenon):
         elif act == "talk":
             print("a word \\x1b[31m")
         elif act == "unwritable":
-            return {"twice": Outcome(effect=1.0, details={"\\ud800": 1.0})}
+            return Outcome(effect=1.0, details={"\\ud800": 1.0})
         elif act == "raise":
             raise ZeroDivisionError("by zero")
-        value = run.series("toy.value").at(10)
-        return {"twice": Outcome(effect=np.float64(2 * value)), "thrice": Outcome(effect=3 * value / 7)}
+        return np.float64(2 * run.series("toy.value").at(10))
+
+    @claim(Within(low=0.0), runs=run, title="thrice", chart=CHART)
+    def thrice(self, run):
+        return 3 * run.series("toy.value").at(10) / 7
+
+    controls = (positive("p", "a toy", architecture="mlp", task="digits"),)
 '''
 
 OBSERVED = {"toy": (0, 10)}
@@ -125,7 +127,8 @@ def a_run(seed: int) -> RunSpec:
 
 def a_cell(act: str, task: str = "points", seeds: tuple[int, ...] = (0,)) -> PlannedCell:
     groups = tuple(
-        PlannedGroup(f"s{seed}", (f"s{seed}",), {"run": a_run(seed).id}, {"run": OBSERVED}) for seed in seeds
+        PlannedGroup(f"s{seed}", (f"s{seed}",), {"run": a_run(seed).id}, {"run": OBSERVED}, "run", None)
+        for seed in seeds
     )
     return PlannedCell(registry.resolve("phenomenon", f"acting[act={act}]"), "net", task, groups)
 

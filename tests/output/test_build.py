@@ -5,7 +5,6 @@ import dataclasses
 import importlib.util
 import io
 import json
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,26 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from msgspec.structs import replace
 
 from tests.judge import toy_cells
+from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, written
 from universality.errors import MeasurementError, StoreError
 from universality.judge.boundary import Boundary
 from universality.judge.decide import VERDICTS
 from universality.judge.resultset import ResultSet
-from universality.output import columns as c
 from universality.output import tables
 from universality.output.build import rebuild
-from universality.output.charts import CHARTS
-from universality.output.collect import Pair, layer_similarities
+from universality.output.collect import thinned_before
 from universality.output.figures import style
 from universality.output.figures.heatmap import verdict_heatmap
-from universality.output.figures.similarity import representation_similarity
-from universality.output.figures.trajectories import lines
+from universality.output.page.render import frame, with_runs
 from universality.output.palette import COLOURS, MARKS
 from universality.output.write import write_figures, write_tables
 from universality.plan.plan_json import PlanRecord
 from universality.plugin.bounds import Bound, Most, Within
-from universality.plugin.outcome import Matrix, Outcome
+from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
+from universality.plugin.outcome import Matrix, Outcome, Points
 from universality.plugin.phenomenon import About, ControlId, Decidable
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem
@@ -111,19 +108,6 @@ RECORDS = [
 ]
 
 
-def trajectories(
-    phenomenon: str, *metrics: str, architectures: tuple[str, ...] = ("mlp", "cnn")
-) -> pd.DataFrame:
-    rows = [
-        (phenomenon, a, "digits", seed, "gd", step, metric, 1.0 / (1 + step + seed))
-        for a in architectures
-        for seed in range(2)
-        for step in (0, 1, 10, 100, 1000)
-        for metric in metrics
-    ]
-    return pd.DataFrame(rows, columns=list(c.TRAJECTORY))
-
-
 def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
     frame = tables.evidence_table(results(*RECORDS))
     frame.to_csv(tmp_path / "evidence.csv", index=False)
@@ -131,7 +115,7 @@ def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
     for name in frame.select_dtypes("float").columns:
         back[name] = [float(cell or "nan") for cell in back[name]]
     pd.testing.assert_frame_equal(back, frame, check_dtype=False)
-    assert list(back[c.TASK])[2] == "NA"
+    assert list(back["task"])[2] == "NA"
     assert back["reason"][2] == '3 of 3 groups crashed: said "no",\nthen stopped'
     assert list(back["passed"]) == ["", "", "", "", "yes", "yes"]
 
@@ -211,40 +195,6 @@ def test_the_table_in_a_terminal_shows_brackets_as_they_are(monkeypatch: pytest.
     tables.print_table(results(*RECORDS, edge=replace(EDGE, title="x[red]")).rows, stream)
     assert "x[red]" in stream.getvalue()
     assert "67% [" in stream.getvalue()
-
-
-def written(figure: Figure) -> list[Text]:
-    """Everything that can be read on a figure, e.g. no label of a tick outside the limits of its axis."""
-    FigureCanvasAgg(figure).draw()
-    texts = [
-        *figure.texts,
-        *(t for legend in figure.legends for t in (*legend.get_texts(), legend.get_title())),
-    ]
-    for axes in (part for whole in figure.axes for part in (whole, *whole.child_axes)):
-        titles = [child for child in axes.get_children() if isinstance(child, Text)]
-        texts += [axes.xaxis.label, axes.yaxis.label, *titles]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-            texts += [label for tick in ticks for label in (tick.label1, tick.label2)]
-    return [t for t in texts if t.get_visible() and t.get_text()]
-
-
-def assert_legible(figure: Figure) -> None:
-    """No text overlaps another or leaves the page, and none is below 7 points."""
-    texts = written(figure)
-    boxes = [(t.get_text(), t.get_window_extent()) for t in texts]
-    page = figure.bbox
-    for text, box in boxes:
-        assert min(box.x0 - page.x0, box.y0 - page.y0, page.x1 - box.x1, page.y1 - box.y1) > -0.5, text
-    for (one, a), (other, b) in combinations(boxes, 2):
-        meet = min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
-        assert not meet, f"{one!r} overlaps {other!r}"
-    assert min(float(t.get_fontsize()) for t in texts) >= 7
-
-
-LONG_TASK = "modular[operation=subtract,p=23,train_fraction=0.7]"
-LONG_NAMES = [f"transformer[dim={2**i},activation=tanh,bias=false]" for i in range(6)]
 
 
 def tiles(axes: Axes) -> list[str]:
@@ -358,217 +308,75 @@ def test_squares_have_the_colour_of_their_verdict() -> None:
     np.testing.assert_allclose(mesh.get_facecolors(), expected)
 
 
-def panels(figure: Figure) -> list[Axes]:
-    """Without the headings over them."""
-    return [axes for axes in figure.axes if axes.get_label() != "heading"]
+CHARTS: dict[str, tuple[Chart, ...]] = {
+    "lines": (Lines({"m": ""}, "m"),),
+    "curves": (Curves({"p": ""}, x="x", y="y"),),
+    "dots": (Dots("p"),),
+    "bars": (Bars("p", x="x"),),
+    "levels": (Levels("d", {"n": ""}, "s"),),
+    "matrices": (Matrices({"m": ""}, "s"),),
+}
+ABOUT = About(
+    title="All kinds", strand="laws", sense="form", source="", claims=dict.fromkeys(CHARTS, ""), charts=CHARTS
+)
 
 
-BANDS = {"gd": Within(low=0.9, high=1.15), "adam": Within(low=0.9, high=1.15)}
-
-
-def test_edge_of_stability_draws_runs_threshold_and_band() -> None:
-    frame = trajectories("edge_of_stability", "sharpness.ratio")
-    figure = lines(frame, CHARTS["edge_of_stability"], BANDS, EDGE.claims)
-    first, second = panels(figure)
-    assert (first.get_xlabel(), figure.get_supylabel()) == ("step", "sharpness / stability threshold")
-    assert [first.get_title(), second.get_title()] == ["mlp", "cnn"]
-    assert _tasks(figure) == ["digits"]
-    threshold, run, _ = first.lines
-    assert list(threshold.get_ydata()) == [1.0, 1.0]
-    assert list(run.get_ydata()) == pytest.approx([1, 1 / 2, 1 / 11, 1 / 101, 1 / 1001])
-    (band,) = first.patches
-    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.9, 1.15))  # type: ignore[attr-defined]
-    assert _legend(figure) == ["gradient descent", "stability threshold", "claim: 0.9 to 1.15"]
-
-
-def test_edge_of_stability_says_where_its_axis_is_cut() -> None:
-    frame = trajectories("edge_of_stability", "sharpness.ratio")
-    chart = CHARTS["edge_of_stability"]
-    within, beyond = (lines(frame.assign(**{c.VALUE: factor * frame[c.VALUE]}), chart) for factor in (1, 10))
-    assert within.legends[0].get_title().get_text() == "one line per seed"
-    assert beyond.legends[0].get_title().get_text() == "one line per seed; the vertical axis is cut at 2.5"
-    assert {axes.get_ylim() for axes in panels(beyond)} == {(0, 2.5)}
-
-
-def test_variants_have_a_colour_each() -> None:
-    frame = trajectories("edge_of_stability", "sharpness.ratio")
-    figure = lines(pd.concat([frame, frame.assign(**{c.ROLE: "adam"})]), CHARTS["edge_of_stability"])
-    colours = [line.get_color() for line in panels(figure)[0].lines[1:]]
-    assert len(colours) == 4
-    assert len(set(colours)) == 2
-    assert _legend(figure) == ["gd", "adam", "stability threshold"]
-
-
-def test_grokking_draws_both_accuracies_over_log_steps() -> None:
-    frame = trajectories("grokking", "accuracy.train", "accuracy.validation")
-    figure = lines(frame, CHARTS["grokking"])
-    axes = panels(figure)[0]
-    assert (axes.get_xlabel(), figure.get_supylabel()) == ("step (logarithmic)", "accuracy")
-    assert axes.get_xscale() == "symlog"
-    assert {0.0, 1.0, 1000.0} <= set(axes.get_xticks())
-    assert len(axes.lines) == 4
-    assert _legend(figure) == ["training", "validation"]
-
-
-def test_neural_collapse_draws_metrics_and_criteria_over_linear_steps() -> None:
-    frame = trajectories("neural_collapse", *CHARTS["neural_collapse"].metrics)
-    figure = lines(frame, CHARTS["neural_collapse"], {"nc1": Within(high=0.05), "nc3": Within(high=0.2)})
-    axes = panels(figure)[0]
-    assert (axes.get_xlabel(), figure.get_supylabel()) == ("step", "distance from collapse (0 = complete)")
-    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
-    drawn = {tuple(line.get_ydata()): line.get_color() for line in axes.lines}  # type: ignore[arg-type]
-    keys = [line.get_color() for line in figure.legends[0].get_lines()]
-    assert (drawn[0.05, 0.05], drawn[0.2, 0.2]) == (keys[0], keys[3])
-    assert len(set(keys)) == 5
-    assert len(axes.lines) == 8 + 2
-    assert _legend(figure)[4:] == ["bound of its claim"]
-
-
-def test_only_panels_with_runs_are_drawn_grouped_by_task() -> None:
-    frame = trajectories("grokking", "accuracy.train", architectures=("mlp", "cnn", "lstm"))
-    other = frame[frame[c.ARCHITECTURE] == "mlp"].assign(**{c.TASK: "modular"})
-    third = frame[frame[c.ARCHITECTURE] == "lstm"].assign(**{c.TASK: "parity"})
-    figure = lines(pd.concat([frame, other, third]), CHARTS["grokking"])
-    assert [axes.get_title() for axes in panels(figure)] == ["mlp", "cnn", "lstm", "mlp", "lstm"]
-    assert [axes.get_xlabel() for axes in panels(figure)] == ["", "", "", "", "step (logarithmic)"]
-    assert _tasks(figure) == ["digits", "modular", "parity"]
-    FigureCanvasAgg(figure).draw()
-    tops = [round(axes.get_position().y1, 6) for axes in panels(figure)]
-    assert tops[0] == tops[1] == tops[2] == tops[3] > tops[4]
-
-
-@pytest.mark.parametrize("phenomenon", CHARTS)
-def test_trajectories_of_many_long_names_stay_legible(phenomenon: str) -> None:
-    metrics = ("sharpness.ratio", "accuracy.train", "accuracy.validation", "collapse.nc1", "collapse.nc3")
-    frame = trajectories("any", *metrics, architectures=tuple(LONG_NAMES))
-    first = frame[frame[c.ARCHITECTURE] == LONG_NAMES[0]]
-    for part in (frame, first):
-        tasks = pd.concat([part, first.assign(**{c.TASK: LONG_TASK})])
-        assert_legible(lines(tasks, CHARTS[phenomenon], BANDS))
-
-
-def test_a_look_of_the_reader_changes_no_figure(tmp_path: Path) -> None:
-    frame = trajectories("grokking", "accuracy.train")
-    dark = {"text.usetex": True, "figure.facecolor": "black", "axes.facecolor": "black", "font.size": 20}
-    plain = style.save(lines(frame, CHARTS["grokking"]), tmp_path, "plain")
-    with plt.rc_context(dark):
-        other = style.save(lines(frame, CHARTS["grokking"]), tmp_path, "other")
-    assert [p.read_bytes() for p in plain] == [p.read_bytes() for p in other]
-
-
-def pair(title: str, rows: int, columns: int, task: str = "", untrained: bool = True) -> Pair:
-    values = np.arange(float(rows * columns)).reshape(rows, columns) / (rows * columns)
-    names = [tuple(f"{name}{i}" for i in range(n)) for name, n in (("block", rows), ("conv", columns))]
-    matrix = Matrix(names[0], names[1], tuple(map(tuple, values)))
-    return Pair(title, task, matrix, matrix if untrained else None)
-
-
-def test_similarity_shows_trained_beside_untrained_with_layer_names() -> None:
-    both = pair("mlp and cnn", 2, 3)
-    figure = representation_similarity([both, both._replace(untrained=None)])
-    left, right, alone, bar = panels(figure)
-    assert [a.get_title() for a in (left, right, alone)] == ["trained", "untrained", "trained"]
-    assert [a.get_title() for a in figure.axes].count("mlp and cnn") == 2
-    assert [t.get_text() for t in left.get_xticklabels()] == ["conv0", "conv1", "conv2"]
-    assert [t.get_text() for t in left.get_yticklabels()] == ["block0", "block1"]
-    drawn = left.collections[0].get_array()
-    assert drawn is not None
-    np.testing.assert_array_equal(np.reshape(drawn, (2, 3)), both.trained.values)
-    assert left.get_ylim() == (0, 2), "the first layers at the bottom"
-    assert [t.get_text() for t in left.texts] == [".00", ".17", ".33", ".50", ".67", ".83"]
-    assert bar.get_ylabel() == "debiased linear CKA"
-    assert bar.get_position().width < left.get_position().width / 5
-    assert_legible(figure)
-
-
-def test_similarities_of_any_shape_have_one_size_three_pairs_to_a_line() -> None:
-    shapes = [(1, 1), (6, 6), (2, 9), (9, 2), (3, 3)]
-    pairs = [pair(f"{LONG_NAMES[0]} and {LONG_NAMES[i]}", *s, task="digits") for i, s in enumerate(shapes)]
-    figure = representation_similarity([*pairs, *(p._replace(task=LONG_TASK) for p in pairs)])
-    drawn = panels(figure)[:-1]
-    assert len({(round(a.get_position().width, 9), round(a.get_position().height, 9)) for a in drawn}) == 1
-    assert len({round(a.get_position().y0, 9) for a in drawn}) == 4
-    assert [len(a.texts) for a in drawn[:10:2]] == [1, 36, 0, 0, 9]
-    assert_legible(figure)
-
-
-def test_at_most_twelve_pairs_are_drawn_and_the_page_says_of_how_many() -> None:
-    figure = representation_similarity([pair(f"pair {i}", 2, 2, untrained=False) for i in range(14)])
-    assert len(panels(figure)) == 12 + 1
-    assert "12 of 14 pairs" in figure.texts[0].get_text()
-
-
-def test_a_matrix_of_nothing_is_an_empty_panel() -> None:
-    empty = Matrix((), (), ())
-    assert_legible(representation_similarity([Pair("a and b", "digits", empty, empty)]))
-
-
-def similarity_record(architecture: str, task: str, *partners: str) -> CellRecord:
-    stored = Matrix(("x",), ("y",), ((0.5,),))
-    outcome = Outcome(effect=0.1, matrices={"trained": stored, "untrained": stored})
-    cell = record(architecture, task, phenomenon="representation_similarity")
-    groups = [
-        GroupRecord(
-            key=f"{partner}/{seed}",
-            units=(str(seed),),
-            runs={
-                "a": f"{architecture}-{task}-{seed}",
-                "b": f"{partner}-{task}-{seed + (partner == architecture)}",
-            },
-            state="done",
-            outcome=outcome,
-        )
-        for partner in (architecture, *partners)
-        for seed in range(2)
+def every_kind() -> list[CellRecord]:
+    """A cell for each kind of chart."""
+    outcome = Outcome(
+        effect=1.0,
+        details={"d": 1.0, "n": 0.5},
+        points={"p": Points((1.0, 2.0), (2.0, 1.0))},
+        matrices={"m": Matrix(("a",), ("b",), ((0.5,),))},
+    )
+    cells = [record(claim_name=name, phenomenon="all_kinds") for name in CHARTS]
+    return [
+        replace(cell, groups=tuple(replace(group, outcome=outcome) for group in cell.groups))
+        for cell in cells
     ]
-    return replace(cell, groups=tuple(groups))
 
 
-def test_a_pair_of_architectures_is_collected_once_and_tasks_take_turns() -> None:
-    records = [
-        similarity_record(a, task, *(b for b in ("mlp", "cnn", "lstm") if b != a))
-        for task in ("digits", "text")
-        for a in ("mlp", "cnn", "lstm")
-    ]
-    found = [(pair.task, pair.title) for pair in layer_similarities(records)]
-    assert len(found) == 2 * (3 + 3)
-    assert {title for _, title in found} == {
-        *("mlp, two seeds", "cnn, two seeds", "lstm, two seeds"),
-        *("mlp and cnn", "mlp and lstm", "cnn and lstm"),
-    }
-    assert found[:4] == [
-        *(("digits", "mlp, two seeds"), ("digits", "mlp and cnn")),
-        *(("text", "mlp, two seeds"), ("text", "mlp and cnn")),
-    ]
-    control = replace(records[0], control=ControlId("positive", "a"), expects=("present",))
-    assert layer_similarities([control]) == []
-
-
-def test_a_figure_of_nothing_is_refused() -> None:
-    with pytest.raises(MeasurementError, match="no data") as caught:
-        lines(trajectories("edge_of_stability", "sharpness.ratio"), CHARTS["grokking"])
-    assert caught.value.got == "sharpness.ratio"
-    with pytest.raises(MeasurementError, match="no matrices"):
-        representation_similarity([])
+RUNS = {
+    f"mlp-{i}": {"seed": i, "state": "done", "series": {"m": [[0, 5, 5], [1.0, None, 0.5]]}} for i in range(3)
+}
 
 
 def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path: Path) -> None:
-    frame = pd.concat(
-        [trajectories("edge_of_stability", "sharpness.ratio"), trajectories("unknown", "accuracy.train")]
-    )
-    records = [*RECORDS, similarity_record("mlp", "digits")]
+    of = toy_cells.set_of(every_kind(), phenomena={"all_kinds": ABOUT})
     once, again = (
-        write_figures(dataclasses.replace(results(*records), layout=Layout(tmp_path / name)), frame)
+        write_figures(dataclasses.replace(of, layout=Layout(tmp_path / name)), thinned_before(RUNS))
         for name in ("a", "b")
     )
-    names = [
-        *("heatmap.svg", "heatmap.png", "edge_of_stability.svg", "edge_of_stability.png"),
-        *("representation_similarity.svg", "representation_similarity.png"),
-    ]
-    assert [p.name for p in once] == names
+    names = ["heatmap", *(f"all_kinds-{kind}" for kind in CHARTS)]
+    assert [p.name for p in once] == [f"{name}.{ending}" for name in names for ending in ("svg", "png")]
     for first, second in zip(once, again, strict=True):
         assert first.read_bytes() == second.read_bytes()
     assert plt.get_fignums() == []
+
+
+def test_a_plan_of_before_there_were_charts_has_the_heatmap_alone(tmp_path: Path) -> None:
+    about = replace(ABOUT, charts=msgspec.UNSET)
+    of = toy_cells.set_of(every_kind(), phenomena={"all_kinds": about})
+    paths = write_figures(dataclasses.replace(of, layout=Layout(tmp_path)), thinned_before(RUNS))
+    assert [p.name for p in paths] == ["heatmap.svg", "heatmap.png"]
+    assert b"charts" not in of.plan.file()
+
+
+def test_a_published_set_without_its_runs_redraws_its_lines_from_its_page(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "r")
+    records = every_kind()
+    for each in records:
+        store.save_measurement(each)
+    plan = toy_cells.plan_of(records, phenomena={"all_kinds": ABOUT})
+    store.write(store.layout.plan, plan.file().decode())
+    rebuild(store)
+    page, figure = store.layout.report / "index.html", store.layout.report / "all_kinds-lines.svg"
+    assert not figure.exists(), "nothing is known of its runs"
+    page.write_text(with_runs(frame(ResultSet.load(store.layout.root), "", 3), RUNS), encoding="utf-8")
+    rebuild(store)
+    first = figure.read_bytes()
+    rebuild(store)
+    assert figure.read_bytes() == first, "the page keeps what the figure is drawn from"
 
 
 def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -> None:
@@ -577,15 +385,6 @@ def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -
     assert "3 of 3 hold" in (tmp_path / "evidence.csv").read_text()
     assert (tmp_path / "universality.csv").is_file()
     assert (tmp_path / "report" / "universality.md").is_file()
-
-
-def _legend(figure: Figure) -> list[str]:
-    return [t.get_text() for t in figure.legends[0].get_texts()]
-
-
-def _tasks(figure: Figure) -> list[str]:
-    titles = [axes.title for axes in figure.axes if axes.get_label() == "heading"]
-    return [title.get_text() for title in titles if title.get_fontweight() == "bold"]
 
 
 def plan_of(*records: CellRecord) -> PlanRecord:
@@ -643,6 +442,12 @@ def test_a_report_of_forged_measurements_is_refused_and_writes_nothing(name: str
     assert not store.layout.evidence.exists()
 
 
+def forged(change: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a phenomenon whose only chart holds what no chart of ours does."""
+    chart = {**msgspec.to_builtins(CHARTS["lines"][0]), **change}
+    return {**msgspec.to_builtins(EDGE), "charts": {"gd": [chart]}}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -653,6 +458,11 @@ def test_a_report_of_forged_measurements_is_refused_and_writes_nothing(name: str
         {"phenomena": {"edge_of_stability": "x"}},
         {"tiers": {"digits": "</script>"}},
         {"suite": None},
+        {"phenomena": {"edge_of_stability": forged({"label": "y" * 500})}},
+        {"phenomena": {"edge_of_stability": forged({"series": [[f"s{i}", ""] for i in range(50)]})}},
+        {"phenomena": {"edge_of_stability": forged({"level": {"$float": "nan"}})}},
+        {"phenomena": {"edge_of_stability": forged({"series": {"m": ""}})}},
+        {"phenomena": {"edge_of_stability": forged({"kind": "script"})}},
     ],
     ids=str,
 )

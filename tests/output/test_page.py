@@ -38,7 +38,8 @@ from universality.plan.plan_json import PlanRecord
 from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite, choose
 from universality.plugin.bounds import Bound, Most, Within
-from universality.plugin.outcome import Check, Matrix, Outcome
+from universality.plugin.charts import MAX_LABEL, Bars, Chart, Curves, Dots, Levels, Lines, Matrices
+from universality.plugin.outcome import Check, Matrix, Outcome, Points
 from universality.plugin.phenomenon import About, ControlId
 from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState, Series
@@ -52,6 +53,8 @@ ATTACK = (
 )
 OVERRIDE = "mlp\u202egpj.exe"
 EDGE = Within(low=0.9, high=1.15, unit="sharpness / (2/lr)")
+RATIO = Lines({"sharpness.ratio": ""}, "sharpness / threshold", band=True, level=1, level_title="threshold")
+LAYERS = Matrices({"trained": "after training"}, "similarity")
 
 
 def run_id(architecture: str, task: str, seed: int) -> str:
@@ -127,7 +130,8 @@ PLAN = replace(
         phenomena={
             "edge_of_stability": About(title="Edge of stability", strand="laws", sense="number",
                                        source="Cohen et al. 2021, arXiv:2103.00065",
-                                       claims={"gd": "gradient descent"}),
+                                       claims={"gd": "gradient descent"},
+                                       charts={"gd": (RATIO, LAYERS)}),
             "grokking": About(title="Grokking", strand="universality", sense="form", source="",
                               claims={"delay": "generalises late"}),
         },
@@ -149,6 +153,32 @@ RUNS = {
 }
 
 
+def hostile_charts() -> tuple[Chart, ...]:
+    """Every kind, with as much of an attack in each text as may stand there."""
+    attack = ATTACK[:MAX_LABEL]
+    named = {ATTACK: attack, "__proto__": attack}
+    return (
+        Lines(named, attack, band=True, level=1, level_title=attack),
+        Curves(named, x=attack, y=attack, theory="__proto__"),
+        Dots(ATTACK, x=attack, y=attack),
+        Bars(ATTACK, x=attack, y=attack),
+        Levels(ATTACK, named, attack, title=attack),
+        Matrices(named, attack, rows=attack, columns=attack),
+    )
+
+
+def attacked(record: CellRecord) -> CellRecord:
+    """With something to draw under every name of `hostile_charts`."""
+    names = (ATTACK, f"{ATTACK}:{ATTACK}", "__proto__")
+    outcome = Outcome(
+        effect=1.0,
+        details=dict.fromkeys(names, 1e150),
+        points=dict.fromkeys(names, Points((1.0, 1e150), (-1e150, 1.0))),
+        matrices=dict.fromkeys(names, Matrix((ATTACK, OVERRIDE), (ATTACK,), ((1e150,), (math.nan,)))),
+    )
+    return replace(record, groups=tuple(replace(group, outcome=outcome) for group in record.groups))
+
+
 def hostile() -> tuple[list[CellRecord], PlanRecord]:
     """Every text of a result set is an attack, an override of the writing direction, or 10 kB long; some
     numbers are too."""
@@ -160,10 +190,16 @@ def hostile() -> tuple[list[CellRecord], PlanRecord]:
         cell("lstm", OVERRIDE, phenomenon=ATTACK, claim_name=ATTACK, claim=Within(low=0.9, unit=ATTACK),
              control=ControlId("positive", ATTACK), expects=(ATTACK,)),
     ]  # fmt: skip
+    records = list(map(attacked, records))
     # Of other types than `load` lets through, too.
     text: Any = ATTACK
     about = About(
-        title=ATTACK, strand=text, sense=text, source=ATTACK + "arXiv:2103.00065", claims={ATTACK: ATTACK}
+        title=ATTACK,
+        strand=text,
+        sense=text,
+        source=ATTACK + "arXiv:2103.00065",
+        claims={ATTACK: ATTACK},
+        charts={ATTACK: hostile_charts()},
     )
     plan = replace(PLAN, suite=ATTACK, description=ATTACK, phenomena={ATTACK: about}, tiers={OVERRIDE: text},
                    environment={"commit": ATTACK, "torch": OVERRIDE, "cpu": ATTACK}, wall_seconds=math.inf,
@@ -267,6 +303,80 @@ def test_the_embedded_numbers_are_those_of_the_verdicts() -> None:
     assert (texts[name], texts[needs], value, met) == ("training accuracy", ">= 0.9", 0.95, True)
     name, needs, value, met = cells[3]["groups"][1]["gates"][0]
     assert (texts[name], texts[needs], value, met) == ("training accuracy", ">= 0.9", 0.6, False)
+
+
+LOSS = Curves({"loss": "loss"}, x="width", y="loss at the end", log="xy", theory="law")
+KINDS: dict[str, Chart] = {
+    "lines": replace(RATIO, low=0, high=2),
+    "curves": LOSS,
+    "dots": Dots("predicted", x="theory"),
+    "bars": Bars("gaps", x="gap"),
+    "levels": Levels("trained", {"untrained": "", "shuffled": "random labels"}, "CKA", margin=0.1),
+    "matrices": LAYERS,
+}
+SHOWN = Outcome(
+    effect=1.0,
+    details={"trained": 0.9, "untrained": 0.2, "shuffled": 0.5},
+    points={
+        "loss:width 16": Points((1.0, 10.0, 100.0), (1.0, 0.1, 0.01)),
+        "loss:width 4": Points((1.0, 10.0, 0.0), (2.0, 0.2, 1.0)),
+        "law": Points((1.0, 100.0), (1.0, 0.01)),
+        "predicted": Points((1.0, 3.0), (1.5, 2.0)),
+        "gaps": Points((1.0, 2.0, 3.0), (4.0, 0.0, 2.0)),
+    },
+    matrices={"trained": Matrix(("a", "b"), ("a", "b"), ((1.0, 0.25), (0.25, 1.0)))},
+)
+
+
+def of_kind(kind: str) -> ResultSet:
+    """One cell, of which the last of three groups met no gate, with a chart of this kind alone."""
+    record = cell("mlp[width=32]", "digits")
+    outcomes = [SHOWN, SHOWN, replace(SHOWN, gates=(Check("fitted", 0, at_least=1),))]
+    groups = zip(record.groups, outcomes, strict=True)
+    record = replace(record, groups=tuple(replace(group, outcome=o) for group, o in groups))
+    about = replace(PLAN.phenomena["edge_of_stability"], charts={"gd": (KINDS[kind],)})
+    return result_set([record], replace(PLAN, phenomena={"edge_of_stability": about}))
+
+
+def drawn(kind: str) -> tuple[dict[str, Any], Any, list[str]]:
+    """The first chart on the page, what is drawn of it, and the texts."""
+    (text,) = re.findall(r'id="cell-data">(.*?)</script>', page(of_kind(kind)))
+    data = json.loads(text)
+    index, shown = data["cells"][0]["charts"][0]
+    return data["charts"][index], shown, data["texts"]
+
+
+def test_the_page_holds_what_each_chart_draws() -> None:
+    chart, shown, texts = drawn("curves")
+    assert (chart["kind"], chart["points"]) == ("curves", [["loss", "loss"]])
+    assert [(texts[t], g, x) for t, g, x, _ in shown["lines"][:2]] == [
+        ("loss, width 4", 0, [1.0, 10.0]),
+        ("loss, width 16", 0, [1.0, 10.0, 100.0]),
+    ]
+    assert len(shown["lines"]) == 6
+    assert shown["theory"][1:] == [0, [1.0, 100.0], [1.0, 0.01]]
+    _, shown, _ = drawn("dots")
+    assert [line[1:] for line in shown["lines"]] == [[g, [1.0, 3.0], [1.5, 2.0]] for g in range(3)]
+    _, shown, _ = drawn("bars")
+    assert shown["edges"] == [[0.5, 1.5, 2.5, 3.5]] * 3
+    chart, shown, _ = drawn("levels")
+    assert chart["nulls"] == [["untrained", ""], ["shuffled", "random labels"]]
+    assert shown["rows"] == [[g, 0.9, [0.2, 0.5], 0.6] for g in range(3)]
+    _, shown, texts = drawn("matrices")
+    assert [g for g, _ in shown["groups"]] == [0, 1, 2]
+    assert texts[shown["groups"][0][1][0]["name"]] == "after training"
+    chart, shown, _ = drawn("lines")
+    assert shown is None
+    assert chart["series"] == [["sharpness.ratio", ""]]
+
+
+def test_cells_of_one_chart_share_it() -> None:
+    (text,) = re.findall(r'id="cell-data">(.*?)</script>', written(RECORDS))
+    data = json.loads(text)
+    # Two declared ones, and how runs were trained where nothing is declared.
+    assert [chart["kind"] for chart in data["charts"]] == ["lines", "matrices", "lines"]
+    assert [index for index, _ in data["cells"][0]["charts"]] == [0, 1]
+    assert [index for index, _ in data["cells"][6]["charts"]] == [2]
 
 
 def test_every_section_says_what_is_known() -> None:
@@ -591,6 +701,79 @@ def test_a_cell_opens_by_mouse_with_all_that_is_known_of_it(browser: Any, demo: 
         assert panel.locator(".next").is_disabled()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chart_of_each_kind_is_drawn_from_its_numbers(browser: Any, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(page(of_kind(kind), runs=RUNS), encoding="utf-8")
+    with Visit(browser, path) as view:
+        view.locator(".cell[data-i='0']").click()
+        charts = view.locator("dialog .content > svg, dialog .matrices svg")
+        svg = charts.nth(1)
+
+        def all_of(selector: str, attribute: str) -> list[str]:
+            return svg.locator(selector).evaluate_all(
+                "(all, name) => all.map((e) => e.getAttribute(name))", attribute
+            )
+
+        text = view.locator("dialog").inner_text()
+        if kind == "lines":
+            assert len(all_of("path.line", "d")) == 3
+            assert len(all_of("path.mark", "d")) == 3
+            assert [("open" in c) for c in all_of("path.mark", "class")] == [False, False, True]
+            assert len(all_of("rect.bandfill", "x")) == len(all_of("path.theory", "d")) == 1
+            assert "threshold" in text
+            assert heights(all_of("path.theory", "d")[0]) == pytest.approx([130, 130]), "half-way from 0 to 2"
+        if kind == "curves":
+            assert len(all_of("path.line", "d")) == 6
+            assert len({c.split()[1] for c in all_of("path.line", "class")}) == 2, "a colour for each width"
+            assert len(all_of("circle.open", "cx")) == 5
+            (theory,) = all_of("path.theory", "d")
+            short, whole = all_of("path.line", "d")[:2]
+            assert heights(theory) == pytest.approx([heights(whole)[0], heights(whole)[2]])
+            assert np.diff(heights(whole))[0] == pytest.approx(np.diff(heights(whole))[1], abs=0.2), (
+                "straight"
+            )
+            assert heights(short)[0] < heights(whole)[0], "twice the loss is higher up"
+            assert "loss, width 4" in text
+            assert "effect: 1" in text
+        if kind == "dots":
+            (line,) = all_of("path.theory", "d")
+            (x0, y0), (x1, y1) = points_in(line)
+            assert len(all_of("circle.dot", "cx")) == 6
+            for x, y in zip(all_of("circle.dot", "cx")[:2], all_of("circle.dot", "cy")[:2], strict=True):
+                above = y0 + (float(x) - x0) / (x1 - x0) * (y1 - y0) - float(y)
+                assert (above > 0) == (x == all_of("circle.dot", "cx")[0]), "1.5 for 1, and 2 for 3"
+        if kind == "bars":
+            bars = all_of("path.bars", "d")
+            assert len(bars) == 3
+            tops = heights(bars[0])
+            assert tops[0] == tops[3] == tops[4] == tops[-1], "a bin of nothing lies on the axis"
+            assert (tops[0] - tops[5]) * 2 == pytest.approx(tops[0] - tops[1], abs=0.3)
+        if kind == "levels":
+            assert len(all_of("circle.dot", "cx")) == 3
+            assert len(all_of("path.null", "d")) == 6
+            assert len(all_of("path.needed", "d")) == 3
+            needed, value = (
+                points_in(all_of("path.reach", "d")[0])[0][0],
+                float(all_of("circle.dot", "cx")[0]),
+            )
+            assert needed < value
+            assert "the largest of these + 0.1" in text
+        if kind == "matrices":
+            assert all_of("rect", "fill-opacity") == ["1", "0.25", "0.25", "1"]
+            assert "after training" in text
+
+
+def points_in(path: str) -> list[tuple[float, float]]:
+    """The corners of a path of straight lines; of `M1 2H3` both, too."""
+    path = re.sub(r"M(\S+) (\S+)H(\S+)", r"M\1 \2L\3 \2", path)
+    return [(float(x), float(y)) for x, y in re.findall(r"[ML]([-\d.]+) ([-\d.]+)", path)]
+
+
+def heights(path: str) -> list[float]:
+    return [y for _, y in points_in(path)]
+
+
 def test_cells_can_be_reached_opened_and_left_by_keyboard(browser: Any, demo: Path) -> None:
     with Visit(browser, demo) as view:
         focused = "document.activeElement.dataset.i"
@@ -702,11 +885,12 @@ def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:
     store: Any = SimpleNamespace(recordings=lambda run_id: iter([Run()]))
     results = large()
     bare = len(page(results).encode())
-    runs = fit(stored_series(store, results.records), 4_900_000 - bare)
+    runs = fit(stored_series(store, results), 4_900_000 - bare)
     assert len(runs) == 500
     size = len(page(results, runs=runs).encode())
     assert bare + 200_000 < size < 5_000_000
-    full = fit(stored_series(store, results.records[:10]), 4_900_000)
+    few = dataclasses.replace(results, records=results.records[:10])
+    full = fit(stored_series(store, few), 4_900_000)
     assert all(len(steps) > 150 for run in full.values() for steps, _ in run["series"].values())
 
 

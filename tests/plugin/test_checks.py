@@ -24,7 +24,8 @@ from universality.plugin import (
     require,
 )
 from universality.plugin import claim as declare
-from universality.plugin.checks import ask, check_phenomenon
+from universality.plugin.asking import ask
+from universality.plugin.checks import check_phenomenon
 from universality.plugin.registry import plugin_class, register
 
 CHART = Lines({"train_loss": "loss"}, "loss")

@@ -31,7 +31,7 @@ from universality.plugin.sources import (
     sources_of,
     split_edition,
 )
-from universality.plugin.spec import Recipe, RunSpec
+from universality.plugin.spec import Component, Recipe, RunSpec
 
 FOLDER = {
     "mine.py": "from .helpers import f\nimport numpy\nfrom universality.plugin import register\n",
@@ -204,7 +204,7 @@ def test_builtin_plugins_are_named_and_enter_no_id(kind: str, name: str, file: s
 
 
 def component_of(cls: type[Any]) -> Any:
-    return SimpleNamespace(name=cls.name)
+    return Component(cls.name)
 
 
 def test_a_builtin_probe_has_one_edition() -> None:

@@ -10,6 +10,7 @@ from universality.audit.loose_files import read_suite
 from universality.judge.resultset import read_manifest
 from universality.plan.plan_json import PlanRecord
 from universality.plan.suite import Suite
+from universality.plugin.charts import texts_of
 from universality.plugin.spec import bare_name
 from universality.store.cells import CellRecord
 from universality.store.folder import Manifest
@@ -50,7 +51,13 @@ def check_names(audit: Audit, layout: Layout, plan: PlanRecord, suite: Suite | N
     if suite is not None and suite.name != plan.suite:
         audit.problem(layout.suite.name, f"is called {suite.name!r}, the plan {name}")
     for phenomenon, about in plan.phenomena.items():
-        for text in (phenomenon, about.title, about.source, *about.claims, *about.claims.values()):
+        charts = about.charts or {}
+        for claim in charts.keys() - about.claims.keys():
+            audit.problem(
+                layout.plan.name, f"draws a claim that {quoted(phenomenon)} does not make: {quoted(claim)}"
+            )
+        drawn = (text for of in charts.values() for chart in of for text in texts_of(chart))
+        for text in (phenomenon, about.title, about.source, *about.claims, *about.claims.values(), *drawn):
             if plain(text, 1000) != text:
                 audit.problem(
                     layout.plan.name, f"describes a phenomenon with unprintable text: {quoted(text)}"

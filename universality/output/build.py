@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from universality.judge.resultset import ResultSet
 from universality.output import tables
-from universality.output.collect import run_ids, trajectories
+from universality.output.collect import SeriesOf, recorded, run_ids, thinned_before
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
-from universality.output.page.series import Drawn, fit, stored_series
+from universality.output.page.series import fit, stored_series
 from universality.output.phrases import boundary_text, probe_share
 from universality.output.write import write_figures, write_tables
 from universality.store.files import storing
@@ -37,14 +36,12 @@ class Summary:
 def rebuild(store: Store) -> Summary:
     """Write tables, figures and the page of a results folder.
 
-    Trajectories are drawn from `runs/`; a published folder without them keeps its figures, and its page the
-    trajectories that it had. Raises `StoreError` where the plan or a measurement cannot be used; then
-    nothing is written.
+    Trajectories are drawn from `runs/`; a published folder without them has those of its page, which stay in it.
+    Raises `StoreError` where the plan or a measurement cannot be used; then nothing is written.
     """
     results = ResultSet.load(store.layout.root)
     # Both before anything is written: names of runs that climb out of the folder are refused there.
-    runs = stored_series(store, results.records)
-    html, series = _page(results, store, runs), trajectories(runs, results.records)
+    html, series = _page(results, store)
     with storing(store.layout.report):
         write_tables(results)
         write_figures(results, series)
@@ -52,15 +49,16 @@ def rebuild(store: Store) -> Summary:
     return Summary(results, store)
 
 
-def _page(results: ResultSet, store: Store, runs: Mapping[str, Drawn]) -> str:
-    """The page, with as much of the trajectories as it has room for beside the rest."""
+def _page(results: ResultSet, store: Store) -> tuple[str, SeriesOf]:
+    """The page, with as much of the trajectories as it has room for beside the rest, and what figures draw of them."""
     layout = results.layout
     toml = layout.suite.read_text(encoding="utf-8", errors="replace") if layout.suite.is_file() else ""
+    runs = stored_series(store, results)
     if store.run_ids():
         html = frame(results, toml, len(runs))
-        return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode())))
+        return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), recorded(runs)
     earlier = earlier_runs(layout.report / "index.html", run_ids(results.records))
-    return with_runs(frame(results, toml, len(earlier)), earlier)
+    return with_runs(frame(results, toml, len(earlier)), earlier), thinned_before(earlier)
 
 
 def print_summary(summary: Summary) -> None:

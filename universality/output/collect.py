@@ -1,79 +1,77 @@
-"""What figures draw, read from a results folder: trajectories in long form, layer similarities."""
+"""What figures draw of runs, and pairs of networks whose layers were compared, read from a results folder."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 
-from universality.output import columns as c
-from universality.output.charts import CHARTS
+from universality.output.charts import matrices_of
+from universality.plan.plan_json import PlanRecord
+from universality.plugin.charts import Matrices
 from universality.plugin.outcome import Matrix
+from universality.plugin.trajectory import Series
 from universality.store.cells import CellRecord
 from universality.store.recording import StoredTrajectory
 
-
-class Pair(NamedTuple):
-    """Similarities of the layers of two networks, trained and, where it was measured, untrained.
-
-    `title` names the networks, the one of the rows first; `alike`: of one architecture.
-    """
-
-    title: str
-    task: str
-    trained: Matrix
-    untrained: Matrix | None = None
-    alike: bool = False
+SeriesOf = Mapping[str, Mapping[str, Series]]
+"""Series by run and name."""
 
 
 def run_ids(records: Sequence[CellRecord]) -> set[str]:
     return {run for record in records for group in record.groups for run in group.runs.values()}
 
 
-def trajectories(
-    runs: Mapping[str, tuple[StoredTrajectory, object]], records: Sequence[CellRecord]
-) -> pd.DataFrame:
-    """`columns.TRAJECTORY` of the runs of every cell; controls and sweeps are left out."""
-    # The claims of one phenomenon share their runs.
-    cells: dict[tuple[str, str], tuple[CellRecord, str]] = {}
-    for record in records:
-        for role, run_id in (item for group in record.groups for item in group.runs.items()):
-            if record.crossed and record.phenomenon in CHARTS and run_id in runs:
-                cells.setdefault((record.phenomenon, run_id), (record, role))
-    frames = []
-    for (phenomenon, run_id), (record, role) in cells.items():
-        run, _ = runs[run_id]
-        for metric in filter(run.steps, CHARTS[phenomenon].metrics):
-            series = run.series(metric)
-            place = (phenomenon, record.architecture, record.task, run.spec.seed, role)
-            row = (*place, series.steps, metric, series.values)
-            frames.append(pd.DataFrame(dict(zip(c.TRAJECTORY, row, strict=True))))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(c.TRAJECTORY))
+def recorded(runs: Mapping[str, tuple[StoredTrajectory, Mapping[str, object]]]) -> SeriesOf:
+    """All that is drawn of stored runs."""
+    return {run_id: {name: run.series(name) for name in names} for run_id, (run, names) in runs.items()}
 
 
-def layer_similarities(records: Sequence[CellRecord]) -> list[Pair]:
-    """Similarities between layers, one for each task and unordered pair of architectures.
+def thinned_before(runs: Mapping[str, Mapping[str, Any]]) -> SeriesOf:
+    """What the page has of runs, where these are not stored: steps as differences, None for what is no number."""
+    return {
+        run_id: {
+            name: Series(np.cumsum(np.array(gaps, np.int64)), np.array(values, np.float64))
+            for name, (gaps, values) in run["series"].items()
+        }
+        for run_id, run in runs.items()
+    }
 
-    Of the groups of a pair, e.g. its seeds, the first that kept matrices. Tasks, and within them
-    pairs of one and of two architectures, take turns, so that any first few are a fair choice.
+
+class Block(NamedTuple):
+    """Matrices that stand side by side, each with its title; `title` names what they are of."""
+
+    title: str
+    task: str
+    matrices: Sequence[tuple[str, Matrix]]
+    alike: bool = False
+    """Of one architecture."""
+
+
+def blocks(plan: PlanRecord, records: Sequence[CellRecord], chart: Matrices) -> list[Block]:
+    """The matrices of a chart, one block for each task and set of architectures that runs of a group have.
+
+    Of groups that differ in seeds alone, the first that kept matrices. Tasks, and within them blocks of one and of
+    several architectures, take turns, so that any first few are a fair choice.
     """
-    # Both cells of a pair hold its groups; the cell of its first network has run `a`.
-    owners = {g.runs["a"]: record.architecture for record in records for g in record.groups if "a" in g.runs}
-    pairs: dict[tuple[str, frozenset[str]], Pair] = {}
+    found: dict[tuple[str, frozenset[str]], Block] = {}
     for record in records:
-        for group in record.groups if record.crossed else ():
-            one, other = record.architecture, owners.get(group.runs.get("b", ""), record.architecture)
-            matrices = group.outcome.matrices if group.outcome else {}
-            if "trained" in matrices:
-                title = f"{one}, two seeds" if one == other else f"{one} and {other}"
-                pair = Pair(title, record.task, matrices["trained"], matrices.get("untrained"), one == other)
-                pairs.setdefault((record.task, frozenset((one, other))), pair)
-    turns: Counter[tuple[str, int]] = Counter()
+        for index, matrices in matrices_of(chart, record):
+            group = record.groups[index]
+            planned = (plan.runs[run].spec.architecture for run in group.runs.values() if run in plan.runs)
+            names = list(dict.fromkeys(map(str, planned))) or [record.architecture]
+            alike = len(names) == 1
+            seeds = group.key.rpartition("/")[2]
+            title = f"{record.architecture}, {seeds}" if alike else " and ".join(names)
+            block = Block(title, record.task, matrices, alike)
+            found.setdefault((record.task, frozenset(names)), block)
+    turns: Counter[tuple[str, bool]] = Counter()
 
     def turn(key: tuple[str, frozenset[str]]) -> int:
-        turns[key[0], len(key[1])] += 1
-        return turns[key[0], len(key[1])]
+        place = key[0], found[key].alike
+        turns[place] += 1
+        return turns[place]
 
-    return [pairs[key] for key in sorted(pairs, key=turn)]
+    return [found[key] for key in sorted(found, key=turn)]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-import pandas as pd
+from matplotlib.figure import Figure
 
+from universality.errors import MeasurementError
 from universality.judge.resultset import ResultSet
-from universality.output import columns as c
 from universality.output import tables
-from universality.output.charts import CHARTS
-from universality.output.collect import layer_similarities
+from universality.output.charts import Sheet, sheets
+from universality.output.collect import SeriesOf, blocks
 from universality.output.figures.heatmap import verdict_heatmap
-from universality.output.figures.similarity import representation_similarity
+from universality.output.figures.levels import levels
+from universality.output.figures.lines import lines
+from universality.output.figures.matrices import matrices
+from universality.output.figures.points import points
 from universality.output.figures.style import save
-from universality.output.figures.trajectories import lines
 from universality.output.latex import latex
-from universality.plugin.bounds import Within
+from universality.plugin.charts import Levels, Lines, Matrices
 from universality.store.files import replace_file
 
 
@@ -34,23 +37,29 @@ def write_tables(results: ResultSet) -> None:
         replace_file(path, text.encode(errors="backslashreplace"))
 
 
-def write_figures(results: ResultSet, trajectories: pd.DataFrame) -> list[Path]:
-    """The heatmap of all cells, and a figure per phenomenon; returns the files in the order written.
+def write_figures(results: ResultSet, runs: SeriesOf) -> list[Path]:
+    """The heatmap of all cells, and what claims declare; returns the files in the order written.
 
     Args:
-        trajectories: long form, `columns.TRAJECTORY`; phenomena without a chart are passed over.
+        runs: the series that are known. A figure of which nothing is known is left as it was.
     """
     folder = results.layout.report
     folder.mkdir(parents=True, exist_ok=True)
-    crossed = [record for record in results.records if record.crossed]
+    crossed = any(record.crossed for record in results.records)
     paths = save(verdict_heatmap(results), folder, "heatmap") if crossed else []
-    frames = dict(tuple(trajectories.groupby(c.PHENOMENON, sort=False)))
-    for phenomenon, chart in CHARTS.items():
-        if phenomenon in frames:
-            records = [record for record in crossed if record.phenomenon == phenomenon]
-            claims = {r.claim_name: r.claim for r in records if isinstance(r.claim, Within)}
-            titles = results.plan.phenomena[phenomenon].claims
-            paths += save(lines(frames[phenomenon], chart, claims, titles), folder, phenomenon)
-    if pairs := layer_similarities(results.records):
-        paths += save(representation_similarity(pairs), folder, "representation_similarity")
+    for sheet in sheets(results):
+        with suppress(MeasurementError):
+            paths += save(_figure(results, sheet, runs), folder, sheet.name)
     return paths
+
+
+def _figure(results: ResultSet, sheet: Sheet, runs: SeriesOf) -> Figure:
+    chart = sheet.chart
+    if isinstance(chart, Lines):
+        return lines(results, sheet, runs)
+    if isinstance(chart, Matrices):
+        about = (r for r in results.records if r.crossed and r.phenomenon == sheet.phenomenon)
+        return matrices(
+            chart, blocks(results.plan, [r for r in about if r.claim_name in sheet.charts], chart)
+        )
+    return levels(results, sheet) if isinstance(chart, Levels) else points(results, sheet)

@@ -8,8 +8,8 @@ from universality import plugin as u
 from universality.measures import settling
 
 SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Cohen et al. 2022, arXiv:2207.14484"
-RATIO = {"sharpness.ratio": ""}
-CHART = u.Lines(RATIO, "sharpness / stability threshold", band=True, level=1, low=0, high=2.5)
+RATIO, LABEL = {"sharpness.ratio": ""}, "sharpness / stability threshold"
+CHART = u.Lines(RATIO, LABEL, band=True, level=1, level_title="stability threshold", low=0, high=2.5)
 
 
 def hovers(runs: u.RunSet[u.Run], title: str, unit: str) -> u.Claim:

@@ -29,10 +29,10 @@ def decays(run: u.Trajectory) -> bool:
 
 def vanishes(run: Single, key: str, high: float, unit: str, title: str, left: float | None = None) -> u.Claim:
     """One of NC1 to NC3 is small at the end, and at most the share `left` of what it was at initialisation."""
-    end, chart = u.at_end(f"collapse.{key}"), u.Lines({f"collapse.{key}": ""}, unit, band=True, log="y")
-    shrinks = u.require("over its initial value", u.end_over_start(f"collapse.{key}"), at_most=left or 1)
-    criteria, bound = [shrinks] if left else [], u.Within(high=high, unit=unit, scale="log")
-    return u.claim(bound, end, runs=run, title=title, criteria=criteria, beside=BESIDE, chart=chart)
+    series, bound = f"collapse.{key}", u.Within(high=high, unit=unit, scale="log")
+    chart = u.Lines({series: unit}, "distance from collapse", band=True, log="y")
+    more = [u.require("over its initial value", u.end_over_start(series), at_most=left)] if left else []
+    return u.claim(bound, u.at_end(series), runs=run, title=title, criteria=more, beside=BESIDE, chart=chart)
 
 
 @u.register("neural_collapse", source=SOURCE)

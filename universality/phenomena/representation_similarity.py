@@ -11,7 +11,8 @@ from universality.measures import debiased_cka
 from universality.plugin.kit.similarity import beyond_nulls, nearest_in_common
 
 NULLS = {"untrained": "untrained", "random_labels": "random labels", "through_inputs": "through the inputs"}
-LAYERS = u.Matrices({"trained": "trained", "untrained": "untrained"}, "debiased linear CKA")
+TITLES, OF = {"trained": "trained", "untrained": "untrained"}, "layers of the network named"
+LAYERS = u.Matrices(TITLES, "debiased linear CKA", rows=f"{OF} first", columns=f"{OF} second")
 CKA, KNN = ("debiased CKA", debiased_cka, (LAYERS,)), ("mutual kNN", nearest_in_common, ())
 LEAK = "the reference inputs of an algorithmic task include training rows"
 SOURCE = "Kornblith et al. 2019, arXiv:1905.00414; Huh et al. 2024, arXiv:2405.07987"
@@ -21,7 +22,7 @@ def agree(runs: u.RunSet[dict[str, u.Run]], measure: Any, title: str) -> u.Claim
     what, similarity, layers = measure
     bound = u.Within(low=0.10, unit=f"{what} above the largest null")
     effect = partial(beyond_nulls, similarity=similarity, nulls=tuple(NULLS), layers=bool(layers))
-    chart = (u.Levels("trained", NULLS, what, margin=0.10), *layers)
+    chart = (u.Levels("trained", NULLS, what, margin=0.10, title="trained"), *layers)
     return u.claim(bound, effect, runs=runs, title=title, chart=chart)
 
 

@@ -120,6 +120,7 @@ def _sources(plan: Plan) -> dict[str, dict[str, PluginSource]]:
     specs = [job.spec for job in plan.jobs.values()]
     used = {
         "architecture": {spec.architecture.name for spec in specs},
+        "modifier": {part.name for spec in specs for part in spec.architecture.modifiers or ()},
         "task": {spec.task.name for spec in specs},
         "probe": {parse_address(probe)[0] for job in plan.jobs.values() for probe in _addresses(job.observe)},
         "phenomenon": {cell.phenomenon.name for cell in plan.cells},

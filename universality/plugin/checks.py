@@ -8,7 +8,7 @@ from typing import get_args
 
 from universality.errors import BadParameter, unknown_name
 from universality.plugin.bounds import Most, Within, unfit
-from universality.plugin.charts import Chart
+from universality.plugin.charts import MAX_CHARTS, Chart
 from universality.plugin.claim import Claim
 from universality.plugin.controls import Decidable, Setting
 from universality.plugin.phenomenon import Phenomenon, Sense, Strand
@@ -111,6 +111,13 @@ def _check_claim(name: str, claim: Claim) -> None:
             where=claim.where,
             got=repr(claim.charts),
             expected=f"chart={' or '.join(f'{kind.__name__}(...)' for kind in _CHARTS)}",
+        )
+    if len(claim.charts) > MAX_CHARTS:
+        raise BadParameter(
+            f"the claim {name} has too many charts",
+            where=claim.where,
+            got=str(len(claim.charts)),
+            expected=f"at most {MAX_CHARTS}, the most telling first",
         )
     if claim.pooled and claim.runs.scope != "seed":
         raise BadParameter(

@@ -51,6 +51,10 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bounds_text(*self._bounds)
 
 
+MAX_POINTS = 1000
+"""Of one name: more than a figure can show."""
+
+
 class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A small labelled matrix, for a figure."""
 
@@ -76,6 +80,10 @@ class Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             force_setattr(self, axis, values)
         if len(self.x) != len(self.y):
             raise ValueError(f"points with {len(self.x)} x and {len(self.y)} y")
+        if len(self.x) > MAX_POINTS:
+            raise ValueError(
+                f"{len(self.x)} points of one name, at most {MAX_POINTS}: thin them or take bins"
+            )
 
     @classmethod
     def of(cls, values: Mapping[Any, float]) -> Self:

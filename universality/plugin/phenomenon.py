@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from universality.plugin.architecture import Architecture
-from universality.plugin.charts import Chart
+from universality.plugin.charts import Charts
 from universality.plugin.claim import Claim
 from universality.plugin.controls import ControlId, Decidable, Setting, Sign
 from universality.plugin.readings import Requirement
@@ -31,7 +31,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sense: Sense
     source: str
     claims: Mapping[str, str]
-    charts: Mapping[str, tuple[Chart, ...]] | msgspec.UnsetType = msgspec.UNSET
+    charts: Mapping[str, Charts] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import matplotlib.style
 import numpy as np
@@ -15,9 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from universality.output.palette import ink
 from universality.store.files import replace_file
+from universality.text import typeset
 
 T = TypeVar("T")
 
@@ -55,7 +58,16 @@ def wrapped(text: str, inches: float, size: float, bold: bool = False) -> str:
     most = max(1, int(inches * 72 / size / (0.66 if bold else 0.6)))
     line = rf".{{1,{most}}}"
     lines = re.findall(rf"{line}(?:(?<=[, ])|(?=\[)|$)|{line}(?<=[_=/-])|{line}", text)
-    return "\n".join(line.strip() for line in lines)
+    return literal("\n".join(line.strip() for line in lines))
+
+
+def literal(text: str) -> str:
+    """A text that matplotlib draws as it stands: a pair of dollars in it would be a formula.
+
+    >>> literal("a$b$c")
+    'a\\\\$b\\\\$c'
+    """
+    return text.replace("$", r"\$")
 
 
 def height(*texts: str) -> float:
@@ -104,6 +116,37 @@ def by_task(columns: Sequence[tuple[str, T]]) -> Iterator[tuple[str, int, int]]:
         stop = start + len(list(group))
         yield task, start, stop
         start = stop
+
+
+def scale(axes: Axes, which: Literal["x", "y"], log: bool, low: float, high: float) -> None:
+    """A linear or logarithmic axis with ticks to read from, also where it spans less than a decade.
+
+    Args:
+        low, high: the numbers that are drawn, positive on a logarithmic axis.
+    """
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if not log:
+        axis.set_major_locator(MaxNLocator(4 if which == "x" else 5, steps=[1, 2, 2.5, 5, 10]))
+        return
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    wide = math.log10(high) - math.log10(low) > 1.5
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=6 if wide else 9))
+    if not wide:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: typeset(f"{value:.3g}")))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def padded(low: float, high: float, log: bool, part: float = 0.05) -> tuple[float, float]:
+    """Limits a little beyond what is drawn.
+
+    >>> padded(0.0, 1.0, False), padded(1.0, 1.0, False)
+    ((-0.05, 1.05), (0.5, 1.5))
+    """
+    if log:
+        grow = max(10 ** (part * (math.log10(high) - math.log10(low))), 1.1)
+        return low / grow, high * grow
+    grow = (high - low) * part or abs(high) / 2 or 1.0
+    return low - grow, high + grow
 
 
 @LOOK

@@ -13,7 +13,6 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 // Data is parsed when the first cell is opened, so that the page is ready before.
 const parsed = {};
 const data = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
-const chartOf = (cell) => data("cell-data").charts[cell.chart];
 const text = (index) => data("cell-data").texts[index];
 
 const number = (x) => {

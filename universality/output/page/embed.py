@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
-from universality.output.charts import Chart, chart_of
+from universality.output.charts import (
+    Curve,
+    charts_on_page,
+    curves_of,
+    edges,
+    levels_of,
+    matrices_of,
+    theory_of,
+)
 from universality.output.page.commands import Commands
 from universality.output.page.series import rounded
 from universality.output.phrases import label_in, tier_in
 from universality.plugin.bounds import Bound, Within
+from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Matrices
 from universality.plugin.outcome import Check, Matrix
-from universality.store.cells import GroupRecord
+from universality.store.cells import CellRecord, GroupRecord
 from universality.text import brief, plain, typeset
 
 
@@ -31,16 +39,62 @@ def embedded(results: ResultSet) -> dict[str, Any]:
     """`cells` in the order of the verdicts, with the `texts` and `charts` that their numbers point into."""
     texts = Texts()
     commands = Commands(results.records, results.plan)
-    charts: list[Chart] = []
+    places: dict[Chart, int] = {}
     cells = []
     for v in results.verdicts:
-        chart = chart_of(v.record)
-        if chart not in charts:
-            charts.append(chart)
-        shared = {"chart": charts.index(chart), "command": commands.rerun(v.record)}
+        charts = [
+            [places.setdefault(chart, len(places)), _drawn(chart, v.record, texts)]
+            for chart in charts_on_page(results.plan, v.record)
+        ]
+        shared = {"charts": charts, "command": commands.rerun(v.record)}
         cells.append({**_cell(v, results, texts), **shared})
-    shown = [msgspec.to_builtins(replace(chart, label=brief(chart.label), claims={})) for chart in charts]
-    return {"cells": cells, "charts": shown, "texts": list(texts)}
+    return {"cells": cells, "charts": list(map(_chart, places)), "texts": list(texts)}
+
+
+def _chart(chart: Chart) -> dict[str, Any]:
+    """A chart with its titles as they are shown, in pairs with the names of series, which data are found by."""
+    fields: dict[str, Any] = msgspec.to_builtins(chart)
+    for field, value in fields.items():
+        if isinstance(value, list | tuple):
+            fields[field] = [[name, brief(title)] for name, title in value]
+        elif isinstance(value, str):
+            fields[field] = brief(value)
+    return fields
+
+
+def _drawn(chart: Chart, record: CellRecord, texts: Texts) -> dict[str, Any] | None:
+    """What the measurement holds for a chart; the lines of runs are not in it."""
+
+    def line(curve: Curve) -> list[Any]:
+        numbers = ([rounded(v) for v in axis] for axis in (curve.x, curve.y))
+        return [texts.add(curve.title), curve.group, *numbers]
+
+    if isinstance(chart, Curves | Dots | Bars):
+        theory = theory_of(chart, record) if isinstance(chart, Curves) else None
+        lines = [line(curve) for curve in curves_of(chart, record)]
+        ends = (
+            [edges(c.x, "x" in chart.log) for c in curves_of(chart, record)]
+            if isinstance(chart, Bars)
+            else []
+        )
+        return {
+            "lines": lines,
+            "theory": theory and line(theory),
+            "edges": [[rounded(x) for x in of] for of in ends],
+        }
+    if isinstance(chart, Levels):
+        rows = levels_of(chart, record)
+        return {
+            "rows": [
+                [r.group, rounded(r.value), [rounded(n) for n in r.nulls], rounded(r.needed)] for r in rows
+            ]
+        }
+    if isinstance(chart, Matrices):
+        found = matrices_of(chart, record)
+        return {
+            "groups": [[group, [_matrix(*named, texts) for named in named_of]] for group, named_of in found]
+        }
+    return None
 
 
 def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
@@ -98,7 +152,6 @@ def _group(group: GroupRecord, claim: Bound, texts: Texts) -> dict[str, Any]:
         "gates": [_check(check, texts) for check in outcome.gates],
         "criteria": [_check(check, texts) for check in outcome.criteria],
         "details": [[texts.add(name), rounded(value)] for name, value in outcome.details.items()],
-        "matrices": [_matrix(name, m, texts) for name, m in outcome.matrices.items()],
     }
 
 

@@ -90,23 +90,7 @@ const draw = (cell) => {
     add(quick(cell), h("h3", {}, "Effect of each group of runs"), effects(cell, colour, width),
       h("ul", { class: "key" }, h("li", {}, h("i", { class: "bandkey" }), `claim: ${text(cell.bounds)}`),
         h("li", {}, "filled: decided; open: a gate was not met; triangle: censored, a lower bound")));
-    const plot = trajectories(cell, data("run-data"), colour, width);
-    add(h("h3", {}, "Trajectories"));
-    if (plot) {
-      const metrics = Object.values(chartOf(cell).metrics);
-      add(h("p", { class: "where" }, plot.loss ? "training loss" : chartOf(cell).label), plot.svg,
-        h("ul", { class: "key" },
-          ...(few ? cell.groups.map((g) => h("li", {}, h("i", { class: colour(g) }), crop(text(g.key), 24))) : [h("li", {}, `${plot.runs} runs`)]),
-          ...(metrics.length > 1 && !plot.loss ? metrics.map((name, i) => h("li", {}, h("i", { class: i === 0 ? "second" : "" }), name)) : []),
-          plot.cut === null ? null : h("li", {}, `the axis is cut; lines reach ${number(plot.cut)}`)));
-    } else add(h("p", {}, "No trajectory of this cell is stored with these results, only what was measured on it."));
-    const drawn = cell.groups.filter((g) => (g.matrices ?? []).length);
-    if (drawn.length) {
-      add(h("h3", {}, "Similarity between layers"));
-      drawn.slice(0, 6).forEach((g, i) => add(h("details", i === 0 ? { open: "" } : {}, h("summary", {}, crop(text(g.key), 60)),
-        h("div", { class: "matrices" }, ...g.matrices.map((m) => h("figure", {}, h("figcaption", {}, text(m.name)), matrix(m)))))));
-      if (drawn.length > 6) add(h("p", { class: "where" }, `and ${drawn.length - 6} more groups in the measurement`));
-    }
+    add(...chartsOf(cell, colour, few, width));
     add(h("h3", {}, "Gates, criteria and numbers"), groupTable(cell, colour));
   }
   const ids = cell.groups.flatMap((g) => g.runs.map(([role, run]) => `${text(g.key)} / ${text(role)}: ${text(run)}`));

@@ -19,7 +19,7 @@ from universality.output.palette import COLOURS, ink, slug
 from universality.output.template import fill
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("dom.js", "plots.js", "panel.js", "filters.js")
+_SCRIPTS = ("dom.js", "axes.js", "effects.js", "charts.js", "panel.js", "filters.js")
 _RUNS = 'id="run-data">'
 """Stands once in a page: everything that others wrote is escaped, and holds no quote."""
 

@@ -1,18 +1,19 @@
-"""Trajectories for the page: few points of the metrics that a claim is about, from every stored run."""
+"""Trajectories for the page: few points of the series that charts draw, from every stored run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from universality.output.charts import chart_of
+from universality.judge.resultset import ResultSet
+from universality.output.charts import charts_on_page
 from universality.output.collect import run_ids
+from universality.plugin.charts import Lines, series_of
 from universality.plugin.trajectory import Series
-from universality.store.cells import CellRecord
 from universality.store.recording import StoredTrajectory
 from universality.store.store import Store
 
@@ -22,20 +23,25 @@ POINT_BYTES, RUN_BYTES = 11, 150
 
 
 Drawn = tuple[StoredTrajectory, Mapping[str, bool]]
-"""A run, and the metrics of it that are drawn, each with whether its steps are on a logarithmic axis."""
+"""A run, and the series of it that are drawn, each with whether its steps are on a logarithmic axis."""
 
 
-def stored_series(store: Store, records: Sequence[CellRecord]) -> dict[str, Drawn]:
+def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
     """What the charts of all cells draw, by run; where a run has none of it, its training loss."""
-    metrics_of: dict[str, dict[str, bool]] = {}
-    for record in records:
-        chart = chart_of(record)
+    series_of_run: dict[str, dict[str, bool]] = {}
+    for record in results.records:
+        drawn = {
+            name: "x" in chart.log
+            for chart in charts_on_page(results.plan, record)
+            if isinstance(chart, Lines)
+            for name in series_of(chart)
+        }
         for run in run_ids([record]):
-            metrics_of.setdefault(run, {}).update(dict.fromkeys(chart.metrics, chart.log_steps))
+            series_of_run.setdefault(run, {}).update(drawn)
     runs: dict[str, Drawn] = {}
-    for run_id, metrics in metrics_of.items():
+    for run_id, names in series_of_run.items():
         if (stored := next(store.recordings(run_id), None)) is not None:
-            recorded = {m: log for m, log in metrics.items() if stored.steps(m)}
+            recorded = {name: log for name, log in names.items() if stored.steps(name)}
             loss = {"train_loss": False} if stored.steps("train_loss") else {}
             runs[run_id] = stored, recorded or loss
     return runs

@@ -1,0 +1,148 @@
+"""Curves, dots and bars stand where the points of the outcomes are, beside what the theory predicts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, legend, panels
+from tests.output.toy_charts import cell, results, undecided
+from universality.errors import MeasurementError
+from universality.output.charts import sheets
+from universality.output.figures.points import points
+from universality.plugin.charts import Bars, Chart, Curves, Dots
+from universality.plugin.outcome import Outcome, Points
+from universality.store.cells import CellRecord
+
+LOSS = Curves({"loss": "loss"}, x="width", y="loss at the end", log="xy", theory="law")
+SWEEP = Points((4.0, 16.0, 64.0), (0.4, 0.2, 0.1))
+LAW = Points((4.0, 64.0), (0.5, 0.125))
+
+
+def outcome(effect: float = 1.0, **points: Points) -> Outcome:
+    return Outcome(effect=effect, points=points)
+
+
+def drawn(records: list[CellRecord], chart: Chart, **others: Chart) -> Figure:
+    charts = {"ratio": [chart], **{name: [other] for name, other in others.items()}}
+    of = results(records, charts)
+    (sheet,) = sheets(of)
+    return points(of, sheet)
+
+
+def named(axes: Axes, kind: str) -> list[Any]:
+    return [line for line in axes.lines if line.get_gid() == kind]
+
+
+def xy(line: Any) -> list[tuple[float, float]]:
+    return list(zip(map(float, line.get_xdata()), map(float, line.get_ydata()), strict=True))
+
+
+def test_a_curve_for_each_group_and_the_theory_once() -> None:
+    shuffled = Points((64.0, 4.0, 16.0), (0.11, 0.41, 0.21))
+    figure = drawn([cell([outcome(loss=curve, law=LAW) for curve in (SWEEP, shuffled, SWEEP)])], LOSS)
+    (axes,) = panels(figure)
+    first, second, _ = named(axes, "points")
+    assert xy(first) == [(4, 0.4), (16, 0.2), (64, 0.1)]
+    assert xy(second) == [(4, 0.41), (16, 0.21), (64, 0.11)], "in the order of the sweep"
+    (theory,) = named(axes, "theory")
+    assert xy(theory) == [(4, 0.5), (64, 0.125)]
+    assert theory.get_linestyle() == "--"
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert (axes.get_xlabel(), figure.get_supylabel()) == ("width", "loss at the end")
+    assert legend(figure) == ["loss", "theory"]
+    assert axes.get_title() == "mlp\n✓ 1.00"
+
+
+def test_names_after_a_colon_are_further_lines_with_a_colour_each() -> None:
+    kinds = {f"loss:width {w}": Points((1.0, 2.0), (float(w), 1.0)) for w in (16, 4, 64)}
+    other = {"lossless": SWEEP, "los": SWEEP}
+    figure = drawn([cell([outcome(**kinds, **other), outcome(**kinds)])], LOSS)
+    (axes,) = panels(figure)
+    assert len(named(axes, "points")) == 6
+    assert legend(figure) == [f"loss, width {w}" for w in (4, 16, 64)], "by number, and no other name"
+    assert len({line.get_color() for line in named(axes, "points")}) == 3
+
+
+def test_points_without_a_place_on_the_axes_are_left_out() -> None:
+    broken = Points((0.0, 4.0, 16.0, 64.0, 256.0), (1.0, np.nan, 0.2, -1.0, 0.1))
+    figure = drawn([cell([outcome(loss=broken), outcome(loss=Points((0.0,), (1.0,)))])], LOSS)
+    (line,) = named(panels(figure)[0], "points")
+    assert xy(line) == [(16, 0.2), (256, 0.1)]
+
+
+def test_marks_are_open_where_a_gate_was_not_met() -> None:
+    figure = drawn([cell([outcome(loss=SWEEP), undecided(1.0, points={"loss": SWEEP})])], LOSS)
+    full, empty = named(panels(figure)[0], "points")
+    assert full.get_markerfacecolor() == full.get_color()
+    assert to_hex(empty.get_markerfacecolor()) == "#ffffff"
+
+
+def test_an_axis_of_less_than_a_decade_has_ticks() -> None:
+    close = Points((1.0, 2.0, 4.0), (0.31, 0.5, 0.62))
+    figure = drawn([cell([outcome(loss=close)])], LOSS)
+    (axes,) = panels(figure)
+    FigureCanvasAgg(figure).draw()
+    for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        inside = [t.label1.get_text() for t in axis.get_major_ticks() if ends[0] <= t.get_loc() <= ends[1]]
+        assert len([text for text in inside if text]) >= 2
+
+
+def test_claims_of_one_chart_share_a_figure_and_equal_points_are_drawn_once() -> None:
+    records = [cell([outcome(loss=SWEEP)]), cell([outcome(loss=SWEEP)], claim_name="twice")]
+    (axes,) = panels(figure := drawn(records, LOSS, twice=LOSS))
+    assert len(named(axes, "points")) == 1
+    moved = [records[0], cell([outcome(loss=LAW)], claim_name="twice")]
+    (axes,) = panels(figure := drawn(moved, LOSS, twice=LOSS))
+    first, second = named(axes, "points")
+    assert first.get_color() != second.get_color()
+    assert legend(figure) == ["ratio, loss", "twice, loss"]
+
+
+def test_dots_lie_on_equal_axes_with_the_line_on_which_they_agree() -> None:
+    predicted = Points((3.0, 1.0, 2.0), (3.1, 0.9, 2.5))
+    figure = drawn([cell([outcome(p=predicted)])], Dots("p"))
+    (axes,) = panels(figure)
+    (dots,) = named(axes, "points")
+    assert xy(dots) == [(3.0, 3.1), (1.0, 0.9), (2.0, 2.5)]
+    assert dots.get_linestyle() == "None"
+    (line,) = named(axes, "theory")
+    np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+    assert tuple(line.get_xdata()) == axes.get_xlim() == axes.get_ylim()
+    assert legend(figure) == ["ratio", "y = x"]
+
+
+def test_bars_reach_half_way_to_their_neighbours() -> None:
+    histogram = Points((1.0, 2.0, 4.0), (5.0, 3.0, 1.0))
+    figure = drawn([cell([outcome(h=histogram), outcome(h=histogram)])], Bars("h", x="loss"))
+    (axes,) = panels(figure)
+    outline, *_ = [patch for patch in axes.patches if patch.get_gid() == "points"]
+    values, edges, _ = outline.get_data()  # type: ignore[attr-defined]
+    assert list(edges) == [0.5, 1.5, 3.0, 5.0]
+    assert list(values) == [5.0, 3.0, 1.0]
+    assert axes.get_ylim()[0] <= 0 < 5 < axes.get_ylim()[1]
+    assert len([patch for patch in axes.patches if patch.get_gid() == "points"]) == 2
+
+
+@pytest.mark.parametrize("chart", [LOSS, Dots("loss", log="xy"), Bars("loss", x="x", log="xy")], ids=str)
+def test_many_long_names_stay_legible(chart: Curves | Dots | Bars) -> None:
+    records = [cell([outcome(loss=SWEEP, law=LAW)], architecture=name) for name in LONG_NAMES]
+    records += [cell([outcome(loss=SWEEP)], architecture=LONG_NAMES[0], task=LONG_TASK)]
+    assert_legible(drawn(records, chart))
+
+
+@pytest.mark.parametrize("chart", [LOSS, Dots("loss"), Bars("loss", x="x", log="x")], ids=str)
+def test_any_finite_numbers_can_be_drawn(chart: Curves | Dots | Bars) -> None:
+    for numbers in ((1e150,), (1e-150, 1e150), (5.0, 5.0), (-1e150, 1e150)):
+        wild = Points(numbers, numbers)
+        if any(x > 0 for x in numbers):
+            FigureCanvasAgg(drawn([cell([outcome(loss=wild)])], chart)).draw()
+
+
+def test_a_figure_of_no_points_is_refused() -> None:
+    with pytest.raises(MeasurementError, match="no data"):
+        drawn([cell([outcome(other=SWEEP), None, 2.0])], LOSS)

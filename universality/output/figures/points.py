@@ -1,0 +1,122 @@
+"""Points of outcomes: curves over a sweep beside their theory, predictions against measurements, histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from universality.judge.resultset import ResultSet
+from universality.output import palette
+from universality.output.charts import Curve, Sheet, curves_of, edges, theory_of
+from universality.output.figures import panels as p
+from universality.output.figures import style
+from universality.plugin.charts import Bars, Curves, Dots
+from universality.store.cells import CellRecord
+from universality.text import plain
+
+THEORY: Any = {"color": palette.BLACK, "linewidth": 1.2, "linestyle": "--"}
+
+
+class _Part(NamedTuple):
+    """The measured curves of one claim in one cell, and what the theory predicts there."""
+
+    curve: Curve
+    theory: Curve | None
+    decided: bool
+
+
+@style.LOOK
+def points(results: ResultSet, sheet: Sheet) -> Figure:
+    """A panel for each cell with what its outcomes hold for this chart, verdict and effect above it.
+
+    Curves have a colour for each claim and title, and one line for each group; open marks are of groups whose gates
+    were not met. Raises `MeasurementError` where there is nothing to draw.
+    """
+    chart = cast(Curves | Dots | Bars, sheet.chart)
+    panels, left_out = p.panels_of(results, sheet, lambda record: _parts(record, chart))
+    titles = p.claim_titles(results, sheet)
+    every = [(v.record.claim_name, part) for panel in panels for v, parts in panel.parts for part in parts]
+    keys = dict.fromkeys((claim, part.curve.title) for claim, part in every)
+    claims = dict.fromkeys(claim for claim, _ in keys)
+    colours = p.colours(keys)
+    figure, axes = p.grid(panels, effects=True)
+    handles: list[Artist] = []
+    for (claim, title), colour in colours.items():
+        texts = filter(None, (titles[claim] if len(claims) > 1 else "", title))
+        name = style.literal(plain(", ".join(texts), 60)) or style.literal(plain(titles[claim], 60))
+        marker = "o" if not isinstance(chart, Bars) else ""
+        line: Any = "none" if isinstance(chart, Dots) else "-"
+        handles.append(
+            Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=3.5, label=name)
+        )
+    _scale(axes[0], chart, [part for _, part in every])
+    for place, panel in zip(axes, panels, strict=True):
+        drawn: set[tuple[Any, ...]] = set()
+        for v, parts in panel.parts:
+            for part in parts:
+                # Claims of one phenomenon may tell of the same points.
+                if (same := (*part.curve[1:], v.record.groups[part.curve.group].key)) not in drawn:
+                    drawn.add(same)
+                    _draw(place, chart, part, colours[v.record.claim_name, part.curve.title])
+        if isinstance(chart, Dots):
+            ends = place.get_xlim()
+            place.plot(ends, ends, zorder=1, gid="theory", **THEORY)
+            place.set(xlim=ends, ylim=ends)
+        theories = [part.theory for _, parts in panel.parts for part in parts if part.theory]
+        for theory in theories[:1]:
+            place.plot(theory.x, theory.y, zorder=3, gid="theory", **THEORY)
+    predicted = next((part.theory for _, part in every if part.theory), None)
+    if isinstance(chart, Dots):
+        handles.append(Line2D([], [], label="y = x", **THEORY))
+    elif predicted:
+        handles.append(Line2D([], [], label=style.literal(plain(predicted.title, 60)), **THEORY))
+    note = "one mark" if isinstance(chart, Dots) else "one line"
+    note = (
+        f"{note} per group of runs"
+        if isinstance(chart, Curves | Bars)
+        else "a mark per point and group of runs"
+    )
+    p.finish(figure, axes, chart.x, chart.y, handles, note, left_out)
+    return figure
+
+
+def _parts(record: CellRecord, chart: Curves | Dots | Bars) -> list[_Part]:
+    theory = theory_of(chart, record) if isinstance(chart, Curves) else None
+    return [_Part(curve, theory, record.groups[curve.group].decided) for curve in curves_of(chart, record)]
+
+
+def _draw(axes: Axes, chart: Curves | Dots | Bars, part: _Part, colour: str) -> None:
+    x, y = part.curve.x, part.curve.y
+    look: dict[str, Any] = {"color": colour, "alpha": 0.8, "gid": "points"}
+    face = colour if part.decided else "white"
+    if isinstance(chart, Bars):
+        axes.stairs(y, edges(x, "x" in chart.log), fill=False, baseline=None, **look)
+        if part.decided:
+            axes.stairs(y, edges(x, "x" in chart.log), fill=True, color=colour, alpha=0.15, gid="fill")
+    else:
+        line = "none" if isinstance(chart, Dots) else "-"
+        axes.plot(x, y, marker="o", markersize=3, markerfacecolor=face, linestyle=line, **look)
+
+
+def _scale(axes: Axes, chart: Curves | Dots | Bars, parts: Sequence[_Part]) -> None:
+    """Shared axes of all panels, a little beyond what is drawn; of `Dots` both are the same, with the line y = x."""
+    lines = [part.curve for part in parts] + [part.theory for part in parts if part.theory]
+    x = np.array([value for line in lines for value in line.x])
+    y = np.array([value for line in lines for value in line.y])
+    if isinstance(chart, Dots):
+        x = y = np.concatenate([x, y])
+    elif isinstance(chart, Bars):
+        x = np.array([edge for line in lines for edge in edges(line.x, "x" in chart.log)])
+        y = y if "y" in chart.log else np.append(y, 0.0)
+    for which, values in (("x", x), ("y", y)):
+        log = which in chart.log
+        low, high = float(values.min()), float(values.max())
+        style.scale(axes, cast(Any, which), log, low, high)
+        ends = style.padded(low, high, log)
+        (axes.set_xlim if which == "x" else axes.set_ylim)(*ends)

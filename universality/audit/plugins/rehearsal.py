@@ -126,18 +126,18 @@ def _lacks(chart: Chart, outcome: Outcome, runs: Mapping[str, Trajectory]) -> It
     wanted: set[str]
     match chart:
         case Lines():
-            for name in chart.series:
+            for name in dict(chart.series):
                 if not any(run.steps(name) for run in runs.values()):
                     yield f"no run has the series {name}"
             return
         case Curves():
             what, has = "points", points | bare
-            wanted = {*chart.points, *([chart.theory] if chart.theory else [])}
+            wanted = {*dict(chart.points), *([chart.theory] if chart.theory else [])}
         case Dots() | Bars():
             what, has, wanted = "points", points, {chart.points}
         case Levels():
-            what, has, wanted = "details", set(outcome.details), {chart.value, *chart.nulls}
+            what, has, wanted = "details", set(outcome.details), {chart.value, *dict(chart.nulls)}
         case Matrices():
-            what, has, wanted = "matrices", set(outcome.matrices), set(chart.names)
+            what, has, wanted = "matrices", set(outcome.matrices), set(dict(chart.names))
     for name in sorted(wanted - has):
         yield f"the outcome has no {what} '{name}', it has {', '.join(sorted(has)) or 'none'}"

@@ -47,14 +47,14 @@ def new(kind: Kind, name: str, *, into: Path = Path("my_plugins")) -> Written:
     _check_name(name)
     path = Path(into) / f"{name}.py"
     text = (_TEMPLATES / f"{kind}.py").read_text(encoding="utf-8")
+    if path.exists():
+        raise BadParameter(
+            "there is such a file already", where=str(path), do="take another name, or remove it"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(_named(text, name))
-    except FileExistsError:
-        raise BadParameter(
-            "there is such a file already", where=str(path), do="take another name, or remove it"
-        ) from None
     except OSError as error:
         raise StoreError("the plugin cannot be written", where=str(path), got=str(error)) from None
     return Written(path, tuple(_commands(kind, name, shlex.quote(str(into)))))

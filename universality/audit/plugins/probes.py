@@ -97,7 +97,8 @@ def _same(a: Trained, b: Trained) -> bool:
         np.array_equal(a.series[name].values, b.series[name].values, equal_nan=True) for name in a.series
     )
     arrays = a.arrays.keys() == b.arrays.keys() and all(
-        np.array_equal(a.arrays[key], b.arrays[key]) for key in a.arrays
+        np.array_equal(x, b.arrays[key], equal_nan=np.issubdtype(x.dtype, np.inexact))
+        for key, x in a.arrays.items()
     )
     return series and arrays
 

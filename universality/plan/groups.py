@@ -136,6 +136,10 @@ def _check_observed(name: str, phenomenon: Phenomenon, claim: Claim, group: Grou
                 key = group.keys[run_role] if group.keys else None
                 if of is None or key in of:
                     _check_series(name, requirement.value.series, request, claim, group)
+    for reading in (claim.effect, *claim.beside.values()):
+        if isinstance(reading, Reading):
+            for request in group.runs.values():
+                _check_series(name, reading.series, request, claim, group)
     for chart in claim.charts:
         for series in series_of(chart):
             if not any(_observes(request, series) for request in group.runs.values()):

@@ -47,6 +47,13 @@ def passage(n: int, blips: bool) -> Callable[[], Any]:
     return lambda: measures.sustained(steps, values, 0.9)
 
 
+def settled(n: int) -> Callable[[], object]:
+    steps = np.arange(n)
+    values = np.minimum(0.2 + 1.6 * steps / n, 1.0) + 0.1 * np.sin(steps)
+    loss = np.exp(-steps / n) * (1 + 0.05 * (-1.0) ** steps)
+    return lambda: measures.settling(steps, values, loss, level=0.95)
+
+
 def run_of(measure: Callable[..., Any], n: int, blips: bool = False) -> Callable[[], Any]:
     steps, train, validation = records(n, blips)
     return lambda: measure(steps, train, validation, budget=int(steps[-1]), chance=0.0)
@@ -101,6 +108,7 @@ CASES: Sequence[Growth] = (
         lambda n: run_of(measures.grokking_times, n, True),
         WORST,
     ),
+    Growth("settling", "n, updates", doubled(50_000), lambda n: n, settled),
     Growth(
         "fragility", "n", doubled(5000), lambda n: n * math.log(n), lambda n: run_of(measures.fragility, n)
     ),

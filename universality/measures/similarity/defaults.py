@@ -31,7 +31,8 @@ def against_defaults(
     cos(a, b) = cos(a, x) cos(b, x). Mutual neighbours likewise: if a and b keep a neighbour of x independently, both
     keep it with the product of the probabilities.
 
-    Raises `MeasurementError` where a similarity is not defined.
+    Raises `MeasurementError` where a similarity is not defined. Cost: none of its own; `similarity` is called seven
+    times.
     """
     a, b = trained
     shuffled = b[torch.randperm(len(b), generator=torch.Generator().manual_seed(0))]

@@ -158,6 +158,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         # One layout for both.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+        # The solver's last digit differs between processes, and names of clip paths hash it.
+        for axes in figure.axes:
+            left, bottom, width, height = (round(end, 9) for end in axes.get_position().bounds)
+            axes.set_position((left, bottom, width, height))
     for path, metadata in zip(paths, ({"Date": None}, {}), strict=True):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=path.suffix[1:], metadata=metadata)

@@ -1,0 +1,87 @@
+"""Outcomes of stored runs are what they were before phenomena were declared: 27 groups of a quick suite, each way in
+which a claim of the three phenomena of single runs was met or missed there, with its gates and criteria.
+
+`stored/` holds the series that the claims read, and the outcomes that the code of commit 43b3da8 stored. The fourth
+phenomenon compares features, which are large: its outcomes have closed forms in `test_representation_similarity`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from universality.judge.outcomes import outcome_of
+from universality.plugin import registry
+from universality.plugin.outcome import Check, Outcome
+from universality.plugin.spec import RunSpec
+from universality.plugin.trajectory import Series
+from universality.store.files import decode_json
+
+registry.load_plugins()
+
+STORED = Path(__file__).parent / "stored"
+RECORD = decode_json((STORED / "outcomes.json").read_bytes())
+GROUPS = [
+    pytest.param(group, id=f"{group['phenomenon']}.{group['claim']}, {group['run']}")
+    for group in RECORD["groups"]
+]
+
+
+@pytest.fixture(scope="module")
+def series() -> Any:
+    with np.load(STORED / "series.npz") as arrays:
+        yield {name: arrays[name] for name in arrays.files}
+
+
+@dataclass
+class StoredRun:
+    """A trajectory of the series that were kept."""
+
+    id: str
+    arrays: dict[str, Any]
+    state: str = "done"
+
+    @property
+    def spec(self) -> RunSpec:
+        return msgspec.convert(RECORD["runs"][self.id]["spec"], RunSpec)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = RECORD["runs"][self.id]["facts"]
+        return facts
+
+    def series(self, name: str) -> Series:
+        steps, values = (self.arrays[f"{self.id}|{name}|{axis}"] for axis in ("steps", "values"))
+        return Series(steps.astype(np.int64), values)
+
+    def steps(self, name: str) -> tuple[int, ...]:
+        return tuple(self.arrays.get(f"{self.id}|{name}|steps", ()))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_stored_run_has_the_outcome_that_it_had(group: dict[str, Any], series: dict[str, Any]) -> None:
+    run = StoredRun(group["run"], series)
+    assert run.spec.id == group["run"]
+    plugin = registry.resolve("phenomenon", group["phenomenon"])
+    new = outcome_of(plugin, plugin.claims[group["claim"]], run)  # type: ignore[arg-type]
+    old = msgspec.convert(group["outcome"], Outcome)
+    assert (new.effect is None) == (old.effect is None)
+    if old.effect is not None:
+        assert new.effect == pytest.approx(old.effect, rel=1e-12, nan_ok=True)
+    assert (new.label, new.censored) == (old.label, old.censored)
+    assert checks(new.gates) == checks(old.gates)
+    assert checks(new.criteria) == checks(old.criteria)
+    assert new.details == pytest.approx(dict(old.details), rel=1e-12, nan_ok=True)
+    assert new.points is msgspec.UNSET
+
+
+def checks(those: tuple[Check, ...]) -> list[Any]:
+    """In their order, since the first that is not met becomes the reason."""
+    return [
+        (c.name, pytest.approx(c.value, rel=1e-12, nan_ok=True), c.at_least, c.at_most, c.met) for c in those
+    ]

@@ -57,6 +57,38 @@ def test_its_plugins_keep_their_contracts(folder: Path) -> None:
     assert "skipped" not in result.stdout
 
 
+PIECES = """
+from dataclasses import dataclass
+import numpy as np
+from universality import plugin as u
+
+@u.register("pieces", source="docs")
+@dataclass(frozen=True, kw_only=True)
+class Pieces(u.Phenomenon):
+    title, strand, sense = "Pieces", "laws", "sign"
+    asks = (u.has_width,)
+{piece}
+    @u.claim(u.Within(low=0), runs=twins, title="twins", chart=u.Bars("logits", x="logit"))
+    def twin(self, runs: u.Runs) -> u.Outcome:
+        logits = [run.array("outputs.logits", run.spec.recipe.steps) for run in runs.values()]
+        counts = u.Points((0.0, 1.0), tuple(map(np.mean, logits)))
+        return u.Outcome(effect=np.abs(logits[0] - logits[1]).mean(), points={{"logits": counts}})
+
+    reference = "mlp[width=8,depth=1]", "digits[subset=100]"
+    controls = (u.positive("p", "a test"), u.negative("n", "a test"))
+"""
+
+
+def test_pieces_of_a_class_keep_the_contract_in_one(tmp_path: Path) -> None:
+    (piece,) = (
+        text for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if text.startswith("    ")
+    )
+    (tmp_path / "pieces.py").write_text(PIECES.format(piece=piece))
+    result = universality("check", "pieces", "--plugins", str(tmp_path), cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "skipped" not in result.stdout
+
+
 def test_its_phenomenon_comes_out_as_it_says(folder: Path) -> None:
     axes = ["--phenomena", "progressive_sharpening", "--architectures", "random_features+frozen_biases"]
     result = universality(
@@ -66,7 +98,7 @@ def test_its_phenomenon_comes_out_as_it_says(folder: Path) -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     (row,) = ResultSet.load(folder.parent / "results" / "page").rows
-    assert row.validation == "validated", "a control came out wrong"
+    assert row.validated, row.failed_controls
     report = folder.parent / "results" / "page" / "report"
     assert (report / "progressive_sharpening.svg").is_file()
     assert "sharpness.value" in (report / "index.html").read_text()

@@ -36,7 +36,7 @@ class Example(u.Phenomenon):
         title="noise slows learning",
         # Not met, the run could not have shown it: inconclusive. `criteria` would count against the claim.
         gates=[u.require("loss fell", u.end_over_start("train_loss"), at_most=0.95, keys=(0.0,))],
-        chart=u.Curves({"loss": "training loss"}, x="share of noisy labels", y="loss at the end"),
+        chart=u.Curves({"loss": "training loss"}, x="share of noisy labels", y="loss at the end", log="y"),
     )
     def slower(self, runs: u.Runs) -> u.Outcome:
         loss = runs.read(u.at_end("train_loss"))

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from universality.audit import plugins as conformance
-from universality.audit.plugins import Finding, check
+from universality.audit.plugins.architectures import check_architecture
+from universality.audit.plugins.check import check_plugin as check
+from universality.audit.plugins.questions import Finding
 from universality.errors import BadParameter, UnknownName
 from universality.plugin import Lines, Phenomenon, Run, Within, at_end, claim, per_seed, registry
 from universality.plugin.architecture import Link
@@ -345,5 +346,5 @@ def test_a_name_of_nothing_is_answered_with_the_closest(tmp_path: Path) -> None:
 
 def test_checking_leaves_the_random_state_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    list(conformance.check_architecture(registry.resolve("architecture", "mlp[width=8]")))
+    list(check_architecture(registry.resolve("architecture", "mlp[width=8]")))
     assert torch.equal(torch.get_rng_state(), before)

@@ -70,6 +70,12 @@ FROZEN: dict[str, Options] = {
         "--data-root": (None, None),
         "targets": (None, "+"),
     },
+    "new": {
+        "--help": (None, 0),
+        "kind": (None, None, ["phenomenon", "architecture", "task", "probe", "modifier"]),
+        "name": (None, None),
+        "--into": (Path("my_plugins"), None),
+    },
     "data": {"--help": (None, 0)},
     "data fetch": {
         "--help": (None, 0),
@@ -526,7 +532,7 @@ def test_check_tells_folders_from_plugins(
     out = capsys.readouterr().out
     assert out.startswith("architecture toy_net[width=5]\n  ok ")
     err = refused(capsys, "check", "toy_nte", "--plugins", str(toys))
-    assert err.startswith("error: unknown folder, architecture, modifier, task or phenomenon 'toy_nte'\n")
+    assert err.startswith("error: unknown folder or plugin 'toy_nte'\n")
     assert "did you mean 'toy_net'" in err
     assert refused(capsys, "check", "toy_net[width=0]").startswith("error: a toy needs width\n")
 

@@ -43,14 +43,14 @@ def check(targets: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Pa
 
 def _check_plugin(address: str, plugins: Sequence[Path], data_root: Path | None) -> Checked:
     # Imported here: checking a folder needs neither torch nor any plugin.
-    from universality.audit import plugins as contracts
+    from universality.audit.plugins.check import check_plugin
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
     from universality.text import plain
 
     registry.load_plugins(map(Path, several(plugins)))
     lines: list[str] = []
-    findings = contracts.check(address, resolved(data_root))
+    findings = check_plugin(address, resolved(data_root))
     for kind, answers in findings.items():
         lines.append(f"{kind} {plain(address)}")
         lines += [f"  {plain(str(answer), 400)}" for answer in answers]

@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "compare.compare",
     "leaderboard": "leaderboard.leaderboard",
     "check": "check.check",
+    "new": "new.new",
     "data fetch": "data.fetch",
 }
 """By what is typed: the module and its function. The module's `show` prints what the function returns, and

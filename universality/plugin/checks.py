@@ -37,6 +37,22 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
                 got=repr(value),
                 expected=" or ".join(options),
             )
+    for attribute, expected in (("asks", "asks = (classes(3),)"), ("gates", "gates = (require(...),)")):
+        if not isinstance(getattr(cls, attribute), tuple | list):
+            raise BadParameter(
+                f"the {attribute} of phenomenon '{name}' are no tuple",
+                where=place,
+                got=repr(getattr(cls, attribute))[:80],
+                expected=expected,
+            )
+    for ask in cls.asks:
+        if not callable(ask):
+            raise BadParameter(
+                f"an ask of phenomenon '{name}' cannot be asked",
+                where=place,
+                got=repr(ask)[:80],
+                expected="a function of a cell that gives a reason, or nothing: classes(3)",
+            )
     for claim_name, claim in cls.claims.items():
         _check_claim(f"{name}.{claim_name}", claim)
     for requirement in cls.gates:

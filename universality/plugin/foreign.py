@@ -8,11 +8,14 @@ call, see `Watcher`; in a script or a notebook there is none.
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Iterator
 from typing import Protocol
 
 from universality.errors import BadParameter, UniversalityError, described
 
+USER_MODULES = "universality_plugins.extra_"
+"""Begins the names of modules from `--plugins`."""
 IMPORT_SECONDS = 60.0
 """A watched process may spend this long on importing one file."""
 ANSWER_SECONDS = 300.0
@@ -55,12 +58,34 @@ def foreign(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS) 
     """Run the block as a plugin's code, `announced`.
 
     Raises:
-        BadParameter: where the block raises anything but a `UniversalityError`, which passes as it is.
+        BadParameter: where the block raises anything but a `UniversalityError`, which passes, with the line of
+            the plugin where it has none.
     """
     with announced(what, where=where, do=do, seconds=seconds):
         try:
             yield
-        except UniversalityError:
+        except UniversalityError as error:
+            error.where = placed(error.where, error)
             raise
         except (Exception, SystemExit) as error:
-            raise BadParameter(what, where=where, got=described(error), do=do) from error
+            raise BadParameter(what, where=placed(where, error), got=described(error), do=do) from error
+
+
+def placed(where: str, error: BaseException) -> str:
+    """`where`, with the line of a plugin of the user's own that an error came from, if there is one."""
+    file, line = _line(error)
+    if not file or f"{file}:{line}" in where:
+        return where
+    if where.startswith(file):
+        rest = where.removeprefix(file)
+        return where if rest.startswith(":") else f"{file}:{line}{rest}"
+    return ", ".join(filter(None, (where, f"{file}:{line}")))
+
+
+def _line(error: BaseException) -> tuple[str, int]:
+    """File and line of the innermost frame of a user's plugin; an empty name where there is none."""
+    found = "", 0
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").startswith(USER_MODULES):
+            found = frame.f_code.co_filename, line
+    return found

@@ -30,11 +30,9 @@ from importlib.machinery import (
 from pathlib import Path
 
 from universality.errors import BadParameter, UniversalityError
-from universality.plugin.foreign import IMPORT_SECONDS, foreign
+from universality.plugin.foreign import IMPORT_SECONDS, USER_MODULES, foreign
 
 _PRIVATE = "universality_plugins"
-_OWN = f"{_PRIVATE}.extra_"
-"""Begins the names of modules from `--plugins`."""
 
 _texts: dict[Path, bytes] = {}
 _running: list[str] = []
@@ -80,7 +78,7 @@ def load_plugins(extra: Iterable[Path] = ()) -> None:
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"universality.{name}.{module.name}")
     for folder in extra:
-        _load_folder(plugin_folder(folder), _OWN + _tag(folder))
+        _load_folder(plugin_folder(folder), USER_MODULES + _tag(folder))
     for entry in importlib.metadata.entry_points(group="universality.plugins"):
         _packages.add(entry.value.partition(":")[0].partition(".")[0].strip())
         with foreign(
@@ -112,7 +110,7 @@ def _load_folder(folder: Path, package: str) -> None:
     if package not in sys.modules:
         sys.modules.setdefault(_PRIVATE, types.ModuleType(_PRIVATE)).__path__ = []
         init = folder / "__init__.py"
-        if package.startswith(_OWN) and init.is_file():
+        if package.startswith(USER_MODULES) and init.is_file():
             with _importing(init, package):
                 _make_package(package, folder, init)
         else:
@@ -158,7 +156,7 @@ def _importing(path: Path, package: str) -> Iterator[None]:
     if "." in path.stem:
         raise BadParameter(what, where=str(path), got="a dot in its name", do="rename it")
     # A built-in plugin may be the first that loads torch, from a slow disk.
-    seconds = IMPORT_SECONDS if package.startswith(_OWN) else math.inf
+    seconds = IMPORT_SECONDS if package.startswith(USER_MODULES) else math.inf
     try:
         with foreign(what, where=str(path), do=do, seconds=seconds):
             yield
@@ -207,7 +205,7 @@ class _Finder:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
-        if not name.startswith(_OWN) or path is None:
+        if not name.startswith(USER_MODULES) or path is None:
             return None
         for folder in path:
             finder = FileFinder(folder, (_Loader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES))
@@ -235,7 +233,7 @@ def home(cls: type) -> Home | None:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return None
-    if module.startswith(_OWN):
+    if module.startswith(USER_MODULES):
         (root,) = sys.modules[".".join(module.split(".")[:2])].__path__
         return Home(Path(file), Path(root))
     top = module.partition(".")[0]

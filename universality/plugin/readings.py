@@ -23,6 +23,8 @@ class Runs(Mapping[Any, Trajectory]):
         self._runs = dict(runs)
 
     def __getitem__(self, key: Any) -> Trajectory:
+        if key not in self._runs:
+            raise KeyError(f"no run {key!r}, there are {', '.join(map(repr, self._runs))}")
         run: Trajectory = self._runs[key]
         return run
 

@@ -67,7 +67,15 @@ class Run:
 
     def observing(self, observe: Mapping[str, Schedule] | None = None, /, **more: Schedule) -> Run:
         """Probes by address, with the schedule of each; beside those that it has already."""
-        return replace(self, observe={**self.observe, **(observe or {}), **more})
+        asked = {**(observe or {}), **more}
+        for probe, at in asked.items():
+            if not isinstance(at, Schedule):
+                raise BadParameter(
+                    f"'{probe}' is observed without a schedule",
+                    got=repr(at),
+                    expected="Every(20), At(0, 1) or LogSpaced()",
+                )
+        return replace(self, observe={**self.observe, **asked})
 
     def on(self, **changes: Any) -> Run:
         """The same task with other parameters: `subset`, `label_noise`, `random_labels` or its own."""

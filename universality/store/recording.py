@@ -100,6 +100,9 @@ class StoredTrajectory:
 
     def series(self, name: str) -> Series:
         """Raises KeyError where nothing was recorded under `name`."""
+        if f"series/{name}/steps" not in self.names:
+            recorded = sorted(key.split("/")[1] for key in self.names if key.endswith("/steps"))
+            raise KeyError(f"no series {name!r} was recorded, only {', '.join(recorded)}")
         steps, values = self._read(f"series/{name}/steps", f"series/{name}/values")
         return Series(steps, values)
 

@@ -125,7 +125,18 @@ def test_a_claim_that_cannot_be_met_or_missed_is_refused(bound: Within | Most, w
         ({"runs": pairs, "pooled": True}, "sound.one pools pairs"),
         ({"gates": [at_end("train_loss")]}, "a gate or criterion of sound.one is none"),
     ],
-    ids=str,
+    ids=[
+        "no bound",
+        "a number for a bound",
+        "charts of none",
+        "no chart",
+        "a word for a chart",
+        "no effect",
+        "no runs",
+        "a method for runs",
+        "pooled pairs",
+        "a reading for a gate",
+    ],
 )
 def test_an_incomplete_claim_is_refused_with_its_file_and_line(changes: dict[str, Any], what: str) -> None:
     with pytest.raises(BadParameter) as caught:

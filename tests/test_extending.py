@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_pieces_of_a_class_keep_the_contract_in_one(tmp_path: Path) -> None:
     (piece,) = (
         text for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if text.startswith("    ")
     )
-    (tmp_path / "pieces.py").write_text(PIECES.format(piece=piece))
+    (tmp_path / "pieces.py").write_text(PIECES.format(piece=textwrap.indent(piece, "    ")))
     result = universality("check", "pieces", "--plugins", str(tmp_path), cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "skipped" not in result.stdout
@@ -114,7 +115,7 @@ def test_its_commands_can_be_typed(command: str) -> None:
 
 def test_pieces_of_python_and_the_suite_can_be_read() -> None:
     for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        ast.parse(text if not text.startswith("    ") else f"class Piece:\n{text}")
+        ast.parse(text)
     (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert suite.parse(text, where="docs").sweeps
     assert set(tomllib.loads(text)) == {"name", "description", "controls", "cross", "sweep"}

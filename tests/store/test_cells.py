@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from universality.plugin.bounds import Most, Within
 from universality.plugin.controls import ControlId, Decidable, Sign
-from universality.plugin.outcome import Check, Matrix, Outcome
+from universality.plugin.outcome import Check, Matrix, Outcome, Points
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.files import decode_json, encode_json
@@ -195,7 +195,8 @@ def test_the_id_of_a_measurement_never_changes() -> None:
 
 
 def test_a_file_holds_every_field_of_its_cell() -> None:
-    group = a_group(outcome=Outcome(effect=1.0), problem=Problem("training", "x"))
+    outcome = Outcome(effect=1.0, points={"loss": Points((0.0,), (1.0,))})  # left out where there are none
+    group = a_group(outcome=outcome, problem=Problem("training", "x"))
     content = decode_json(a_cell(groups=(group,), **CONTROL).file())
 
     def fields(kind: type[msgspec.Struct]) -> set[str]:

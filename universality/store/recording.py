@@ -101,7 +101,8 @@ class StoredTrajectory:
     def series(self, name: str) -> Series:
         """Raises KeyError where nothing was recorded under `name`."""
         if f"series/{name}/steps" not in self.names:
-            recorded = sorted(key.split("/")[1] for key in self.names if key.endswith("/steps"))
+            series = (key for key in self.names if key.startswith("series/") and key.endswith("/steps"))
+            recorded = sorted(key.removeprefix("series/").removesuffix("/steps") for key in series)
             raise KeyError(f"no series {name!r} was recorded, only {', '.join(recorded)}")
         steps, values = self._read(f"series/{name}/steps", f"series/{name}/values")
         return Series(steps, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -280,7 +281,11 @@ def test_a_plugin_that_fails_so_while_it_is_planned_is_named_with_its_method(
     status, out, err = with_plugin(tmp_path, ILL.format(where=where, code=code), *command, limit=3.0)
     assert (status, out) == (2, "")
     file = tmp_path / "p" / "ill.py"
-    assert err.startswith(f"error: {asked} cannot be planned\n  where: {file}, {where}()\n")
+    line = r"(:\d+)?"  # which is not known of a process that is gone
+    what = (
+        rf"error: {re.escape(asked)} cannot be planned\n  where: {re.escape(str(file))}{line}, {where}\(\)\n"
+    )
+    assert re.match(what, err)
     assert f"  got:   {got}\n" in err
 
 
@@ -299,4 +304,4 @@ def test_a_plugin_that_leaves_while_it_is_checked_keeps_no_contract(tmp_path: Pa
     text = ILL.format(where="build", code="import sys; sys.exit(0)")
     status, out, _ = with_plugin(tmp_path, text, "check", "ill_net")
     assert status == 1
-    assert "  wrong vector: builds the same network from the same seed: SystemExit: 0\n" in out
+    assert "  wrong vector: builds the same network from the same seed: SystemExit: 0; " in out

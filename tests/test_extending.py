@@ -81,9 +81,7 @@ class Pieces(u.Phenomenon):
 
 
 def test_pieces_of_a_class_keep_the_contract_in_one(tmp_path: Path) -> None:
-    (piece,) = (
-        text for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if text.startswith("    ")
-    )
+    (piece,) = (text for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if text.startswith("@u"))
     (tmp_path / "pieces.py").write_text(PIECES.format(piece=textwrap.indent(piece, "    ")))
     result = universality("check", "pieces", "--plugins", str(tmp_path), cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr

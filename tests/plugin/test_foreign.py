@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
 from universality.plugin import foreign as calls
 from universality.plugin.foreign import foreign
+from universality.plugin.loading import load_plugins
 
 
 class Notes(list[str]):
@@ -64,3 +67,26 @@ def test_who_watches_is_told_of_the_beginning_and_the_end_of_a_call(notes: Notes
         f"two, there, look, {calls.ANSWER_SECONDS:g}",
         "back",
     ]
+
+
+@pytest.mark.usefixtures("clean_registry")
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ("int('no')", "here, {file}:2"),
+        ("Recipe(steps=-1)", "{file}:2"),
+        ("raise BadParameter('no', where='my own words')", "my own words"),
+    ],
+)
+def test_an_error_has_the_line_of_the_plugin_unless_that_raised_it(
+    body: str, where: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "asked.py"
+    file.write_text(f"from universality.plugin import BadParameter, Recipe\ndef ask(): {body}\n")
+    load_plugins([tmp_path])
+    module = next(
+        m for n, m in sys.modules.items() if n.startswith(calls.USER_MODULES) and n.endswith(".asked")
+    )
+    with pytest.raises(BadParameter) as caught, foreign("it fails", where="here", do="mend it"):
+        module.ask()
+    assert caught.value.where == where.format(file=file)

@@ -58,14 +58,15 @@ def foreign(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS) 
     """Run the block as a plugin's code, `announced`.
 
     Raises:
-        BadParameter: where the block raises anything but a `UniversalityError`, which passes, with the line of
-            the plugin where it has none.
+        BadParameter: where the block raises anything but a `UniversalityError`. Such passes, with the line of the
+            plugin that it came by, unless the plugin itself raised it: then it says what it means to say.
     """
     with announced(what, where=where, do=do, seconds=seconds):
         try:
             yield
         except UniversalityError as error:
-            error.where = placed(error.where, error)
+            if not _raised_there(error):
+                error.where = placed(error.where, error)
             raise
         except (Exception, SystemExit) as error:
             raise BadParameter(what, where=placed(where, error), got=described(error), do=do) from error
@@ -80,6 +81,12 @@ def placed(where: str, error: BaseException) -> str:
         rest = where.removeprefix(file)
         return where if rest.startswith(":") else f"{file}:{line}{rest}"
     return ", ".join(filter(None, (where, f"{file}:{line}")))
+
+
+def _raised_there(error: BaseException) -> bool:
+    """Whether a user's plugin raised an error, rather than something that it called."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").startswith(USER_MODULES)
 
 
 def _line(error: BaseException) -> tuple[str, int]:

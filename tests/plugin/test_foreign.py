@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
 from universality.plugin import foreign as calls
-from universality.plugin.foreign import foreign
+from universality.plugin.foreign import foreign, line_in
 
 
 class Notes(list[str]):
@@ -64,3 +66,29 @@ def test_who_watches_is_told_of_the_beginning_and_the_end_of_a_call(notes: Notes
         f"two, there, look, {calls.ANSWER_SECONDS:g}",
         "back",
     ]
+
+
+def test_errors_name_the_line_of_the_plugin_that_they_went_through() -> None:
+    place = f"{__file__}, runs()"
+    with pytest.raises(BadParameter) as caught, foreign("it fails", where=place, do="mend it"):
+        raise ValueError("no")
+    assert re.fullmatch(rf"{re.escape(__file__)}:\d+, runs\(\)", caught.value.where)
+    with pytest.raises(BadParameter) as caught, foreign("it fails", where=place, do="mend it"):
+        raise BadParameter("unknown", where="mlp on digits")
+    assert re.fullmatch(rf"{re.escape(__file__)}:\d+, mlp on digits", caught.value.where)
+    with pytest.raises(BadParameter) as caught, foreign("it fails", where=place, do="mend it"):
+        raise BadParameter("unknown", where=f"{__file__}:3")
+    assert caught.value.where == f"{__file__}:3"
+    with pytest.raises(BadParameter) as caught, foreign("it fails", where="elsewhere.py, runs()", do=""):
+        raise ValueError("no")
+    assert caught.value.where == "elsewhere.py, runs()"
+
+
+def test_the_line_of_an_error_is_told_without_the_folder_that_holds_the_file() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        1 / 0  # noqa: B018
+    file = Path(__file__)
+    line = line_in(caught.value, file).rpartition(":")[2]
+    assert line_in(caught.value, file) == f"{file.name}:{line}"
+    assert line_in(caught.value, file.parents[1]) == f"{file.parent.name}/{file.name}:{line}"
+    assert line_in(caught.value, file.parent / "other.py") == ""

@@ -94,7 +94,7 @@ def test_a_plugin_with_the_name_of_a_builtin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadParameter) as caught:
         load_plugins([folder])
     assert caught.value.what == "two plugins are called probe 'accuracy'"
-    assert caught.value.where.startswith("universality.probes.accuracy.")
+    assert "mine.py:5, universality.probes.accuracy." in caught.value.where
     assert caught.value.where.endswith(".mine.Mine")
     assert registry.plugin_class("probe", "accuracy").__module__ == "universality.probes.accuracy"
 
@@ -127,7 +127,7 @@ def test_a_file_that_does_not_import_is_named_and_may_be_mended(
         load_plugins([folder])
     assert str(caught.value) == (
         "a plugin does not import\n"
-        f"  where: {folder / 'broken.py'}\n"
+        f"  where: {folder / 'broken.py'}:1\n"
         f"  got:   {got}\n"
         "  do:    mend the file or move it out of the folder"
     )
@@ -198,7 +198,7 @@ def test_an_absolute_import_of_a_file_beside_is_answered_with_how_it_is_written(
         load_plugins([folder])
     assert str(caught.value) == (
         "a plugin does not import\n"
-        f"  where: {folder / 'zeta.py'}\n"
+        f"  where: {folder / 'zeta.py'}:1\n"
         "  got:   ModuleNotFoundError: No module named 'helpers'\n"
         "  do:    write `from .helpers import ...`: files beside a plugin are imported with a dot"
     )
@@ -249,7 +249,7 @@ def test_a_file_edited_after_it_was_loaded_is_named(tmp_path: Path) -> None:
 def test_a_file_that_leaves_python_does_not_import(tmp_path: Path, code: str) -> None:
     with pytest.raises(BadParameter) as caught:
         load_plugins([write_files(tmp_path, {"leaves.py": f"import sys; sys.exit({code})"})])
-    assert caught.value.where == str(tmp_path / "leaves.py")
+    assert caught.value.where == f"{tmp_path / 'leaves.py'}:1"
     assert caught.value.got == f"SystemExit: {code.strip(chr(39))}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from universality.errors import MeasurementError
 from universality.judge.measure import failed_measuring, measure_cell
@@ -84,6 +85,9 @@ ACTIONS: dict[str, Callable[[], Any]] = {
     "nothing": lambda: None,
     "text": lambda: "2.0",
     "nan": lambda: float("nan"),
+    "huge": lambda: 1e200,
+    "label": lambda: Outcome(effect=1.0, label=5),  # type: ignore[arg-type]
+    "long": lambda: Outcome(effect=1.0, label="x" * 20_000),
 }
 
 
@@ -253,6 +257,46 @@ def test_a_mistake_in_a_plugin_fails_its_own_cell_and_is_told_to_the_user(store:
     lines = failed_measuring(records)
     assert len(lines) == 2
     assert all("a mistake in the code" in line for line in lines)
+
+
+@pytest.mark.parametrize("action", ["huge", "label", "long"])
+def test_an_outcome_that_no_reader_would_take_fails_its_claim_and_spares_the_folder(
+    store: Store, action: str
+) -> None:
+    publish(store, 0)
+    records = measure_cell(a_cell(a_group(0), phenomenon=Doubling(action=action)), store)
+    assert [(r.groups[0].state if r.groups else "none") for r in records] == ["failed", "failed", "none"]
+    for record in records:
+        store.save_measurement(record)
+        assert CellRecord.read(store.layout.measurements / f"{record.id}.json") == record
+        if record.groups and (problem := record.groups[0].problem):
+            assert problem.text.startswith("MeasurementError: its outcome cannot be stored")
+
+
+def test_a_failure_in_any_group_is_told(store: Store) -> None:
+    """An exit code of 0 would hide that the second seed could not be measured."""
+    group = GroupRecord(
+        key="s0", units=("s0",), runs={"run": "r0"}, state="done", outcome=Outcome(effect=1.0)
+    )
+    lost = GroupRecord(
+        key="s1",
+        units=("s1",),
+        runs={"run": "r1"},
+        state="failed",
+        problem=Problem("measuring", "seed 1 is odd"),
+    )
+    untrained = GroupRecord(
+        key="s2",
+        units=("s2",),
+        runs={"run": "r2"},
+        state="missing",
+        problem=Problem("training", "run: missing"),
+    )
+    publish(store, 0)
+    record, *_ = measure_cell(a_cell(a_group(0)), store)
+    told = failed_measuring([replace(record, groups=(group, lost, untrained))])
+    assert told == ["doubling.twice, net, points: seed 1 is odd (in 1 of 3 groups)"]
+    assert failed_measuring([replace(record, groups=(group, untrained))]) == []
 
 
 def test_an_endless_message_is_cut_and_can_be_stored(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -174,11 +175,9 @@ def test_workers_leave_the_records_and_files_of_this_process_in_the_order_of_the
         ("stop", "the limit is 1.5 s", 1),
         ("segfault", "killed by SIGSEGV; it printed last: about to read address 0", 2),
         ("exit0", "exited with code 0", 2),
-        ("sysexit", "it called sys.exit(0)", 1),
         ("kill", "killed by SIGKILL", 2),
         ("interrupt", "KeyboardInterrupt", 2),
         ("print", "printing more than 1 MiB", 1),
-        ("unwritable", "its outcome cannot be stored", 1),
     ],
 )
 def test_a_plugin_that_misbehaves_fails_its_own_cell_and_says_what_it_did(
@@ -226,9 +225,25 @@ def test_what_a_plugin_prints_is_shown_without_its_escapes(
     assert "acting[act=talk], net, points printed:\na word \\u001b[31m\n" in capfd.readouterr().err
 
 
-def test_leaving_the_process_fails_its_cell_in_this_process_too(store: Store, folder: Path) -> None:
-    records = measure([a_cell("sysexit"), a_cell("none", "p1")], store, folder, slots=0)
-    assert [r.groups[0].state for r in records] == ["failed", "failed", "done", "done"]
+@pytest.mark.parametrize("slots", [0, 1])
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        ("sysexit", r"acting\.py:\d+: it called sys\.exit\(0\)"),
+        ("raise", r"acting\.py:\d+: ZeroDivisionError: by zero"),
+        ("unwritable", r"acting\.py:\d+: MeasurementError: its outcome cannot be stored"),
+    ],
+)
+def test_what_python_can_tell_fails_its_own_claim_and_names_the_line(
+    store: Store, folder: Path, act: str, told: str, slots: int
+) -> None:
+    records = measure([a_cell(act), a_cell("none", "p1")], store, folder, slots=slots)
+    assert [r.groups[0].state for r in records] == ["failed", "done", "done", "done"]
+    problem = records[0].groups[0].problem
+    assert problem is not None
+    assert re.match(told, problem.text)
+    assert str(folder) not in problem.text
+    assert [CellRecord.read(store.layout.measurements / f"{r.id}.json") for r in records] == records
 
 
 def test_a_plugin_that_a_worker_cannot_find_ends_the_command_with_the_reason(

@@ -175,3 +175,9 @@ def test_without_one_seed_the_rest_may_not_be_enough() -> None:
 
     assert pooled(two_beyond, 0).effect == pytest.approx(1.0)
     assert pooled(two_beyond, 3).effect is None
+
+
+def test_one_seed_is_measured_as_it_is() -> None:
+    group = PlannedGroup("s0", ("s0",), {"s0, runs": "r"}, {}, "runs", {"s0, runs": 0}, left_out=0)
+    outcome = measure_group(Toy(), declared(mean, pooled=True), group, {"s0, runs": a_run(3.0)})
+    assert outcome.effect == pytest.approx(mean(Runs({0: a_run(3.0)})))

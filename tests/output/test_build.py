@@ -222,6 +222,14 @@ def test_the_heatmap_has_a_panel_per_phenomenon_with_only_its_own_columns() -> N
     assert_legible(figure)
 
 
+def test_a_title_with_dollars_is_drawn_as_it_stands() -> None:
+    """Half a formula is a syntax error where matplotlib reads it as one."""
+    figure = verdict_heatmap(results(record(), edge=replace(EDGE, title=r"$\frac{$ of </svg>")))
+    FigureCanvasAgg(figure).draw()
+    (title,) = (axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left"))
+    assert title == r"\$\frac{\$ of </svg>"
+
+
 def test_panels_of_the_heatmap_are_left_aligned_with_tiles_of_one_size() -> None:
     grokking = record("lstm", LONG_TASK, phenomenon="grokking", claim_name="delay")
     figure = verdict_heatmap(results(*RECORDS, grokking))

@@ -178,3 +178,75 @@ def test_an_observation_outside_of_a_sweep_is_missed_at_its_own_run() -> None:
         groups(one=claim(uneven, gates=[gate]))
     only = require("g", at_end("accuracy.train"), at_most=1.0, keys=("a",))
     assert groups(one=claim(uneven, gates=[only]))
+
+
+@pytest.mark.parametrize("key", [None, True, (), (1, None), b"a", frozenset()])
+def test_a_key_that_is_neither_text_nor_number_is_named_with_its_line(key: object) -> None:
+    @per_seed
+    def keyed(self: Any, run: Run) -> Any:
+        return {key: trained(run)}
+
+    with pytest.raises(
+        BadParameter, match=r"sets\.keyed has a key that is neither text nor number"
+    ) as caught:
+        groups(one=claim(keyed))
+    assert caught.value.where.startswith(f"{__file__}:")
+    assert caught.value.got == repr(key)
+
+
+@pytest.mark.parametrize("key", ["a, b\n/é<b>|", 0, -1.5, ("a", 2), "x" * 1000])
+def test_any_text_and_number_is_a_key(key: object) -> None:
+    @per_seed
+    def keyed(self: Any, run: Run) -> Any:
+        return {key: trained(run)}
+
+    (made,) = groups(seeds=1, one=claim(keyed))
+    assert made.keys is not None
+    assert list(made.keys.values()) == [key]
+
+
+def test_replicates_that_are_copies_of_each_other_are_refused() -> None:
+    @per_seed
+    def copies(self: Any, run: Run) -> Run:
+        return trained(run).seeded(7)
+
+    @per_seed
+    def baseline(self: Any, run: Run) -> Any:
+        return {"own": trained(run), "shared": trained(run).seeded(7)}
+
+    with pytest.raises(BadParameter, match=r"two replicates of sets\.copies are the same runs") as caught:
+        groups(one=claim(copies))
+    assert caught.value.got == "s0 and s1 are both of seed 7"
+    assert len(groups(one=claim(baseline))) == 3
+    assert len(groups(seeds=1, one=claim(copies))) == 1
+
+
+def test_a_probe_on_no_schedule_is_named() -> None:
+    @per_seed
+    def unscheduled(self: Any, run: Run) -> Run:
+        return run.trained(steps=3, lr=0.1).observing(accuracy=5)  # type: ignore[arg-type]
+
+    with pytest.raises(BadParameter, match="observes accuracy on no schedule") as caught:
+        groups(one=claim(unscheduled))
+    assert caught.value.where.startswith(f"{__file__}:")
+
+
+@pytest.mark.parametrize("of", ["gates", "criteria"])
+def test_a_requirement_of_a_run_that_is_not_there_is_found_before_training(of: str) -> None:
+    def wants(*keys: Any) -> Any:
+        return {of: [require("fitted", at_end("accuracy.train"), at_least=0.9, keys=keys)]}
+
+    with pytest.raises(BadParameter, match=r"'fitted' of sets\.one reads a run that is not there") as caught:
+        groups(one=claim(pairs, **wants("a", "c")))
+    assert caught.value.expected == "keys of the run set pairs: 'a', 'b'"
+    assert len(groups(one=claim(pairs, **wants("a", "b")))) == 3
+
+
+def test_a_run_without_a_recipe_names_the_run_set() -> None:
+    @per_seed
+    def bare(self: Any, run: Run) -> Run:
+        return run
+
+    with pytest.raises(BadParameter, match="a run without a recipe") as caught:
+        groups(one=claim(bare))
+    assert caught.value.where.startswith(f"{__file__}:")

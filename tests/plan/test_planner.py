@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -134,9 +135,9 @@ def test_a_modifier_that_an_architecture_cannot_take_is_found_before_training(tm
 def test_a_recipe_that_a_modifier_cannot_take_is_found_before_training(tmp_path: Path) -> None:
     with pytest.raises(BadParameter) as caught:
         planned(tmp_path, cross("toy_early", "mlp[width=8]+mup[base=4]", "toy_points"))
-    assert str(caught.value) == (
+    assert re.sub(r"/\S*/", "", str(caught.value)) == (
         "mup does not suit the recipe\n"
-        "  where: mlp[width=8]+mup[base=4]\n"
+        "  where: toys.py:87, mlp[width=8]+mup[base=4]\n"
         "  got:   optimizer=sgd needs rule=sgd"
     )
 
@@ -235,7 +236,7 @@ def test_an_unknown_name_is_found_before_training(
     ("architecture", "text"),
     [
         ("toy_net[width=0]", "a toy needs width\n  got: 0"),
-        ("toy_net[width=1000]", "a toy is wider than its input allows\n  got: 1000"),
+        ("toy_net[width=1000]", "a toy is wider than its input allows\n  where: toys.py:28\n  got:   1000"),
         ("toy_net[width=x]", "not a number\n  where:    toy_net[width=x]\n  got:      'x'\n  expected: int"),
     ],
 )
@@ -244,7 +245,7 @@ def test_a_parameter_that_does_not_fit_is_found_before_training(
 ) -> None:
     with pytest.raises(BadParameter) as caught:
         planned(tmp_path, cross("toy_early", f"toy_other {architecture}", "toy_points"))
-    assert str(caught.value) == text
+    assert re.sub(r"/\S*/", "", str(caught.value)) == text
 
 
 @pytest.mark.usefixtures("toys")

@@ -208,3 +208,75 @@ def test_an_effect_may_be_any_function_of_a_run() -> None:
         return 1.0
 
     check_phenomenon(phenomenon(one=claim(effect=effect)))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "what"),
+    [
+        (
+            {"controls": (positive("p", "w"), negative("n", "w", ()))},
+            "nothing is right for the negative control 'n'",
+        ),
+        (
+            {"controls": (positive("p", "w"), positive("p", "x", parameter=2))},
+            "two positive controls of phenomenon 'sound' have one name",
+        ),
+        ({"controls": (positive("x" * 301, "w"),)}, "the name of the control"),
+        ({"controls": (positive(3, "w"),)}, "the name of the control 3"),  # type: ignore[arg-type]
+        ({"version": 0}, "the version of phenomenon 'sound'"),
+        ({"version": "2"}, "the version of phenomenon 'sound'"),
+        ({"version": True}, "the version of phenomenon 'sound'"),
+        ({"title": 5}, "the title of phenomenon 'sound'"),
+        ({"title": "x" * 301}, "the title of phenomenon 'sound'"),
+        ({"source": None}, "the source of phenomenon 'sound'"),
+        ({"one": claim(title=None)}, "the title of the claim one"),
+        ({"one": claim(Within(low=0.0, unit="x" * 301))}, "the unit of the claim one"),
+        (
+            {"gates": require("g", at_end("train_loss"), at_least=1)},
+            "gates of phenomenon 'sound' are several",
+        ),
+        ({"asks": lambda cell: ""}, "asks of phenomenon 'sound' are several"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_could_not_be_stored_or_judged_after_training_is_refused_before(
+    attributes: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(BadParameter) as caught:
+        check_phenomenon(phenomenon(**attributes))
+    assert what in caught.value.what
+    assert caught.value.where
+
+
+def test_two_run_sets_of_one_name_are_refused() -> None:
+    @per_seed
+    def runs_runs(self: Phenomenon, run: Run) -> Run:
+        return run
+
+    with pytest.raises(BadParameter, match="two run sets of phenomenon 'sound' have one name") as caught:
+        check_phenomenon(phenomenon(two=claim(runs=runs_runs)))
+    assert caught.value.where.count(__file__) == 2
+
+
+class Mixin:
+    mixed = claim()
+
+
+def test_claims_of_a_mixin_count_and_what_takes_the_place_of_a_claim_removes_it() -> None:
+    base = phenomenon(two=claim())
+    below = type("Below", (Mixin, base), {"two": None})
+    assert set(below.claims) == {"one", "mixed"}
+
+
+def test_a_run_set_of_a_subclass_takes_the_place_of_that_of_its_base() -> None:
+    @per_seed
+    def own(self: Phenomenon, run: Run) -> Run:
+        return run.trained(steps=5, lr=0.1)
+
+    own.method.__name__ = "runs"
+    base = phenomenon(runs=runs)
+    below = type("Below", (base,), {"runs": own})
+    assert below.claims["one"].runs is own
+    assert base.claims["one"].runs is runs
+    # A set that is no attribute of the class is nobody's to replace.
+    assert type("Other", (phenomenon(),), {"runs": own}).claims["one"].runs is runs

@@ -10,7 +10,7 @@ import pytest
 
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
 from universality.plugin import foreign as calls
-from universality.plugin.foreign import foreign
+from universality.plugin.foreign import foreign, line_in
 from universality.plugin.loading import load_plugins
 
 
@@ -90,3 +90,13 @@ def test_an_error_has_the_line_of_the_plugin_unless_that_raised_it(
     with pytest.raises(BadParameter) as caught, foreign("it fails", where="here", do="mend it"):
         module.ask()
     assert caught.value.where == where.format(file=file)
+
+
+def test_the_line_of_an_error_is_told_without_the_folder_that_holds_the_file() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        1 / 0  # noqa: B018
+    file = Path(__file__)
+    line = line_in(caught.value, file).rpartition(":")[2]
+    assert line_in(caught.value, file) == f"{file.name}:{line}"
+    assert line_in(caught.value, file.parents[1]) == f"{file.parent.name}/{file.name}:{line}"
+    assert line_in(caught.value, file.parent / "other.py") == ""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from universality.errors import MeasurementError
 from universality.plugin import Runs, at_end, at_start, end_over_start, highest, lowest, mean, need, require
 from universality.plugin.readings import UnmetError, needs
 from universality.plugin.trajectory import Series
@@ -100,3 +101,17 @@ def test_needs_of_one_effect_are_not_those_of_another() -> None:
         need("outer again", 1.0, at_least=0.5)
     assert [check.name for check in outer] == ["outer", "outer again"]
     assert [check.name for check in inner] == ["inner"]
+
+
+def test_a_series_without_a_value_is_named() -> None:
+    run = a_run()
+    run.spec = SimpleNamespace(id="mlp-digits-s0")
+    for reading in (at_end, at_start, end_over_start, mean, highest, lowest):
+        with pytest.raises(MeasurementError, match=r"the series train_loss has no value") as caught:
+            reading("train_loss")(run)
+        assert caught.value.where == "mlp-digits-s0"
+
+
+def test_a_requirement_whose_function_gives_no_number_is_named() -> None:
+    with pytest.raises(TypeError, match="fitted, value is a number, got None"):
+        require("fitted", lambda run: None, at_least=0.9).checks(a_run(1.0), {})  # type: ignore[arg-type, return-value]

@@ -10,6 +10,7 @@ from universality.errors import BadParameter, UnknownName
 from universality.plugin import At, Every, Phenomenon, Recipe, Run, per_pair, per_partner, per_seed, registry
 from universality.plugin.registry import component
 from universality.plugin.runs import Sweep, role
+from universality.plugin.spec import RunSpec
 
 registry.load_plugins()
 
@@ -162,3 +163,19 @@ def test_a_run_set_is_a_method_and_knows_its_scope_and_place() -> None:
 )
 def test_a_role_is_the_key_with_the_names_of_its_axes(key: Any, axes: tuple[str, ...], text: str) -> None:
     assert role(key, axes) == text
+
+
+def test_a_sweep_with_a_value_twice_is_refused() -> None:
+    with pytest.raises(BadParameter, match="one value twice") as caught:
+        a_run().trained(steps=3, lr=0.1).vary(lr=(0.1, 0.2, 0.1))
+    assert caught.value.got == "lr=(0.1, 0.2, 0.1)"
+    assert list(a_run().trained(steps=3, lr=0.1).vary(lr=iter([0.1, 0.2]))) == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("seed", ["3", 1.0, -1, True, None])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    request = a_run().trained(steps=3, lr=0.1).seeded(seed).request()
+    architecture, task = component(request.architecture), component(request.task)
+    with pytest.raises(BadParameter, match="a seed is no whole number") as caught:
+        RunSpec(architecture, task, request.recipe, request.seed)
+    assert caught.value.got == repr(seed)

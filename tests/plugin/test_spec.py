@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from universality.errors import BadParameter
+from universality.errors import BadParameter, UniversalityError
 from universality.plugin import spec
 from universality.plugin.spec import (
     Component,
@@ -407,3 +407,18 @@ def test_canonical_text_is_injective_and_blind_to_order(a: Any, b: Any) -> None:
 def test_numbers_that_json_lacks_never_reach_an_id(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         canonical([value])
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"steps": "3"}, "steps of a recipe is no whole number"),
+        ({"steps": 3.0}, "steps of a recipe is no whole number"),
+        ({"batch_size": True}, "batch_size of a recipe is no whole number"),
+        ({"optimizer": "sgdd"}, "unknown optimizer 'sgdd'"),
+        ({"loss": None}, "unknown loss 'None'"),
+    ],
+)
+def test_a_recipe_of_another_type_is_refused_before_it_has_an_id(changes: dict[str, Any], what: str) -> None:
+    with pytest.raises(UniversalityError, match=what):
+        Recipe(**{"steps": 3, "lr": 0.1, **changes})

@@ -193,13 +193,14 @@ def run(
 def show(result: Finished | Forecast) -> int:
     """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
     from universality.output.build import print_summary
+    from universality.text import plain
 
     if isinstance(result, Forecast):
         print("\n".join(result.lines()))
         return 0
     print_summary(result.summary)
     for line in result.unmeasured:
-        print(f"not measured: {line}", file=sys.stderr)
+        print(f"not measured: {plain(line, 600)}", file=sys.stderr)
     if result.failed:
         folder = result.results.layout.failed
         print(

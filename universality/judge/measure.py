@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from universality.errors import MeasurementError, described
 from universality.judge.measured_run import MeasuredRun
 from universality.judge.outcomes import measure_group
 from universality.plan.plan import PlannedCell, PlannedGroup
 from universality.plugin.claim import Claim
+from universality.plugin.foreign import line_in
+from universality.plugin.loading import home
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.registry import component
 from universality.plugin.trajectory import RunState, Trajectory
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Store
+from universality.store.untrusted import UntrustedFile, check_readable
 
 _MAX_MESSAGE = 2000
 _SEVERITY: tuple[RunState, ...] = ("missing", "failed", "crashed", "timeout", "diverged")
@@ -61,23 +65,50 @@ def _measure(
     else:
         try:
             outcome = measure_group(phenomenon, claim, group, runs)
-        except Exception as error:  # a plugin's mistake is its own claim's failure
-            # What a message may hold is the exception's own: pages of text, half a character.
-            text = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-            state, problem = "failed", Problem("measuring", text[:_MAX_MESSAGE])
+            _check_storable(outcome)
+        except (Exception, SystemExit) as error:  # a plugin's mistake is its own claim's failure
+            outcome, state = None, "failed"
+            problem = Problem("measuring", _told(error, phenomenon, claim)[:_MAX_MESSAGE])
     return GroupRecord(
         key=group.key, units=group.units, runs=group.runs, state=state, outcome=outcome, problem=problem
     )
 
 
+def _check_storable(outcome: Outcome) -> None:
+    """Raises `MeasurementError` for what no reader of measurements takes: the fields of an `Outcome` are its author's."""
+    try:
+        check_readable(outcome, Outcome)
+    except UntrustedFile as error:
+        raise MeasurementError("its outcome cannot be stored", got=str(error)) from error
+
+
+def _told(error: BaseException, phenomenon: Phenomenon, claim: Claim) -> str:
+    """An error in words, with the line of the user's own file that it came from, else that of the claim."""
+    text = f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else described(error)
+    place = home(type(phenomenon))
+    line = (line_in(error, place.root) or Path(claim.where).name) if place else ""
+    # What a message may hold is the exception's own: pages of text, half a character.
+    return f"{f'{line}: ' if line else ''}{text}".encode(errors="backslashreplace").decode()
+
+
 def failed_measuring(records: Sequence[CellRecord]) -> list[str]:
-    """A line for every claim of a cell that was trained and could not be measured."""
-    return [
-        f"{record.phenomenon}.{record.claim_name}, {record.architecture}, {record.task}: {group.problem.text}"
-        for record in records
-        for group in record.groups[:1]
-        if group.problem is not None and group.problem.stage == "measuring"
-    ]
+    """A line for every claim of a cell that was trained and could not be measured, in any of its groups."""
+    lines = []
+    for record in records:
+        texts = [
+            group.problem.text
+            for group in record.groups
+            if group.problem is not None and group.problem.stage == "measuring"
+        ]
+        if texts:
+            where = f"{record.phenomenon}.{record.claim_name}, {record.architecture}, {record.task}"
+            some = (
+                f" (in {len(texts)} of {len(record.groups)} groups)"
+                if len(texts) < len(record.groups)
+                else ""
+            )
+            lines.append(f"{where}: {texts[0]}{some}")
+    return lines
 
 
 def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> CellRecord:

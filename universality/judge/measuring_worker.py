@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from universality.errors import described
 from universality.judge.measure import measure_cell
 from universality.plan.plan import PlannedCell
 from universality.plugin import registry
 from universality.plugin.registry import component
 from universality.store.cells import CellRecord
 from universality.store.store import Store
+from universality.store.untrusted import MAX_BYTES
 from universality.train.device import configure
 from universality.train.messages import WorkerSettings
 
@@ -67,16 +67,10 @@ def replies(question: Question, store: Store, data_root: Path) -> Iterator[CellR
 
 
 def measured(key: str, cell: PlannedCell, store: Store, data_root: Path) -> CellReply:
-    """Measure a cell. What leaves a plugin past every handler of errors, or fits in no file, is its own failure."""
-    try:
-        records = tuple(measure_cell(cell, store, data_root=data_root))
-    except SystemExit as leaving:
-        return CellReply(key, lost=f"it called sys.exit({leaving.code!r})")
-    try:
-        for record in records:
-            record.file()
-    except Exception as error:
-        return CellReply(key, lost=f"its outcome cannot be stored: {described(error)}")
+    """Measure a cell. Outcomes that together fit in no file are the failure of the phenomenon."""
+    records = tuple(measure_cell(cell, store, data_root=data_root))
+    if (most := max((len(record.file()) for record in records), default=0)) > MAX_BYTES:
+        return CellReply(key, lost=f"its outcomes make a file of {most:,} bytes, at most {MAX_BYTES:,}")
     return CellReply(key, records)
 
 

@@ -35,8 +35,10 @@ def measure_group(
     whole = Runs({key: runs[role] for role, key in group.keys.items()})
     if group.left_out is None:
         return outcome_of(phenomenon, claim, whole)
-    rest = Runs({key: run for key, run in whole.items() if _seed(key) != group.left_out})
     n = len({_seed(key) for key in whole})
+    if n == 1:  # nothing is left without it, and no interval follows from one seed
+        return outcome_of(phenomenon, claim, whole)
+    rest = Runs({key: run for key, run in whole.items() if _seed(key) != group.left_out})
     return _pseudo_value(
         outcome_of(phenomenon, claim, whole), outcome_of(phenomenon, claim, rest), n, claim.bound
     )

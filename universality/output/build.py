@@ -12,7 +12,7 @@ from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
 from universality.output.page.series import fit, stored_series
 from universality.output.phrases import boundary_text, probe_share
-from universality.output.write import write_figures, write_tables
+from universality.output.write import undrawn, write_figures, write_tables
 from universality.store.files import storing
 from universality.store.store import Store
 from universality.text import plain
@@ -27,10 +27,12 @@ class Summary:
 
     Args:
         store: the folder, with the damage that was found in it.
+        undrawn: charts of which nothing was measured.
     """
 
     results: ResultSet
     store: Store
+    undrawn: tuple[str, ...] = ()
 
 
 def rebuild(store: Store) -> Summary:
@@ -46,7 +48,7 @@ def rebuild(store: Store) -> Summary:
         write_tables(results)
         write_figures(results, series)
         store.write(store.layout.report / "index.html", html)
-    return Summary(results, store)
+    return Summary(results, store, tuple(undrawn(results, series)))
 
 
 def _page(results: ResultSet, store: Store) -> tuple[str, SeriesOf]:
@@ -69,6 +71,8 @@ def print_summary(summary: Summary) -> None:
         print(plain(boundary_text(results, b, f"from {b.example}, {b.beside}"), 400))
     if share := probe_share(results):
         print(f"probes took {share} of the time of all runs")
+    for line in summary.undrawn:
+        print(f"not drawn: {plain(line, 400)}", file=sys.stderr)
     for damage in summary.store.damaged:
         print(f"damaged, not used: {plain(damage, 400)}", file=sys.stderr)
     print(

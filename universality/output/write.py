@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from universality.errors import MeasurementError
 from universality.judge.resultset import ResultSet
 from universality.output import tables
-from universality.output.charts import Sheet, sheets
-from universality.output.collect import SeriesOf, blocks
+from universality.output.charts import Sheet, charts_of, curves_of, levels_of, matrices_of, sheets
+from universality.output.collect import SeriesOf, blocks, run_ids
 from universality.output.figures.heatmap import verdict_heatmap
 from universality.output.figures.levels import levels
 from universality.output.figures.lines import lines
@@ -19,7 +19,8 @@ from universality.output.figures.matrices import matrices
 from universality.output.figures.points import points
 from universality.output.figures.style import save
 from universality.output.latex import latex
-from universality.plugin.charts import Levels, Lines, Matrices
+from universality.plugin.charts import Chart, Levels, Lines, Matrices, names_of
+from universality.store.cells import CellRecord
 from universality.store.files import replace_file
 
 
@@ -51,6 +52,34 @@ def write_figures(results: ResultSet, runs: SeriesOf) -> list[Path]:
         with suppress(MeasurementError):
             paths += save(_figure(results, sheet, runs), folder, sheet.name)
     return paths
+
+
+def undrawn(results: ResultSet, runs: SeriesOf) -> list[str]:
+    """A line for each chart of which no outcome and no run of any measured cell has what it names.
+
+    Args:
+        runs: the series that are known; a run of which nothing is known may have them.
+    """
+    measured: dict[tuple[str, str], list[CellRecord]] = {}
+    for record in results.records:
+        if record.crossed and any(g.outcome and g.outcome.effect is not None for g in record.groups):
+            measured.setdefault((record.phenomenon, record.claim_name), []).append(record)
+    return [
+        f"{phenomenon}.{claim}: no {'run' if isinstance(chart, Lines) else 'outcome'} has what its chart draws, "
+        f"{', '.join(names_of(chart))}"
+        for (phenomenon, claim), records in measured.items()
+        for chart in charts_of(results.plan, records[0])
+        if not any(_draws(chart, record, runs) for record in records)
+    ]
+
+
+def _draws(chart: Chart, record: CellRecord, runs: SeriesOf) -> bool:
+    if isinstance(chart, Lines):
+        known = [runs[run] for run in run_ids([record]) if run in runs]
+        return not known or any(name in series for series in known for name in names_of(chart))
+    if isinstance(chart, Levels):
+        return bool(levels_of(chart, record))
+    return bool(matrices_of(chart, record) if isinstance(chart, Matrices) else curves_of(chart, record))
 
 
 def _figure(results: ResultSet, sheet: Sheet, runs: SeriesOf) -> Figure:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from universality.errors import BadParameter
+from universality.errors import BadParameter, UnknownName
 from universality.plugin.asking import ask
 from universality.plugin.charts import series_of
 from universality.plugin.claim import Claim
 from universality.plugin.phenomenon import Cell, Cross, Phenomenon
 from universality.plugin.readings import Key, Reading
 from universality.plugin.runs import Request, Run, RunSet, Sweep, role
+from universality.plugin.schedules import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,23 @@ def groups_of(phenomenon: Phenomenon, cell: Cell, cross: Cross) -> list[Group]:
     for runs, pooled in asked:
         prefix = "" if alone else f"{runs.name}{' pooled' if pooled else ''}/"
         made = [_group(phenomenon, runs, prefix, place) for place in _places(runs, cell, cross)]
+        _check_apart(phenomenon, runs, made)
         groups += _pooled(made) if pooled else made
     for group in groups:
         for name, claim in phenomenon.claims.items():
             if group.bears_on(claim):
                 _check_observed(f"{phenomenon.name}.{name}", phenomenon, claim, group)
     return groups
+
+
+@contextmanager
+def asked_by(runs: RunSet[Any]) -> Iterator[None]:
+    """Errors inside say which run set asked for the run."""
+    try:
+        yield
+    except (BadParameter, UnknownName) as error:
+        error.where = ", ".join(filter(None, (runs.where, error.where)))
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +108,54 @@ def _group(phenomenon: Phenomenon, runs: RunSet[Any], prefix: str, place: _Place
             got=repr(made)[:80],
             expected="a Run, or several by key",
         )
+    for key in members if several else ():
+        _check_key(phenomenon, runs, key)
+    for run in members.values():
+        for probe, schedule in run.observe.items():
+            if not isinstance(schedule, Schedule):
+                raise BadParameter(
+                    f"the run set {phenomenon.name}.{runs.name} observes {probe} on no schedule",
+                    where=runs.where,
+                    got=repr(schedule)[:80],
+                    expected="At(...), Every(...) or LogSpaced(...)",
+                )
     keys = {role(key, axes): key for key in members}
     if len(keys) < len(members):
         raise BadParameter(
             f"two runs of {phenomenon.name}.{runs.name} have one name", where=runs.where, got=", ".join(keys)
         )
-    requests = {name: ask(phenomenon, runs.name, members[key].request) for name, key in keys.items()}
+    with asked_by(runs):
+        requests = {name: members[key].request() for name, key in keys.items()}
     return Group(prefix + place.key, requests, place.units, runs.name, keys if several else None)
+
+
+def _check_key(phenomenon: Phenomenon, runs: RunSet[Any], key: object) -> None:
+    parts = key if isinstance(key, tuple) else (key,)
+    if not parts or not all(isinstance(p, str | int | float) and not isinstance(p, bool) for p in parts):
+        raise BadParameter(
+            f"a run of {phenomenon.name}.{runs.name} has a key that is neither text nor number",
+            where=runs.where,
+            got=repr(key)[:80],
+            expected="a text, a number, or a tuple of them",
+            do="for truth values write the runs out: {'with': run.on(...), 'without': run}",
+        )
+
+
+def _check_apart(phenomenon: Phenomenon, runs: RunSet[Any], groups: Sequence[Group]) -> None:
+    """That replicates are no copies of each other: an interval over copies has no width, and decides anything."""
+    alike: dict[tuple[int, ...], list[Group]] = {}
+    for group in groups:
+        alike.setdefault(tuple(request.seed for request in group.runs.values()), []).append(group)
+    for seeds, same in alike.items():
+        for first, second in combinations(same, 2):
+            if not set(first.units) & set(second.units) and first.runs == second.runs:
+                raise BadParameter(
+                    f"two replicates of {phenomenon.name}.{runs.name} are the same runs",
+                    where=runs.where,
+                    got=f"{first.key} and {second.key} are both of {', '.join(f'seed {s}' for s in dict.fromkeys(seeds))}",
+                    expected="runs that follow the seed that the run set is given",
+                    do="run.seeded(run.seed + 1000), not run.seeded(1000)",
+                )
 
 
 def _pooled(groups: Sequence[Group]) -> list[Group]:
@@ -129,7 +183,16 @@ def _seed(group: Group) -> int:
 
 def _check_observed(name: str, phenomenon: Phenomenon, claim: Claim, group: Group) -> None:
     """That what gates, criteria and charts read is observed in each of the runs that they are read of."""
+    known = [] if group.keys is None else list(group.keys.values())
     for requirement in (*phenomenon.gates, *claim.gates, *claim.criteria):
+        for wanted in requirement.keys if group.keys is not None else ():
+            if wanted not in known:
+                raise BadParameter(
+                    f"'{requirement.name}' of {name} reads a run that is not there",
+                    where=claim.where,
+                    got=f"keys={requirement.keys!r}"[:120],
+                    expected=f"keys of the run set {group.run_set}: {', '.join(map(repr, known))}"[:300],
+                )
         if isinstance(requirement.value, Reading):
             of = requirement.keys or None
             for run_role, request in group.runs.items():

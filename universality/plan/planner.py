@@ -17,7 +17,7 @@ import torch
 
 from universality.errors import BadParameter, BadSuite
 from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
-from universality.plan.groups import Group, groups_of
+from universality.plan.groups import Group, asked_by, groups_of
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
 from universality.plan.requests import spec_of
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
@@ -128,7 +128,7 @@ class Planner:
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.expects
         groups = [
-            self._add_group(group)
+            self._add_group(phenomenon, group)
             for group in ([] if reason else groups_of(phenomenon, cell, cross))
             if any(group.bears_on(phenomenon.claims[claim]) for claim in claims)
         ]
@@ -151,12 +151,17 @@ class Planner:
                 )
         self.plan.cells.append(planned)
 
-    def _add_group(self, group: Group) -> PlannedGroup:
+    def _add_group(self, phenomenon: Phenomenon, group: Group) -> PlannedGroup:
         runs: dict[str, str] = {}
         observe: dict[str, dict[str, tuple[int, ...]]] = {}
+        run_set = next(c.runs for c in phenomenon.claims.values() if group.bears_on(c))
         for role, request in group.runs.items():
-            spec = spec_of(request, self._signature(request.task))
-            steps = {edition(o.probe): o.at.steps(request.recipe.steps) for o in request.observe}
+            signature = self._signature(request.task)
+            with asked_by(run_set):
+                spec = spec_of(request, signature)
+                steps = {edition(o.probe): o.at.steps(request.recipe.steps) for o in request.observe}
+                if isinstance(request.architecture, Modified):
+                    request.architecture.check_recipe(spec.recipe)
             runs[role], observe[role] = spec.id, steps
             self._add_job(spec, request, steps)
         return PlannedGroup(group.key, group.units, runs, observe, group.run_set, group.keys, group.left_out)
@@ -167,8 +172,6 @@ class Planner:
             job = self.plan.jobs[spec.id] = Job(spec, {})
             job.seconds = spec.recipe.steps * (self._gradient_seconds(request) + OPTIMIZER_SECONDS)
             signature = self._signature(request.task)
-            if isinstance(request.architecture, Modified):
-                request.architecture.check_recipe(spec.recipe)
             job.parameters = self._build(request.architecture, signature).parameters
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
         full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))

@@ -157,6 +157,21 @@ def series_of(chart: Chart) -> tuple[str, ...]:
     return tuple(dict(chart.series)) if isinstance(chart, Lines) else ()
 
 
+def names_of(chart: Chart) -> tuple[str, ...]:
+    """The series, points, details or matrices that a chart draws, without what it compares them with."""
+    match chart:
+        case Lines():
+            return series_of(chart)
+        case Curves():
+            return tuple(name for name in dict(chart.points) if name != chart.theory)
+        case Levels():
+            return (chart.value,)
+        case Matrices():
+            return tuple(dict(chart.names))
+        case _:
+            return (chart.points,)
+
+
 def texts_of(chart: Chart) -> tuple[str, ...]:
     """Everything of a chart that is shown: titles, labels, and the names that stand for a title that is empty."""
     fields = (getattr(chart, field) for field in chart.__struct_fields__)

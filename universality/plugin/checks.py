@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
+from itertools import combinations
 from typing import get_args
 
 from universality.errors import BadParameter, unknown_name
@@ -17,6 +18,9 @@ from universality.plugin.runs import RunSet
 
 _CHARTS = get_args(Chart)
 
+MAX_TEXT = 300
+"""Characters of a title, a source, a unit or the name of a control."""
+
 
 def check_phenomenon(cls: type[Phenomenon]) -> None:
     """That a phenomenon claims what can be missed, of runs of its own, with charts and controls.
@@ -28,6 +32,15 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
         raise BadParameter(
             f"phenomenon '{name}' claims nothing", where=place, expected="name = claim(Within(...), ...)"
         )
+    _check_texts(cls, name, place)
+    for attribute in ("asks", "gates"):
+        if not isinstance(getattr(cls, attribute), tuple | list):
+            raise BadParameter(
+                f"{attribute} of phenomenon '{name}' are several",
+                where=place,
+                got=repr(getattr(cls, attribute))[:80],
+                expected=f"{attribute} = (...,)",
+            )
     for attribute, options in (("sense", get_args(Sense)), ("strand", get_args(Strand))):
         value = getattr(cls, attribute, None)
         if value not in options:
@@ -55,6 +68,15 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
             )
     for claim_name, claim in cls.claims.items():
         _check_claim(f"{name}.{claim_name}", claim)
+    sets = {claim.runs for claim in cls.claims.values()}
+    for first, second in combinations(sorted(sets, key=lambda runs: runs.where), 2):
+        if first.name == second.name:
+            raise BadParameter(
+                f"two run sets of phenomenon '{name}' have one name",
+                where=f"{first.where} and {second.where}",
+                got=first.name,
+                do="rename one of them; a trailing _runs does not count",
+            )
     for requirement in cls.gates:
         _check_requirement(f"a gate of phenomenon '{name}'", requirement, place)
     if not isinstance(cls.controls, tuple | list) or not all(isinstance(s, Setting) for s in cls.controls):
@@ -66,6 +88,14 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
         )
     for setting in cls.controls:
         _check_setting(cls, name, setting)
+    names = [(setting.sign, setting.name) for setting in cls.controls]
+    for setting in cls.controls:
+        if names.count((setting.sign, setting.name)) > 1:
+            raise BadParameter(
+                f"two {setting.sign} controls of phenomenon '{name}' have one name",
+                where=setting.where,
+                got=setting.name,
+            )
     judged = {claim for s in cls.controls for claim in (cls.claims if s.claims is None else s.claims)}
     for claim_name, claim in cls.claims.items():
         if claim_name not in judged:
@@ -74,6 +104,31 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
                 where=claim.where,
                 do="add a positive and a negative control to `controls`: without them nobody knows that it is measured right",
             )
+
+
+def _check_texts(cls: type[Phenomenon], name: str, place: str) -> None:
+    """That what is stored of it can be read again: nothing checks a type before that."""
+    texts = {"the title": (cls.title, place), "the source": (cls.source, place)}
+    for claim_name, claim in cls.claims.items():
+        texts[f"the title of the claim {claim_name}"] = (claim.title, claim.where)
+        texts[f"the unit of the claim {claim_name}"] = (getattr(claim.bound, "unit", ""), claim.where)
+    for setting in cls.controls if isinstance(cls.controls, tuple | list) else ():
+        if isinstance(setting, Setting):
+            texts[f"the name of the control {setting.name!r}"[:80]] = (setting.name, setting.where)
+    for what, (text, where) in texts.items():
+        if not isinstance(text, str) or len(text) > MAX_TEXT:
+            raise BadParameter(
+                f"{what} of phenomenon '{name}' is no text of at most {MAX_TEXT} characters",
+                where=where,
+                got=repr(text)[:80],
+            )
+    if type(cls.version) is not int or not 1 <= cls.version < 10**6:
+        raise BadParameter(
+            f"the version of phenomenon '{name}' is no number of one",
+            where=place,
+            got=repr(cls.version)[:80],
+            expected="1, 2, ...",
+        )
 
 
 def _check_claim(name: str, claim: Claim) -> None:
@@ -145,6 +200,10 @@ def _check_setting(cls: type[Phenomenon], name: str, setting: Setting) -> None:
     for verdict in setting.verdicts:
         if verdict not in get_args(Decidable):
             raise unknown_name("verdict", verdict, get_args(Decidable), where=f"{setting.where}, {what}")
+    if not setting.verdicts:
+        raise BadParameter(
+            f"nothing is right for the {what}", where=setting.where, expected=" or ".join(get_args(Decidable))
+        )
     known = [f.name for f in fields(cls) if f.init]
     for parameter in setting.changes:
         if parameter not in known:

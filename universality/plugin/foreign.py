@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 from universality.errors import BadParameter, UniversalityError, described
@@ -57,6 +58,9 @@ def announced(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS
 def foreign(what: str, *, where: str, do: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
     """Run the block as a plugin's code, `announced`.
 
+    Args:
+        where: begins with the file of the plugin, if it has one; errors say its line too.
+
     Raises:
         BadParameter: where the block raises anything but a `UniversalityError`. Such passes, with the line of the
             plugin that it came by, unless the plugin itself raised it: then it says what it means to say.
@@ -91,8 +95,20 @@ def _raised_there(error: BaseException) -> bool:
 
 def _line(error: BaseException) -> tuple[str, int]:
     """File and line of the innermost frame of a user's plugin; an empty name where there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return error.filename, error.lineno or 1
     found = "", 0
     for frame, line in traceback.walk_tb(error.__traceback__):
         if frame.f_globals.get("__name__", "").startswith(USER_MODULES):
             found = frame.f_code.co_filename, line
     return found
+
+
+def line_in(error: BaseException, root: Path) -> str:
+    """The innermost line of a file in the folder `root` (or of the file `root`) that an error went through, as
+    `helper.py:12`; "" where there is none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path == root or path.is_relative_to(root):
+            return f"{path.name if path == root else path.relative_to(root)}:{frame.lineno}"
+    return ""

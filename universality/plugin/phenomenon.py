@@ -13,6 +13,7 @@ from universality.plugin.charts import Charts
 from universality.plugin.claim import Claim
 from universality.plugin.controls import ControlId, Decidable, Setting, Sign
 from universality.plugin.readings import Requirement
+from universality.plugin.runs import RunSet
 from universality.plugin.task import Signature, Task
 
 Sense = Literal["number", "form", "sign"]
@@ -100,7 +101,8 @@ class Phenomenon:
         reference: addresses of the architecture and the task on which controls are measured.
         controls: settings with a known answer, `positive` and `negative`.
 
-    `claims` is collected from the class: every attribute that `claim` made, by its name.
+    `claims` is collected from the class: every attribute that `claim` made, by its name, those of its bases too. Where
+    a subclass has a run set of its own in the place of one that it inherits, inherited claims are about that.
     """
 
     name: ClassVar[str] = ""
@@ -117,8 +119,14 @@ class Phenomenon:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        own = {name: value for name, value in vars(cls).items() if isinstance(value, Claim)}
-        cls.claims = {**cls.claims, **own}
+        # Of bases and mixins too, as attributes are inherited: what a subclass puts in their place counts.
+        names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+        values = {name: getattr(cls, name) for name in names if name != "claims"}
+        cls.claims = {
+            name: replace(claim, runs=_inherited(cls, claim.runs))
+            for name, claim in values.items()
+            if isinstance(claim, Claim)
+        }
 
     @property
     def about(self) -> About:
@@ -133,7 +141,21 @@ class Phenomenon:
 
     def applies(self, cell: Cell) -> str:
         """Empty where the claims can be tested in this cell, else the reason why not."""
-        return next((reason for ask in self.asks if (reason := ask(cell))), "")
+        for ask in self.asks:
+            reason = ask(cell)
+            if not isinstance(reason, str):
+                raise TypeError(f"an ask answers with the reason why not, or an empty text, got {reason!r}")
+            if reason:
+                return reason
+        return ""
+
+
+def _inherited(cls: type[Phenomenon], runs: RunSet[Any]) -> RunSet[Any]:
+    """The run set that a class has in the place of one of a base, which a claim of that base is about."""
+    name = getattr(getattr(runs, "method", None), "__name__", "")
+    before = [vars(base).get(name) for base in cls.__mro__]
+    own = getattr(cls, name, None) if name and runs in before else None
+    return own if isinstance(own, RunSet) else runs
 
 
 def controls_of(phenomenon: Phenomenon) -> list[Control]:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from universality.errors import MeasurementError
 from universality.plugin.outcome import Check
 from universality.plugin.trajectory import Series, Trajectory
 
@@ -48,7 +49,13 @@ class Reading:
     of: Callable[[Series], Any] = field(compare=False)
 
     def __call__(self, run: Trajectory) -> float:
-        return float(self.of(run.series(self.series)))
+        """Raises `MeasurementError` for a series without a value, such as the loss of a run of 0 updates."""
+        series = run.series(self.series)
+        if not len(series):
+            raise MeasurementError(
+                f"the series {self.series} has no value", where=run.spec.id, expected=self.text
+            )
+        return float(self.of(series))
 
     def __str__(self) -> str:
         return f"{self.series}, {self.text}"
@@ -118,7 +125,7 @@ class Requirement:
             runs = _members(subject, self.keys)
             value = max((float(reading(run)) for run in runs), key=lambda v: _excess(v, low, high))
         else:
-            value = float(self.value(subject))
+            value = self.value(subject)
         return (Check(self.name, value, at_least=low, at_most=high),)
 
 

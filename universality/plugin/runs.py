@@ -114,8 +114,14 @@ class Run:
         architecture or of its modifiers. Keys are the values, or tuples of them in the order of the axes.
 
         Raises:
-            BadParameter: a name that none of these has, or more than one.
+            BadParameter: a name that none of these has, or more than one; a value that is given twice.
         """
+        for name, values in axes.items():
+            axes[name] = values = tuple(values)
+            if len(set(values)) < len(values):
+                raise BadParameter(
+                    "a sweep has one value twice", where=self._place, got=f"{name}={values}"[:120]
+                )
         runs: dict[Key, Run] = {}
         for values in product(*axes.values()):
             run = self

@@ -13,16 +13,19 @@ import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from universality.errors import BadParameter
+from universality.errors import BadParameter, unknown_name
 from universality.plugin.streams import Axis, Streams
 
 IDENTITY_VERSION = 1
 """Of what ids hash. What lies on the disk has a version of its own (`store.layout.SCHEMA_VERSION`)."""
+
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
+Loss = Literal["cross_entropy", "mse"]
 
 Value = bool | int | float | str
 Sources = tuple[tuple[str, str], ...]
@@ -164,7 +167,7 @@ class Recipe:
     steps: int
     lr: float = 0.0
     lr_over_stability: float = 0.0
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
+    optimizer: Optimizer = "sgd"
     momentum: float = 0.0
     nesterov: bool = False
     beta1: float = 0.9
@@ -175,7 +178,7 @@ class Recipe:
     gamma: float = 0.1
     warmup: float = 0.0
     batch_size: int = 0
-    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    loss: Loss = "cross_entropy"
 
     def __post_init__(self) -> None:
         # Equal recipes need equal ids, and JSON writes 1 and 1.0 differently.
@@ -183,6 +186,12 @@ class Recipe:
             if entry.type == "float":
                 object.__setattr__(self, entry.name, float(getattr(self, entry.name)))
         object.__setattr__(self, "milestones", tuple(map(float, self.milestones)))
+        for name in ("steps", "batch_size"):
+            if type(number := getattr(self, name)) is not int:
+                raise BadParameter(f"{name} of a recipe is no whole number", got=repr(number))
+        for name, options in (("optimizer", get_args(Optimizer)), ("loss", get_args(Loss))):
+            if getattr(self, name) not in options:
+                raise unknown_name(name, str(getattr(self, name)), options)
         if self.steps < 0:
             raise BadParameter(
                 "a recipe has a negative number of steps",
@@ -230,7 +239,8 @@ class RunSpec:
         sources: what plugins of the user's own are, see `universality.plugin.sources`.
 
     Raises:
-        BadParameter: a fork at or after the last update, which would never part from its run.
+        BadParameter: a seed that is no whole number from 0, or a fork at or after the last update, which would
+            never part from its run.
     """
 
     architecture: Component
@@ -242,6 +252,13 @@ class RunSpec:
     sources: Sources | UnsetType = UNSET
 
     def __post_init__(self) -> None:
+        if type(self.seed) is not int or self.seed < 0:
+            raise BadParameter(
+                "a seed is no whole number",
+                where=f"{self.architecture} on {self.task}",
+                got=repr(self.seed),
+                expected=">= 0",
+            )
         if self.streams is UNSET:
             return
         fork = self.streams.fork

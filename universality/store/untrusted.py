@@ -98,6 +98,16 @@ def convert(raw: Any, kind: type[T]) -> T:
     return record
 
 
+def check_readable(record: Any, kind: type[Any]) -> None:
+    """Raises `UntrustedFile` for a record of ours that would be refused where it is read."""
+    try:
+        raw = decode_json(encode_json(msgspec.to_builtins(record)))
+        _check_bounds(raw)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise UntrustedFile(short(f"{type(error).__name__}: {error}", 300)) from None
+    convert(raw, kind)
+
+
 def check_schema(raw: Any) -> None:
     """Raises `UntrustedFile` unless `raw` is an object of the schema that this version reads."""
     version = raw.get("schema_version") if isinstance(raw, dict) else None

@@ -10,11 +10,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, legend, panels
-from tests.output.toy_charts import cell, results, undecided
+from tests.output.toy_charts import cell, recorded, results, undecided
 from universality.errors import MeasurementError
 from universality.output.charts import sheets
 from universality.output.figures.points import points
-from universality.plugin.charts import Bars, Chart, Curves, Dots
+from universality.output.write import undrawn
+from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.outcome import Outcome, Points
 from universality.store.cells import CellRecord
 
@@ -146,3 +147,33 @@ def test_any_finite_numbers_can_be_drawn(chart: Curves | Dots | Bars) -> None:
 def test_a_figure_of_no_points_is_refused() -> None:
     with pytest.raises(MeasurementError, match="no data"):
         drawn([cell([outcome(other=SWEEP), None, 2.0])], LOSS)
+
+
+def test_a_chart_of_which_nothing_was_measured_is_said() -> None:
+    some = [cell([outcome(loss=SWEEP)] * 3), cell([1.0] * 3, task="other")]
+    assert undrawn(results(some, {"ratio": [LOSS]}), {}) == []
+    lacking = [cell([outcome(lost=SWEEP, law=LAW)] * 3)]
+    assert undrawn(results(lacking, {"ratio": [LOSS]}), {}) == [
+        "edge.ratio: no outcome has what its chart draws, loss"
+    ]
+    charts = [
+        Levels("trained", {"null": "null"}, "CKA"),
+        Matrices({"m": "m"}, "CKA"),
+        Dots("d"),
+        Bars("b", "x"),
+    ]
+    assert [line.rpartition(" ")[2] for line in undrawn(results(lacking, {"ratio": charts}), {})] == [
+        "trained", "m", "d", "b",
+    ]  # fmt: skip
+    unmeasured = [cell([Outcome(effect=None)] * 3)]
+    assert undrawn(results(unmeasured, {"ratio": [LOSS]}), {}) == []
+
+
+def test_a_series_that_no_known_run_has_is_said() -> None:
+    cells, lines = [cell([1.0] * 3)], Lines({"accuracy.trian": ""}, "accuracy")
+    of = results(cells, {"ratio": [lines]})
+    assert undrawn(of, {}) == []  # of runs that are not here nothing is known
+    assert undrawn(of, recorded(cells, "accuracy.train")) == [
+        "edge.ratio: no run has what its chart draws, accuracy.trian"
+    ]
+    assert undrawn(of, recorded(cells, "accuracy.trian")) == []

@@ -161,7 +161,7 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
     above.set_xticks([(i + j) / 2 for _, i, j in tasks], [task for task, _, _ in tasks], fontweight="bold")
     above.tick_params(length=0, pad=7)
     above.spines[:].set_visible(False)
-    axes.set_title(panel.title, loc="left", fontsize=style.HEADING, fontweight="bold")
+    axes.set_title(style.literal(panel.title), loc="left", fontsize=style.HEADING, fontweight="bold")
     for _, i, j in tasks:
         axes.plot([i + 0.05, j - 0.05], [-0.1, -0.1], color=palette.BLACK, linewidth=0.8, clip_on=False)
         axes.axvline(i, color="white", linewidth=6)

@@ -101,6 +101,9 @@ def test_a_published_run_is_read_back_exactly(store: Store) -> None:
     assert run.steps("taps.first") == (0, 10)
     assert run.steps("train_loss") == (0, 1, 2)
     assert run.steps("nothing") == ()
+    # Of a probe, where it left anything.
+    assert run.steps("taps") == (0, 10)
+    assert run.steps("tap") == ()
     assert run.facts["parameters"] == 33
     assert math.isnan(run.facts["initial_sharpness"])
     assert (folder / "log.txt").read_text() == "line\n"

@@ -28,6 +28,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from universality.plugin.sources import split_edition
 from universality.plugin.spec import RunSpec
 from universality.plugin.trajectory import RunState, Series
 from universality.store import layout
@@ -112,14 +113,22 @@ class StoredTrajectory:
         return self._read(f"array/{name}/{step}")[0]
 
     def steps(self, name: str) -> tuple[int, ...]:
-        """Steps at which arrays, or else a series, lie under `name`; empty where nothing does."""
+        """Steps at which arrays, or else a series, lie under `name`, which may be a probe's address: then those at which
+        it left anything. Empty where nothing lies."""
         prefix = f"array/{name}/"
         rest = [key.removeprefix(prefix) for key in self.names if key.startswith(prefix)]
         if steps := sorted(int(step) for step in rest if step.isdigit()):
             return tuple(steps)
-        if f"series/{name}/steps" not in self.names:
-            return ()
-        return tuple(int(step) for step in self.series(name).steps)
+        if f"series/{name}/steps" in self.names:
+            return tuple(int(step) for step in self.series(name).steps)
+        return tuple(sorted({step for own in self._names_of(name) for step in self.steps(own)}))
+
+    def _names_of(self, probe: str) -> set[str]:
+        """Names of the arrays and series that a probe has left."""
+        if not any(split_edition(address)[0] == probe for address in self.observed):
+            return set()
+        names = {key.partition("/")[2].rpartition("/")[0] for key in self.names}
+        return {name for name in names if name.startswith(f"{probe}.")}
 
     def _read(self, *keys: str) -> list[NDArray[Any]]:
         for key in keys:

@@ -21,6 +21,7 @@ from universality.plan.plan_json import PlannedRun
 from universality.plan.requests import spec_of
 from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.claim import Claim
+from universality.plugin.foreign import placed
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import Cell, Cross, Phenomenon
 from universality.plugin.runs import Request
@@ -111,7 +112,9 @@ def _measured(
     except _MISTAKES:
         raise
     except Exception as error:
-        raise NotAskedError(f"on so short a run {first_line(described(error))}") from error
+        line = placed("", error)
+        text = f"{line}: {described(error)}" if line else described(error)
+        raise NotAskedError(f"in {UPDATES} updates, which may be too few for it, {text}") from error
 
 
 def _drawn(claim: Claim, outcome: Outcome, runs: Mapping[str, Trajectory]) -> str:

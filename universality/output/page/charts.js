@@ -202,7 +202,7 @@ const matrix = (m, chart) => {
   return svg;
 };
 
-const CHARTS = { lines: ["Trajectories", linesOf], curves: ["Over the sweep", pointsOf], dots: ["Predicted and measured", pointsOf], bars: ["Histogram", pointsOf], levels: ["Against what it must exceed", levelsOf], matrices: ["Matrices", matricesOf] };
+const CHARTS = { lines: ["Trajectories", linesOf], curves: ["What was measured", pointsOf], dots: ["Predicted and measured", pointsOf], bars: ["Histogram", pointsOf], levels: ["Against what it must exceed", levelsOf], matrices: ["Matrices", matricesOf] };
 const chartsOf = (cell, colour, few, width) => cell.charts.flatMap(([index, drawn]) => {
   const chart = data("cell-data").charts[index];
   const [title, drawing] = CHARTS[chart.kind];

@@ -297,6 +297,8 @@ def test_a_failure_in_any_group_is_told(store: Store) -> None:
     told = failed_measuring([replace(record, groups=(group, lost, untrained))])
     assert told == ["doubling.twice, net, points: seed 1 is odd (in 1 of 3 groups)"]
     assert failed_measuring([replace(record, groups=(group, untrained))]) == []
+    control = replace(record, groups=(lost,), control=ControlId("negative", "n"), expects=("absent",))
+    assert failed_measuring([control]) == ["doubling.twice, net, points, negative control 'n': seed 1 is odd"]
 
 
 def test_an_endless_message_is_cut_and_can_be_stored(store: Store) -> None:

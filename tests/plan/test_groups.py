@@ -221,16 +221,6 @@ def test_replicates_that_are_copies_of_each_other_are_refused() -> None:
     assert len(groups(seeds=1, one=claim(copies))) == 1
 
 
-def test_a_probe_on_no_schedule_is_named() -> None:
-    @per_seed
-    def unscheduled(self: Any, run: Run) -> Run:
-        return run.trained(steps=3, lr=0.1).observing(accuracy=5)  # type: ignore[arg-type]
-
-    with pytest.raises(BadParameter, match="observes accuracy on no schedule") as caught:
-        groups(one=claim(unscheduled))
-    assert caught.value.where.startswith(f"{__file__}:")
-
-
 @pytest.mark.parametrize("of", ["gates", "criteria"])
 def test_a_requirement_of_a_run_that_is_not_there_is_found_before_training(of: str) -> None:
     def wants(*keys: Any) -> Any:

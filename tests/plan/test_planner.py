@@ -236,7 +236,7 @@ def test_an_unknown_name_is_found_before_training(
     ("architecture", "text"),
     [
         ("toy_net[width=0]", "a toy needs width\n  got: 0"),
-        ("toy_net[width=1000]", "a toy is wider than its input allows\n  where: toys.py:28\n  got:   1000"),
+        ("toy_net[width=1000]", "a toy is wider than its input allows\n  got: 1000"),
         ("toy_net[width=x]", "not a number\n  where:    toy_net[width=x]\n  got:      'x'\n  expected: int"),
     ],
 )

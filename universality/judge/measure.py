@@ -102,6 +102,7 @@ def failed_measuring(records: Sequence[CellRecord]) -> list[str]:
         ]
         if texts:
             where = f"{record.phenomenon}.{record.claim_name}, {record.architecture}, {record.task}"
+            where += f", {record.control.sign} control '{record.control.name}'" if record.control else ""
             some = (
                 f" (in {len(texts)} of {len(record.groups)} groups)"
                 if len(texts) < len(record.groups)

@@ -15,7 +15,6 @@ from universality.plugin.claim import Claim
 from universality.plugin.phenomenon import Cell, Cross, Phenomenon
 from universality.plugin.readings import Key, Reading
 from universality.plugin.runs import Request, Run, RunSet, Sweep, role
-from universality.plugin.schedules import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +109,6 @@ def _group(phenomenon: Phenomenon, runs: RunSet[Any], prefix: str, place: _Place
         )
     for key in members if several else ():
         _check_key(phenomenon, runs, key)
-    for run in members.values():
-        for probe, schedule in run.observe.items():
-            if not isinstance(schedule, Schedule):
-                raise BadParameter(
-                    f"the run set {phenomenon.name}.{runs.name} observes {probe} on no schedule",
-                    where=runs.where,
-                    got=repr(schedule)[:80],
-                    expected="At(...), Every(...) or LogSpaced(...)",
-                )
     keys = {role(key, axes): key for key in members}
     if len(keys) < len(members):
         raise BadParameter(

@@ -37,7 +37,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BUILT_IN = ("modifiers", "phenomena", "probes")
 PLUGINS = sorted(
     path
-    for folder in ("architectures", "tasks", *(f"universality/{kind}" for kind in BUILT_IN))
+    for folder in (
+        "architectures",
+        "tasks",
+        "tests/pilots/plugins",
+        *(f"universality/{kind}" for kind in BUILT_IN),
+    )
     for path in (CHECKOUT / folder).glob("*.py")
     if path.name != "__init__.py"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Real
 from typing import Any, Self
 
@@ -86,13 +86,19 @@ class Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
     @classmethod
-    def of(cls, values: Mapping[Any, float]) -> Self:
-        """From a mapping of x to y, such as a reading of every run of a sweep.
+    def of(cls, x: Mapping[Any, Any] | Iterable[Any], y: Iterable[Any] | None = None) -> Self:
+        """From two sequences or arrays, or from a mapping of x to y, such as a reading of every run of a sweep.
 
         >>> Points.of({10.0: 0.3, 30.0: 0.1})
         Points(x=(10.0, 30.0), y=(0.3, 0.1))
+        >>> Points.of([1, 2], [0.5, 0.25])
+        Points(x=(1.0, 2.0), y=(0.5, 0.25))
         """
-        return cls(tuple(values), tuple(values.values()))
+        if isinstance(x, Mapping):
+            return cls(tuple(x), tuple(x.values()))
+        if y is None:
+            raise TypeError("points are a mapping of x to y, or x and y")
+        return cls(tuple(x), tuple(y))
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -163,6 +163,7 @@ def test_a_sequence_adapter_states_the_length_and_width_of_what_it_makes(
         ("tanh", lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())),
         ("gelu", lambda x: x * 0.5 * torch.erfc(-x / 2**0.5)),
         ("quadratic", lambda x: x * x),
+        ("identity", lambda x: x),
     ],
 )
 def test_an_activation_follows_its_formula_and_leaves_its_input_alone(name: str, formula) -> None:

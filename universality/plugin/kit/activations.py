@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from universality.errors import unknown_name
 
-Activation = Literal["relu", "tanh", "gelu", "quadratic"]
+Activation = Literal["relu", "tanh", "gelu", "quadratic", "identity"]
 
 
 class Quadratic(nn.Module):
@@ -25,13 +25,14 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
     "quadratic": Quadratic,
+    "identity": nn.Identity,  # a deep linear network
 }
 
 
 def activation(name: str) -> nn.Module:
     """A new module for every call, so that each fires once per forward pass.
 
-    Raises `UnknownName` for anything but relu, tanh, gelu and quadratic.
+    Raises `UnknownName` for anything but relu, tanh, gelu, quadratic and identity.
 
     >>> import torch
     >>> activation("quadratic")(torch.tensor([-3.0]))
@@ -48,6 +49,4 @@ def activation_name(module: nn.Module) -> str | None:
     >>> activation_name(activation("tanh")), activation_name(nn.Identity()), activation_name(nn.Linear(1, 1))
     ('tanh', 'identity', None)
     """
-    if type(module) is nn.Identity:
-        return "identity"
     return next((name for name, kind in _ACTIVATIONS.items() if type(module) is kind), None)

@@ -144,7 +144,9 @@ def test_an_exception_of_the_command_itself_is_shown_once(tmp_path: Path) -> Non
 
 WAITS = "from pathlib import Path; import time; Path('begun').touch(); time.sleep({})"
 MAIN = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore them
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from universality.commands import main as cli
 from universality.commands.guard import guarded
 from universality.plugin.foreign import foreign

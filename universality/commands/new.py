@@ -14,9 +14,9 @@ Kind = Literal["phenomenon", "architecture", "task", "probe", "modifier"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _TRY = {
     "phenomenon": "--phenomena {name} --architectures mlp lstm --tasks 'digits[subset=300]'",
-    "architecture": "--phenomena edge_of_stability --architectures {name} --tasks 'digits[subset=200]'",
-    "task": "--phenomena edge_of_stability --architectures 'mlp[width=32]' --tasks {name}",
-    "modifier": "--phenomena edge_of_stability --architectures 'mlp[width=32]+{name}' --tasks 'digits[subset=200]'",
+    "architecture": "--phenomena {phenomenon} --architectures {name} --tasks 'digits[subset=200]'",
+    "task": "--phenomena {phenomenon} --architectures 'mlp[width=32]' --tasks {name}",
+    "modifier": "--phenomena {phenomenon} --architectures 'mlp[width=32]+{name}' --tasks 'digits[subset=200]'",
 }
 
 
@@ -93,7 +93,10 @@ def _commands(kind: Kind, name: str, folder: str) -> Iterator[str]:
     if kind == "probe":
         yield f"universality new phenomenon about_{name} --into {folder}"
     else:
-        yield f"universality run --plugins {folder} --name {name} --seeds 3 {_TRY[kind].format(name=name)}"
+        from universality.plugin import registry
+
+        phenomenon = registry.names("phenomenon")[0]  # the first that is built in: any will do
+        yield f"universality run --plugins {folder} --name {name} --seeds 3 {_TRY[kind].format(name=name, phenomenon=phenomenon)}"
 
 
 def show(written: Written) -> int:

@@ -41,8 +41,10 @@ def settling(
 
     Adaptive optimizers start above their stability threshold, fall and rise again: "the first time above" would
     be the initialisation. `loss` holds one number for each update; the window begins with that of step `start`.
-    Cost: O(n + updates). Raises nothing: where the level is not crossed, `start` is infinite.
-    Source: the protocol of Cohen et al. 2021, arXiv:2103.00065, section 3.
+    Raises nothing: without a crossing `start` is infinite. Source: the protocol of Cohen et al. 2021,
+    arXiv:2103.00065, section 3.
+
+    Cost: O(n + updates).
 
     >>> settling(np.array([0, 1, 2, 3]), np.array([9.0, 0.5, 1.0, 1.2]), np.ones(4), level=0.95).start
     2.0

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from universality.plugin import registry
+from universality.plugin.kit.losses import objective
 from universality.plugin.registry import component
 from universality.plugin.spec import Recipe, RunSpec, derive_seed
 from universality.plugin.task import Splits
@@ -59,7 +60,9 @@ def bare_loop(net: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> None
     """What one would write for this recipe alone."""
     inputs, targets = splits.train.inputs, splits.train.targets
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe.lr, momentum=recipe.momentum)
-    loss_of = nn.CrossEntropyLoss()
+    loss_of = objective(
+        recipe
+    )  # the same kernel: torch's own form sums in another order, and runs part by a bit
     net.train()
     per_epoch = len(targets) // recipe.batch_size if recipe.batch_size else 0
     order = torch.empty(0, dtype=torch.int64)

@@ -76,7 +76,7 @@ def bare_loop(net: nn.Module, splits: Splits, recipe: Recipe, seed: int) -> None
             rows = order[turn * recipe.batch_size : (turn + 1) * recipe.batch_size]
             batch, labels = inputs.index_select(0, rows), targets.index_select(0, rows)
         optimizer.zero_grad()
-        loss_of(net(batch), labels).backward()
+        loss_of(net(batch), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 

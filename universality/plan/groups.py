@@ -17,8 +17,20 @@ from universality.plugin.readings import Key, Reading
 from universality.plugin.runs import Request, Run, RunSet, Sweep, role
 
 
+class Replicate:
+    """Of one replicate of a run set: which claims it bears on."""
+
+    __slots__ = ()
+
+    run_set: str
+    left_out: int | None
+
+    def bears_on(self, claim: Claim) -> bool:
+        return claim.runs.name == self.run_set and claim.pooled == (self.left_out is not None)
+
+
 @dataclass(frozen=True, slots=True)
-class Group:
+class Group(Replicate):
     """Runs that are measured together, by role: one replicate of a run set.
 
     Args:
@@ -36,9 +48,6 @@ class Group:
     run_set: str
     keys: Mapping[str, Key] | None
     left_out: int | None = None
-
-    def bears_on(self, claim: Claim) -> bool:
-        return claim.runs.name == self.run_set and claim.pooled == (self.left_out is not None)
 
 
 def groups_of(phenomenon: Phenomenon, cell: Cell, cross: Cross) -> list[Group]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
+from universality.plan.groups import Replicate
 from universality.plan.stacks import alike
 from universality.plan.suite import Suite
-from universality.plugin.claim import Claim
 from universality.plugin.outcome import missing_signs
 from universality.plugin.phenomenon import Control, Phenomenon
 from universality.plugin.readings import Key
@@ -37,7 +37,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedGroup:
+class PlannedGroup(Replicate):
     """A group with its requests turned into run ids and what each must have observed; the rest is the `Group`'s."""
 
     key: str
@@ -47,9 +47,6 @@ class PlannedGroup:
     run_set: str
     keys: Mapping[str, Key] | None
     left_out: int | None = None
-
-    def bears_on(self, claim: Claim) -> bool:
-        return claim.runs.name == self.run_set and claim.pooled == (self.left_out is not None)
 
 
 @dataclass(frozen=True, slots=True)

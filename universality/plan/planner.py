@@ -24,7 +24,6 @@ from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.asking import ask
-from universality.plugin.checks import check_phenomenon
 from universality.plugin.modifier import Modified
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
 from universality.plugin.probe import Probe
@@ -87,8 +86,6 @@ class Planner:
 
     def _add_cross(self, cross: CrossSpec, *, swept: bool = False) -> list[Phenomenon]:
         phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]
-        for phenomenon in phenomena:
-            check_phenomenon(type(phenomenon))
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:

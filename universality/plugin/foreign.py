@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 from universality.errors import BadParameter, UniversalityError, described
@@ -97,9 +98,14 @@ def _line(error: BaseException) -> tuple[str, int]:
     """File and line of the innermost frame of a user's plugin; an empty name where there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno or 1
+    return _innermost(error, lambda frame: frame.f_globals.get("__name__", "").startswith(USER_MODULES))
+
+
+def _innermost(error: BaseException, ours: Callable[[FrameType], bool]) -> tuple[str, int]:
+    """File and line of the last frame of ours that an error went through; an empty name where there is none."""
     found = "", 0
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_globals.get("__name__", "").startswith(USER_MODULES):
+        if ours(frame):
             found = frame.f_code.co_filename, line
     return found
 
@@ -107,8 +113,7 @@ def _line(error: BaseException) -> tuple[str, int]:
 def line_in(error: BaseException, root: Path) -> str:
     """The innermost line of a file in the folder `root` (or of the file `root`) that an error went through, as
     `helper.py:12`; "" where there is none."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if path == root or path.is_relative_to(root):
-            return f"{path.name if path == root else path.relative_to(root)}:{frame.lineno}"
-    return ""
+    file, line = _innermost(error, lambda frame: Path(frame.f_code.co_filename).is_relative_to(root))
+    if not file:
+        return ""
+    return f"{Path(file).name if Path(file) == root else Path(file).relative_to(root)}:{line}"

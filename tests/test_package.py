@@ -44,7 +44,8 @@ def test_no_name_loads_torch_or_gives_way_to_a_module() -> None:
 def test_paths_may_be_texts_and_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     comparison = compare(str(RESULTS / "quick-cpu"), str(RESULTS / "quick-cpu"))
     assert not comparison.differs
-    assert comparison.flips == ()
+    assert comparison.contradictions == ()
+    assert comparison.joined[0].question[0] == "edge_of_stability"
     board = leaderboard([str(RESULTS / "quick-cpu")])  # type: ignore[list-item]
     assert len(board.rows) == len(ResultSet.load(RESULTS / "quick-cpu").rows)
     assert capsys.readouterr() == ("", "")

@@ -18,6 +18,9 @@ from typing import Any, TextIO
 import msgspec
 
 MAX_SHOWN = 200
+MAX_CELL = 1000
+"""Of a cell of a table: longer than every name that is read, so that no two become one."""
+
 _MARKUP = re.compile(r"([\\`*_\[\]<|~&$])")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Control characters, marks that reorder or hide text, halves of pairs, and what has no meaning."""
@@ -79,29 +82,52 @@ def escaped(text: str, most: int = MAX_SHOWN) -> str:
 
 def markdown_table(headers: Sequence[str], rows: Rows) -> str:
     """A table in GitHub's Markdown under headers of our own; every cell is escaped."""
-    lines = [list(headers), ["---"] * len(headers), *(list(map(escaped, r)) for r in rows)]
+    lines = [list(headers), ["---"] * len(headers), *([escaped(cell, MAX_CELL) for cell in r] for r in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def print_table(headers: Sequence[str], rows: Rows, stream: TextIO | None = None) -> None:
-    """A table on `stream`: by rich in a terminal, else aligned plain text."""
-    out = sys.stdout if stream is None else stream
-    texts = [[plain(cell) for cell in row] for row in rows]
-    if out.isatty() and importlib.util.find_spec("rich") is not None:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+    """A table on `stream`: by rich in a terminal, as wide as that is, else aligned plain text.
 
-        table = Table(*headers)
-        for row in texts:
-            # Text, not markup: an address such as mlp[width=512] would be read as a style.
-            table.add_row(*map(Text, row))
-        Console(file=out).print(table)
+    In a terminal too narrow for the longest word of every column, each row is a paragraph that names its
+    columns. Words are never shortened, so that two names never look the same.
+    """
+    out = sys.stdout if stream is None else stream
+    texts = [[plain(cell, MAX_CELL) for cell in row] for row in rows]
+    if out.isatty() and importlib.util.find_spec("rich") is not None:
+        _print_within(headers, texts, out)
         return
     lines = [list(headers), *texts]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     for line in lines:
         out.write("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() + "\n")
+
+
+def _print_within(headers: Sequence[str], texts: Rows, out: TextIO) -> None:
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=out)
+    columns = list(zip(headers, *texts, strict=True))
+    least = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in columns]
+    wanted = [max(map(cell_len, column)) - width for column, width in zip(columns, least, strict=True)]
+    spare = console.width - sum(least) - 3 * len(columns) - 1  # a border and two blanks around each
+    if spare < 0:
+        for row in texts:
+            facts = [f"{h}: {t}" for h, t in zip(headers[2:], row[2:], strict=True) if t not in ("", "-")]
+            # Text, not markup: an address such as mlp[width=512] would be read as a style.
+            console.print(Text(", ".join(row[:2])), overflow="fold")
+            console.print(Padding(Text("; ".join(facts), overflow="fold"), (0, 0, 0, 2), expand=False))
+        return
+    table = Table()
+    for header, width, more in zip(headers, least, wanted, strict=True):
+        table.add_column(Text(header), width=width + min(more, more * spare // max(1, sum(wanted))))
+    for row in texts:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -188,8 +188,9 @@ def test_sets_that_contradict_each_other_leave_the_cell_undecided() -> None:
 def test_an_undecided_copy_is_not_outvoted_by_a_decided_one() -> None:
     """Else ten machines on which one run out of ten is lucky would make the claim present."""
     row = only(leaderboard([result_set("a", [record(effect=OPEN)]), result_set("b", [record()])]))
-    assert [c.verdict for c in row.conflicts] == ["inconclusive"]
+    assert [c.verdict for c in row.cells] == ["inconclusive"]
     assert row.prevalence is None
+    assert row.conflicts == (), "decided here and undecided there is what chance does to a replication"
 
 
 def test_the_answer_with_more_seeds_speaks_whatever_it_says() -> None:

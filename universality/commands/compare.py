@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def compare(
     first: Path, second: Path, *, out: Path | None = None, allow_versions: bool = False
 ) -> Comparison:
-    """Two result sets cell by cell: which verdicts flipped, which effects changed. Exits with 1 where a verdict
-    flipped or a claim is validated in one set only.
+    """Two result sets cell by cell: which verdicts contradict each other, which effects changed. Exits with 1 where
+    they differ by more than chance does to a faithful replication.
 
     Args:
         first: a results folder, before

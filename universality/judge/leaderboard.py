@@ -32,7 +32,9 @@ class PooledCell:
     """One architecture on one task, from every set that asked.
 
     Args:
-        verdict: what the copies agree on; `conflict` where they do not, then it is inconclusive.
+        verdict: what the copies agree on, else inconclusive.
+        conflict: one says present and one absent. Decided in one and inconclusive in another is no conflict: that
+            is what chance does to a replication.
         representative: the verdict that stands for all, of the first set that has it.
         copies: label of each set and its verdict.
     """
@@ -204,12 +206,12 @@ def _pool_cells(verdicts: Sequence[tuple[str, CellVerdict]]) -> Iterator[PooledC
         ended = [v for _, v in copies if v.verdict not in _LOST] or [v for _, v in copies]
         most = max(len(v.record.groups) for v in ended)
         speakers = [v for v in ended if len(v.record.groups) == most]
-        conflict = len({v.verdict for v in speakers}) > 1
+        said = {v.verdict for v in speakers}
         yield PooledCell(
             architecture=architecture,
             task=task,
-            verdict="inconclusive" if conflict else speakers[0].verdict,
-            conflict=conflict,
+            verdict="inconclusive" if len(said) > 1 else speakers[0].verdict,
+            conflict={"present", "absent"} <= said,
             representative=speakers[0],
             copies=tuple((label, v.verdict) for label, v in copies),
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,7 +14,8 @@ import msgspec
 from universality.judge.compare import Comparison, Difference, Joined, RowChange
 from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
-from universality.judge.summary import ClaimRow
+from universality.judge.summary import ALPHA, ClaimRow
+from universality.judge.transitions import BROKEN, MOVED
 from universality.output import phrases
 from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
 from universality.output.template import fill
@@ -24,10 +28,12 @@ CELL = ("Phenomenon", "Claim", "Architecture", "Task", "Control")
 CHANGE = (*CELL, "Verdict", "Effect before", "Effect after", "Change [95%]", "p (Holm)", "Test")
 ROW = ("Phenomenon", "Claim", "Prevalence [95%]", "Present", "Absent", "Decided", "Pooled effect", "Controls")
 NOTE = (
-    "Verdicts are decided anew from the measurements of both sets. A change is second minus first, or second "
-    "over first where the claim is on a log scale. paired: the same runs in both sets, by replicate; "
-    "Welch: independent replicates; log-rank: some times are censored. p-values are corrected by Holm's method "
-    "over all cells that both sets measured."
+    "Verdicts are decided anew from the measurements of both sets. Lost and gained: decided in the first or the second "
+    "set only. What chance alone would give is the mean over all ways in which the replicates of a cell could "
+    "have been dealt to the two sets. A change is second minus first, or second over first where the claim is on "
+    "a log scale. paired: the same runs in both sets, by replicate; Welch: independent replicates; log-rank: some "
+    "times are censored, an exact permutation test. Cannot be told: so few replicates give no p below 0.05. p-values are "
+    "corrected by Holm's method over all cells that both sets measured."
 )
 
 
@@ -38,8 +44,10 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def print_comparison(comparison: Comparison, stream: TextIO | None = None) -> None:
-    """What differs, on `stream`; cells that agree are only counted."""
-    print_sections(_sections(comparison), headline(comparison), stream)
+    """The answer, then what differs, on `stream`; cells that agree are only counted."""
+    out = sys.stdout if stream is None else stream
+    out.write(f"{headline(comparison)}\n\n")
+    print_sections(_sections(comparison), out)
 
 
 def markdown(comparison: Comparison) -> str:
@@ -67,11 +75,14 @@ def json_form(comparison: Comparison) -> str:
         {
             "sets": [phrases.set_record(results) for results in (comparison.first, comparison.second)],
             "differs": comparison.differs,
-            "flips": len(comparison.flips),
+            "transitions": Counter(j.transition for j in comparison.joined),
+            "by_chance": sum((Counter(j.chance) for j in comparison.joined), Counter()),
+            "excess_p": comparison.excess_p,
             "changed_effects": len(comparison.changes),
             "cells": [
                 {
-                    "flipped": j.flipped,
+                    "transition": j.transition,
+                    "chance": j.chance,
                     "changed": j.changed,
                     "mismatch": j.mismatch,
                     "first": _verdict_record(j.first),
@@ -103,16 +114,60 @@ def _row_record(row: ClaimRow) -> dict[str, Any]:
 
 
 def headline(comparison: Comparison) -> str:
-    """One line: how many cells flipped, how many effects changed, and what could not be joined."""
-    only_first, only_second = len(comparison.only_first), len(comparison.only_second)
+    """One sentence: whether the sets contradict each other, then what else became of verdicts and effects."""
+    changed = _count(len(comparison.changes), "effect changed", "effects changed")
+    agree, every = len(comparison.cells("same")), len(comparison.joined)
+    if contradicted := len(comparison.contradictions):
+        chance = _chance(comparison.by_chance("contradicted"))
+        answer = f"{contradicted} of {every} verdicts contradicted, {chance}: {agree} agree"
+    else:
+        beyond = _beyond(comparison, changed)
+        but = f", but {' and '.join(beyond)}" if beyond else ""
+        answer = f"No contradiction{but}: {agree} of {every} verdicts agree"
+    moved = [f"{n} {kind}" for kind in MOVED if (n := len(comparison.cells(kind)))]
+    expected = comparison.by_chance(*MOVED)
     parts = [
-        f"{len(comparison.flips)} of {len(comparison.joined)} verdicts flipped",
-        f"{len(comparison.changes)} effects changed",
-        f"{only_first} cells only in the first set, {only_second} only in the second",
+        ", ".join([answer, *moved, *([_chance(expected)] if moved or expected >= 0.05 else [])]),
+        changed,
     ]
-    if changed := sum(row.validation_changed for row in comparison.rows):
-        parts.insert(1, f"{changed} claims validated in one set only")
-    return "; ".join(parts)
+    voided, blind = len(comparison.cells("voided")), sum(_blind(j) for j in comparison.joined)
+    lost_controls = len(comparison.validated_once) - len(comparison.unsupported)
+    only = len(comparison.only_first), len(comparison.only_second)
+    notes = {
+        f"{_count(blind, 'effect', 'effects')} with too few replicates to tell a change": blind,
+        f"{voided} voided in one set, whose control failed": voided,
+        f"{_count(lost_controls, 'claim', 'claims')} validated in one set only, since a control was left undecided in the "
+        "other": lost_controls,
+        f"{only[0]} cells only in the first set, {only[1]} only in the second": any(only),
+    }
+    return "; ".join([*parts, *(text for text, said in notes.items() if said)])
+
+
+def _beyond(comparison: Comparison, changed: str) -> list[str]:
+    """What makes the sets differ, apart from contradictions."""
+    unsupported, broken = len(comparison.unsupported), len(comparison.cells(*BROKEN))
+    explained = comparison.excess_p
+    reasons = {
+        changed: bool(comparison.changes),
+        f"{_count(unsupported, 'claim', 'claims')} validated in one set only, since a control failed or was not run in "
+        "the other": unsupported,
+        f"{_count(broken, 'cell', 'cells')} without an answer in one set": broken,
+        f"more verdicts lost or gained than chance explains (p <= {number(explained, 2)})": explained
+        <= ALPHA,
+    }
+    return [text for text, said in reasons.items() if said]
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n or 'no'} {one if n < 2 else many}"
+
+
+def _chance(expected: float) -> str:
+    return f"chance alone would give {f'{expected:.1f}' if expected >= 0.05 else 'none' if expected == 0 else '< 0.1'}"
+
+
+def _blind(j: Joined) -> bool:
+    return j.difference is not None and not j.difference.telling
 
 
 def _title(comparison: Comparison) -> str:
@@ -122,22 +177,29 @@ def _title(comparison: Comparison) -> str:
 def _sections(comparison: Comparison, most: int | None = MAX_LISTED) -> list[Section]:
     """What was compared, and what differs."""
     first, second, joined = comparison.first, comparison.second, comparison.joined
-    flipped = [_cell_line(j, comparison) for j in comparison.flips]
-    moved = [_cell_line(j, comparison) for j in comparison.changes if not j.flipped]
+    moved = comparison.cells(*MOVED)
+    chance = _chance(comparison.by_chance(*MOVED))
+
+    def lines(cells: Sequence[Joined]) -> list[Line]:
+        return [_cell_line(j, comparison) for j in cells]
+
     mismatches = [(*_cell(j.first, first), j.mismatch) for j in joined if j.mismatch]
     sets = [("first", *phrases.set_line(first)), ("second", *phrases.set_line(second))]
     sections = [
         Section("", ("", *phrases.SETS), sets),
-        Section("Flipped verdicts", CHANGE, flipped),
-        Section("Changed effects", CHANGE, moved),
+        Section("Contradictions", CHANGE, lines(comparison.contradictions)),
+        Section("Changed effects", CHANGE, lines(comparison.changes)),
+        Section("Without an answer in one set", CHANGE, lines(comparison.cells(*BROKEN))),
+        Section(f"Lost, gained, or diverged in one set: {len(moved)}, {chance}", CHANGE, lines(moved)),
+        Section("Voided in one set, whose control failed", CHANGE, lines(comparison.cells("voided"))),
         Section("Judged by different claims", (*CELL, "Difference"), mismatches),
         Section("Changed rows of the table", ROW, [_row_line(row) for row in comparison.rows if row.changed]),
     ]
     for results, cells in ((first, comparison.only_first), (second, comparison.only_second)):
-        lines = [(*_cell(v, results), v.verdict) for v in cells[:most]]
-        more = f", the first {len(lines)}" if len(lines) < len(cells) else ""
+        listed = [(*_cell(v, results), v.verdict) for v in cells[:most]]
+        more = f", the first {len(listed)}" if len(listed) < len(cells) else ""
         title = f"Only in {results.label} ({len(cells)} cells{more})"
-        sections.append(Section(title, (*CELL, "Verdict"), lines))
+        sections.append(Section(title, (*CELL, "Verdict"), listed))
     return sections
 
 
@@ -158,7 +220,11 @@ def _difference(d: Difference | None) -> tuple[str, str, str]:
         return "-", "-", "-"
     units = f"{d.units[0]}" if d.method == "paired" else f"{d.units[0]} and {d.units[1]}"
     how = f"{d.method}, {units}"
-    p = "no spread" if d.p is None else number(d.p_holm, 2)
+    p = number(d.p_holm, 2)
+    if d.p is None:
+        p = "cannot be told: nothing happened" if d.method == "log-rank" else "cannot be told: no spread"
+    elif not d.telling:
+        p = f"cannot be told: p >= {number(d.least, 2)}"
     if d.estimate is None or d.low is None or d.high is None:
         return "-", p, how
     if d.scale == "log":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -45,7 +46,9 @@ def print_board(board: Board, stream: TextIO | None = None) -> None:
         f"{len(board.sets)} result set(s); {surviving} of {len(board.rows)} claims hold in most cells of all "
         "sets together, by the lower bound of their prevalence"
     )
-    print_sections([table(board), conflicts(board)], count, stream)
+    out = sys.stdout if stream is None else stream
+    print_sections([table(board), conflicts(board)], out)
+    out.write(f"\n{count}\n")
 
 
 def markdown(board: Board) -> str:

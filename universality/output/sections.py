@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -27,13 +26,11 @@ class Section(NamedTuple):
     bars: Sequence[Prevalence | None] = ()
 
 
-def print_sections(sections: Iterable[Section], last: str, stream: TextIO | None = None) -> None:
-    """The sections on `stream`, with a line between them, and `last` below."""
-    out = sys.stdout if stream is None else stream
+def print_sections(sections: Iterable[Section], stream: TextIO) -> None:
+    """The sections on `stream`, with a line between them."""
     for section in (s for s in sections if s.lines):
-        out.write(f"\n{plain(section.title)}\n" if section.title else "")
-        print_table(section.headers, section.lines, out)
-    out.write(f"\n{last}\n")
+        stream.write(f"\n{plain(section.title)}\n" if section.title else "")
+        print_table(section.headers, section.lines, stream)
 
 
 def markdown_sections(sections: Iterable[Section]) -> list[str]:

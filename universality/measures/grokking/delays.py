@@ -46,11 +46,15 @@ class DelaySummary:
 
 @dataclass(frozen=True, slots=True)
 class LogRank:
-    """A permutation test. z > 0: the first group generalises earlier. `exact`: all divisions were taken."""
+    """A permutation test. z > 0: the first group generalises earlier. `exact`: all divisions were taken.
+
+    least: the smallest p that these runs can give, however they are divided.
+    """
 
     z: float
     p: float
     exact: bool
+    least: float
 
 
 def delay_summary(
@@ -185,19 +189,20 @@ def permutation_logrank(
     observed = float(scores[:a].sum())
     spread = a * (total - a) / total * float(scores.var(ddof=1))
     if not spread > 1e-24:
-        return LogRank(0.0, 1.0, True)  # every delay the same
+        return LogRank(0.0, 1.0, True, 1.0)  # every delay the same
     # Divisions that tie with the observed one must not fall out by rounding.
-    bound = abs(observed) - 1e-9 * math.sqrt(spread)
+    rounding = 1e-9 * math.sqrt(spread)
+    bound = abs(observed) - rounding
     exact = math.comb(total, a) <= ENUMERATED
     if exact:
-        sums = scores[np.array(list(combinations(range(total), a)))].sum(axis=1)
-        p = float((np.abs(sums) >= bound).mean())
+        sums = np.abs(scores[np.array(list(combinations(range(total), a)))].sum(axis=1))
+        p, least = float((sums >= bound).mean()), float((sums >= sums.max() - rounding).mean())
     else:
         if permutations < 1:
             raise MeasurementError("a null needs permutations", where=where, got=str(permutations))
         sums = np.array([generator.permutation(scores)[:a].sum() for _ in range(permutations)])
-        p = float(1 + (np.abs(sums) >= bound).sum()) / (1 + permutations)
-    return LogRank(observed / math.sqrt(spread), p, exact)
+        p, least = float(1 + (np.abs(sums) >= bound).sum()) / (1 + permutations), 1 / (1 + permutations)
+    return LogRank(observed / math.sqrt(spread), p, exact, least)
 
 
 def _table(

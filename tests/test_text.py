@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import pytest
 
+from universality import text
 from universality.text import clock
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("seconds", "shown"),
     [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (360_000, "100:00:00")],
 )
-def test_a_clock_rounds_to_seconds_and_carries(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+def test_a_clock_rounds_to_seconds_and_carries(seconds: float, shown: str) -> None:
+    assert clock(seconds) == shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+LONG = [
+    ("Neural collapse", "class means are equally long (nc2_norms): <= 0.1", "67% [14%, 98%]", "cnn[width=8,activation=tanh]"),
+    ("Neural collapse", "class means are equally far apart (nc2_angles): <= 0.08", "-", "cnn[width=8,activation=relu]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [200, 120, 80, 40])
+def test_no_name_is_shortened_however_narrow_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    text.print_table(("Phenomenon", "Claim", "Prevalence [95%]", "Architecture"), LONG, stream)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…" not in shown
+    words = set(re.split(r"[\s│┃;]+", shown))
+    for word in " ".join(cell for row in LONG for cell in row if cell != "-").split():
+        assert words & {word, f"{word},"}, word
+
+
+def test_a_word_wider_than_the_terminal_is_folded_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    names = [f"mlp[{'depth=3,' * 20}seed={i}]" for i in range(2)]
+    text.print_table(("Architecture", "Task"), [(name, "digits") for name in names], stream)
+    shown = "".join(line.strip() for line in stream.getvalue().splitlines())
+    assert all(name in shown for name in names)
+
+
+def test_names_that_differ_at_their_end_stay_two_in_every_table() -> None:
+    names = ["x" * 299 + end for end in "ab"]
+    stream = io.StringIO()
+    text.print_table(("Name",), [(name,) for name in names], stream)
+    markdown = text.markdown_table(("Name",), [(name,) for name in names])
+    assert all(name in stream.getvalue() and name in markdown for name in names)

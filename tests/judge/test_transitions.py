@@ -210,8 +210,8 @@ def test_chance_makes_a_whole_suite_differ_in_at_most_five_percent(n: int) -> No
     """3000 pairs of suites of 88 cells of which 8 lie on a bound and 8 near one, so that about as many verdicts move
     as in replications of the published sets. The standard error is 0.4 %.
 
-    Welch's p is that of `difference`, which test_compare holds against scipy. That more moved than chance explains
-    is said in 5 % of the worst distributions that there are, and of these in none.
+    Welch's p is that of `difference`, which test_compare holds against scipy. The bound on the excess of moved
+    verdicts holds for the worst distribution that there is, and is left out here.
     """
     rng = np.random.default_rng(n)
     truth = np.array([1.0] * 8 + [1.4] * 8 + [0.0, 3.0] * 36)[:, None]

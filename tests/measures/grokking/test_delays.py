@@ -145,6 +145,20 @@ def test_random_divisions_agree_with_all_of_them(monkeypatch):
     assert some.p == pytest.approx(every.p, abs=4 * (every.p * (1 - every.p) / 4000) ** 0.5)
 
 
+@pytest.mark.parametrize(("a", "b", "least"), [(3, 3, 2 / 20), (5, 5, 2 / 252), (3, 4, 1 / 35)])
+def test_the_smallest_p_is_that_of_groups_wholly_apart(a, b, least):
+    draw = np.random.default_rng(0)
+    early, late = np.arange(1.0, a + 1), np.arange(11.0, b + 11)
+    found = permutation_logrank(early, np.zeros(a, bool), late, np.zeros(b, bool), draw)
+    assert found.p >= found.least >= least - 1e-12
+    mixed = permutation_logrank(
+        np.arange(1.0, 2 * a, 2), np.zeros(a, bool), np.arange(2.0, 2 * b + 1, 2), np.zeros(b, bool), draw
+    )
+    assert mixed.p > mixed.least >= least - 1e-12
+    same = permutation_logrank(np.ones(a), np.zeros(a, bool), np.ones(b), np.zeros(b, bool), draw)
+    assert (same.p, same.least) == (1.0, 1.0)
+
+
 def test_the_test_holds_its_level_under_ties_and_censoring():
     draw, rejected = np.random.default_rng(5), 0
     for _ in range(500):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from universality.judge.decide import CellVerdict
+from universality.judge.moved import stays
 from universality.judge.resultset import ResultSet
 from universality.output.charts import (
     Curve,
@@ -114,11 +115,12 @@ def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
         "verdict": v.verdict,
         "raw": v.raw,
         "reason": texts.add(v.reason),
-        "estimate": [rounded(x) for x in (v.effect, v.low, v.high)],
+        "estimate": [rounded(x, record.claim.ends) for x in (v.effect, v.low, v.high)],
         "middle": "mean" if isinstance(record.claim, Within) else "median",
         "p": [rounded(x) for x in (v.p, v.p_holm)],
         "counts": [v.decided, v.holding, v.units, v.groups],
         "seeds": v.seeds_needed,
+        "stays": texts.add(typeset("; ".join(map(str, stays(v))))),
         "counted": v.counted,
         "control": texts.add(record.control) if record.control else None,
         "expects": texts.add(" or ".join(record.expects)),
@@ -144,7 +146,7 @@ def _group(group: GroupRecord, claim: Bound, texts: Texts) -> dict[str, Any]:
         return common
     return {
         **common,
-        "effect": rounded(outcome.effect),
+        "effect": rounded(outcome.effect, claim.ends),
         "decided": outcome.decided(),
         "holds": outcome.holds(claim),
         "censored": outcome.censored,
@@ -156,7 +158,7 @@ def _group(group: GroupRecord, claim: Bound, texts: Texts) -> dict[str, Any]:
 
 
 def _check(check: Check, texts: Texts) -> list[Any]:
-    return [texts.add(check.name), texts.add(check.needs), rounded(check.value), check.met]
+    return [texts.add(check.name), texts.add(check.needs), rounded(check.value, check.bounds), check.met]
 
 
 def _matrix(name: str, matrix: Matrix, texts: Texts) -> dict[str, Any]:

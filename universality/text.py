@@ -144,6 +144,17 @@ def beside(value: float, *bounds: float, digits: int = 3) -> str:
     return f"{value:.{telling_digits(value, bounds, digits)}g}"
 
 
+def percent(share: float) -> str:
+    """Whole percents, and decimals where it takes them to tell a share from one half.
+
+    >>> percent(0.504), percent(0.5), percent(0.976)
+    ('50.4%', '50%', '98%')
+    """
+    texts = [f"{100 * share:.{decimals}f}" for decimals in range(4)]
+    sides = ((float(t) > 50, float(t) < 50) == (share > 0.5, share < 0.5) for t in texts)
+    return f"{next((t for t, tells in zip(texts, sides, strict=True) if tells), texts[-1])}%"
+
+
 def bracket(low: float | None, high: float | None) -> str:
     """An interval, empty where there is none.
 

@@ -132,10 +132,10 @@ def test_bounds_are_monotone_where_cells_are_missing(shape: Shape) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(16, 16), (12, 3), (20, 2), (30, 20)], ids=str)
+@pytest.mark.parametrize("shape", [(16, 16), (12, 3), (20, 2), (24, 16)], ids=str)
 def test_bounds_are_monotone_in_large_layouts(shape: Shape) -> None:
     rng = np.random.default_rng(4)
-    for order in fillings(shape, 20, rng):
+    for order in fillings(shape, 6, rng):
         assert_monotone(along(shape, order.tolist(), range(len(order))))
 
 

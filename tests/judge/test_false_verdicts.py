@@ -15,6 +15,7 @@ from universality.judge.decide import decide
 from universality.plugin.bounds import Within
 from universality.store.cells import CellRecord
 
+ABOVE = Within(low=0.0)
 Units = list[tuple[str, ...]]
 Draw = Callable[[np.random.Generator], np.ndarray]
 
@@ -63,7 +64,7 @@ def record(units: Units, values: np.ndarray, claim: Within) -> CellRecord:
     )
 
 
-def rates(design: str, trials: int, claim: Within = Within(low=0.0), centre: float = 0.0) -> Counter[str]:
+def rates(design: str, trials: int, claim: Within = ABOVE, centre: float = 0.0) -> Counter[str]:
     units, draw = DESIGNS[design]
     rng = np.random.default_rng(13)
     return Counter(decide(record(units, centre + draw(rng), claim)).verdict for _ in range(trials))

@@ -80,7 +80,7 @@ class Cross:
         analysis of variance. A factor of which no two cells share a level belongs to what is left. NaN where every
         pair shares something. Cost: O(cells).
         """
-        both = _indices(list(zip(self.rows.tolist(), self.columns.tolist(), strict=True)))
+        both = np.unique(self.rows * self.shape[1] + self.columns, return_inverse=True)[1]
         groupings = (self.rows, self.columns, both, np.zeros(len(x), dtype=np.intp))
         (r, nr), (c, nc), (b, nb), (every, n) = (_squares(x, index) for index in groupings)
         if n - nr - nc + nb == 0:

@@ -31,7 +31,7 @@ from universality.plugin.bounds import Bound, Scale, Within
 from universality.plugin.outcome import Check
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord
-from universality.text import beside
+from universality.text import beside, percent
 
 Verdict = Literal[
     "present", "absent", "inconclusive", "invalid", "not applicable",
@@ -293,7 +293,7 @@ def _decide_most(cell: CellVerdict, decided: Sequence[GroupRecord]) -> CellVerdi
     enough = _trials_to_decide(k / n)
     seeds = None if enough is None else math.ceil(enough * cell.units / trials)
     more = f"; about {seeds} seeds would decide" if seeds else ""
-    interval = "{:.0%} to {:.0%}".format(*clopper_pearson(share, trials))
+    interval = " to ".join(map(percent, clopper_pearson(share, trials)))
     told = bounds if k == n else f"{bounds}, {failed}"
     text = f"too few to tell: {told}; 95% interval of the share {interval}{more}"
     return replace(cell.ruled("inconclusive", "mixed", text), seeds_needed=seeds)

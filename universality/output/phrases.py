@@ -13,7 +13,7 @@ from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow, Joint
 from universality.plugin.bounds import Bound
 from universality.plugin.task import NOT_STATED
-from universality.text import bracket, number, telling_digits, typeset, with_interval
+from universality.text import bracket, number, percent, telling_digits, typeset, with_interval
 
 MAX_SECONDS = 1e9
 
@@ -95,7 +95,7 @@ def moved_lines(rows: Iterable[ClaimRow]) -> list[str]:
 
 def share_text(share: Prevalence | None) -> str:
     """A prevalence with its interval: `67% [4%, 100%]`."""
-    return f"{share.estimate:.0%} [{share.low:.0%}, {share.high:.0%}]" if share else "-"
+    return f"{percent(share.estimate)} [{percent(share.low)}, {percent(share.high)}]" if share else "-"
 
 
 def pooled_texts(pooled: Pooled | None) -> tuple[str, str]:

@@ -148,8 +148,8 @@ const levelsOf = (chart, drawn, cell, colour, few, width) => {
       mark.append(s("title", {}, `${keys[i]}, ${chart.nulls[j][1] || chart.nulls[j][0]}: ${number(v)}`));
       svg.append(mark);
     });
-    if (needed !== null) svg.append(s("path", { class: "needed", d: `M${x.at(needed)} ${y - Math.min(7, high / 2)}v${Math.min(14, high)}` }, s("title", {}, `${keys[i]} must exceed ${number(needed)}`)));
-    if (value !== null) svg.append(s("circle", { class: `dot ${colour(group)}${group.decided ? "" : " open"}`, cx: x.at(value), cy: y, r: named ? 4.5 : 3 }, s("title", {}, `${keys[i]}, ${chart.title}: ${number(value)}`)));
+    if (needed !== null) svg.append(s("path", { class: "needed", d: `M${x.at(needed)} ${y - Math.min(7, high / 2)}v${Math.min(14, high)}` }, s("title", {}, `${keys[i]} must exceed ${exact(needed)}`)));
+    if (value !== null) svg.append(s("circle", { class: `dot ${colour(group)}${group.decided ? "" : " open"}`, cx: x.at(value), cy: y, r: named ? 4.5 : 3 }, s("title", {}, `${keys[i]}, ${chart.title}: ${exact(value)}`)));
   });
   const largest = chart.nulls.length > 1 ? "the largest of these" : "it";
   return {

@@ -87,7 +87,8 @@ def _drawn(chart: Chart, record: CellRecord, texts: Texts) -> dict[str, Any] | N
         rows = levels_of(chart, record)
         return {
             "rows": [
-                [r.group, rounded(r.value), [rounded(n) for n in r.nulls], rounded(r.needed)] for r in rows
+                [r.group, _apart(r.value, r.needed), [rounded(n) for n in r.nulls], _apart(r.needed, r.value)]
+                for r in rows
             ]
         }
     if isinstance(chart, Matrices):
@@ -96,6 +97,10 @@ def _drawn(chart: Chart, record: CellRecord, texts: Texts) -> dict[str, Any] | N
             "groups": [[group, [_matrix(*named, texts) for named in named_of]] for group, named_of in found]
         }
     return None
+
+
+def _apart(value: float | None, other: float | None) -> float | None:
+    return rounded(value, () if other is None else (other,))
 
 
 def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:

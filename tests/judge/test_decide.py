@@ -209,6 +209,11 @@ REASONS: dict[str, tuple[CellRecord, str]] = {
         cell(effects(-3.0, 0.5, 4.0)),
         "straddles both bounds: 95% interval -8.19 to 9.19, claimed 0 to 1; about 191 seeds would decide",
     ),
+    "on a bound, with a criterion that fails": (
+        cell([group(i, v, criterion=i > 1) for i, v in enumerate((0.6, 0.8, 1.0))]),
+        "straddles the upper bound: 95% interval 0.303 to 1.3, claimed 0 to 1; 1 of 3 hold, "
+        "loss falls = 0, needs >= 1 (in 2 of 3 groups); about 7 seeds would decide",
+    ),
     "criterion in all": (
         cell([group(i, 0.5 + i / 100, criterion=False) for i in range(3)]),
         "mixed: 95% interval 0.485 to 0.535 is inside 0 to 1, but 0 of 3 hold, "

@@ -12,7 +12,7 @@ import pytest
 
 from tests.judge.toy_cells import cell, group
 from universality.judge.decide import decide
-from universality.plugin.bounds import Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.store.cells import CellRecord
 
 ABOVE = Within(low=0.0)
@@ -58,13 +58,13 @@ DESIGNS: dict[str, tuple[Units, Draw]] = {
 }
 
 
-def record(units: Units, values: np.ndarray, claim: Within) -> CellRecord:
+def record(units: Units, values: np.ndarray, claim: Bound) -> CellRecord:
     return cell(
         [group(i, float(v), units=u) for i, (u, v) in enumerate(zip(units, values, strict=True))], claim
     )
 
 
-def rates(design: str, trials: int, claim: Within = ABOVE, centre: float = 0.0) -> Counter[str]:
+def rates(design: str, trials: int, claim: Bound = ABOVE, centre: float = 0.0) -> Counter[str]:
     units, draw = DESIGNS[design]
     rng = np.random.default_rng(13)
     return Counter(decide(record(units, centre + draw(rng), claim)).verdict for _ in range(trials))
@@ -75,6 +75,15 @@ def test_false_presence_and_false_absence_on_the_bound_are_at_most_five_percent(
     trials = 500
     found = rates(design, trials)
     # Three standard errors of a rate of 5 % over 500 trials: .029.
+    assert found["present"] / trials <= 0.05 + 0.029
+    assert found["absent"] / trials <= 0.05 + 0.029
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_claim_of_most_is_false_at_its_bound_in_at_most_five_percent(design: str) -> None:
+    """Half of the effects reach it. As many trials as groups gave 7 and 8 % for all pairs of five seeds."""
+    trials = 500
+    found = rates(design, trials, Most(at_least=0.0))
     assert found["present"] / trials <= 0.05 + 0.029
     assert found["absent"] / trials <= 0.05 + 0.029
 

@@ -227,7 +227,8 @@ def _decide_within(cell: CellVerdict, decided: Sequence[GroupRecord]) -> CellVer
     sd = cell.se * math.sqrt(cell.units)
     seeds = seeds_to_decide(effect, sd, claim.low, claim.high, scale=claim.scale, limit=MAX_SEEDS)
     decide_by = f"about {seeds} seeds would decide" if seeds else f"over {MAX_SEEDS} seeds to decide"
-    text = f"straddles {sides}: {seen}; {decide_by}"
+    unmet = any(not check.met for g in decided if g.outcome for check in g.outcome.criteria)
+    text = f"straddles {sides}: {seen}{f'; {shares}, {failed}' if unmet else ''}; {decide_by}"
     return replace(cell.ruled("inconclusive", "straddles", text), seeds_needed=seeds)
 
 

@@ -12,7 +12,7 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 import msgspec
@@ -145,6 +145,40 @@ def number(value: float | None, digits: int = 3) -> str:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{value:.0f}" if rounded >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
+
+
+def telling_digits(value: float, bounds: Iterable[float], least: int = 3) -> int:
+    """Significant digits, `least` or more, with which a number reads on its own side of every bound.
+
+    >>> telling_digits(0.9499, [0.95]), telling_digits(0.95, [0.95])
+    (4, 3)
+    """
+    beyond = [(b, (value > b) - (value < b)) for b in bounds]
+    for n in range(least, 17):
+        read = float(f"{value:.{n}g}")
+        if all((read > b) - (read < b) == side for b, side in beyond):
+            return n
+    return 17  # the number itself
+
+
+def beside(value: float, *bounds: float, digits: int = 3) -> str:
+    """A number that is shown beside bounds: never rounded onto one, or over it.
+
+    >>> beside(0.9499, 0.95), beside(0.95, 0.95), beside(1.15003, 0.9, 1.15), beside(0.123456)
+    ('0.9499', '0.95', '1.15003', '0.123')
+    """
+    return f"{value:.{telling_digits(value, bounds, digits)}g}"
+
+
+def percent(share: float) -> str:
+    """Whole percents, and decimals where it takes them to tell a share from one half.
+
+    >>> percent(0.504), percent(0.5), percent(0.976)
+    ('50.4%', '50%', '98%')
+    """
+    texts = [f"{100 * share:.{decimals}f}" for decimals in range(4)]
+    sides = ((float(t) > 50, float(t) < 50) == (share > 0.5, share < 0.5) for t in texts)
+    return f"{next((t for t, tells in zip(texts, sides, strict=True) if tells), texts[-1])}%"
 
 
 def bracket(low: float | None, high: float | None) -> str:

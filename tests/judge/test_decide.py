@@ -153,14 +153,17 @@ def test_a_unanimous_claim_of_most_needs_five_seeds() -> None:
     decision = decide(cell(effects(10, 10, 10), DELAY))
     assert (decision.seeds_needed, str(decision.reason)) == (
         5,
-        "mixed: 3 of 3 hold, 95% interval of the share 29% to 100%; about 5 groups would decide",
+        "too few to tell: 3 of 3 hold; 95% interval of the share 29% to 100%; about 5 seeds would decide",
     )
 
 
 def test_an_undecided_group_forbids_absence_but_not_presence() -> None:
     open_group = group(9, None, gate=0.5)
     absent = decide(cell([*effects(*[2.0] * 5), open_group], DELAY))
-    assert (absent.verdict, str(absent.reason)) == ("inconclusive", "0 of 5 hold, but 1 undecided")
+    assert (absent.verdict, str(absent.reason)) == (
+        "inconclusive",
+        "most miss: 0 of 5 hold, below the claim (in 5 of 5 groups); but 1 undecided",
+    )
     assert decide(cell([*effects(*[10.0] * 5), open_group], DELAY)).verdict == "present"
 
 
@@ -174,8 +177,78 @@ def test_the_effect_of_most_is_the_kaplan_meier_median() -> None:
 def test_pairs_that_share_seeds_are_not_independent_trials() -> None:
     """Ten pairs of five seeds hold, but only two and a half of them fit without sharing."""
     pairs = [(i, j) for i in range(5) for j in range(i)]
-    groups = [group(k, 10.0, units=(str(i), str(j))) for k, (i, j) in enumerate(pairs)]
-    assert decide(cell(groups, DELAY)).verdict == "inconclusive"
+    groups = [group(k, 10.0 + k, units=(str(i), str(j))) for k, (i, j) in enumerate(pairs)]
+    found = decide(cell(groups, DELAY))
+    assert (found.verdict, found.trials, found.seeds_needed) == ("inconclusive", 2.5, 10)
+    # Nor is the interval of their median that of ten independent times.
+    assert (found.effect, found.low, found.high) == (14.0, None, None)
+    assert decide(cell(effects(*[10.0 + k for k in range(10)]), DELAY)).low is not None
+
+
+def test_a_unit_in_every_group_is_no_replicate_of_a_share() -> None:
+    groups = [group(i, 10.0, units=("null", str(i))) for i in range(20)]
+    found = decide(cell(groups, DELAY))
+    assert found.trials < 2
+    assert found.verdict == "inconclusive"
+
+
+REASONS: dict[str, tuple[CellRecord, str]] = {
+    "inside": (
+        cell(effects(0.5, 0.55, 0.6)),
+        "inside the claim: 95% interval 0.426 to 0.674, claimed 0 to 1; 3 of 3 hold",
+    ),
+    "below": (
+        cell(effects(-0.2, -0.1, 0.0), Within(low=0.2)),
+        "below the claim: 95% interval -0.348 to 0.148, claimed >= 0.2; 0 of 3 hold",
+    ),
+    "above": (
+        cell(effects(2.0, 2.1, 2.2)),
+        "above the claim: 95% interval 1.85 to 2.35, claimed 0 to 1; 0 of 3 hold",
+    ),
+    "on both bounds": (
+        cell(effects(-3.0, 0.5, 4.0)),
+        "straddles both bounds: 95% interval -8.19 to 9.19, claimed 0 to 1; about 191 seeds would decide",
+    ),
+    "on a bound, with a criterion that fails": (
+        cell([group(i, v, criterion=i > 1) for i, v in enumerate((0.6, 0.8, 1.0))]),
+        "straddles the upper bound: 95% interval 0.303 to 1.3, claimed 0 to 1; 1 of 3 hold, "
+        "loss falls = 0, needs >= 1 (in 2 of 3 groups); about 7 seeds would decide",
+    ),
+    "criterion in all": (
+        cell([group(i, 0.5 + i / 100, criterion=False) for i in range(3)]),
+        "mixed: 95% interval 0.485 to 0.535 is inside 0 to 1, but 0 of 3 hold, "
+        "loss falls = 0, needs >= 1 (in 3 of 3 groups)",
+    ),
+    "most miss": (
+        cell([group(i, criterion=False) for i in range(5)]),
+        "most miss: 0 of 5 hold, loss falls = 0, needs >= 1 (in 5 of 5 groups); "
+        "95% interval 0.5 to 0.5, claimed 0 to 1",
+    ),
+    "share, present": (
+        cell(effects(*[10.0] * 5), DELAY),
+        "most hold: 5 of 5 hold; one-sided 95% bound of the share 0.549 > 0.5",
+    ),
+    "share, absent": (
+        cell(effects(*[2.0] * 5), DELAY),
+        "most miss: 0 of 5 hold, below the claim (in 5 of 5 groups); one-sided 95% bound of the share 0.451 < 0.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_the_reason_says_what_was_seen_and_what_decided(case: str) -> None:
+    record, text = REASONS[case]
+    assert str(decide(record).reason) == text
+
+
+def test_no_number_is_rounded_onto_its_bound() -> None:
+    """A gate at 0.99 that 0.98996 misses, and an interval that begins a millionth below its bound."""
+    gated = [group(i, None, gate=0.98996) for i in range(3)]
+    assert str(decide(cell(gated)).reason).startswith("train accuracy = 0.98996, needs >= 0.99 ")
+    low = decide(cell(effects(0.5, 0.55, 0.6))).low
+    assert low is not None
+    straddling = decide(cell(effects(0.5, 0.55, 0.6), Within(low=low + 1e-6)))
+    assert "95% interval 0.42579 to 0.674, claimed >= 0.425794;" in str(straddling.reason)
 
 
 @pytest.mark.parametrize("seeds", [3, 4, 5])

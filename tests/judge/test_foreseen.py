@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,3 +63,34 @@ def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     (line,) = lines(1, "representation_similarity", "digits[subset=50]", tmp_path)
     assert "1 seed can never decide cka_architectures, knn_architectures" in line
     assert lines(3, "representation_similarity", "digits[subset=50]", tmp_path) == []
+
+
+def test_pairs_of_seeds_need_twice_as_many_to_decide_a_share(tmp_path: Path) -> None:
+    """All pairs of n seeds are worth n/2 trials, and a share takes five."""
+    plan = Planner(tmp_path).add_suite(
+        Suite(
+            name="s",
+            crosses=(
+                CrossSpec(
+                    phenomena=("representation_similarity",),
+                    architectures=("mlp", "lstm"),
+                    tasks=("digits[subset=50]",),
+                    seeds=9,
+                ),
+            ),
+        )
+    )
+    assert too_few_replicates(plan) == []
+    cell = next(c for c in plan.cells if c.control is None)
+    claims = {
+        name: dataclasses.replace(claim, bound=Most(at_least=0.1))
+        for name, claim in cell.phenomenon.claims.items()
+        if name == "cka_seeds"
+    }
+    asked = [g for g in cell.groups if g.bears_on(claims["cka_seeds"])]
+    assert len(asked) == 36
+    shares = SimpleNamespace(name="shares", claims=claims)
+    told = too_few_replicates(SimpleNamespace(cells=[dataclasses.replace(cell, phenomenon=shares)]))  # type: ignore[arg-type]
+    assert told == [
+        "shares: 9 seeds can never decide cka_seeds, whatever is measured; at least 10 are needed"
+    ]

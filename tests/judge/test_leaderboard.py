@@ -17,9 +17,9 @@ import universality
 from tests.judge import toy_cells
 from universality.commands import leaderboard as command
 from universality.errors import StoreError
+from universality.judge.crossed import prevalence
 from universality.judge.leaderboard import Board, BoardRow, leaderboard, read_board
 from universality.judge.resultset import ResultSet
-from universality.judge.statistics import prevalence
 from universality.output import leaderboard as forms
 from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.outcome import Outcome

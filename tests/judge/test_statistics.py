@@ -12,11 +12,9 @@ from universality.errors import MeasurementError
 from universality.judge.statistics import (
     clopper_pearson,
     clopper_pearson_p,
-    crossed_variance,
+    effective_trials,
     holm,
     jackknife_interval,
-    pool,
-    prevalence,
     replicates,
     seeds_to_decide,
     student_tail,
@@ -196,99 +194,30 @@ def test_clopper_pearson_refuses_more_successes_than_trials() -> None:
         clopper_pearson(4, 3)
 
 
-def test_crossed_variance_of_pure_row_effects_is_the_one_way_variance() -> None:
-    """With values constant along rows, e_r each: A/(A-1) sum_r (T e_r)^2 / (AT)^2 = var(rows)/A."""
-    rows = np.array([0.0, 1.0, 5.0])
-    a, t = np.indices((3, 4))
-    found = crossed_variance(rows[a.ravel()].tolist(), a.ravel().tolist(), t.ravel().tolist())
-    # The column term vanishes and the cell term only lowers the sum, so the one-way estimate stands.
-    assert found == pytest.approx(rows.var(ddof=1) / 3)
+@pytest.mark.parametrize(
+    ("units", "worth"),
+    [
+        ([("0",), ("1",), ("2",)], 3),
+        ([("0", "1"), ("2", "3")], 2),
+        ([(str(s),) for s in range(5) for _ in range(4)], 5),
+        ([tuple(map(str, pair)) for pair in combinations(range(5), 2)], 2.5),
+        ([("0",)] * 7, 1),
+        ([("0",), ("0",), ("0",), ("1",)], 1.6),
+        ([], 0),
+    ],
+    ids=["single", "disjoint pairs", "partners", "all pairs", "one unit", "uneven", "none"],
+)
+def test_groups_that_share_units_are_worth_fewer_trials(units: list[tuple[str, ...]], worth: float) -> None:
+    assert effective_trials(units) == worth
 
 
-def test_crossed_variance_needs_two_of_each() -> None:
-    assert math.isnan(crossed_variance([0.0, 1.0], ["a", "b"], ["t", "t"]))
-
-
-@pytest.mark.parametrize("present", [True, False], ids=["all", "none"])
-def test_unanimous_cells_are_worth_the_smaller_side_of_the_cross(present: bool) -> None:
-    a, t = np.indices((6, 4))
-    found = prevalence([present] * 24, a.ravel().tolist(), t.ravel().tolist())
-    assert found.effective == 4
-    assert (found.low, found.high) == pytest.approx(clopper_pearson(4 if present else 0, 4))
-
-
-def test_one_task_is_worth_one_cell() -> None:
-    found = prevalence([True, True, False], ["a", "b", "c"], ["t"] * 3)
-    assert found.effective == 1
-    assert found.estimate == pytest.approx(2 / 3)
-
-
-def test_prevalence_of_no_cells_is_refused() -> None:
-    with pytest.raises(MeasurementError, match="no cells"):
-        prevalence([], [], [])
-
-
-COMPONENTS = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
-
-
-@pytest.mark.parametrize("sd", COMPONENTS, ids=["independent", "by architecture", "by task", "crossed"])
-@pytest.mark.parametrize("share", [0.5, 0.9])
-@pytest.mark.parametrize("shape", [(3, 2), (6, 4), (10, 5)], ids=str)
-def test_prevalence_covers_under_crossed_probit_effects(
-    sd: tuple[float, float], share: float, shape: tuple[int, int]
-) -> None:
-    rng = np.random.default_rng(0)
-    a, t = (index.ravel().tolist() for index in np.indices(shape))
-    mean = stats.norm.ppf(share) * math.sqrt(1 + sd[0] ** 2 + sd[1] ** 2)
-    trials, hits = 150, 0
-    for _ in range(trials):
-        latent = mean + sd[0] * rng.normal(size=(shape[0], 1)) + sd[1] * rng.normal(size=(1, shape[1]))
-        found = prevalence((latent + rng.normal(size=shape) > 0).ravel().tolist(), a, t)
-        hits += found.low <= share <= found.high
-    # Two standard errors of 150 trials below .95.
-    assert hits / trials >= 0.95 - 0.036
-
-
-def test_pool_subtracts_the_noise_within_cells_from_the_spread_between_them() -> None:
-    found = pool([1.0, 2.0, 3.0, 4.0], [0.5] * 4, ["a", "a", "b", "b"], ["s", "t", "s", "t"])
-    assert found.estimate == 2.5
-    assert found.between_sd == pytest.approx(math.sqrt(5 / 3 - 0.5))
-
-
-def test_pool_without_spread_beyond_noise_has_none_between_cells() -> None:
-    assert pool([1.0, 1.1], [4.0, 4.0], ["a", "b"], ["s", "t"]).between_sd == 0
-
-
-def test_pool_of_one_task_gives_no_interval() -> None:
-    found = pool([1.0, 2.0, 3.0], [0.1] * 3, ["a", "b", "c"], ["t"] * 3)
-    assert (found.low, found.high, found.prediction_low, found.prediction_high) == (None,) * 4
-
-
-@pytest.mark.parametrize("sd", COMPONENTS, ids=["independent", "by architecture", "by task", "crossed"])
-def test_pooled_and_prediction_intervals_cover_with_crossed_effects_and_three_seeds(
-    sd: tuple[float, float],
-) -> None:
-    rng = np.random.default_rng(1)
-    shape = (6, 4)
-    a, t = (index.ravel().tolist() for index in np.indices(shape))
-    trials, mean_hits, next_hits = 400, 0, 0
-    for _ in range(trials):
-        cells = (
-            sd[0] * rng.normal(size=(6, 1)) + sd[1] * rng.normal(size=(1, 4)) + 0.5 * rng.normal(size=shape)
-        )
-        seeds = cells[..., None] + rng.normal(size=(*shape, 3))
-        found = pool(seeds.mean(-1).ravel().tolist(), (seeds.var(-1, ddof=1) / 3).ravel().tolist(), a, t)
-        assert found.low is not None
-        assert found.high is not None
-        assert found.prediction_low is not None
-        assert found.prediction_high is not None
-        mean_hits += found.low <= 0 <= found.high
-        new = rng.normal() * math.sqrt(sd[0] ** 2 + sd[1] ** 2 + 0.25)
-        next_hits += found.prediction_low <= new <= found.prediction_high
-    # Conservative for cells that are independent: 4 clusters are what the quantile knows of.
-    assert mean_hits / trials >= 0.95 - 0.033
-    assert next_hits / trials >= 0.95 - 0.033
-    assert sd == (0.0, 0.0) or mean_hits / trials <= 0.99
+def test_the_variance_of_a_share_is_that_of_its_effective_trials() -> None:
+    """For sums of what the units bring, exactly: the variance of the mean over that of one group."""
+    pairs = list(combinations(range(6), 2))[:11]
+    load = np.zeros(6)
+    for pair in pairs:
+        load[list(pair)] += 1 / len(pairs)
+    assert effective_trials([tuple(map(str, p)) for p in pairs]) == pytest.approx(2 / (load**2).sum())
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (1, 5), (3, 5), (5, 5), (7, 8)])

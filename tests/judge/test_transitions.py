@@ -120,7 +120,7 @@ def draw(rng: np.random.Generator, count: int, shape: str, truth: float) -> list
         ("exponential", 3, 4, 40),
         ("gates", 3, 3, 60),
         ("diverging", 3, 3, 60),
-        ("pairs", 4, 4, 24),
+        ("pairs", 4, 4, 40),
     ],
 )
 def test_as_many_verdicts_move_as_chance_is_said_to_move(shape: str, n: int, m: int, draws: int) -> None:

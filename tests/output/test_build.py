@@ -483,3 +483,35 @@ def test_a_forged_plan_is_refused(change: dict[str, Any], tmp_path: Path) -> Non
         rebuild(store)
     assert caught.value.got.startswith("plan.json ")
     assert not store.layout.evidence.exists()
+
+
+def test_a_cell_says_how_far_its_bound_could_move_and_a_row_what_other_bounds_give() -> None:
+    cells = [
+        toy_cells.cell(toy_cells.effects(*values), toy_cells.DELAY, task=str(i))
+        for i, values in enumerate(([6.0] * 4 + [20.0], [12.0] * 5))
+    ]
+    found = toy_cells.set_of([*cells, toy_cells.cell([], not_applicable="no", task="none")])
+    evidence = tables.evidence_table(found)
+    assert list(evidence["margin"][:2]) == [6 / 5, 12 / 5]
+    assert list(evidence["bound_stays"]) == ["lower bound below 6", "lower bound below 12", ""]
+    row = tables.universality_table(found).iloc[0]
+    assert row["bounds_moved"] == (
+        ">= 10 in most runs: 1 present, 1 inconclusive; >= 2.5 in most runs: 2 present"
+    )
+    assert "ratio, >= 5 in most runs: >= 10 in most runs: 1 present" in tables.markdown(found).replace(
+        "\\", ""
+    )
+
+
+def test_a_count_that_no_cell_could_reach_is_a_dash_and_the_row_is_tested_as_a_whole() -> None:
+    cells = [
+        toy_cells.cell(toy_cells.effects(*[10.0] * 5), toy_cells.DELAY, architecture=a, task=t)
+        for a in "abcd"
+        for t in "st"
+    ]
+    found = toy_cells.set_of(cells)
+    ((*_, present, absent, _, coverage, together, pooled, _, _),) = tables.readable_rows(found.rows)
+    assert (present, absent, coverage, together, pooled) == ("8 (-)", "0 (-)", "8/8", "40/40 (0.0020)", "-")
+    row = tables.universality_table(found).iloc[0]
+    assert row["present_after_holm"] is None
+    assert (row["groups_holding"], row["groups_effective"], row["groups_p"]) == (40, 10, 2**-9)

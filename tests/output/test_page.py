@@ -27,6 +27,7 @@ from tests.judge import toy_cells
 from universality.commands.main import build_parser
 from universality.judge import resultset
 from universality.judge.boundary import Boundary
+from universality.judge.moved import stays
 from universality.judge.resultset import ResultSet
 from universality.output.build import rebuild
 from universality.output.page.commands import Commands
@@ -45,7 +46,7 @@ from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState, Series
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Store
-from universality.text import plain
+from universality.text import plain, typeset
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ATTACK = (
@@ -303,6 +304,28 @@ def test_the_embedded_numbers_are_those_of_the_verdicts() -> None:
     assert (texts[name], texts[needs], value, met) == ("training accuracy", ">= 0.9", 0.95, True)
     name, needs, value, met = cells[3]["groups"][1]["gates"][0]
     assert (texts[name], texts[needs], value, met) == ("training accuracy", ">= 0.9", 0.6, False)
+
+
+def test_a_number_beside_its_bound_keeps_the_digits_that_tell_its_side() -> None:
+    """0.949996 of a gate at 0.95 would read 0.95 at four digits, and an effect of 1.150004 as the bound of the claim."""
+    record = cell("mlp[width=32]", "digits")
+    gate = Check("share", 0.949996, at_least=0.95)
+    missed = replace(record.groups[0], outcome=Outcome(effect=1.150004, gates=(gate,)))
+    record = replace(record, groups=(missed, *record.groups[1:]))
+    cells, texts = embedded(page(result_set([record])))
+    group = cells[0]["groups"][0]
+    assert group["effect"] == 1.150004
+    name, needs, value, met = group["gates"][0]
+    assert (texts[name], texts[needs], value, met) == ("share", ">= 0.95", 0.949996, False)
+
+
+def test_a_cell_says_for_which_bounds_its_verdict_stays() -> None:
+    results = result_set(RECORDS)
+    cells, texts = embedded(written(RECORDS))
+    for found, v in zip(cells, results.verdicts, strict=True):
+        assert texts[found["stays"]] == typeset("; ".join(map(str, stays(v))))
+    assert any(texts[found["stays"]] for found in cells)
+    assert "Under other bounds" in written(RECORDS)
 
 
 LOSS = Curves({"loss": "loss"}, x="width", y="loss at the end", log="xy", theory="law")

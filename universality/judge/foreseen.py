@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from universality.judge.decide import MIN_UNITS
-from universality.judge.statistics import clopper_pearson
+from universality.judge.statistics import clopper_pearson, effective_trials
 from universality.plan.plan import Plan
 from universality.plugin.bounds import Bound, Within
 
@@ -30,10 +32,13 @@ def too_few_replicates(plan: Plan) -> list[str]:
     short: dict[tuple[str, int, int], dict[str, None]] = {}
     for cell in plan.cells:
         for name, claim in cell.phenomenon.claims.items() if cell.control is None else ():
-            units = {unit for group in cell.groups if group.bears_on(claim) for unit in group.units}
+            units = [group.units for group in cell.groups if group.bears_on(claim)]
+            seeds = len({unit for names in units for unit in names})
             needed = least_replicates(claim.bound)
-            if units and len(units) < needed:
-                short.setdefault((cell.phenomenon.name, len(units), needed), {})[name] = None
+            if units and not isinstance(claim.bound, Within):
+                needed = math.ceil(needed * seeds / effective_trials(units))
+            if units and seeds < needed:
+                short.setdefault((cell.phenomenon.name, seeds, needed), {})[name] = None
     return [
         f"{phenomenon}: {seeds} {'seed' if seeds == 1 else 'seeds'} can never decide {', '.join(claims)}, "
         f"whatever is measured; at least {needed} are needed"

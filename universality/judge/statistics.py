@@ -1,20 +1,21 @@
-"""Intervals for few or dependent replicates.
+"""Intervals and tests for few or dependent replicates.
 
-Groups of runs that share a seed, and cells that share an architecture or a task, are not
-independent; each interval here says what it treats as the independent replicate. Each also says the
-level that it really has where that is not the nominal 95 %, and `tests/judge/test_statistics.py` simulates both.
+Groups of runs that share a seed are not independent; each interval here says what it treats as the independent
+replicate, and the level that it really has where that is not the nominal 95 % (`tests/judge/test_statistics.py`
+simulates both). Cells that share an architecture or a task stand in `judge/crossed.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from universality.errors import MeasurementError
 from universality.plugin.bounds import Scale
@@ -42,30 +43,6 @@ class Interval:
         return None if self.sd is None else self.sd / math.sqrt(self.units)
 
 
-@dataclass(frozen=True, slots=True)
-class Prevalence:
-    """A share of cells, and the number of independent cells that its interval is worth."""
-
-    estimate: float
-    low: float
-    high: float
-    effective: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """Mean over cells with its interval, the spread between cells on the claim's scale, and the
-    interval in which the true value of a further cell is expected."""
-
-    estimate: float
-    low: float | None
-    high: float | None
-    between_sd: float
-    prediction_low: float | None
-    prediction_high: float | None
-    cells: int
-
-
 def replicates(units: Sequence[tuple[str, ...]]) -> tuple[frozenset[int], ...]:
     """The groups that each independent replicate touches.
 
@@ -80,6 +57,27 @@ def replicates(units: Sequence[tuple[str, ...]]) -> tuple[frozenset[int], ...]:
         for name in names:
             groups_of.setdefault(name, set()).add(index)
     return tuple(sorted({frozenset(groups) for groups in groups_of.values()}, key=sorted))
+
+
+def effective_trials(units: Sequence[tuple[str, ...]]) -> float:
+    """The independent trials that groups are worth of which some share units.
+
+    n^2 / sum_{g,h} r_gh over all ordered pairs of n groups, with r_gh = |g & h| / sqrt(|g| |h|), the correlation
+    of sums of independent effects of their units. For groups that share nothing it is n, for k groups of each of S
+    seeds S, for all pairs of S seeds S/2. Source: Kish 1965, the design effect. Cost: O(units).
+
+    >>> effective_trials([("0",), ("0",), ("1",), ("1",)])
+    2.0
+    >>> effective_trials([("0", "1"), ("0", "2"), ("1", "2")])
+    1.5
+    """
+    loads: dict[str, float] = {}
+    for names in map(set, units):
+        for name in names:
+            loads[name] = loads.get(name, 0.0) + len(names) ** -0.5
+    n = len(units)
+    # Rounded, so that disjoint pairs are worth their number and not its last digit less.
+    return round(n * n / sum(load * load for load in loads.values()), 9) if n else 0.0
 
 
 def jackknife_interval(
@@ -152,9 +150,16 @@ def seeds_to_decide(
     replicate, on `scale`) as true; None where more than `limit` would be needed.
     """
     gap = min(distances(estimate, low, high, scale), default=0.0)
+    clears = _reach(limit) * sd < gap
+    return int(clears.argmax()) + 2 if clears.any() else None
+
+
+@lru_cache(maxsize=8)
+def _reach(limit: int) -> Floats:
+    """t_{n-1} / sqrt(n) for n = 2 to `limit`."""
     n = np.arange(2, limit + 1)
-    clears = stats.t.ppf((1 + LEVEL) / 2, n - 1) * sd / np.sqrt(n) < gap
-    return int(n[clears][0]) if clears.any() else None
+    reach: Floats = special.stdtrit(n - 1, (1 + LEVEL) / 2) / np.sqrt(n)
+    return reach
 
 
 def clopper_pearson(
@@ -175,9 +180,9 @@ def clopper_pearson(
     failures = trials - successes
     low = high = None
     if side != "upper" and successes > 0:
-        low = float(stats.beta.ppf(alpha, successes, failures + 1))
+        low = float(special.betaincinv(successes, failures + 1, alpha))
     if side != "lower" and failures > 0:
-        high = float(stats.beta.ppf(1 - alpha, successes + 1, failures))
+        high = float(special.betaincinv(successes + 1, failures, 1 - alpha))
     return (0.0 if low is None else low, 1.0 if high is None else high)
 
 
@@ -191,13 +196,13 @@ def clopper_pearson_p(successes: float, trials: float, *, side: Literal["lower",
     """
     failures = trials - successes
     if side == "lower":
-        return float(stats.beta.cdf(0.5, successes, failures + 1)) if successes else 1.0
-    return float(stats.beta.sf(0.5, successes + 1, failures)) if failures else 1.0
+        return float(special.betainc(successes, failures + 1, 0.5)) if successes else 1.0
+    return float(special.betainc(failures, successes + 1, 0.5)) if failures else 1.0
 
 
 def t_quantile(degrees: float) -> float:
     """Standard errors from the middle of a 95 % interval to its bounds."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, degrees))
+    return float(special.stdtrit(degrees, (1 + LEVEL) / 2))
 
 
 def student_tail(distance: float, se: float, degrees: int) -> float:
@@ -207,7 +212,7 @@ def student_tail(distance: float, se: float, degrees: int) -> float:
     has it: equal values are discrete, and Student's t would call any distance certain.
     """
     if se > 0:
-        return float(stats.t.sf(distance / se, degrees))
+        return float(special.stdtr(degrees, -distance / se))
     return 0.5 ** (degrees + 1) if distance > 0 else 0.5
 
 
@@ -225,103 +230,6 @@ def holm(p_values: Sequence[float | None]) -> list[float]:
         worst = max(worst, min(1.0, (len(p) - rank) * p[index]))
         corrected[index] = worst
     return corrected
-
-
-def crossed_variance(values: Sequence[float], rows: Sequence[Hashable], columns: Sequence[Hashable]) -> float:
-    """Variance of the mean of cells that are correlated along rows and along columns.
-
-    With e the residuals and S_R = sum over clusters r of (sum_{i in r} e_i)^2, the two-way estimate is
-    (c_R S_R + c_C S_C - c_n S_n) / n^2 where c_G = G/(G-1) (Cameron, Gelbach and Miller 2011).
-    It can be negative or smaller than a one-way estimate by chance alone, so the largest of the
-    three is returned. NaN with fewer than two rows or columns.
-    """
-    x = np.asarray(values, dtype=float)
-    residuals = x - x.mean()
-    n = len(x)
-
-    def one_way(labels: Sequence[Hashable]) -> float:
-        sums: dict[Hashable, float] = {}
-        for label, residual in zip(labels, residuals, strict=True):
-            sums[label] = sums.get(label, 0.0) + float(residual)
-        count = len(sums)
-        return math.nan if count < 2 else count / (count - 1) * sum(s * s for s in sums.values())
-
-    by_row, by_column, by_cell = one_way(rows), one_way(columns), one_way(range(n))
-    if math.isnan(by_row) or math.isnan(by_column):
-        return math.nan
-    return max(by_row + by_column - by_cell, by_row, by_column) / n**2
-
-
-def prevalence(
-    present: Sequence[bool], architectures: Sequence[Hashable], tasks: Sequence[Hashable]
-) -> Prevalence:
-    """Share of cells with an interval that respects shared architectures and tasks.
-
-    Clopper-Pearson at the effective size p(1-p)/V (t_{n-1}/t_df)^2 with V from `crossed_variance`
-    and df = min(A, T) - 1 (Korn and Graubard 1998), held between min(A, T) and n. The lower limit is sharp: with
-    variance components a, t, e the variance a/A + t/T + e/n never exceeds (a+t+e)/min(A, T). It is
-    also what is used where V is zero or undefined: at 0 %, at 100 %, with one architecture or task.
-
-    Coverage at a nominal 95 % is never below it and mostly above, since few architectures and tasks are few
-    replicates: 1 for 2 x 2 and 3 x 2 cells, .98 to 1 for 6 x 4, .96 to 1 for 10 x 5.
-
-    Raises `MeasurementError` without cells.
-    """
-    n = len(present)
-    if n == 0:
-        raise MeasurementError("a share of no cells", expected="at least one decided cell")
-    share = sum(present) / n
-    least = float(min(len(set(architectures)), len(set(tasks))))
-    variance = crossed_variance([float(p) for p in present], architectures, tasks)
-    effective = least
-    if variance > 0:
-        ratio = t_quantile(n - 1) / t_quantile(least - 1)
-        effective = share * (1 - share) / variance * ratio**2
-        effective = min(max(effective, least), float(n))
-    low, high = clopper_pearson(share * effective, effective)
-    return Prevalence(share, low, high, effective)
-
-
-def pool(
-    values: Sequence[float],
-    variances: Sequence[float],
-    architectures: Sequence[Hashable],
-    tasks: Sequence[Hashable],
-    *,
-    scale: Scale = "linear",
-) -> Pooled:
-    """Random-effects mean over cells with equal weights.
-
-    Inverse-variance weights would be formed from variances of three to five seeds and follow their
-    noise; equal weights keep the mean unbiased (Bonett 2008). On `scale`, with y the values and v
-    the squared standard errors: tau^2 = max(0, var(y) - mean(v)) (Hedges and Olkin 1985), standard error
-    from `crossed_variance`, bounds with t_df, df = min(A, T) - 1; prediction bounds
-    mean +- t_df sqrt(se^2 + tau^2). Bounds are None with one architecture or one task, which
-    say nothing of others.
-
-    Coverage at a nominal 95 %, with three seeds a cell: mean .99 to 1 for 2 x 2 and 3 x 2 cells, .95 to 1 for
-    6 x 4, .93 to .99 for 10 x 5, the low end where tasks alone differ; next cell .98 to 1, .95 to .99, .95 to .99.
-
-    Raises `MeasurementError` for no cells, or values without meaning on the scale.
-    """
-    x = on_scale(values, scale)
-    estimate, n = float(x.mean()), len(x)
-    between = 0.0 if n < 2 else max(0.0, float(x.var(ddof=1)) - float(np.mean(variances)))
-    variance = crossed_variance(x.tolist(), architectures, tasks)
-    if math.isnan(variance):
-        return Pooled(back(estimate, scale), None, None, math.sqrt(between), None, None, n)
-    degrees = min(len(set(architectures)), len(set(tasks))) - 1
-    quantile = t_quantile(degrees)
-    half, reach = quantile * math.sqrt(variance), quantile * math.sqrt(variance + between)
-    return Pooled(
-        back(estimate, scale),
-        back(estimate - half, scale),
-        back(estimate + half, scale),
-        math.sqrt(between),
-        back(estimate - reach, scale),
-        back(estimate + reach, scale),
-        n,
-    )
 
 
 def on_scale(values: Sequence[float], scale: Scale) -> Floats:

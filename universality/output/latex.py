@@ -24,7 +24,7 @@ _SPECIAL: dict[str, str | int | None] = {
     **{symbol: f"{symbol}{{}}" for symbol in "-?!"},
 }
 # Shares of the width of a line, in the order of `HEADERS` without phenomenon and sense.
-_WIDTHS = (0.2, 0.12, 0.07, 0.07, 0.12, 0.08, 0.13, 0.12, 0.09)
+_WIDTHS = (0.18, 0.11, 0.07, 0.07, 0.11, 0.08, 0.09, 0.11, 0.1, 0.08)
 
 
 def latex(results: ResultSet) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from universality.judge.boundary import Boundary
-from universality.judge.decide import CellVerdict
+from universality.judge.crossed import Pooled, Prevalence
+from universality.judge.decide import VERDICTS, CellVerdict
 from universality.judge.resultset import ResultSet
-from universality.judge.statistics import Pooled, Prevalence
-from universality.plugin.bounds import Bound, telling_digits
+from universality.judge.summary import ClaimRow, Joint
+from universality.plugin.bounds import Bound
 from universality.plugin.task import NOT_STATED
-from universality.text import bracket, number, typeset, with_interval
+from universality.text import bracket, number, percent, telling_digits, typeset, with_interval
 
 MAX_SECONDS = 1e9
 
@@ -52,7 +53,7 @@ def probe_share(results: ResultSet) -> str:
 def effect_text(v: CellVerdict, digits: int = 3) -> str:
     """The effect, on its own side of the claim's bounds, or the bound that it lies above, if any is known."""
     if v.effect is not None:
-        return typeset(number(v.effect, telling_digits(v.record.claim, v.effect, digits)))
+        return typeset(number(v.effect, telling_digits(v.effect, v.record.claim.ends, digits)))
     return f">{typeset(number(v.low, digits))}" if v.decided and v.low is not None and v.low > 0 else ""
 
 
@@ -72,9 +73,29 @@ def boundary_text(results: ResultSet, end: Boundary, beside: str) -> str:
     return f"{title}, {label_in(results, end.phenomenon, end.claim_name)}, {end.parameter} {beside}: {end}"
 
 
+def confirmed_texts(row: ClaimRow) -> tuple[str, ...]:
+    """Cells present and absent, each with how many survive Holm's correction: `8 (-)` where none could."""
+    confirmed = ("-" if row.confirmed[v] is None else row.confirmed[v] for v in VERDICTS[:2])
+    return tuple(f"{row.counts[v]} ({n})" for v, n in zip(VERDICTS[:2], confirmed, strict=True))
+
+
+def joint_text(joint: Joint | None) -> str:
+    """All groups of a claim together: `40/40 (0.0039)`."""
+    return f"{joint.holding}/{joint.decided} ({number(joint.p_holm, 2)})" if joint else "-"
+
+
+def moved_lines(rows: Iterable[ClaimRow]) -> list[str]:
+    """For each claim with a measured cell, what its cells would be under other bounds."""
+    return [
+        f"{row.about.title}, {claim_label(row.claim_name, row.title)}, {row.claim}: {'; '.join(map(str, row.moved))}"
+        for row in rows
+        if row.joint and row.moved
+    ]
+
+
 def share_text(share: Prevalence | None) -> str:
     """A prevalence with its interval: `67% [4%, 100%]`."""
-    return f"{share.estimate:.0%} [{share.low:.0%}, {share.high:.0%}]" if share else "-"
+    return f"{percent(share.estimate)} [{percent(share.low)}, {percent(share.high)}]" if share else "-"
 
 
 def pooled_texts(pooled: Pooled | None) -> tuple[str, str]:

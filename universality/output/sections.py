@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from universality.judge.statistics import Prevalence
+from universality.judge.crossed import Prevalence
 from universality.store.files import storing
 from universality.text import escaped, markdown_table, plain, print_table
 

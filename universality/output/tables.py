@@ -11,12 +11,14 @@ import pandas as pd
 
 from universality import text
 from universality.judge.decide import VERDICTS, CellVerdict
+from universality.judge.moved import margin, stays
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
 from universality.output import phrases
 
 _NUMBERS = (
     "version", "effect", "low", "high", "p", "p_holm", "groups", "units", "decided", "holding", "seeds_needed",
+    "margin",
 )  # fmt: skip
 """Columns of the evidence table that hold numbers; all others are text."""
 
@@ -58,6 +60,8 @@ def _evidence_row(v: CellVerdict, results: ResultSet) -> dict[str, object]:
         "decided": v.decided,
         "holding": v.holding,
         "seeds_needed": v.seeds_needed,
+        "margin": margin(v),
+        "bound_stays": "; ".join(map(str, stays(v))),
         "details": json.dumps(dict(v.details), sort_keys=True),
     }
 
@@ -68,7 +72,7 @@ def universality_table(results: ResultSet) -> pd.DataFrame:
 
 
 def _universality_row(row: ClaimRow) -> dict[str, object]:
-    about, share, pooled = row.about, row.prevalence, row.pooled
+    about, share, pooled, joint = row.about, row.prevalence, row.pooled, row.joint
     return {
         "phenomenon": row.phenomenon,
         "claim": row.claim_name,
@@ -85,6 +89,12 @@ def _universality_row(row: ClaimRow) -> dict[str, object]:
         "effective_cells": share and share.effective,
         **{name: row.counts[name] for name in VERDICTS},
         **{f"{name}_after_holm": count for name, count in row.confirmed.items()},
+        "groups_holding": joint and joint.holding,
+        "groups_decided": joint and joint.decided,
+        "groups_effective": joint and joint.trials,
+        "groups_p": joint and joint.p,
+        "groups_p_holm": joint and joint.p_holm,
+        "bounds_moved": "; ".join(map(str, row.moved)),
         "decided": row.decided,
         "applicable": row.applicable,
         "coverage": row.coverage,
@@ -101,13 +111,14 @@ def _universality_row(row: ClaimRow) -> dict[str, object]:
 
 
 NOTE = (
-    "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %. "
+    "(Holm): of these, cells whose verdict survives Holm's correction over all cells and claims at 5 %; - where so few "
+    "seeds cannot. Groups that hold: of all cells together, p of one half after Holm's correction over claims. "
     "Pooled effect and next cell: only where one number is claimed for all cells."
 )
 
 HEADERS = (
     "Phenomenon", "Claim", "Sense", "Prevalence [95%]", "Present (Holm)", "Absent (Holm)", "Not decided",
-    "Coverage", "Pooled effect [95%]", "Next cell [95%]", "Controls",
+    "Coverage", "Groups that hold (p)", "Pooled effect [95%]", "Next cell [95%]", "Controls",
 )  # fmt: skip
 
 
@@ -119,9 +130,10 @@ def readable_rows(rows: Sequence[ClaimRow]) -> list[tuple[str, ...]]:
             phrases.claim_text(row.claim_name, row.title, row.claim),
             row.about.sense,
             phrases.share_text(row.prevalence),
-            *(f"{row.counts[v]} ({row.confirmed[v]})" for v in VERDICTS[:2]),
+            *phrases.confirmed_texts(row),
             ", ".join(f"{row.counts[v]} {v}" for v in VERDICTS[2:] if row.counts[v]) or "-",
             f"{row.decided}/{row.applicable}",
+            phrases.joint_text(row.joint),
             *phrases.pooled_texts(row.pooled),
             phrases.controls_text(row.validated, row.failed_controls),
         )
@@ -136,6 +148,9 @@ def markdown(results: ResultSet) -> str:
         f"- {text.escaped(phrases.boundary_text(results, b, f'({b.beside})'), 1000)}\n"
         for b in results.boundaries
     ]
+    other = [f"- {text.escaped(line, 1000)}\n" for line in phrases.moved_lines(results.rows)]
+    if other:
+        blocks += ["Cells under a claim twice as strict, and twice as lax:\n", "".join(other)]
     if ends:
         blocks += ["Where claims end, along one parameter with everything else fixed:\n", "".join(ends)]
     abouts = {row.phenomenon: row.about for row in results.rows}.values()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from universality.output.palette import MARKS, slug
-from universality.text import bracket, brief, number, plain, short, typeset
+from universality.text import bracket, brief, number, percent, plain, short, typeset
 
 _HERE = Path(__file__).parent
 
@@ -33,5 +33,5 @@ def fill(template: str, **content: Any) -> str:
     environment.filters |= {
         f.__name__: f for f in (bracket, breakable, brief, linked, number, plain, short, slug)
     }
-    environment.filters |= {"mark": MARKS.__getitem__, "percent": "{:.0%}".format, "signs": typeset}
+    environment.filters |= {"mark": MARKS.__getitem__, "percent": percent, "signs": typeset}
     return environment.get_template(template).render(**content)

@@ -32,6 +32,7 @@ from universality.plugin.runs import Request
 from universality.plugin.sources import edition, split_edition
 from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
+from universality.text import beside
 
 
 class _Built(NamedTuple):
@@ -255,4 +256,7 @@ def _check_fits(architecture: Architecture, signature: Signature) -> None:
     except Exception:
         return  # the network needs numbers to be built, or the system does not tell: it is tried
     if needed > memory:
-        raise MemoryError(f"training needs {needed / 2**30:.3g} GiB, this machine has {memory / 2**30:.3g}")
+        asked, there = needed / 2**30, memory / 2**30
+        raise MemoryError(
+            f"training needs {beside(asked, there)} GiB, this machine has {beside(there, asked)}"
+        )

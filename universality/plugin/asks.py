@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from universality.plugin.phenomenon import Ask, Cell
+from universality.text import beside
 
 
 def classes(at_least: int, why: str = "") -> Ask:
@@ -24,7 +25,7 @@ def balanced(at_most: float, why: str = "") -> Ask:
 
     def ask(cell: Cell) -> str:
         ratio = cell.signature.imbalance
-        told = f"the largest class has {ratio:.3g} times the rows of the smallest, at most {at_most:g} are asked for"
+        told = f"the largest class has {beside(ratio, at_most)} times the rows of the smallest, at most {at_most:g} are asked for"
         return "" if ratio <= at_most else f"{told}: {why}" if why else told
 
     return ask

@@ -34,6 +34,11 @@ class Within(
         force_setattr(self, "low", float(self.low))
         force_setattr(self, "high", float(self.high))
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where effects that hold begin and end."""
+        return self.low, self.high
+
     def holds(self, effect: float) -> bool:
         return self.low <= effect <= self.high
 
@@ -56,6 +61,11 @@ class Most(
 
     def __post_init__(self) -> None:
         force_setattr(self, "at_least", float(self.at_least))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where effects that hold begin and end."""
+        return self.at_least, math.inf
 
     def holds(self, effect: float) -> bool:
         return effect >= self.at_least
@@ -91,13 +101,3 @@ def unfit(claim: Bound) -> str:
     if claim.scale == "log" and claim.high <= 0:
         return "no positive number lies inside"
     return ""
-
-
-def telling_digits(claim: Bound, effect: float, least: int) -> int:
-    """Significant digits, `least` or more, with which an effect reads on its own side of the bounds.
-
-    >>> telling_digits(Within(low=0.9, high=1.15), 0.89973, 2)
-    4
-    """
-    holds, most = claim.holds(effect), 17  # 17 digits are the number itself
-    return next((n for n in range(least, most) if claim.holds(float(f"{effect:.{n}g}")) == holds), most)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from universality.plugin.bounds import Bound, bounds_text
+from universality.text import beside
 
 
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,19 +37,25 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"the check '{self.name}' has no bound, give it at_least or at_most")
 
     @property
-    def _bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, float]:
+        """The lower and the upper one, infinite where there is none."""
         low = -math.inf if self.at_least is None else self.at_least
         return low, math.inf if self.at_most is None else self.at_most
 
     @property
     def met(self) -> bool:
-        low, high = self._bounds
+        low, high = self.bounds
         return low <= self.value <= high
 
     @property
     def needs(self) -> str:
         """Its bounds, as a person writes them."""
-        return bounds_text(*self._bounds)
+        return bounds_text(*self.bounds)
+
+    @property
+    def shown(self) -> str:
+        """Its value, with the digits that tell it from its bounds."""
+        return beside(self.value, *self.bounds)
 
 
 MAX_POINTS = 1000

@@ -61,7 +61,7 @@ const linesOf = (chart, _, cell, colour, few, width) => {
     const [x, y] = [f.right + 3, Math.max(f.top, Math.min(f.bottom, f.y.at(g.effect)))];
     const shape = g.effect > ends[1] ? `M${x} ${y + 7}l4 -7l4 7z` : g.effect < ends[0] ? `M${x} ${y - 7}l4 7l4 -7z` : `M${x} ${y}l8 -4v8z`;
     f.svg.append(s("path", { class: `dot mark ${colour(g)}${g.decided ? "" : " open"}`, d: shape },
-      s("title", {}, `${text(g.key)}: effect ${number(g.effect)}`)));
+      s("title", {}, `${text(g.key)}: effect ${exact(g.effect)}`)));
   }
   const beyond = [largest > ends[1] * (1 + 1e-9) ? `reach ${number(largest)}` : "", smallest < ends[0] && limitLow !== null ? `begin at ${number(smallest)}` : ""].filter(Boolean);
   return {
@@ -98,7 +98,7 @@ const pointsOf = (chart, drawn, cell, colour, few, width) => {
   lines.forEach((line, i) => {
     const [title, index, x, y] = line;
     const group = cell.groups[index];
-    const about = s("title", {}, [text(group.key), text(title), group.effect === null || group.effect === undefined ? "" : `effect ${number(group.effect)}`].filter(Boolean).join(", "));
+    const about = s("title", {}, [text(group.key), text(title), group.effect === null || group.effect === undefined ? "" : `effect ${exact(group.effect)}`].filter(Boolean).join(", "));
     const points = x.map((v, j) => [f.x.at(v), f.y.at(y[j])]);
     const look = `${kind(line)}${group.decided ? "" : " open"}`;
     if (bars) {
@@ -148,8 +148,8 @@ const levelsOf = (chart, drawn, cell, colour, few, width) => {
       mark.append(s("title", {}, `${keys[i]}, ${chart.nulls[j][1] || chart.nulls[j][0]}: ${number(v)}`));
       svg.append(mark);
     });
-    if (needed !== null) svg.append(s("path", { class: "needed", d: `M${x.at(needed)} ${y - Math.min(7, high / 2)}v${Math.min(14, high)}` }, s("title", {}, `${keys[i]} must exceed ${number(needed)}`)));
-    if (value !== null) svg.append(s("circle", { class: `dot ${colour(group)}${group.decided ? "" : " open"}`, cx: x.at(value), cy: y, r: named ? 4.5 : 3 }, s("title", {}, `${keys[i]}, ${chart.title}: ${number(value)}`)));
+    if (needed !== null) svg.append(s("path", { class: "needed", d: `M${x.at(needed)} ${y - Math.min(7, high / 2)}v${Math.min(14, high)}` }, s("title", {}, `${keys[i]} must exceed ${exact(needed)}`)));
+    if (value !== null) svg.append(s("circle", { class: `dot ${colour(group)}${group.decided ? "" : " open"}`, cx: x.at(value), cy: y, r: named ? 4.5 : 3 }, s("title", {}, `${keys[i]}, ${chart.title}: ${exact(value)}`)));
   });
   const largest = chart.nulls.length > 1 ? "the largest of these" : "it";
   return {

@@ -138,6 +138,7 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
         "runs": runs,
         "note": NOTE,
         "table": grouped(results.rows, attrgetter("phenomenon")).values(),
+        "moved": [row for row in results.rows if row.joint and row.moved],
         "unvalidated": [row for row in results.rows if not row.validated],
         "cells": cells,
         "heatmap": list(map(_panel, grouped(cells, attrgetter("record.phenomenon")).values())),

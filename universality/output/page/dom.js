@@ -15,11 +15,13 @@ const parsed = {};
 const data = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
 const text = (index) => data("cell-data").texts[index];
 
-const number = (x) => {
+const typeset = (x, plain, small) => {
   if (x === null || x === undefined) return "–";
   const a = Math.abs(x);
-  const t = a === 0 || (a >= 1e-3 && a < 1e5) ? String(Number(x.toPrecision(4))) : x.toExponential(2);
-  return t.replace("e+", "e").replaceAll("-", "−");
+  return (a === 0 || (a >= 1e-3 && a < 1e5) ? plain() : small()).replace("e+", "e").replaceAll("-", "−");
 };
+const number = (x) => typeset(x, () => String(Number(x.toPrecision(4))), () => x.toExponential(2));
+// With every digit that was embedded: beside a bound these tell its side.
+const exact = (x) => typeset(x, () => String(x), () => x.toExponential());
 const crop = (t, most) => (t.length <= most ? t : `${t.slice(0, most / 2)}…${t.slice(-most / 2)}`);
 const ending = (t, most) => (t.length <= most ? t : `…${t.slice(1 - most)}`);

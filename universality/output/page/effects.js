@@ -22,7 +22,7 @@ const effects = (cell, colour, width) => {
   groups.forEach((g, i) => {
     const y = 14 + i * row;
     if (named) svg.append(label(left - 8, y + 4, ending(text(g.key), 16), "end"));
-    const title = s("title", {}, `${text(g.key)}: ${g.effect === undefined ? g.state : number(g.effect)}${g.censored ? " or more (censored)" : ""}${g.decided ? "" : ", not decided"}`);
+    const title = s("title", {}, `${text(g.key)}: ${g.effect === undefined ? g.state : exact(g.effect)}${g.censored ? " or more (censored)" : ""}${g.decided ? "" : ", not decided"}`);
     if (inside(g.effect ?? null)) {
       const kind = `dot ${colour(g)}${g.decided ? "" : " open"}`;
       const [px, r] = [x.at(g.effect), named ? 4.5 : 3];

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from universality.judge.decide import CellVerdict
+from universality.judge.moved import stays
 from universality.judge.resultset import ResultSet
 from universality.output.charts import (
     Curve,
@@ -86,7 +87,8 @@ def _drawn(chart: Chart, record: CellRecord, texts: Texts) -> dict[str, Any] | N
         rows = levels_of(chart, record)
         return {
             "rows": [
-                [r.group, rounded(r.value), [rounded(n) for n in r.nulls], rounded(r.needed)] for r in rows
+                [r.group, _apart(r.value, r.needed), [rounded(n) for n in r.nulls], _apart(r.needed, r.value)]
+                for r in rows
             ]
         }
     if isinstance(chart, Matrices):
@@ -95,6 +97,10 @@ def _drawn(chart: Chart, record: CellRecord, texts: Texts) -> dict[str, Any] | N
             "groups": [[group, [_matrix(*named, texts) for named in named_of]] for group, named_of in found]
         }
     return None
+
+
+def _apart(value: float | None, other: float | None) -> float | None:
+    return rounded(value, () if other is None else (other,))
 
 
 def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
@@ -114,11 +120,12 @@ def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
         "verdict": v.verdict,
         "raw": v.raw,
         "reason": texts.add(v.reason),
-        "estimate": [rounded(x) for x in (v.effect, v.low, v.high)],
+        "estimate": [rounded(x, record.claim.ends) for x in (v.effect, v.low, v.high)],
         "middle": "mean" if isinstance(record.claim, Within) else "median",
         "p": [rounded(x) for x in (v.p, v.p_holm)],
         "counts": [v.decided, v.holding, v.units, v.groups],
         "seeds": v.seeds_needed,
+        "stays": texts.add(typeset("; ".join(map(str, stays(v))))),
         "counted": v.counted,
         "control": texts.add(record.control) if record.control else None,
         "expects": texts.add(" or ".join(record.expects)),
@@ -144,7 +151,7 @@ def _group(group: GroupRecord, claim: Bound, texts: Texts) -> dict[str, Any]:
         return common
     return {
         **common,
-        "effect": rounded(outcome.effect),
+        "effect": rounded(outcome.effect, claim.ends),
         "decided": outcome.decided(),
         "holds": outcome.holds(claim),
         "censored": outcome.censored,
@@ -156,7 +163,7 @@ def _group(group: GroupRecord, claim: Bound, texts: Texts) -> dict[str, Any]:
 
 
 def _check(check: Check, texts: Texts) -> list[Any]:
-    return [texts.add(check.name), texts.add(check.needs), rounded(check.value), check.met]
+    return [texts.add(check.name), texts.add(check.needs), rounded(check.value, check.bounds), check.met]
 
 
 def _matrix(name: str, matrix: Matrix, texts: Texts) -> dict[str, Any]:

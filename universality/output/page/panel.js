@@ -4,8 +4,8 @@ let shownCell = null;
 let opener = null;
 
 const fact = (name, value) => (value === null || value === "" ? null : h("div", {}, h("dt", {}, name), h("dd", {}, value)));
-const interval = ([middle, low, high]) => (low === null && high === null ? number(middle)
-  : `${number(middle)} [${low === null ? "−∞" : number(low)}, ${high === null ? "∞" : number(high)}]`);
+const interval = ([middle, low, high]) => (low === null && high === null ? exact(middle)
+  : `${exact(middle)} [${low === null ? "−∞" : exact(low)}, ${high === null ? "∞" : exact(high)}]`);
 
 const quick = (cell) => {
   const [decided, holding, units, groups] = cell.counts;
@@ -13,6 +13,7 @@ const quick = (cell) => {
   return h("dl", { class: "quick" },
     fact(`${cell.middle} effect [95%]`, cell.estimate[0] === null && cell.estimate[1] === null ? "none" : interval(cell.estimate)),
     fact("the claim", `${text(cell.bounds)}${text(cell.unit) ? ` (${text(cell.unit)})` : ""}`),
+    fact("this verdict stays with a", text(cell.stays)),
     fact("groups of runs", `${groups} measured, ${decided} decided, ${holding} hold`),
     fact("independent replicates", units),
     fact("seeds that would decide", cell.seeds),
@@ -29,7 +30,7 @@ const groupTable = (cell, colour) => {
   const sure = (met) => h("span", { class: met ? "good" : "bad" }, met ? "✓" : "✗");
   row("state", "", cell.groups.map((g) => g.state));
   if (cell.groups.some((g) => g.message)) row("message", "", cell.groups.map((g) => (g.message === undefined ? "" : crop(text(g.message), 60))));
-  row("effect", text(cell.unit), cell.groups.map((g) => (g.effect === undefined ? "–" : `${g.censored ? "> " : ""}${number(g.effect)}`)));
+  row("effect", text(cell.unit), cell.groups.map((g) => (g.effect === undefined ? "–" : `${g.censored ? "> " : ""}${exact(g.effect)}`)));
   if (cell.groups.some((g) => g.label !== undefined && text(g.label))) row("what was seen", "", cell.groups.map((g) => (g.label === undefined ? "" : crop(text(g.label), 40))));
   row("decided", "all gates met", cell.groups.map((g) => (g.decided === undefined ? "–" : sure(g.decided))));
   row("holds", "effect and criteria", cell.groups.map((g) => (g.decided ? sure(g.holds) : "–")));
@@ -40,7 +41,7 @@ const groupTable = (cell, colour) => {
     for (const [name, needs] of keys.values()) {
       row(text(name), `needs ${text(needs)}`, cell.groups.map((g) => {
         const found = (g[field] ?? []).find((c) => c[0] === name && c[1] === needs);
-        return found ? h("span", {}, sure(found[3]), ` ${number(found[2])}`) : "–";
+        return found ? h("span", {}, sure(found[3]), ` ${exact(found[2])}`) : "–";
       }));
     }
   }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from universality.plugin.charts import Lines, series_of
 from universality.plugin.trajectory import Series
 from universality.store.recording import StoredTrajectory
 from universality.store.store import Store
+from universality.text import telling_digits
 
 MAX_POINTS, MIN_POINTS = 200, 12
 POINT_BYTES, RUN_BYTES = 11, 150
@@ -97,6 +98,8 @@ def thinned(series: Series, most: int, log_steps: bool = False) -> Series:
     return Series(series.steps[index], series.values[index])
 
 
-def rounded(value: float | None) -> float | None:
-    """Four significant digits; None for what JSON lacks."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
+def rounded(value: float | None, bounds: Iterable[float] = ()) -> float | None:
+    """Four significant digits, more where it takes them to stay on its side of the bounds; None for what JSON lacks."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{telling_digits(value, bounds, 4)}g}")

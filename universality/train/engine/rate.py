@@ -19,6 +19,7 @@ from universality.measures import (
 from universality.plugin.kit.losses import objective
 from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Split
+from universality.text import beside
 from universality.train.engine.optimizers import build_optimizer, trainable
 
 MAX_PRODUCTS = 200
@@ -65,7 +66,7 @@ def stable_rate(spec: RunSpec, net: nn.Module, train: Split) -> tuple[float, flo
         raise MeasurementError(
             "no learning rate follows from the sharpness at initialisation",
             where=f"{spec.architecture} on {spec.task}, seed {spec.seed}",
-            got=f"{sharpness:.4g}, relative error estimate {error:.2g} after {top.matvecs} products",
+            got=f"{sharpness:.4g}, relative error estimate {beside(error, SHARPNESS_TOLERANCE, digits=2)} after {top.matvecs} products",
             expected=f"a positive number, {limits}",
             do="give the recipe `lr` in place of `lr_over_stability`",
         )

@@ -16,7 +16,7 @@ from universality.errors import BadParameter, BadSuite, DataUnavailable, Unknown
 from universality.judge.decide import VERDICTS
 from universality.plan import planner as planning
 from universality.plan import suite
-from universality.plan.cost import OPTIMIZER_SECONDS
+from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost
 from universality.plan.plan import Plan, PlannedCell, unvalidated
 from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
@@ -28,7 +28,8 @@ from universality.plugin.sources import edition
 
 @pytest.fixture(autouse=True)
 def _free_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "gradient_seconds", lambda request, signature, rows: 0.5)
+    monkeypatch.setattr(planning, "gradient_cost", lambda request, signature, rows: GradientCost(0.5, 100.0))
+    monkeypatch.setattr(planning, "try_request", lambda *_, curvature: None)
 
 
 def cross(phenomena: str, architectures: str, tasks: str, seeds: int = 2) -> CrossSpec:

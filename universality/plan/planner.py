@@ -235,15 +235,16 @@ def _network_bytes(job: Job) -> float:
     return 16 * job.parameters + job.data_bytes
 
 
-def _probe_cost(
-    address: str, recipe: Recipe, signature: Signature, row_bytes: float
-) -> tuple[float, float]:
+def _probe_cost(address: str, recipe: Recipe, signature: Signature, row_bytes: float) -> tuple[float, float]:
     """Of one record: gradients of the full training loss, and bytes. Raises `BadParameter` where the probe cannot
     tell."""
     probe: Probe = registry.resolve("probe", address)
     cost = ask(probe, "cost", lambda: float(probe.cost(recipe, signature)))
     needed = ask(probe, "memory", lambda: float(probe.memory(recipe, signature, row_bytes)))
-    for method, got, unit in (("cost", cost, "gradients of the full training loss"), ("memory", needed, "bytes")):
+    for method, got, unit in (
+        ("cost", cost, "gradients of the full training loss"),
+        ("memory", needed, "bytes"),
+    ):
         if not 0 <= got < math.inf:
             raise BadParameter(
                 f"probe '{probe.name}' cannot be planned",

@@ -133,7 +133,8 @@ def _check_curvature(
             where=f"{where}: {_culprit(net, inputs)}",
             got=got,
             expected="a second derivative: a probe, or lr_over_stability, asks for curvature",
-            do=do or "nn.Embedding and a sum for nn.EmbeddingBag, no torch.compile, no once_differentiable; or leave "
+            do=do
+            or "nn.Embedding and a sum for nn.EmbeddingBag, no torch.compile, no once_differentiable; or leave "
             "out what asks for curvature",
         ) from error
 

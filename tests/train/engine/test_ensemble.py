@@ -246,6 +246,17 @@ def test_a_trained_network_keeps_nothing_of_its_neighbours() -> None:
         assert parameter.untyped_storage().nbytes() == parameter.nbytes
 
 
+class Wide(nn.Module):
+    """A scale in double precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale.to(x.dtype)
+
+
 class Sometimes(nn.Module):
     """Sends a batch through one of two scales, as a router would."""
 
@@ -273,7 +284,7 @@ class Odd(Architecture):
         elif self.kind == "sometimes unused":
             net[1] = Sometimes()
         elif self.kind == "mixed types":
-            net[1].register_parameter("spare", nn.Parameter(torch.ones(3, dtype=torch.float64)))
+            net[1] = Wide()
         elif self.kind == "transposed":
             net[2].weight = nn.Parameter(torch.randn(inputs.size, outputs).t())
         elif self.kind == "tied":

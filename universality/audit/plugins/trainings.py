@@ -34,7 +34,9 @@ def check_training(plugin: Architecture, spec: InputSpec, outputs: int) -> Itera
     def again() -> str:
         runs.extend(_trained([member])[0] for member in members)
         if _distance(runs[0], _trained(members[:1])[0]) > 0:
-            return "two trainings differ: it draws from what no seed reaches, such as default_rng() or the time"
+            return (
+                "two trainings differ: it draws from what no seed reaches, such as default_rng() or the time"
+            )
         return ""
 
     repeating = finding(f"{kind}: the same run again gives the same", again)
@@ -47,9 +49,14 @@ def check_training(plugin: Architecture, spec: InputSpec, outputs: int) -> Itera
         return
     observing = finding(f"{kind}: observing changes nothing", lambda: _observed(members[0], runs[0]))
     if changed := _changes(members[0]):
-        observing = replace(observing, note=f"forward changes {', '.join(changed)}, put back after every probe")
+        observing = replace(
+            observing, note=f"forward changes {', '.join(changed)}, put back after every probe"
+        )
     yield observing
-    engines: tuple[tuple[Engine, str, float], ...] = (("loop", "one by one", 0.0), ("fused", "at once", _NEAR))
+    engines: tuple[tuple[Engine, str, float], ...] = (
+        ("loop", "one by one", 0.0),
+        ("fused", "at once", _NEAR),
+    )
     for engine, how, far in engines:
         stacks: list[list[Trained]] = []
 

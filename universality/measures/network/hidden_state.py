@@ -136,9 +136,7 @@ class HiddenState:
             if kept.outside:
                 kept.restore()
 
-    def _keep(
-        self, name: str, held: Any, read: Read, write: Write, *, outside: bool, part: str = ""
-    ) -> None:
+    def _keep(self, name: str, held: Any, read: Read, write: Write, *, outside: bool, part: str = "") -> None:
         bound = functools.partial(read, held), functools.partial(write, held)
         self.kept.append(Kept(name, (id(held), part), *bound, read(held), outside))
 
@@ -311,7 +309,6 @@ def _iterates(value: Any) -> bool:
     return isinstance(value, Iterator) and type(value).__module__ in ("builtins", "itertools")
 
 
-@functools.lru_cache(maxsize=1024)
 def _slots(cls: type) -> frozenset[str]:
     found = [vars(base).get("__slots__", ()) for base in cls.__mro__]
     names = {name for each in found for name in ([each] if isinstance(each, str) else each)}
@@ -334,7 +331,7 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor):
         return _same_tensor(a, b)
     if isinstance(a, np.ndarray):
-        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+        return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple | deque):
@@ -354,6 +351,6 @@ def _same_tensor(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
         return False
     try:
-        return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
+        return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all().item())
     except (RuntimeError, NotImplementedError):  # sparse ones, ones that left a vmap
         return False

@@ -34,6 +34,8 @@ def preserved(net: nn.Module) -> Iterator[None]:
     >>> net.training, net.running_mean.tolist()
     (True, [0.0, 0.0])
     """
+    # First, and restored last: between them only `net` and this block draw.
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)
     hidden = HiddenState(net)
     modes = [(module, module.training) for module in net.modules()]
     # The object and its contents: a buffer can be rebound as well as written in place.
@@ -46,7 +48,6 @@ def preserved(net: nn.Module) -> Iterator[None]:
         (parameter, parameter.grad, None if parameter.grad is None else parameter.grad.detach().clone())
         for parameter in net.parameters()
     ]
-    python, numpy = random.getstate(), np.random.get_state(legacy=False)
     cpu = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
@@ -64,8 +65,8 @@ def preserved(net: nn.Module) -> Iterator[None]:
                     gradient.copy_(saved)
         for module, training in modes:
             module.training = training
-        random.setstate(python)
-        np.random.set_state(numpy)
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+        random.setstate(python)
+        np.random.set_state(numpy)

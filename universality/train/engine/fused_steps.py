@@ -209,9 +209,9 @@ class FusedSteps:
     def _check_gradients(self) -> None:
         """One fused gradient on cloned state against the loop's."""
         parameters, buffers = self._clones()
-        draws = Draws(self._device)
         with preserved(self._code), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            draws = Draws(self._device)
             try:
                 losses, stacked = self._gradients(parameters, buffers)
             except torch.OutOfMemoryError:
@@ -255,10 +255,10 @@ class FusedSteps:
                 raise CannotStack(f"a fused buffer differs from the loop's: {name}")
 
     def _check_stateless(self, draws: Draws) -> None:
-        if changed := self._hidden.changes():
-            raise CannotStack(f"forward changes what torch does not list: {changed[0]}")
         if foreign := [name for name in draws.taken() if name != "torch"]:
             raise CannotStack(f"the networks draw random numbers, from {', from '.join(foreign)}")
+        if changed := self._hidden.changes():
+            raise CannotStack(f"forward changes what torch does not list: {changed[0]}")
 
 
 def cuda_graph(update: Callable[[], None]) -> Callable[[], None]:

@@ -11,6 +11,7 @@ import torch
 
 from universality.plugin.spec import derive_seed
 
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside, torch's generator starts at `seed` and the others at seeds that follow from it; afterwards all are as

@@ -114,6 +114,23 @@ def sparse() -> nn.Module:
     return nn.Sequential(nn.Embedding(7, 5, sparse=True), nn.Flatten(), nn.Linear(20, 3))
 
 
+class Replaced(nn.Module):
+    """Its weights move to other memory, by new data or as a new parameter."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.last, self.how = nn.Linear(5, 4), nn.Linear(4, 3), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        small = self.first.weight.detach().clamp(-0.1, 0.1)
+        if self.how == "data":
+            self.first.weight.data = small
+        else:
+            self.first.weight = nn.Parameter(small)
+        logits: Tensor = self.last(self.first(x))
+        return logits
+
+
 def frozen() -> nn.Module:
     net = Detached()
     net.body.requires_grad_(False)
@@ -139,8 +156,10 @@ def tried(net: nn.Module, *, curvature: bool = False) -> MeasurementError | None
         (lambda: Checkpointed(reentrant=True, training_only=True), "here: first.weight and 1 more of 4"),
         (Detached, "here: body.weight and 1 more of 4"),
         (sparse, "here: 0.weight of Embedding"),
+        (lambda: Replaced("data"), "here: first.weight"),
+        (lambda: Replaced("parameter"), "here: first.weight"),
     ],
-    ids=["checkpoint", "checkpoint after a layer", "checkpoint in training", "detached", "sparse"],
+    ids=["checkpoint", "after a layer", "in training", "detached", "sparse", "new data", "new parameter"],
 )
 def test_a_parameter_that_no_update_would_change_is_named(make: Callable[[], nn.Module], where: str) -> None:
     error = tried(make())
@@ -159,8 +178,18 @@ def test_a_parameter_that_no_update_would_change_is_named(make: Callable[[], nn.
         compiled,
         Bag,
         lambda: nn.Sequential(nn.Linear(5, 3), Square()),
+        lambda: nn.Sequential(nn.Embedding(7, 5, max_norm=1.0), nn.Flatten(), nn.Linear(20, 3)),
     ],
-    ids=["checkpoint", "deep checkpoint", "left out at times", "frozen", "compiled", "bag", "once"],
+    ids=[
+        "checkpoint",
+        "deep checkpoint",
+        "left out at times",
+        "frozen",
+        "compiled",
+        "bag",
+        "once",
+        "max_norm",
+    ],
 )
 def test_what_can_be_trained_passes_and_is_left_alone(make: Callable[[], nn.Module]) -> None:
     net = make()

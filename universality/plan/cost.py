@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from universality.errors import MeasurementError
-from universality.plan.trial import ROWS, try_network
+from universality.plan.trial import ROWS as TRIAL_ROWS
+from universality.plan.trial import try_network
 from universality.plugin.kit.losses import objective
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
@@ -19,6 +20,9 @@ from universality.plugin.task import Signature
 
 OPTIMIZER_SECONDS = 1e-4
 """What an update costs beside its gradient: dispatching the optimizer's elementwise operations."""
+
+ROWS = 512
+"""Rows of a timed gradient, beyond which time is proportional to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,6 @@ class GradientCost:
 
 def gradient_cost(request: Request, signature: Signature, rows: int) -> GradientCost:
     """Of a gradient over `rows` rows; zeros for a network that cannot run."""
-    # Beyond some hundred rows the time is proportional to them.
     scale = max(1.0, rows / ROWS)
     net, inputs, targets = _made_up(request, signature, min(rows, ROWS))
     own = {p.untyped_storage().data_ptr() for p in (*net.parameters(), inputs)}
@@ -63,7 +66,7 @@ def try_request(request: Request, signature: Signature, recipe: Recipe, *, curva
     Raises:
         MeasurementError: as of `try_network`.
     """
-    net, inputs, targets = _made_up(request, signature, min(ROWS, signature.train_rows))
+    net, inputs, targets = _made_up(request, signature, min(TRIAL_ROWS, signature.train_rows))
     where = f"{component(request.architecture)} on {component(request.task)}"
     try:
         try_network(net, objective(recipe), inputs, targets, where=where, curvature=curvature)

@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from universality.errors import MeasurementError, first_line
 from universality.measures import HessianOperator, preserved
 
-ROWS = 512
-"""Rows of a trial."""
+ROWS = 64
+"""Rows of a trial, which asks what is reached, not how far."""
 
 ATTEMPTS = 64
 """Batches without a gradient after which a parameter counts as never reached: a network may leave out layers at
@@ -33,9 +33,9 @@ def try_network(
     Cost: one gradient of at most `ROWS` rows; about four more for curvature.
 
     Raises:
-        MeasurementError: a trainable parameter that the loss does not reach, a gradient that is sparse where
-            curvature is asked for, or no second derivative; it names the parameter or the module. What else the
-            network raises passes on.
+        MeasurementError: a trainable parameter that the loss does not reach or that `forward` replaces by another, a
+            gradient that is sparse or, where curvature is asked for, no second derivative; it names the parameter
+            or the module. What else the network raises passes on.
     """
     trained = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     if not trained:
@@ -57,8 +57,10 @@ def _check_reached(
     net: nn.Module, trained: Mapping[str, nn.Parameter], loss: Callable[[int], Tensor], where: str
 ) -> None:
     missing = dict(trained)
+    places = {name: parameter.data_ptr() for name, parameter in trained.items()}
     for attempt in range(ATTEMPTS):
         value = loss(attempt)
+        _check_in_place(net, places, where)
         if hidden := _hidden_by_checkpoint(value, trained):
             missing = hidden
             break
@@ -85,6 +87,19 @@ def _check_reached(
         do="pass use_reentrant=False to torch.utils.checkpoint; look for detach() and no_grad() in forward; set "
         "requires_grad_(False) in build on what is not trained, add 0 * parameter.sum() where it matters only at times",
     )
+
+
+def _check_in_place(net: nn.Module, places: Mapping[str, int], where: str) -> None:
+    """An update acts on the memory that parameters had when training began."""
+    now = {name: parameter.data_ptr() for name, parameter in net.named_parameters()}
+    for name, place in places.items():
+        if now.get(name) != place:
+            raise MeasurementError(
+                "a parameter that forward replaces, so that no update would reach it",
+                where=f"{where}: {name}",
+                expected="weights that keep their memory",
+                do="change them in place: parameter.data.clamp_(...), not parameter.data = ...",
+            )
 
 
 def _hidden_by_checkpoint(value: Tensor, trained: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:

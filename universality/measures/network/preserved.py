@@ -20,9 +20,9 @@ def preserved(net: nn.Module) -> Iterator[None]:
     Restored: train or eval mode of every module, buffers (running statistics of batch
     normalisation), `.grad` of every parameter, what modules keep without telling torch (`HiddenState`: a counter in
     `forward`), and the state of the global random generators of torch (CPU, and CUDA once it is in use), of `random`
-    and of `numpy.random`. Weights are not copied: a measure has no business with them.
+    and of `numpy.random`, and weights, which a `forward` may change too (`nn.Embedding(max_norm=1.0)`, clipping).
 
-    Cost: one copy of the buffers and of the gradients, and of either back; that of `HiddenState`.
+    Cost: one copy of weights, buffers and gradients, and of each back; that of `HiddenState`.
 
     Raises nothing of its own; what the block raises passes on.
 
@@ -44,6 +44,7 @@ def preserved(net: nn.Module) -> Iterator[None]:
         for module in net.modules()
         for name, buffer in module._buffers.items()
     ]
+    weights = [(parameter, parameter.detach().clone()) for parameter in net.parameters()]
     gradients = [
         (parameter, parameter.grad, None if parameter.grad is None else parameter.grad.detach().clone())
         for parameter in net.parameters()
@@ -59,6 +60,9 @@ def preserved(net: nn.Module) -> Iterator[None]:
                 module._buffers[name] = buffer
                 if buffer is not None and saved is not None:
                     buffer.copy_(saved)
+            for parameter, saved in weights:
+                if not parameter.is_inference():
+                    parameter.data.copy_(saved)  # not seen by autograd: a graph of the block's stays usable
             for parameter, gradient, saved in gradients:
                 parameter.grad = gradient
                 if gradient is not None and saved is not None:

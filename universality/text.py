@@ -220,6 +220,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
+def gibibytes(count: float) -> str:
+    """An amount of memory, to two digits.
+
+    >>> gibibytes(5 << 20), gibibytes(7.9 * 2**30)
+    ('0.0049 GiB', '7.9 GiB')
+    """
+    return f"{count / 2**30:.2g} GiB"
+
+
 def json_text(value: Any) -> str:
     r"""JSON of builtin values and records for other programs; numbers that are not finite become null.
 

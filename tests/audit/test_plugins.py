@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,7 +38,7 @@ def variant(kind: str, base: str, **members: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(("address", "asked"), [("mlp[width=8]", 25), ("lstm[width=4]", 22)])
+@pytest.mark.parametrize(("address", "asked"), [("mlp[width=8]", 37), ("lstm[width=4]", 34)])
 def test_a_built_in_architecture_keeps_its_contract(address: str, asked: int, tmp_path: Path) -> None:
     findings = check(address, tmp_path)
     assert list(findings) == ["architecture"]
@@ -111,6 +113,28 @@ def built(net: Callable[[Any, int], nn.Module]) -> dict[str, Any]:
 COUNTER = iter(range(10**6))
 
 
+class Stateful(Net):
+    """Of each kind of state one piece, as a test asks."""
+
+    def __init__(self, inputs: Any, outputs: int, kind: str) -> None:
+        super().__init__(inputs, outputs)
+        self.kind, self.step = kind, 0
+        self.register_buffer("mean", None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.tanh(self.hidden(x))
+        if self.training and self.kind == "count":
+            self.step += 1
+            h = h * (1 + 2.0**-self.step)
+        if self.training and self.kind == "random":
+            h = h * random.random()
+        if self.training and self.kind == "buffer":
+            self.mean = h.detach().mean(0)
+        if self.training and self.kind == "unseeded":
+            h = h * np.random.default_rng().random()
+        return self.readout(h)
+
+
 def unseeded(inputs: Any, outputs: int) -> nn.Module:
     net = Net(inputs, outputs)
     nn.init.constant_(net.hidden.bias, next(COUNTER))
@@ -165,6 +189,43 @@ def test_a_broken_architecture_is_told_what_is_wrong(
     variant("architecture", "toy_net", **members)
     texts = wrong(check("broken", tmp_path))
     assert [text for text in texts if text.startswith(expected)], texts
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        (
+            "count",
+            "ok       vector: observing changes nothing: forward changes step, put back after every probe",
+        ),
+        (
+            "count",
+            "ok       vector: two seeds side by side, gradients at once, are what they are alone: not trained so: "
+            "forward changes what torch does not list: step",
+        ),
+        (
+            "buffer",
+            "ok       vector: two seeds side by side, gradients at once, are what they are alone: not trained so: "
+            "forward changes what torch does not list: mean",
+        ),
+        (
+            "random",
+            "ok       vector: the same run again gives the same: it draws from random, which is seeded by the run",
+        ),
+        (
+            "unseeded",
+            "wrong    vector: the same run again gives the same: two trainings differ: it draws from what no seed "
+            "reaches, such as default_rng() or the time",
+        ),
+    ],
+)
+def test_state_that_torch_does_not_list_is_found(toys: Path, tmp_path: Path, kind: str, line: str) -> None:
+    variant("architecture", "toy_net", **built(lambda i, o: Stateful(i, o, kind)))
+    answers = check("broken", tmp_path)["architecture"]
+    assert line in [str(answer) for answer in answers]
+    assert [answer for answer in answers if answer.wrong] == [
+        a for a in answers if str(a) == line and a.wrong
+    ]
 
 
 def test_a_network_without_a_scaling_axis_is_no_mistake(toys: Path, tmp_path: Path) -> None:

@@ -16,19 +16,24 @@ from universality.errors import BadParameter, BadSuite, DataUnavailable, Unknown
 from universality.judge.decide import VERDICTS
 from universality.plan import planner as planning
 from universality.plan import suite
-from universality.plan.cost import OPTIMIZER_SECONDS
+from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost, gradient_cost
 from universality.plan.plan import Plan, PlannedCell, unvalidated
 from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
+from universality.plugin.architecture import InputSpec
 from universality.plugin.controls import positive
 from universality.plugin.phenomenon import Phenomenon, controls_of
+from universality.plugin.runs import Request
 from universality.plugin.sources import edition
+from universality.plugin.spec import Recipe
+from universality.plugin.task import Signature
 
 
 @pytest.fixture(autouse=True)
 def _free_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "gradient_seconds", lambda request, signature, rows: 0.5)
+    monkeypatch.setattr(planning, "gradient_cost", lambda request, signature, rows: GradientCost(0.5, 100.0))
+    monkeypatch.setattr(planning, "try_request", lambda *_, curvature: None)
 
 
 def cross(phenomena: str, architectures: str, tasks: str, seeds: int = 2) -> CrossSpec:
@@ -309,6 +314,33 @@ def test_the_cost_of_a_run_is_measured_and_positive(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     plan = planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
     assert all(0 < job.seconds < 60 for job in plan.jobs.values())
+
+
+@pytest.mark.usefixtures("toys")
+def test_memory_is_that_of_the_network_its_data_and_an_update_or_a_probe_that_needs_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = registry.plugin_class("probe", "toy_probe")
+    (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
+    rows = Planner(tmp_path)._signature(registry.resolve("task", "toy_points")).train_rows
+    assert job.bytes == 16 * job.parameters + job.data_bytes + 100 * rows
+    monkeypatch.setattr(probe, "memory", lambda self, recipe, signature, row_bytes: 1e9 + row_bytes)
+    (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
+    assert job.bytes == 16 * job.parameters + job.data_bytes + 1e9 + 100
+    monkeypatch.setattr(probe, "memory", lambda *_: math.nan)
+    with pytest.raises(BadParameter, match="probe 'toy_probe' cannot be planned") as caught:
+        planned(tmp_path, cross("toy_early", "toy_net", "toy_points"))
+    assert caught.value.expected == "bytes, 0 or more"
+
+
+def test_what_a_forward_pass_keeps_of_a_row_is_counted() -> None:
+    registry.load_plugins()
+    architecture = registry.resolve("architecture", "mlp[width=100,depth=1,activation=tanh]")
+    request = Request(architecture, registry.resolve("task", "digits"), Recipe(steps=1, lr=0.1), 0, ())
+    signature = Signature(InputSpec("vector", (50,)), 10, 300, 10, 10)
+    found = gradient_cost(request, signature, 300).row_bytes
+    # tanh keeps its 100 outputs, the loss 10 log-probabilities and its target; inputs are the data's.
+    assert 4 * 100 <= found <= 4 * (100 + 2 * 10) + 3 * 8
 
 
 @pytest.mark.usefixtures("toys")

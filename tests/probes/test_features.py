@@ -18,9 +18,10 @@ from universality.plugin.architecture import InputSpec
 from universality.plugin.probe import Training
 from universality.plugin.registry import component
 from universality.plugin.spec import Recipe, RunSpec
-from universality.plugin.task import Split, Splits
+from universality.plugin.task import Signature, Split, Splits
+from universality.probes import taps as taps_module
 from universality.probes.collapse import KEYS, CollapseProbe
-from universality.probes.taps import Taps
+from universality.probes.taps import Taps, one_hot
 from universality.train.engine.loop import train
 
 registry.load_plugins()
@@ -196,3 +197,40 @@ def test_in_regression_collapse_is_refused_and_the_targets_of_taps_are_the_numbe
     labels = Taps(rows=7).record(seen)["labels"]
     assert isinstance(labels, Tensor)
     assert torch.equal(labels, numbers[:7])
+
+
+@pytest.mark.parametrize(("length", "vocabulary"), [(5, 3), (4, 50), (64, 7)])
+def test_too_many_one_hots_are_replaced_by_features_with_their_gram_matrix(
+    length: int, vocabulary: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = torch.randint(vocabulary, (30, length), generator=seeded())
+    tokens[7] = tokens[3]  # rows that agree everywhere, so that the matrix is singular
+    whole = one_hot(tokens, vocabulary)
+    assert whole.shape == (30, length * vocabulary)
+    monkeypatch.setattr(taps_module, "_ONE_HOT", 10)
+    small = one_hot(tokens, vocabulary)
+    assert small.shape == (30, 30)
+    torch.testing.assert_close(small @ small.T, (whole @ whole.T).double(), rtol=0, atol=1e-10)
+
+
+def test_a_large_vocabulary_is_recorded_in_little_memory_and_its_similarities_are_right() -> None:
+    rows, length, vocabulary = 40, 64, 20_000
+    tokens = torch.randint(vocabulary, (rows, length), generator=seeded())
+    tokens[:, :20] = tokens[0, :20]
+    spec, part = InputSpec("tokens", (length,), vocabulary), Split(tokens, torch.arange(rows) % 3)
+    seen = training("transformer[dim=4,heads=2]", Splits(part, part, part, spec, 3))
+    assert rows * length * vocabulary > taps_module._ONE_HOT
+    found = Taps().record(seen)["inputs"]
+    assert isinstance(found, Tensor)
+    agree = (tokens[:, None] == tokens[None]).sum(-1)
+    assert found.shape == (rows, rows)
+    torch.testing.assert_close(found @ found.T, agree.float(), rtol=1e-5, atol=1e-4)
+
+
+def test_what_taps_need_is_predicted_from_the_tokens() -> None:
+    def predicted(vocabulary: int) -> float:
+        inputs = InputSpec("tokens", (64,), vocabulary)
+        return Taps().memory(Recipe(steps=1, lr=0.1), Signature(inputs, 3, 1000, 1000, 1000), 0.0)
+
+    assert predicted(100) == 3 * 8 * 512 * 64 * 100
+    assert predicted(30_000) == 3 * 8 * 512 * 512

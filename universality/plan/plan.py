@@ -28,6 +28,8 @@ class Job:
     parameters: int = 0
     data_bytes: int = 0
     """Of the training set, at most."""
+    bytes: float = 0.0
+    """Predicted memory, beside that of torch itself."""
     stack: int = 1
     """How many runs of its kind a worker may train side by side."""
 

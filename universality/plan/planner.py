@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from universality.errors import BadParameter, BadSuite
-from universality.plan.cost import OPTIMIZER_SECONDS, gradient_seconds
+from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost, gradient_cost, try_request
 from universality.plan.groups import Group, asked_by, groups_of
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
 from universality.plan.requests import spec_of
@@ -53,7 +53,8 @@ class Planner:
         self._data_root = data_root
         self._signatures: dict[str, Signature] = {}
         self._built: dict[tuple[str, InputSpec, int], _Built] = {}
-        self._step_seconds: dict[str, float] = {}
+        self._gradients: dict[str, GradientCost] = {}
+        self._tried: set[str] = set()
         self.plan = Plan()
 
     def add_suite(self, suite: Suite) -> Plan:
@@ -165,20 +166,24 @@ class Planner:
         return PlannedGroup(group.key, group.units, runs, observe, group.run_set, group.keys, group.left_out)
 
     def _add_job(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:
-        job = self.plan.jobs.get(spec.id)
+        job, signature = self.plan.jobs.get(spec.id), self._signature(request.task)
         if job is None:
             job = self.plan.jobs[spec.id] = Job(spec, {})
-            job.seconds = spec.recipe.steps * (self._gradient_seconds(request) + OPTIMIZER_SECONDS)
-            signature = self._signature(request.task)
+            update = self._gradient(request)
+            job.seconds = spec.recipe.steps * (update.seconds + OPTIMIZER_SECONDS)
             job.parameters = self._build(request.architecture, signature).parameters
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
-        full = self._gradient_seconds(replace(request, recipe=replace(spec.recipe, batch_size=0)))
+            batch = min(spec.recipe.batch_size or signature.train_rows, signature.train_rows)
+            job.bytes = _network_bytes(job) + batch * update.row_bytes
+        self._try(spec, request, observe)
+        full = self._gradient(replace(request, recipe=replace(spec.recipe, batch_size=0)))
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
             job.observe[probe] = tuple(sorted({*before, *steps}))
-            cost = _probe_cost(split_edition(probe)[0], spec.recipe, self._signature(request.task))
-            more = (len(job.observe[probe]) - len(before)) * cost * full
+            cost, needed = _probe_cost(split_edition(probe)[0], spec.recipe, signature, full.row_bytes)
+            more = (len(job.observe[probe]) - len(before)) * cost * full.seconds
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
+            job.bytes = max(job.bytes, _network_bytes(job) + needed)
 
     def _signature(self, task: Task) -> Signature:
         key = canonical(component(task).identity())
@@ -193,32 +198,62 @@ class Planner:
             self._built[key] = ask(architecture, "build", lambda: _built(architecture, signature))
         return self._built[key]
 
-    def _gradient_seconds(self, request: Request) -> float:
-        """CPU seconds of one gradient here, measured once per network, data shape and batch size."""
+    def _try(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:
+        """Raises `MeasurementError` for a network that no update would reach, or a probe cannot look at."""
+        if not spec.recipe.steps:
+            return
+        probes = [registry.resolve("probe", split_edition(probe)[0]) for probe in observe]
+        curvature = bool(spec.recipe.lr_over_stability) or any(probe.curvature for probe in probes)
+        signature = self._signature(request.task)
+        network = component(request.architecture).identity()
+        key = canonical(
+            [network, repr(signature.inputs), signature.outputs, spec.recipe.loss, int(curvature)]
+        )
+        if key not in self._tried:
+            self._tried.add(key)
+            ask(
+                request.architecture,
+                "forward",
+                lambda: try_request(request, signature, spec.recipe, curvature=curvature),
+            )
+
+    def _gradient(self, request: Request) -> GradientCost:
+        """What one gradient costs here, measured once per network, data shape and batch size."""
         signature = self._signature(request.task)
         rows = min(request.recipe.batch_size or signature.train_rows, signature.train_rows)
         key = canonical(
             [component(request.architecture).identity(), repr(signature.inputs), signature.outputs, rows]
         )
-        if key not in self._step_seconds:
-            self._step_seconds[key] = ask(
-                request.architecture, "forward", lambda: gradient_seconds(request, signature, rows)
+        if key not in self._gradients:
+            self._gradients[key] = ask(
+                request.architecture, "forward", lambda: gradient_cost(request, signature, rows)
             )
-        return self._step_seconds[key]
+        return self._gradients[key]
 
 
-def _probe_cost(address: str, recipe: Recipe, signature: Signature) -> float:
-    """Of one record, in gradients of the full training loss. Raises `BadParameter` where the probe cannot tell."""
+def _network_bytes(job: Job) -> float:
+    """Of the data, and of weights, gradients and two numbers of an optimizer for each."""
+    return 16 * job.parameters + job.data_bytes
+
+
+def _probe_cost(address: str, recipe: Recipe, signature: Signature, row_bytes: float) -> tuple[float, float]:
+    """Of one record: gradients of the full training loss, and bytes. Raises `BadParameter` where the probe cannot
+    tell."""
     probe: Probe = registry.resolve("probe", address)
     cost = ask(probe, "cost", lambda: float(probe.cost(recipe, signature)))
-    if not 0 <= cost < math.inf:
-        raise BadParameter(
-            f"probe '{probe.name}' cannot be planned",
-            where=f"{type(probe).__module__}, cost()",
-            got=f"{cost:g}",
-            expected="gradients of the full training loss, 0 or more",
-        )
-    return cost
+    needed = ask(probe, "memory", lambda: float(probe.memory(recipe, signature, row_bytes)))
+    for method, got, unit in (
+        ("cost", cost, "gradients of the full training loss"),
+        ("memory", needed, "bytes"),
+    ):
+        if not 0 <= got < math.inf:
+            raise BadParameter(
+                f"probe '{probe.name}' cannot be planned",
+                where=f"{type(probe).__module__}, {method}()",
+                got=f"{got:g}",
+                expected=f"{unit}, 0 or more",
+            )
+    return cost, needed
 
 
 def _rejects(architecture: Architecture, signature: Signature) -> str:

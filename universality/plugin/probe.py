@@ -80,6 +80,8 @@ class Probe(ABC):
 
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    curvature: ClassVar[bool] = False
+    """It takes second derivatives: a network without them is refused before training."""
 
     @abstractmethod
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
@@ -92,3 +94,11 @@ class Probe(ABC):
             signature: of the data; `signature.train_rows` are the rows of such a gradient.
         """
         return 0.5
+
+    def memory(self, recipe: Recipe, signature: Signature, row_bytes: float) -> float:
+        """Bytes that one record needs at a time; 0 where it needs no more than an update. For predictions alone.
+
+        Args:
+            row_bytes: what a forward pass keeps of each row for its gradient.
+        """
+        return 0.0

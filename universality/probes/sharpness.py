@@ -38,6 +38,8 @@ class Sharpness(Probe):
     Cost: about 12 Hessian-vector products, 2 gradients each.
     """
 
+    curvature = True
+
     tolerance: float = 3e-3
     audit: int = 20
     _start: Tensor | None = field(default=None, init=False, repr=False)
@@ -45,6 +47,10 @@ class Sharpness(Probe):
 
     def cost(self, recipe: Recipe, signature: Signature) -> float:
         return 22.0
+
+    def memory(self, recipe: Recipe, signature: Signature, row_bytes: float) -> float:
+        # The graph of the gradient holds the forward pass and two backward passes.
+        return 3 * signature.train_rows * row_bytes
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         net, data, loss_of = training.net, training.splits.train, objective(training.recipe)

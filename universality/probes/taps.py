@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from universality.measures.features import checked, isometric_compress
 from universality.measures.network.capture import capture
-from universality.plugin import Probe, Training, register
+from universality.plugin import Probe, Recipe, Signature, Training, register
+
+_ONE_HOT = 1 << 25
+"""Numbers, 256 MiB in float64, up to which one-hot tokens are made."""
 
 
 @register("taps")
@@ -21,7 +25,8 @@ class Taps(Probe):
 
     Keys: the architecture's taps in order, `penultimate`, `inputs` (flattened; tokens one-hot) and
     `labels`, the targets of these inputs. Features wider than `rows` are rotated into `rows` dimensions with the same Gram
-    matrix, which loses nothing to a similarity that is invariant to rotation.
+    matrix, which loses nothing to a similarity that is invariant to rotation. One-hot tokens of more than 2^25 numbers
+    are not made: their Gram matrix counts the positions at which two rows agree.
     Cost: one forward pass and, per wide tap, O(d rows^2).
 
     Args:
@@ -32,14 +37,21 @@ class Taps(Probe):
     rows: int = 512
     rotate: bool = True
 
+    def memory(self, recipe: Recipe, signature: Signature, row_bytes: float) -> float:
+        spec, rows = signature.inputs, min(self.rows, signature.reference_rows)
+        numbers = rows * spec.size
+        if spec.kind == "tokens" and numbers > _ONE_HOT:
+            numbers = rows * rows
+        # What is captured of each row, and of the widest in float64 a copy and its factorisation.
+        return rows * row_bytes + 3 * 8 * max(numbers, rows * row_bytes / 4)
+
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         architecture, net = training.architecture, training.net
         reference = training.splits.reference
         inputs, labels = reference.inputs[: self.rows], reference.targets[: self.rows]
         seen = capture(net, architecture.taps(net), architecture.readout(net), inputs)
         spec = training.splits.inputs
-        raw = F.one_hot(inputs, spec.vocabulary) if spec.kind == "tokens" else inputs
-        seen["inputs"] = raw.flatten(1)
+        seen["inputs"] = one_hot(inputs, spec.vocabulary) if spec.kind == "tokens" else inputs.flatten(1)
         out: dict[str, float | Tensor] = {
             name: self._kept(features.double()).to(torch.float32) for name, features in seen.items()
         }
@@ -51,3 +63,24 @@ class Taps(Probe):
             return isometric_compress(features)
         checked(features, where="taps")
         return features
+
+
+def one_hot(tokens: Int[Tensor, "n length"], vocabulary: int) -> Float[Tensor, "n d"]:
+    """Tokens as one-hot vectors, d = length * vocabulary; where these are too many, `[n, n]` with the same Gram matrix.
+
+    G_ij is the number of positions at which rows i and j agree, an integer, so that Z = V sqrt(L) of G = V L V^T has
+    it to rounding.
+
+    Cost: n^2 length comparisons and an eigendecomposition, in memory for n^2 numbers.
+
+    >>> one_hot(torch.tensor([[0, 1], [1, 1]]), 2).tolist()
+    [[1, 0, 0, 1], [0, 1, 0, 1]]
+    """
+    if tokens.numel() * vocabulary <= _ONE_HOT:
+        return F.one_hot(tokens, vocabulary).flatten(1)
+    G = torch.zeros(len(tokens), len(tokens), dtype=torch.float64, device=tokens.device)
+    for position in tokens.T:
+        G += position[:, None] == position
+    L, V = torch.linalg.eigh(G)
+    Z: Tensor = V * L.clamp(min=0).sqrt()
+    return Z

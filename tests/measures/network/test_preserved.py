@@ -70,3 +70,25 @@ def test_gradients_accumulated_in_place_are_undone(net):
         net(torch.ones(2, 3)).sum().backward()
     assert_same(before, state(net))
     assert net[0].weight.grad is gradient
+
+
+def test_weights_that_forward_changes_come_back():
+    def clip(module, _):
+        module.weight.data.clamp_(-0.1, 0.1)
+
+    embedding, clipped = nn.Embedding(50, 4, max_norm=1.0), nn.Linear(4, 4)
+    clipped.register_forward_pre_hook(clip)
+    for net, x in ((embedding, torch.arange(50)), (clipped, torch.ones(2, 4))):
+        before = net.weight.detach().clone()
+        with preserved(net):
+            net(x)
+            assert not torch.equal(net.weight, before)
+        assert torch.equal(net.weight, before)
+
+
+def test_a_graph_made_inside_is_usable_outside():
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), torch.ones(2, 3)
+    expected = torch.autograd.grad(net(x).square().sum(), net[0].weight)[0]
+    with preserved(net):
+        loss = net(x).square().sum()
+    assert torch.equal(torch.autograd.grad(loss, net[0].weight)[0], expected)

@@ -246,6 +246,28 @@ def test_a_trained_network_keeps_nothing_of_its_neighbours() -> None:
         assert parameter.untyped_storage().nbytes() == parameter.nbytes
 
 
+class Wide(nn.Module):
+    """A scale in double precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale.to(x.dtype)
+
+
+class Sometimes(nn.Module):
+    """Sends a batch through one of two scales, as a router would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare, self.other = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (self.spare if x[0, 0] > 0 else self.other)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Odd(Architecture):
     """Networks that cannot be stacked, each for a reason of its own."""
@@ -259,10 +281,10 @@ class Odd(Architecture):
         net = nn.Sequential(nn.Flatten(), nn.Identity(), nn.Linear(inputs.size, outputs))
         if self.kind == "dropout":
             net[1] = nn.Dropout(0.5)
-        elif self.kind == "unused":
-            net[1].register_parameter("spare", nn.Parameter(torch.ones(3)))
+        elif self.kind == "sometimes unused":
+            net[1] = Sometimes()
         elif self.kind == "mixed types":
-            net[1].register_parameter("spare", nn.Parameter(torch.ones(3, dtype=torch.float64)))
+            net[1] = Wide()
         elif self.kind == "transposed":
             net[2].weight = nn.Parameter(torch.randn(inputs.size, outputs).t())
         elif self.kind == "tied":
@@ -284,7 +306,7 @@ class Odd(Architecture):
 
 REASONS = {
     "dropout": "the networks draw random numbers",
-    "unused": "a parameter without a gradient",
+    "sometimes unused": "a parameter without a gradient",
     "mixed types": "parameters of several types",
     "transposed": "a parameter that is not contiguous",
     "tied": "",

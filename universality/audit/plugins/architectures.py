@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from universality.audit.plugins.questions import Finding, NotAskedError, finding
+from universality.audit.plugins.trainings import check_training
 from universality.measures.curvature.hvp_check import check_hvp
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
@@ -27,7 +28,7 @@ INPUTS: dict[Kind, tuple[InputSpec, ...]] = {
 
 
 def check_architecture(plugin: Architecture) -> Iterator[Finding]:
-    """Refusals, and for every kind of input that it takes: build, forward, taps, readout, HVP."""
+    """Refusals, and for every kind of input that it takes: build, forward, taps, readout, HVP, short trainings."""
     yield finding("it takes some kind of input", lambda: "" if plugin.accepts else "accepts is empty")
     yield stacks_over(plugin)
     for kind, candidates in INPUTS.items():
@@ -36,7 +37,11 @@ def check_architecture(plugin: Architecture) -> Iterator[Finding]:
             yield Finding(f"{kind}: refused with a reason", "" if refuses else "reject gives no reason")
             continue
         if spec := next((s for s in candidates if not plugin.reject(s)), None):
-            yield from check_network(plugin, spec)
+            answers = list(check_network(plugin, spec))
+            yield from answers
+            # A second derivative is not needed to train.
+            if not any(answer.wrong for answer in answers[:-1]):
+                yield from check_training(plugin, spec, OUTPUTS)
         else:
             why = plugin.reject(candidates[-1])
             yield Finding(f"{kind}: taken", skipped=f"no example of this check suits it: {why}")

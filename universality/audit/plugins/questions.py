@@ -11,15 +11,17 @@ from universality.plugin.foreign import announced, placed
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One question and its answer: `ok`, or what is wrong; `skipped` where it could not be asked."""
+    """One question and its answer: `ok`, or what is wrong; `skipped` where it could not be asked. A `note` says what
+    one may want to know though nothing is wrong."""
 
     question: str
     wrong: str = ""
     skipped: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
         mark = "wrong  " if self.wrong else "skipped" if self.skipped else "ok     "
-        detail = self.wrong or self.skipped
+        detail = self.wrong or self.skipped or self.note
         return f"{mark}  {self.question}" + (f": {detail}" if detail else "")
 
 

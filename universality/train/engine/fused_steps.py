@@ -12,15 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from universality.errors import described, first_line
 from universality.measures import preserved
+from universality.measures.network.hidden_state import HiddenState
 from universality.plugin.kit.losses import objective
 from universality.plugin.task import Split
 from universality.train.engine.ensemble import CannotStack, Ensemble
+from universality.train.engine.randomness import Draws
 from universality.train.engine.run import BLOCK, MemberRun
 
 GRADIENT_TOLERANCE = 1e-4
@@ -56,7 +58,12 @@ class FusedSteps:
         self._ensemble, self._members, self._capture = ensemble, members, capture
         self._loss_of = objective(members[0].recipe)
         self._steps_inside = members[0].recipe.optimizer != "rmsprop"
-        self._code = copy.deepcopy(members[0].net).to("meta")
+        try:
+            self._code = copy.deepcopy(members[0].net).to("meta")
+        except Exception as error:  # what a network holds beside tensors may be anything
+            raise CannotStack(first_line(described(error))) from error
+        # One copy of the code serves all members, so that it must not keep anything from one call to the next.
+        self._hidden = HiddenState(self._code)
         self._device = device = ensemble.weights.device
         self._inputs, self._targets, self._shared = _stacked([member.data for member in members])
         first = members[0].batches
@@ -102,8 +109,10 @@ class FusedSteps:
     def advance(self, begin: int, end: int) -> None:
         """Make the updates `begin` to `end`, at most `BLOCK`."""
         self._fill(begin, end)
+        draws = Draws(self._device)
         for _ in range(begin, end):
             self._update_once()
+        self._check_stateless(draws)
         if end > begin:
             block = self._log[: end - begin].clone()
             for number, member in enumerate(self._members):
@@ -153,7 +162,14 @@ class FusedSteps:
         inputs, targets, shared = self._batch()
 
         def loss(weights: dict[str, Tensor], state: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return self._loss_of(functional_call(self._code, (weights, state), (x,)), y)
+            tensors = {**weights, **state}
+            value = self._loss_of(functional_call(self._code, tensors, (x,)), y)
+            # `functional_call` leaves the tensors that now stand under these names.
+            with torch.no_grad():
+                for name, buffer in state.items():
+                    if tensors[name] is not buffer:
+                        buffer.copy_(tensors[name])
+            return value
 
         data = None if shared else 0
         # vmap supports only the plain form of attention.
@@ -193,8 +209,9 @@ class FusedSteps:
     def _check_gradients(self) -> None:
         """One fused gradient on cloned state against the loop's."""
         parameters, buffers = self._clones()
-        with warnings.catch_warnings(record=True) as caught:
+        with preserved(self._code), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            draws = Draws(self._device)
             try:
                 losses, stacked = self._gradients(parameters, buffers)
             except torch.OutOfMemoryError:
@@ -202,6 +219,7 @@ class FusedSteps:
             except Exception as error:
                 # What a network's code may raise under vmap is open; the loop can do without it.
                 raise CannotStack(first_line(described(error))) from error
+            self._check_stateless(draws)
         texts = [str(warning.message) for warning in caught]
         if slow := [text for text in texts if "performance drop" in text]:
             raise CannotStack(slow[0].partition(" Please")[0])
@@ -210,6 +228,7 @@ class FusedSteps:
                 inputs, targets = member.batch_of(0, 1)(0)
                 loss = self._loss_of(member.net(inputs), targets)
                 alone = torch.autograd.grad(loss, self._ensemble.trainable[number], allow_unused=True)
+                self._check_buffers(number, member.net, buffers)
             pairs = []
             for name, fused, own in zip(parameters, stacked, alone, strict=True):
                 if fused is None or own is None:
@@ -221,6 +240,25 @@ class FusedSteps:
             near = distance <= GRADIENT_TOLERANCE * size
             if not (near and loss_distance <= GRADIENT_TOLERANCE * loss.detach().abs()):
                 raise CannotStack("fused gradients differ from the loop's")
+
+    def _check_buffers(self, number: int, net: nn.Module, buffers: dict[str, Tensor]) -> None:
+        """What the trial has made of the buffers of one member against the loop's."""
+        own = dict(net.named_buffers())
+        if own.keys() != buffers.keys():
+            raise CannotStack("forward adds a buffer")
+        for name, buffer in own.items():
+            fused = buffers[name][number]
+            near = buffer.shape == fused.shape and torch.allclose(
+                fused.double(), buffer.double(), rtol=GRADIENT_TOLERANCE, atol=1e-6, equal_nan=True
+            )
+            if not near:
+                raise CannotStack(f"a fused buffer differs from the loop's: {name}")
+
+    def _check_stateless(self, draws: Draws) -> None:
+        if foreign := [name for name in draws.taken() if name != "torch"]:
+            raise CannotStack(f"the networks draw random numbers, from {', from '.join(foreign)}")
+        if changed := self._hidden.changes():
+            raise CannotStack(f"forward changes what torch does not list: {changed[0]}")
 
 
 def cuda_graph(update: Callable[[], None]) -> Callable[[], None]:

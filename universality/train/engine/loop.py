@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +23,7 @@ from universality.train.engine.choice import choose_engine
 from universality.train.engine.ensemble import CannotStack
 from universality.train.engine.fused_steps import Capture, cuda_graph
 from universality.train.engine.member import Member, Trained
+from universality.train.engine.randomness import Draws, seeded
 from universality.train.engine.run import MemberRun
 from universality.train.messages import Engine
 
@@ -114,15 +116,18 @@ def _train(
     request: Engine | None = None,
 ) -> list[Trained]:
     """Train the members in this way. `request`: what was asked for, where that is another."""
-    with torch.random.fork_rng(devices=[]):
-        # Dropout draws from the global generator, whose state depends on what this process ran before.
-        torch.manual_seed(derive_seed("noise", members[0].spec.seed))
+    # Dropout draws from the global generator, whose state depends on what this process ran before.
+    with seeded(derive_seed("noise", members[0].spec.seed)), ExitStack() as undo:
         start = time.perf_counter()
         copies: dict[int, Tensor] = {}
         runs = [MemberRun(member, _on_device(member.splits, device, copies), device) for member in members]
+        for run in runs:
+            # What classes and files keep is another run's as well: each finds it as the first did.
+            undo.callback(run.hidden.restore_outside)
         ensemble, steps, reasons = choose_engine(runs, engine, capture)
         recipe = runs[0].recipe
         rates = runs[0].schedule
+        draws = Draws(device)
         events = sorted(set().union(*(run.events for run in runs)))
         for begin, end in zip(events, [*events[1:], recipe.steps], strict=True):
             for number, run in enumerate(runs):
@@ -137,6 +142,9 @@ def _train(
         for number, run in enumerate(runs):
             if run.running:
                 ensemble.release(number)
+        if foreign := [name for name in draws.taken() if name != "torch"]:
+            for run in runs:
+                run.facts["generators"] = foreign
         seconds = time.perf_counter() - start
         shared = (seconds - sum(run.recorder.seconds for run in runs)) / len(runs)
         how = {"asked": request or engine, "members": len(runs), "fallback": "", **reasons, **steps.facts}

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from universality.measures.network.hidden_state import shared
 from universality.plugin.kit.losses import objective
 from universality.train.engine.ensemble import CannotStack, Ensemble, Separate
+from universality.train.engine.randomness import Draws
 from universality.train.engine.run import MemberRun
 
 
@@ -21,12 +23,14 @@ class LoopSteps:
     """One member after another. Nothing here waits for the device.
 
     Members that draw from torch's global generator (dropout) would draw from each other's stream;
-    that is noticed at the end of a block, and raises `CannotStack` before its losses are read.
+    that, and state that their code shares, is noticed at the end of a block, and raises `CannotStack` before its
+    losses are read.
     """
 
     def __init__(self, ensemble: Ensemble | Separate, members: Sequence[MemberRun]) -> None:
         self._ensemble, self._members = ensemble, members
         self._loss_of = objective(members[0].recipe)
+        self._shared = shared([member.hidden for member in members])
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -42,7 +46,7 @@ class LoopSteps:
             if member.running
         ]
         ensemble, loss_of, autograd = self._ensemble, self._loss_of, torch.autograd.grad
-        generator = _generator_state(self._members) if len(self._members) > 1 else None
+        draws = Draws(self._members[0].data.targets.device) if len(self._members) > 1 else None
         for step in range(begin, end):
             for number, member, parameters, batch, losses in running:
                 inputs, targets = batch(step)
@@ -50,8 +54,11 @@ class LoopSteps:
                 ensemble.take(number, autograd(loss, parameters, allow_unused=True))
                 losses.append(loss.detach())
             ensemble.step()
-        if generator is not None and not torch.equal(generator, _generator_state(self._members)):
-            raise CannotStack("the networks draw random numbers")
+        if draws is not None and (taken := draws.taken()):
+            foreign = [name for name in taken if name != "torch"]
+            raise CannotStack("the networks draw random numbers" + "".join(f", from {n}" for n in foreign))
+        if changed := [name for kept in self._shared for name in kept.changes()]:
+            raise CannotStack(f"forward changes what the networks share: {changed[0]}")
         for _, member, _, _, losses in running:
             member.losses.append(torch.stack(losses))
 
@@ -65,10 +72,3 @@ class LoopSteps:
                 self._ensemble.take(number, torch.autograd.grad(loss, weights, allow_unused=True))
 
         return take
-
-
-def _generator_state(members: Sequence[MemberRun]) -> Tensor:
-    device = members[0].data.targets.device
-    if device.type == "cuda":
-        return torch.cat([torch.get_rng_state(), torch.cuda.get_rng_state(device)])
-    return torch.get_rng_state()

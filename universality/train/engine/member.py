@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -15,6 +14,7 @@ from universality.plugin.modifier import Modified
 from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
+from universality.train.engine.randomness import seeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Trained:
             lines.append(f"not as tried first: {how['fallback']}")
         if how.get("not_captured"):
             lines.append(f"not captured as a CUDA graph: {how['not_captured']}")
+        if "generators" in self.facts:
+            lines.append(f"draws from {' and '.join(self.facts['generators'])}, seeded by the run")
         if "diverged_at" in self.facts:
             lines.append(f"diverged at update {self.facts['diverged_at']}")
         return "".join(f"{line}\n" for line in lines)
@@ -61,6 +63,5 @@ def build_network(spec: RunSpec, architecture: Architecture, splits: Splits) -> 
     seed = spec.seed_of("init")
     if isinstance(architecture, Modified):
         seed = architecture.init_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("init", *map(str, spec.architecture.unmodified.identity()), seed))
+    with seeded(derive_seed("init", *map(str, spec.architecture.unmodified.identity()), seed)):
         return architecture.build(splits.inputs, splits.outputs)

@@ -10,6 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from universality.errors import MeasurementError
+from universality.measures.network.hidden_state import HiddenState
+from universality.plan.trial import try_network
+from universality.plugin import registry
+from universality.plugin.kit.losses import objective
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
 from universality.train.engine.batches import Batches
@@ -26,6 +31,7 @@ class MemberRun:
     """A member while it trains. `splits` lie on `device`, where the network is built.
 
     Attributes:
+        hidden: what the network keeps without telling torch, as it was built.
         batches: None trains on all rows at every step.
         losses: blocks of losses, on the device, that have not been looked at: looking waits for the device.
         running: False once it has diverged.
@@ -39,12 +45,27 @@ class MemberRun:
         self.schedule = RateSchedule(recipe)
         self.net = build_network(spec, member.architecture, splits).to(device)
         self.net.train()
+        self.hidden = HiddenState(self.net)
         self.data = splits.train
         self.facts: dict[str, Any] = {
             "parameters": sum(p.numel() for p in self.net.parameters()),
             "taps": list(member.architecture.taps(self.net)),
         }
         self.rate = recipe.lr
+        if recipe.steps:
+            where = f"{spec.architecture} on {spec.task}, seed {spec.seed}"
+            if self.hidden.lost:
+                raise MeasurementError(
+                    "a network that keeps an iterator which cannot be copied",
+                    where=f"{where}: {self.hidden.lost[0]}",
+                    expected="state that can be put back after a probe",
+                    do="keep a number or a list, and a position in it",
+                )
+            curvature = bool(recipe.lr_over_stability) or any(
+                registry.resolve("probe", address).curvature for address in member.observe
+            )
+            inputs, targets = splits.train.inputs, splits.train.targets
+            try_network(self.net, objective(recipe), inputs, targets, where=where, curvature=curvature)
         if recipe.lr_over_stability:
             self.rate, self.facts["initial_sharpness"] = stable_rate(spec, self.net, splits.train)
         self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}

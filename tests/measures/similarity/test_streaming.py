@@ -135,8 +135,12 @@ def updated(stream, *batches):
             r"got: +widths \[2, 2\](.|\n)*widths \[2\]",
         ),
         (
-            lambda: MinibatchCKA().update([1e160 * normal(9, 2)]),
-            "too large or too small for the sum",
+            lambda: updated(updated(StreamingCKA(), [normal(9, 2)]), [1e160 * normal(9, 2)]).result(),
+            "leave double precision",
+        ),
+        (
+            lambda: updated(updated(MinibatchCKA(), [normal(9, 2)]), [1e160 * normal(9, 2)]),
+            "quite another size than the first",
         ),
     ],
 )

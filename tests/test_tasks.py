@@ -385,10 +385,12 @@ def pixels(file: Path) -> np.ndarray:
     return np.frombuffer(gzip.decompress(file.read_bytes())[16:], dtype=np.uint8).reshape(-1, 28, 28)
 
 
-def assert_images_are_pixels(splits: Splits, train: np.ndarray, test: np.ndarray, rows: np.ndarray) -> None:
-    """`train` and `test` uint8 [n, h, w] or [n, h, w, c], standardised in float64 here."""
+def assert_images_are_pixels(
+    splits: Splits, train: np.ndarray, test: np.ndarray, rows: np.ndarray, shown: np.ndarray | None = None
+) -> None:
+    """Validation has the test rows `rows`, the reference the rows `shown`, else the first. `train` and `test` uint8 [n, h, w] or [n, h, w, c], standardised in float64 here."""
     mean, std = train.mean(dtype=np.float64), train.std(dtype=np.float64)
-    pairs = ((splits.train, train), (splits.validation, test[rows]), (splits.reference, test[:512]))
+    pairs = ((splits.train, train), (splits.validation, test[rows]), (splits.reference, test[:512] if shown is None else test[shown]))
     for split, images in pairs:
         nchw = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
         np.testing.assert_allclose(split.inputs.numpy(), (nchw - mean) / std, atol=1e-6)
@@ -582,7 +584,9 @@ def test_the_text_of_absent_data_is_complete() -> None:
 def test_arrays_of_images_are_standardised_in_channel_first_order(root: Path) -> None:
     with np.load(root / "images.npz") as arrays:
         splits = load("arrays[path=images.npz]", root)
-        assert_images_are_pixels(splits, arrays["train_x"], arrays["test_x"], np.arange(20))
+        shown = drawn(arrays["test_x"], arrays["test_y"], 512)
+        assert sorted(shown) == [*range(20)] != list(shown)
+        assert_images_are_pixels(splits, arrays["train_x"], arrays["test_x"], np.arange(20), shown)
         assert splits.train.targets.tolist() == arrays["train_y"].tolist()
     assert (splits.inputs.kind, splits.inputs.shape, splits.outputs) == ("image", (3, 5, 6), 4)
 

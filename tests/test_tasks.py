@@ -390,7 +390,11 @@ def assert_images_are_pixels(
 ) -> None:
     """Validation has the test rows `rows`, the reference the rows `shown`, else the first. `train` and `test` uint8 [n, h, w] or [n, h, w, c], standardised in float64 here."""
     mean, std = train.mean(dtype=np.float64), train.std(dtype=np.float64)
-    pairs = ((splits.train, train), (splits.validation, test[rows]), (splits.reference, test[:512] if shown is None else test[shown]))
+    pairs = (
+        (splits.train, train),
+        (splits.validation, test[rows]),
+        (splits.reference, test[:512] if shown is None else test[shown]),
+    )
     for split, images in pairs:
         nchw = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
         np.testing.assert_allclose(split.inputs.numpy(), (nchw - mean) / std, atol=1e-6)

@@ -385,10 +385,16 @@ def pixels(file: Path) -> np.ndarray:
     return np.frombuffer(gzip.decompress(file.read_bytes())[16:], dtype=np.uint8).reshape(-1, 28, 28)
 
 
-def assert_images_are_pixels(splits: Splits, train: np.ndarray, test: np.ndarray, rows: np.ndarray) -> None:
-    """`train` and `test` uint8 [n, h, w] or [n, h, w, c], standardised in float64 here."""
+def assert_images_are_pixels(
+    splits: Splits, train: np.ndarray, test: np.ndarray, rows: np.ndarray, shown: np.ndarray | None = None
+) -> None:
+    """Validation has the test rows `rows`, the reference the rows `shown`, else the first. `train` and `test` uint8 [n, h, w] or [n, h, w, c], standardised in float64 here."""
     mean, std = train.mean(dtype=np.float64), train.std(dtype=np.float64)
-    pairs = ((splits.train, train), (splits.validation, test[rows]), (splits.reference, test[:512]))
+    pairs = (
+        (splits.train, train),
+        (splits.validation, test[rows]),
+        (splits.reference, test[:512] if shown is None else test[shown]),
+    )
     for split, images in pairs:
         nchw = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
         np.testing.assert_allclose(split.inputs.numpy(), (nchw - mean) / std, atol=1e-6)
@@ -582,9 +588,44 @@ def test_the_text_of_absent_data_is_complete() -> None:
 def test_arrays_of_images_are_standardised_in_channel_first_order(root: Path) -> None:
     with np.load(root / "images.npz") as arrays:
         splits = load("arrays[path=images.npz]", root)
-        assert_images_are_pixels(splits, arrays["train_x"], arrays["test_x"], np.arange(20))
+        shown = drawn(arrays["test_x"], arrays["test_y"], 512)
+        assert sorted(shown) == [*range(20)] != list(shown)
+        assert_images_are_pixels(splits, arrays["train_x"], arrays["test_x"], np.arange(20), shown)
         assert splits.train.targets.tolist() == arrays["train_y"].tolist()
     assert (splits.inputs.kind, splits.inputs.shape, splits.outputs) == ("image", (3, 5, 6), 4)
+
+
+def test_the_reference_of_arrays_is_drawn_and_the_same_in_whatever_order_the_file_has_its_rows(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    y = np.sort(np.arange(3000) % 5)
+    x = rng.standard_normal((3000, 8)).astype(np.float32)
+    x[1000:1100] = x[0]  # equal rows are drawn one by one
+    found = []
+    for name, order in (
+        ("sorted", np.arange(3000)),
+        ("interleaved", np.argsort(np.arange(3000) % 600, kind="stable")),
+    ):
+        save_arrays(
+            tmp_path / f"{name}.npz",
+            train_x=x[:40],
+            train_y=np.arange(40) % 5,
+            test_x=x[order],
+            test_y=y[order],
+        )
+        found.append(load(f"arrays[path={name}.npz]", tmp_path).reference)
+    assert same(*found)
+    assert len(found[0]) == 512
+    assert found[0].targets.bincount().min() > 70  # of 102 expected; the first 512 rows are of one class
+    assert found[0].targets[:64].bincount(minlength=5).min() > 4  # some probes take the first of them
+    doubled = int((found[0].inputs == torch.from_numpy(x[0])).all(1).sum())
+    assert 5 < doubled < 35  # of 17 expected
+
+
+def test_runs_of_arrays_that_were_compared_on_the_first_rows_are_other_runs(tmp_path: Path) -> None:
+    file = save_arrays(tmp_path / "a.npz")
+    assert task("arrays[path=a.npz]").content(tmp_path) != hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_arrays_take_an_absolute_path(root: Path, tmp_path: Path) -> None:

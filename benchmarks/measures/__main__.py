@@ -29,6 +29,7 @@ PACKAGES = (
     "numpy",
     "scipy",
     "pyhessian",
+    "hessian-eigenthings",
     "curvlinops-for-pytorch",
     "pytorch-cka",
     "torch-cka",

@@ -208,6 +208,24 @@ def curvlinops() -> Solver:
     return solve
 
 
+def eigenthings(max_iter: int | None) -> Callable[[], Solver]:
+    def make() -> Solver:
+        from hessian_eigenthings import HessianOperator as Hessian
+        from hessian_eigenthings import lanczos
+
+        loss_of = HalfSquares()
+
+        def solve(net: nn.Module, X: Tensor, T: Tensor) -> tuple[float, int, float]:
+            H = Hessian(net, [(X, T)], lambda net, batch: loss_of(net(batch[0]), batch[1]))
+            found = lanczos(H, k=1, which="LA", max_iter=max_iter, seed=0)
+            estimate = found.residuals[0].item() if found.converged.all() else float("inf")
+            return found.eigenvalues[0].item(), found.iterations, estimate
+
+        return solve
+
+    return make
+
+
 METHODS = (
     Method("universality, warm", along(ours)),
     Method("PyHessian, default", along(pyhessian(1e-3)), "pyhessian", "pyhessian"),
@@ -215,6 +233,8 @@ METHODS = (
     Method(
         "curvlinops + eigsh, defaults", along(lambda: curvlinops()), "curvlinops", "curvlinops-for-pytorch", 1
     ),
+    Method("hessian-eigenthings, default", along(eigenthings(None)), *["hessian-eigenthings"] * 2),
+    Method("hessian-eigenthings, max_iter=15", along(eigenthings(15)), *["hessian-eigenthings"] * 2),
     Method("eigsh, our products, warm, ncv=6, tol 1e-3", along(scipy_cached(True, ncv=6, tol=1e-3))),
     Method("eigsh, our products, cold, defaults", along(scipy_cached(False)), repeats=3),
 )

@@ -14,8 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 
 
+@measure
 def within_class(X: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
     """X less the mean of each row's class, in float64: what two nets share beyond the labels.
 
@@ -45,6 +47,7 @@ def within_class(X: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Te
     return X.double() - means[classes]
 
 
+@measure
 def isometric_compress(X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
     """Features of width m = min(n, d) with the Gram matrix of X, to its dtype's rounding.
 
@@ -81,6 +84,7 @@ class Null:
     std: float
 
 
+@measure
 def permutation_null(
     similarity: Callable[[Tensor, Tensor], float],
     X: Float[Tensor, "n d1"],
@@ -111,7 +115,7 @@ def permutation_null(
     for _ in range(permutations):
         order = torch.randperm(len(Y), generator=generator, device=generator.device)
         values.append(similarity(X, Y[order.to(Y.device)]))
-    sample = torch.tensor(values, dtype=torch.float64)
+    sample = torch.tensor(values, dtype=torch.float64, device="cpu")
     if not bool(torch.isfinite(sample).all()):
         raise MeasurementError(
             "a similarity that is not finite has no null",

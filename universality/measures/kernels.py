@@ -17,7 +17,9 @@ from jaxtyping import Float, Real, Shaped
 from torch import Tensor, nn
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.features import largest_entry
+from universality.measures.network.gradients import gradients_of
 from universality.measures.network.preserved import preserved
 
 ROUNDING = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
@@ -57,6 +59,7 @@ class KernelEstimate:
     unknown: str = ""
 
 
+@measure
 def empirical_ntk(
     network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int = 256
 ) -> Float[Tensor, "nC nC"]:
@@ -89,6 +92,7 @@ def empirical_ntk(
     return _contract(network, inputs, batch, lambda J: J.flatten(0, 1))
 
 
+@measure
 def trace_ntk(network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int = 256) -> Float[Tensor, "n n"]:
     """K[i, j] = sum_a J_ia . J_ja, the trace over outputs of `empirical_ntk`, not divided by C.
 
@@ -103,6 +107,7 @@ def trace_ntk(network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int = 
     return _contract(network, inputs, batch, lambda J: J.flatten(1))
 
 
+@measure
 def pseudo_ntk(network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int = 256) -> Float[Tensor, "n n"]:
     """K[i, j] = (1/C) (sum_a J_ia) . (sum_a J_ja): the kernel of the sum of outputs over sqrt(C).
 
@@ -120,6 +125,7 @@ def pseudo_ntk(network: nn.Module, inputs: Shaped[Tensor, "n ..."], batch: int =
     return _contract(network, inputs, batch, lambda J: J.flatten(1), summed=True)
 
 
+@measure
 def kernel_distance(K: Float[Tensor, "N N"], L: Float[Tensor, "N N"], outputs: int = 1) -> KernelEstimate:
     """1 - <K, L> / (|K| |L|), Frobenius: 0 for proportional kernels, 1 for orthogonal ones.
 
@@ -175,6 +181,7 @@ def kernel_distance(K: Float[Tensor, "N N"], L: Float[Tensor, "N N"], outputs: i
     )
 
 
+@measure
 def kernel_change(
     K: Float[Tensor, "N N"], reference: Float[Tensor, "N N"], outputs: int = 1
 ) -> KernelEstimate:
@@ -224,6 +231,7 @@ def kernel_change(
     )
 
 
+@measure
 def target_alignment(
     K: Float[Tensor, "n n"], targets: Real[Tensor, "n k"], centred: bool = True
 ) -> KernelEstimate:
@@ -367,9 +375,10 @@ def _gradients(
         outputs = network(row).reshape(-1)
         targets = [outputs.sum()] if summed else list(outputs)
     for index, target in enumerate(targets):
-        yield torch.autograd.grad(
-            target, parameters, retain_graph=index + 1 < len(targets), materialize_grads=True
-        )
+        keep = index + 1 < len(targets)
+        found = gradients_of(target, parameters, "empirical_ntk", keep=keep)
+        # An output need not depend on every parameter: of those that none does the kernel knows nothing.
+        yield tuple(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
 
 
 def _kernel(K: object, outputs: object, where: str, least: int = 3) -> tuple[Tensor, int]:
@@ -553,7 +562,7 @@ def _estimate(
     """
     from scipy import stats  # measuring runs do without it
 
-    debiased, left = found or (math.nan, torch.empty(0))
+    debiased, left = found or (math.nan, torch.empty(0, dtype=torch.float64, device="cpu"))
     low, high = 0.0 if positive else -math.inf, math.inf
     if found is None:
         unknown = "no two inputs that overlap beyond rounding"

@@ -110,10 +110,21 @@ def test_gradients_are_those_of_backward_and_grad_stays_untouched():
     assert x.grad is None
 
 
-def test_a_linear_loss_and_an_unused_parameter_have_zero_curvature():
-    x, unused = torch.ones(2, requires_grad=True), torch.ones(1, requires_grad=True)
-    assert HessianOperator(lambda: 3 * x.sum(), [x, unused])(torch.ones(3)).tolist() == [0, 0, 0]
-    assert HessianOperator(lambda: x.pow(2).sum(), [unused, x])(torch.ones(3)).tolist() == [0, 2, 2]
+def test_a_linear_loss_has_zero_curvature():
+    x, linear = torch.ones(2, requires_grad=True), torch.ones(1, requires_grad=True)
+    assert HessianOperator(lambda: 3 * x.sum(), [x])(torch.ones(2)).tolist() == [0, 0]
+    loss = lambda: x.pow(2).sum() + linear.sum()  # noqa: E731
+    assert HessianOperator(loss, [linear, x])(torch.ones(3)).tolist() == [0, 2, 2]
+
+
+def test_a_parameter_that_no_loss_reaches_is_refused_by_its_place_and_one_that_some_loss_reaches_is_not():
+    x, y = torch.ones(2, requires_grad=True), torch.ones(1, requires_grad=True)
+    squares = [lambda: x.pow(2).sum(), lambda: y.pow(2).sum()]
+    with pytest.raises(
+        MeasurementError, match=r"does not reach(.|\n)*got: +parameters 1 \[1\](.|\n)*leave out"
+    ):
+        HessianOperator(squares[0], [x, y])
+    assert HessianOperator(squares, [x, y])(torch.ones(3)).tolist() == [2, 2, 2]
 
 
 def in_place(x):

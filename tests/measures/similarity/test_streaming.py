@@ -52,6 +52,19 @@ def test_an_offset_of_a_hundred_standard_deviations_costs_no_digits():
     torch.testing.assert_close(streamed(far).result(), cka_matrix(Xs), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-80, 1e80, 1e160, 1e300], ids=str)
+def test_features_whose_fourth_powers_leave_the_range_are_streamed_all_the_same(scale):
+    """1e80 was said to come from a dead layer, and 1e-80 lost digits without a word."""
+    for kind in (StreamingCKA, MinibatchCKA):
+        expected, both, one = (kind() for _ in range(3))
+        for X, Y in zip(normal(60, 5).split(20), normal(60, 4, seed=1).split(20), strict=True):
+            expected.update([X], [Y])
+            both.update([scale * X], [scale * Y])
+            one.update([scale * X], [Y])
+        for found in (both, one):
+            torch.testing.assert_close(found.result(), expected.result(), rtol=0, atol=1e-12)
+
+
 def test_a_first_batch_unlike_the_rest_costs_no_digits():
     Xs = layers(60)
     for X in Xs:
@@ -135,8 +148,12 @@ def updated(stream, *batches):
             r"got: +widths \[2, 2\](.|\n)*widths \[2\]",
         ),
         (
-            lambda: MinibatchCKA().update([1e160 * normal(9, 2)]),
-            "too large or too small for the sum",
+            lambda: updated(updated(StreamingCKA(), [normal(9, 2)]), [1e160 * normal(9, 2)]).result(),
+            "leave double precision",
+        ),
+        (
+            lambda: updated(updated(MinibatchCKA(), [normal(9, 2)]), [1e160 * normal(9, 2)]),
+            "quite another size than the first",
         ),
     ],
 )

@@ -170,6 +170,16 @@ X = normal(60, 3)
         (lambda: spectral_decay(torch.ones(20), 1, 21), r"ranks 1 \.\. 21 of 20"),
         (lambda: spectral_decay(torch.ones(20), 3, 6), "at least 5 ranks"),
         (lambda: spectral_decay(torch.eye(20)[0], 1, 20), "eigenvalues of the window are zero"),
+        *(
+            (
+                lambda call=call: call(torch.eye(60)),
+                r"eigenvalues s\^2(.|\n)*\[60, 60\](.|\n)*eigvalsh\(W.T @ W\)",
+            )
+            for call in (
+                lambda W: inspect.unwrap(fit_tail)(W, seeded()),
+                lambda W: inspect.unwrap(spectral_decay)(W, 1, 50),
+            )
+        ),
         (lambda: fit_tail(torch.ones(50), seeded()), "1 different in the tail"),
         (lambda: fit_tail(torch.arange(50.0), seeded()), "1 not positive"),
         (lambda: fit_tail(torch.arange(1.0, 50), seeded(), draws=5), "too few bootstrap draws"),
@@ -195,6 +205,15 @@ X = normal(60, 3)
 def test_input_without_an_answer_is_refused(call, text):
     with pytest.raises(MeasurementError, match=text):
         call()
+
+
+def test_exponents_of_a_matrix_are_those_of_its_eigenvalues_and_half_of_them_of_its_singular_values():
+    """With eigenvalues 1/k of W^T W the density falls as x^-2; with singular values k^-1/2 it is x^-3."""
+    W = torch.linalg.qr(normal(400, 400))[0] @ torch.diag(torch.arange(1, 401, dtype=torch.float64) ** -0.5)
+    eigenvalues, singular = torch.linalg.eigvalsh(W.T @ W), torch.linalg.svdvals(W)
+    for values, alpha, exponent in ((eigenvalues, 2, 1), (singular, 3, 0.5)):
+        assert fit_tail(values, seeded(), draws=50).alpha == pytest.approx(alpha, abs=0.05)
+        assert spectral_decay(values, 5, 300).exponent == pytest.approx(exponent, abs=1e-6)
 
 
 @pytest.mark.parametrize("unit", [1e308, 1e-300])

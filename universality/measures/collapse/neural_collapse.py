@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.collapse.sums import (
     Batches,
     Head,
@@ -92,6 +93,7 @@ class Mismatch:
     rows: int
 
 
+@measure
 def neural_collapse(
     features: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -137,6 +139,7 @@ def neural_collapse(
     return _collapse(lambda: [(features, labels)], weight, bias, "neural_collapse")
 
 
+@measure
 def batched_collapse(
     batches: Batches, weight: Float[Tensor, "C d"], bias: Float[Tensor, " C"] | None = None
 ) -> Collapse:
@@ -182,6 +185,7 @@ def batched_collapse(
     return _collapse(opened, weight, bias, "batched_collapse")
 
 
+@measure
 def permuted_collapse(
     features: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -207,6 +211,7 @@ def permuted_collapse(
     return neural_collapse(features, labels[order.to(labels.device)], weight, bias)
 
 
+@measure
 def chance_nc1(n: int, d: int, C: int) -> float:
     """Expected nc1 of n isotropic Gaussian rows in C classes of equal size that mean nothing,
 
@@ -243,6 +248,7 @@ def chance_nc1(n: int, d: int, C: int) -> float:
     return (n / C - 1) * ((C - 1) / (d - C) if d > C else d / (C - 2 - d))
 
 
+@measure
 def class_means(
     features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int
 ) -> Float[Tensor, "C d"]:
@@ -259,12 +265,13 @@ def class_means(
     >>> class_means(torch.tensor([[1.0], [3.0], [10.0]]), torch.tensor([0, 0, 1]), 2).tolist()
     [[2.0], [10.0]]
     """
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
+    if features.ndim != 2 or features.is_complex() or labels.shape != features.shape[:1]:
         raise _mismatched("class_means", features, labels)
     _indices("class_means", labels)
     return means_by_class(lambda: [(features, labels)], classes, "class_means")[0]
 
 
+@measure
 def nearest_mean_mismatch(
     features: Float[Tensor, "m d"],
     means: Float[Tensor, "C d"],
@@ -347,9 +354,7 @@ def _collapse(batches: Batches, weight: Tensor, bias: Tensor | None, where: str)
     _apart(S, rank, means, where)
     head = Head(means, S[:rank], Vh[:rank], W, offset)
 
-    # Elsewhere than on a CPU, or if so set, float32 products may be TF32 or bfloat16.
     single = dtype != torch.float64 and means.device.type == "cpu"
-    single = single and torch.get_float32_matmul_precision() == "highest"
     # Where squares would leave the range of float32, as those of 1e-25 and 1e19 do.
     single = single and all(moderate(value) for value in (S[0], head.largest_weight))
     within = within_sums(batches, head, counts, torch.float32 if single else torch.float64, where)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.curvature.hessian import HessianOperator, Loss
 from universality.measures.curvature.lanczos import safe_norm
 
@@ -38,6 +39,7 @@ class BatchSharpness:
     converged: bool
 
 
+@measure
 def batch_sharpness(
     loss_of_rows: Callable[[Tensor], Tensor],
     rows: int,
@@ -89,7 +91,7 @@ def batch_sharpness(
             got=f"{rows} rows in batches of {batch_rows}, max_batches={max_batches}, tolerance={tolerance}",
             expected=f"2 whole batches or more, max_batches >= {LEAST} (or all), tolerance > 0",
         )
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = generator or torch.Generator("cpu").manual_seed(0)
     order = torch.randperm(rows, generator=generator, device=generator.device).to(device)
     ratios: list[float] = []
     squares: list[float] = []
@@ -131,12 +133,13 @@ def batch_sharpness(
                 value,
                 error,
                 math.fsum(r * q for r, q in zip(ratios, squares, strict=True)) / math.fsum(squares),
-                torch.tensor(ratios, dtype=torch.float64),
+                torch.tensor(ratios, dtype=torch.float64, device="cpu"),
                 n,
                 converged,
             )
 
 
+@measure
 def batch_losses(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     inputs: Shaped[Tensor, "n ..."],

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
+from universality.measures.network.gradients import check_reached, evaluated, gradients_of, operations
 
 Loss = Callable[[], Tensor]
 
@@ -44,9 +46,11 @@ class HessianOperator:
     rows and in d. Memory: two backward passes over all batches for as long as the operator lives.
 
     Raises:
-        MeasurementError: parameters or weights are not as above, a loss is not a finite real scalar or
-            does not depend on the parameters, or goes through `torch.nn.utils.weight_norm`, whose second
-            derivative torch gets wrong; on a product, a vector of another size, or parameters that changed.
+        MeasurementError: parameters or weights are not as above, a loss is not a finite real scalar, a parameter
+            that no loss depends on, or one hidden behind a reentrant checkpoint (torch would take it for a
+            constant); an operation without a second derivative (EmbeddingBag, sparse embeddings, compiled
+            modules, `once_differentiable`), or `weight_norm`, whose torch gets wrong; what was made in inference
+            mode. On a product, a vector of another size, or parameters that changed.
 
     Source: Pearlmutter 1994.
 
@@ -56,6 +60,7 @@ class HessianOperator:
     tensor([4., 2.])
     """
 
+    @measure
     def __init__(
         self,
         losses: Loss | Sequence[Loss],
@@ -70,6 +75,12 @@ class HessianOperator:
                 "a Hessian needs parameters, and losses with one weight each",
                 where="HessianOperator",
                 got=f"{len(self.parameters)} parameters, {len(closures)} losses, {len(scales)} weights",
+            )
+        if any(parameter.is_inference() for parameter in self.parameters):
+            raise MeasurementError(
+                "parameters that were made in inference mode have no derivative",
+                where="HessianOperator",
+                do="build the network outside of torch.inference_mode",
             )
         kinds = {(parameter.dtype, parameter.device) for parameter in self.parameters}
         if len(kinds) > 1 or not all(p.is_floating_point() and p.requires_grad for p in self.parameters):
@@ -96,21 +107,24 @@ class HessianOperator:
         # Per batch, the entries of the gradient that depend on the parameters and the graph behind them.
         self._graphs: list[list[tuple[int, Tensor]]] = []
         totals = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
+        reached = [False] * len(totals)
         for closure, scale in zip(closures, scales, strict=True):
             with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
                 value = scale * _evaluate(closure)
-                gradients = torch.autograd.grad(
-                    value, self.parameters, create_graph=True, materialize_grads=True
-                )
+                found = gradients_of(value, self.parameters, "HessianOperator", twice=True)
             self.loss += value.item()
-            self._graphs.append([(i, g) for i, g in enumerate(gradients) if g.requires_grad])
-            for total, gradient in zip(totals, gradients, strict=True):
-                total += gradient.detach()
+            gradients = [(i, gradient) for i, gradient in enumerate(found) if gradient is not None]
+            self._graphs.append([(i, gradient) for i, gradient in gradients if gradient.requires_grad])
+            for i, gradient in gradients:
+                reached[i] = True
+                totals[i] += gradient.detach()
+        check_reached(reached, self.parameters, "HessianOperator")
         self.gradients = tuple(totals)
         # Setting `.data` gives a parameter another storage. Held here, the old one cannot lend its address
         # to a later one.
         self._held = [(parameter.detach(), parameter._version) for parameter in self.parameters]
 
+    @measure
     def __call__(self, vector: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
         """H v, detached."""
         if vector.shape != (self.dim,):
@@ -148,7 +162,7 @@ class HessianOperator:
 
 
 def _evaluate(closure: Loss) -> Tensor:
-    value = closure()
+    value = evaluated(closure, "HessianOperator")
     if not isinstance(value, Tensor):
         raise MeasurementError(
             "a Hessian needs a finite scalar loss that depends on the parameters",
@@ -156,18 +170,10 @@ def _evaluate(closure: Loss) -> Tensor:
             got=type(value).__name__,
             do="return the loss as a tensor, without .item()",
         )
-    operations = _operations(value)
-    if any(name.startswith("CudnnRnn") for name in operations):
+    if any(name.startswith("CudnnRnn") for name in operations(value)):
         # cuDNN has no double backward for recurrent nets; its flag is read in the forward pass.
         with torch.backends.cudnn.flags(enabled=False):
             value = closure()
-    if any(name.startswith("WeightNorm") for name in operations):
-        raise MeasurementError(
-            "torch's double backward through weight_norm is wrong",
-            where="HessianOperator",
-            got="a loss that goes through torch._weight_norm",
-            do="normalise the weight in plain tensor operations",
-        )
     real = value.is_floating_point()
     if value.numel() != 1 or not real or not value.requires_grad or not bool(torch.isfinite(value)):
         raise MeasurementError(
@@ -177,17 +183,3 @@ def _evaluate(closure: Loss) -> Tensor:
             + (f", value {value.item()}" if value.numel() == 1 else ""),
         )
     return value.reshape(())
-
-
-def _operations(value: Tensor) -> set[str]:
-    """Names of the differentiated operations behind `value`."""
-    seen, names = set(), set()
-    stack = [value.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        names.add(node.name())
-        stack.extend(parent for parent, _ in node.next_functions)
-    return names

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.curvature.hessian import HessianOperator
+from universality.measures.network.gradients import gradients_of
 from universality.measures.network.preserved import preserved
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -38,6 +40,7 @@ class HvpCheck:
         return not self.reason
 
 
+@measure
 def check_hvp(
     net: nn.Module, loss: Callable[[nn.Module], Tensor], generator: torch.Generator | None = None
 ) -> HvpCheck:
@@ -62,7 +65,8 @@ def check_hvp(
 
     Raises:
         MeasurementError: a loss that differs between two calls (dropout), or whose gradient or
-            curvature along v is zero, so that there is nothing to compare.
+            curvature along v is zero, so that there is nothing to compare; what `HessianOperator` refuses,
+            but for `weight_norm`.
 
     Source: Pearlmutter 1994; wrong second derivatives of weight_norm were measured here.
 
@@ -80,7 +84,7 @@ def check_hvp(
                 math.nan, math.nan, math.nan, "torch's double backward through weight_norm is wrong"
             )
         with preserved(double):
-            return _check(double, lambda: loss(double), generator or torch.Generator().manual_seed(0))
+            return _check(double, lambda: loss(double), generator or torch.Generator("cpu").manual_seed(0))
 
 
 def _check(net: nn.Module, loss: Callable[[], Tensor], generator: torch.Generator) -> HvpCheck:
@@ -136,5 +140,5 @@ def _check(net: nn.Module, loss: Callable[[], Tensor], generator: torch.Generato
 
 def _gradient(loss: Callable[[], Tensor], parameters: list[nn.Parameter]) -> Tensor:
     with torch.enable_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        gradients = torch.autograd.grad(loss(), parameters, materialize_grads=True)
-    return torch.cat([gradient.reshape(-1) for gradient in gradients])
+        gradients = gradients_of(loss(), parameters, "check_hvp")
+    return torch.cat([g.reshape(-1) for g in gradients if g is not None])

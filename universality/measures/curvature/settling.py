@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from universality.measures.ambient import measure
+
 
 @dataclass(frozen=True, slots=True)
 class Settling:
@@ -30,6 +32,7 @@ class Settling:
     falling: float = math.nan
 
 
+@measure
 def settling(
     steps: Int[np.ndarray, " n"],
     values: Float[np.ndarray, " n"],

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.curvature.lanczos import check_dtype, checked_image, safe_norm
 
 
@@ -37,6 +38,7 @@ class SpectralDensity:
     dim: int
     matvecs: int
 
+    @measure
     def density(
         self, grid: Float[Tensor, " g"], width: float
     ) -> tuple[Float[Tensor, " g"], Float[Tensor, " g"]]:
@@ -57,6 +59,7 @@ class SpectralDensity:
         kernel = torch.exp(-0.5 * distance**2) / (width * math.sqrt(2 * math.pi))
         return _over_probes((kernel * self.weights).sum(-1))
 
+    @measure
     def cumulative(self, grid: Float[Tensor, " g"]) -> tuple[Float[Tensor, " g"], Float[Tensor, " g"]]:
         """Share of eigenvalues at or below each point of `grid`: mean, standard error.
 
@@ -70,6 +73,7 @@ class SpectralDensity:
         below = self.nodes <= grid.to(self.nodes)[:, None, None]
         return _over_probes((below * self.weights).sum(-1))
 
+    @measure
     def moment(self, power: int) -> tuple[float, float]:
         """(1/d) tr A^power: mean, standard error. Exact for each probe up to power 2m - 1.
 
@@ -96,6 +100,7 @@ class SpectralDensity:
         return mean.item(), error.item()
 
 
+@measure
 def spectral_density(
     matvec: Callable[[Tensor], Tensor],
     dim: int,
@@ -141,9 +146,9 @@ def spectral_density(
             got=f"probes={probes}, order={order}, dim={dim}",
             expected="probes >= 2, order >= 1, dim >= 1",
         )
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = generator or torch.Generator("cpu").manual_seed(0)
     steps = min(order, dim)
-    nodes = torch.zeros(probes, steps, dtype=torch.float64)
+    nodes = torch.zeros(probes, steps, dtype=torch.float64, device="cpu")
     weights = torch.zeros_like(nodes)
     matvecs = 0
     for p in range(probes):
@@ -196,7 +201,8 @@ def _lanczos(
             break
         off.append(beta)
         Q[j + 1] = image / beta
-    return torch.tensor(diagonal, dtype=torch.float64), torch.tensor(off, dtype=torch.float64)
+    found = torch.tensor([*diagonal, *off], dtype=torch.float64, device="cpu")
+    return found[: len(diagonal)], found[len(diagonal) :]
 
 
 def _on_grid(grid: Tensor, where: str) -> None:

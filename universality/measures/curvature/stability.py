@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 
 
+@measure
 def stability_threshold(optimizer: Optimizer) -> float:
     """The curvature at which the optimizer's linearised dynamics lose stability, at its present lr.
 
@@ -76,6 +78,7 @@ def stability_threshold(optimizer: Optimizer) -> float:
     return 2 * (1 + b) / ((1 + 2 * b if group.get("nesterov") else 1) * lr)
 
 
+@measure
 def l2_decay(optimizer: Optimizer) -> float:
     """The weight decay w that acts as w/2 |x|^2 in the loss, so that the curvature is H + w I.
 
@@ -98,6 +101,7 @@ def l2_decay(optimizer: Optimizer) -> float:
     return 0.0 if group.get("decoupled_weight_decay") else float(group["weight_decay"])
 
 
+@measure
 def preconditioner(
     optimizer: Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> Float[Tensor, " d"]:
@@ -172,6 +176,7 @@ def preconditioner(
     return torch.cat(diagonal)
 
 
+@measure
 def preconditioned(
     matvec: Callable[[Tensor], Tensor], diagonal: Float[Tensor, " d"], decay: float = 0.0
 ) -> Callable[[Tensor], Tensor]:
@@ -202,6 +207,7 @@ def preconditioned(
         )
     root = diagonal.rsqrt()
 
+    @measure
     def product(vector: Tensor) -> Tensor:
         if vector.shape != root.shape:
             raise MeasurementError(

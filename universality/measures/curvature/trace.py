@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.curvature.lanczos import check_dtype, checked_image
 
 LEVEL = 0.95
@@ -35,6 +36,7 @@ class TraceEstimate:
     converged: bool
 
 
+@measure
 def hessian_trace(
     matvec: Callable[[Tensor], Tensor],
     dim: int,
@@ -79,7 +81,7 @@ def hessian_trace(
             got=f"dim={dim}, tolerance={tolerance}, sketch={sketch}, max_matvecs={max_matvecs}",
             expected=f"tolerance > 0, 0 <= sketch <= dim, max_matvecs >= 2 * sketch + {LEAST}",
         )
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = generator or torch.Generator("cpu").manual_seed(0)
     matvecs = 0
 
     def signs() -> Tensor:
@@ -100,19 +102,22 @@ def hessian_trace(
             )
         return image
 
+    def dot(a: Tensor, b: Tensor) -> float:
+        return torch.dot(a.double(), b.double()).item()
+
     from scipy.stats import t as student  # measuring runs do without it
 
     Q = torch.zeros(dim, 0, dtype=dtype, device=device)
     exact = 0.0
     if sketch:
         Q = torch.linalg.qr(torch.stack([product(signs()) for _ in range(sketch)], dim=1)).Q
-        exact = math.fsum((q @ product(q)).item() for q in Q.T)
+        exact = math.fsum(dot(q, product(q)) for q in Q.T)
 
     samples: list[float] = []
     while True:
         z = signs()
         rest = z - Q @ (Q.T @ z)
-        samples.append((rest @ product(rest)).item())
+        samples.append(dot(rest, product(rest)))
         n = len(samples)
         if n < LEAST:
             continue

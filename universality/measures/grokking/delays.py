@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.grokking.survival import kaplan_meier_median
 from universality.measures.grokking.times import floats, numbers
 
@@ -57,6 +58,7 @@ class LogRank:
     least: float
 
 
+@measure
 def delay_summary(
     delays: Float[np.ndarray, " r"], censored: Bool[np.ndarray, " r"], *, horizon: float | None = None
 ) -> DelaySummary:
@@ -139,6 +141,7 @@ def delay_summary(
     )
 
 
+@measure
 def permutation_logrank(
     first: Float[np.ndarray, " a"],
     first_censored: Bool[np.ndarray, " a"],

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 
 Label = Literal["grokking", "slow tail", "prompt", "memorised only", "indeterminate", "not fitted"]
 
@@ -92,6 +93,7 @@ class Fragility:
         return self.agreement < 1
 
 
+@measure
 def sustained(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], level: float) -> int | None:
     """First recorded step t >= 1 with value >= level on at least 80 % of the records in [t, 1.1 t].
 
@@ -113,6 +115,7 @@ def sustained(steps: Int[np.ndarray, " n"], values: Float[np.ndarray, " n"], lev
     return None if index is None else int(steps[index])
 
 
+@measure
 def gap_area(
     steps: Int[np.ndarray, " n"], train: Float[np.ndarray, " n"], validation: Float[np.ndarray, " n"]
 ) -> float:
@@ -137,6 +140,7 @@ def gap_area(
     return float(np.trapezoid(gap, np.log10(steps[keep])))
 
 
+@measure
 def grokking_times(
     steps: Int[np.ndarray, " n"],
     train: Float[np.ndarray, " n"],
@@ -234,6 +238,7 @@ def grokking_times(
     )
 
 
+@measure
 def fragility(
     steps: Int[np.ndarray, " n"],
     train: Float[np.ndarray, " n"],

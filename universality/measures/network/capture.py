@@ -10,12 +10,14 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.network.preserved import preserved
 
 ROWS = 1024
 """Rows of a forward pass."""
 
 
+@measure
 @torch.no_grad()
 def capture(
     net: nn.Module,

@@ -19,6 +19,7 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.scaling.forms import TOP, Floats, Form, fit_form, log_shape
 
 Law = Literal["power", "power_offset"]
@@ -88,6 +89,7 @@ class ScalingComparison:
     reason: str
 
 
+@measure
 def fit_scaling(
     sizes: Real[Tensor, " sizes"],
     losses: Float[Tensor, "sizes seeds"],
@@ -219,6 +221,7 @@ def fit_scaling(
     )
 
 
+@measure
 def compare_scaling(
     sizes: Real[Tensor, " sizes"],
     losses: Float[Tensor, "sizes seeds"],

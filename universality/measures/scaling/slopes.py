@@ -14,6 +14,7 @@ from jaxtyping import Float, Real
 from scipy import stats
 from torch import Tensor
 
+from universality.measures.ambient import measure
 from universality.measures.scaling.fits import logs, repeated_columns
 from universality.measures.scaling.forms import Floats
 
@@ -38,6 +39,7 @@ class LogSlope:
     reason: str
 
 
+@measure
 def log_slope(x: Real[Tensor, " sizes"], y: Float[Tensor, "sizes seeds"], *, level: float = 0.95) -> LogSlope:
     """Least-squares slope of ln y against ln x.
 

@@ -15,9 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.features import BELOW_ROUNDING, centred, checked, in_range
 
 
+@measure
 def canonical_correlations(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> Float[Tensor, " k"]:
     """Correlations of the min(p, q) pairs of canonical variates, falling, float64.
 
@@ -42,6 +44,7 @@ def canonical_correlations(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -
     return _correlations(*_bases(X, Y, "canonical_correlations"))[1]
 
 
+@measure
 def mean_cca(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     """Mean canonical correlation, in [0, 1]. Cost and errors: `canonical_correlations`.
 
@@ -54,6 +57,7 @@ def mean_cca(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     return canonical_correlations(X, Y).mean().item()
 
 
+@measure
 def svcca(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], variance: float = 0.99) -> float:
     """Mean canonical correlation of the leading principal components, the fewest that hold at least
     `variance` of each representation's variance. In [0, 1].
@@ -77,6 +81,7 @@ def svcca(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], variance: float = 
     return _correlations(*_bases(X, Y, "svcca", variance))[1].mean().item()
 
 
+@measure
 def pwcca(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     """Canonical correlations rho_i weighted by what their variates h_i carry of X:
 

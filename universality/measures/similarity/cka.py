@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.features import (
     BELOW_ROUNDING,
     centred,
@@ -39,6 +40,7 @@ FEW = 64
 """Rows below which products are float64 by default: rounding has too few entries to average out over."""
 
 
+@measure
 def gram(X: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
     """The Gram matrix of the centred features, float64.
 
@@ -59,6 +61,7 @@ def gram(X: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
     return A @ A.T
 
 
+@measure
 def biased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     """|X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F), centred.
 
@@ -91,6 +94,7 @@ def biased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     return xy / (math.sqrt(xx) * math.sqrt(yy))
 
 
+@measure
 def debiased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     """u_XY / sqrt(u_XX u_YY), with the unbiased estimate of the Hilbert-Schmidt criterion
 
@@ -118,6 +122,7 @@ def debiased_cka(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     return cka_matrix([X], [Y], dtype=torch.float64).item()
 
 
+@measure
 def cka_matrix(
     Xs: Sequence[Float[Tensor, "n _"]],
     Ys: Sequence[Float[Tensor, "n _"]] | None = None,
@@ -137,8 +142,7 @@ def cka_matrix(
             than 64 rows, else float32: features are centred in float64 first, sums over tiles are
             float64, so a common offset costs nothing, and what float32 would lose to cancellation is
             computed again in float64. The error then measured, of 64 to 256 Gaussian rows of width
-            2,000 and 20,000, is 1e-9 to 3e-7; no bound is proven. (Of 5 rows of width 20,000 it would be 2e-5.) Where torch is set to compute float32
-            products in less (TF32, bfloat16), the default is float64.
+            2,000 and 20,000, is 1e-9 to 3e-7; no bound is proven. (Of 5 rows of width 20,000 it would be 2e-5.)
 
     Cost: n^2 (sum of widths + a b) / 2 multiplications, and the tiles of each of the a + b representations as
     dear as about 150 of its widths; or n (products of widths) of the pairs where that is less. Memory beyond the features: 512 rows of all of them and 65,536 numbers for each,
@@ -210,7 +214,7 @@ def alignments(
             "products of no known precision", where=where, got=str(dtype), expected="float32 or float64"
         )
     n, a = len(both[0]), len(Xs)
-    low = n >= FEW and _float32_is_exact() and all(X.dtype != torch.float64 for X in both)
+    low = n >= FEW and all(X.dtype != torch.float64 for X in both)
     left, right = range(a), range(a, len(both)) if Ys else range(a)
     columns = [X.shape[1] for X in both]
     if Ys:
@@ -236,14 +240,6 @@ def alignments(
     for value, scale in zip(own.tolist(), total.tolist(), strict=True):
         _spread(value, scale, least, where)
     return found
-
-
-def _float32_is_exact() -> bool:
-    """Whether torch computes float32 products in float32, as far as it says."""
-    try:
-        return torch.get_float32_matmul_precision() == "highest"
-    except RuntimeError:  # set per backend
-        return False
 
 
 class _CentredRows:

@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from universality.measures.ambient import measure
 from universality.measures.features import within_class
 
 Pair = tuple[Float[Tensor, "n _"], Float[Tensor, "n _"]]
 
 
+@measure
 def against_defaults(
     similarity: Callable[[Tensor, Tensor], float],
     trained: Pair,
@@ -43,7 +45,9 @@ def against_defaults(
     True
     """
     a, b = trained
-    shuffled = b[torch.randperm(len(b), generator=torch.Generator().manual_seed(0))]
+    shuffled = b[
+        torch.randperm(len(b), generator=torch.Generator("cpu").manual_seed(0), device="cpu").to(b.device)
+    ]
     to_inputs = similarity(a, inputs), similarity(b, inputs)
     return {
         "trained": similarity(a, b),

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.features import checked, in_range, listed
 
 ENTRIES = 2**21
@@ -26,6 +27,7 @@ TIED = 0.01
 """Share of rows whose last neighbour may be tied with the next: a few duplicates do not move an overlap."""
 
 
+@measure
 def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k"]:
     """The k other rows of largest cosine, for each row.
 
@@ -76,6 +78,7 @@ def nearest_neighbours(X: Float[Tensor, "n d"], k: int = 10) -> Int[Tensor, "n k
     return torch.cat(found)
 
 
+@measure
 def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> float:
     """Mean share of common neighbours, from two results of `nearest_neighbours`.
 
@@ -102,6 +105,7 @@ def neighbour_overlap(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> 
     return _overlaps(first, [second])[0]
 
 
+@measure
 def mutual_knn(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], k: int = 10) -> float:
     """Mean over rows of |N_k^X(i) intersected with N_k^Y(i)| / k, self excluded. In [0, 1].
 
@@ -122,6 +126,7 @@ def mutual_knn(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"], k: int = 10) 
     return neighbour_overlap(nearest_neighbours(X, k), nearest_neighbours(Y, k))
 
 
+@measure
 def mutual_knn_matrix(
     Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None, k: int = 10
 ) -> Float[Tensor, "a b"]:
@@ -153,9 +158,10 @@ def neighbours_of_all(
 
 def overlaps(first: Sequence[Tensor], second: Sequence[Tensor]) -> Float[Tensor, "a b"]:
     """Mean share of common neighbours of all pairs."""
-    return torch.tensor([_overlaps(one, second) for one in first], dtype=torch.float64)
+    return torch.tensor([_overlaps(one, second) for one in first], dtype=torch.float64, device="cpu")
 
 
+@measure
 def calibrated(score: float, k: int, n: int) -> float:
     """(s - c) / (1 - c) with chance c = k/(n-1): 0 for unrelated representations, 1 for equal ones.
 

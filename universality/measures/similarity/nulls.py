@@ -31,6 +31,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.features import Null, centred, scaled
 from universality.measures.similarity.cka import Alignments, alignments
 from universality.measures.similarity.neighbours import check_neighbours, neighbours_of_all, overlaps
@@ -53,6 +54,7 @@ class NullMatrix:
         return (self.value - self.mean) / self.std
 
 
+@measure
 def cka_null(
     Xs: Sequence[Float[Tensor, "n _"]],
     Ys: Sequence[Float[Tensor, "n _"]] | None = None,
@@ -94,6 +96,7 @@ def _biased_null(found: Alignments) -> NullMatrix:
     return NullMatrix(found.biased().cpu(), mean.cpu(), variance.sqrt().cpu())
 
 
+@measure
 def neighbour_null(first: Int[Tensor, "n k"], second: Int[Tensor, "n k"]) -> Null:
     """Exact mean and standard deviation of `neighbour_overlap` over all n! pairings of the rows.
 
@@ -147,6 +150,7 @@ def _parts(neighbours: Tensor) -> tuple[float, float, float]:
     return c, max(0.0, (t + w) / 2), max(0.0, (t - w) / 2)  # 0 up to rounding where a part is absent
 
 
+@measure
 def mutual_knn_null(
     Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None, k: int = 10
 ) -> NullMatrix:
@@ -167,7 +171,9 @@ def mutual_knn_null(
     first, second = neighbours_of_all(Xs, Ys, k, "mutual_knn_null")
     nulls = [[neighbour_null(one, two) for two in second] for one in first]
     mean, std = (
-        torch.tensor([[getattr(null, name) for null in row] for row in nulls], dtype=torch.float64)
+        torch.tensor(
+            [[getattr(null, name) for null in row] for row in nulls], dtype=torch.float64, device="cpu"
+        )
         for name in ("mean", "std")
     )
     return NullMatrix(overlaps(first, second), mean, std)
@@ -216,6 +222,7 @@ class MaxNull:
         return self.maxima.quantile(level).item()
 
 
+@measure
 @torch.no_grad()
 def max_cka_null(
     Xs: Sequence[Float[Tensor, "n _"]],
@@ -250,6 +257,7 @@ def max_cka_null(
     return MaxNull(scores.cpu(), maxima.cpu())
 
 
+@measure
 @torch.no_grad()
 def max_knn_null(
     Xs: Sequence[Float[Tensor, "n _"]],

@@ -13,9 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.features import centred, checked, in_range, isometric_compress
 
 
+@measure
 def procrustes_similarity(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     """|X^T Y|_* / (|X|_F |Y|_F), X and Y centred: the cosine of X Q and Y under the best rotation Q.
 
@@ -53,6 +55,7 @@ def procrustes_similarity(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) ->
     return total
 
 
+@measure
 def procrustes_distance(
     X: Float[Tensor, "n d1"],
     Y: Float[Tensor, "n d2"],

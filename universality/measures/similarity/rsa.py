@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 from universality.measures.features import centred, checked, in_range, largest_entry, power_of_two
 
 
+@measure
 def dissimilarities(
     X: Float[Tensor, "n d"], distance: Literal["correlation", "euclidean"] = "correlation"
 ) -> Float[Tensor, " m"]:
@@ -64,6 +66,7 @@ def dissimilarities(
     return found
 
 
+@measure
 def rsa(
     X: Float[Tensor, "n d1"],
     Y: Float[Tensor, "n d2"],

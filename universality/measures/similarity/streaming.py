@@ -11,14 +11,15 @@ that of comparing rows within batches alone, so it is the worse estimate at equa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.features import checked, listed, mean_of_rows
+from universality.measures.ambient import measure
+from universality.measures.features import centred, checked, largest_entry, listed, mean_of_rows, power_of_two
 from universality.measures.similarity.cka import alignments
 
 _Layout = tuple[list[int], int | None]
@@ -28,7 +29,8 @@ _Layout = tuple[list[int], int | None]
 class StreamingCKA:
     """Debiased CKA of all pairs over all rows seen, from sums that forget the rows. Float64.
 
-    Features are taken relative to m, the mean of the first batch: with a = x - m and delta the mean
+    Features are taken relative to m, the mean of the first batch, and where their fourth powers would leave double
+    precision, by that batch's power of two: with a = x - m and delta the mean
     of a over all rows, the centred row is a - delta, and every sum over centred rows that u needs
     (see `debiased_cka`) is a polynomial in delta with the sums of a b^T, |a|^2 b, |a|^2 |b|^2, a and
     |a|^2 as coefficients. delta is of the size of the spread, however far the features are from 0.
@@ -56,6 +58,7 @@ class StreamingCKA:
         self._widths: list[int] = []
         self._split: int | None = None
 
+    @measure
     @torch.no_grad()
     def update(
         self, Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None
@@ -71,7 +74,7 @@ class StreamingCKA:
         if not self._widths:
             self._start(both, widths, split)
         _same_layout((widths, split), (self._widths, self._split), "StreamingCKA")
-        A = [X.double() - m for X, m in zip(both, self._reference, strict=True)]
+        A = [(X.double() - m) * unit for X, m, unit in zip(both, self._reference, self._units, strict=True)]
         r = torch.stack([a.square().sum(1) for a in A])
         joined = torch.cat(A, 1)
         self.rows += len(joined)
@@ -87,9 +90,10 @@ class StreamingCKA:
     def _start(self, both: list[Tensor], widths: list[int], split: int | None) -> None:
         self._widths, self._split = widths, split
         self._reference = [mean_of_rows(X) for X in both]
+        self._units = _units(both)
         zeros = self._reference[0].new_zeros
         total, count = sum(widths), len(widths)
-        ends = torch.tensor([0, *widths]).cumsum(0).tolist()
+        ends = [*accumulate(widths, initial=0)]
         self._slices = [slice(*pair) for pair in pairwise(ends)]
         # Columns that a representation is multiplied with: those of the Ys, or its own and later ones.
         self._partners = (
@@ -104,6 +108,7 @@ class StreamingCKA:
         self._sum, self._norms = zeros(total), zeros(count)
         self._weighted, self._products = zeros(count, total), zeros(count, count)
 
+    @measure
     def result(self, *, debiased: bool = True) -> Float[Tensor, "a b"]:
         """CKA of every X with every Y (of every two without Ys), on the CPU. More may be added later.
 
@@ -170,9 +175,11 @@ class MinibatchCKA:
 
     def __init__(self) -> None:
         self.batches = 0
-        self._u = self._own = torch.zeros(0)
+        self._u = self._own = torch.zeros(0, dtype=torch.float64, device="cpu")
         self._layout: _Layout = [], None
+        self._units: list[float] = []
 
+    @measure
     def update(
         self, Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]] | None = None
     ) -> None:
@@ -188,21 +195,24 @@ class MinibatchCKA:
         found = alignments(Xs, Ys, dtype=torch.float64, where="MinibatchCKA")
         n = len(both[0])
         # Every batch in the units of the features themselves: `found` is in units of its own.
-        unit = torch.stack([X.double().sub(mean_of_rows(X)).square().sum() for X in both]) / found.r.sum(1)
+        units = self._units or _units(both)
+        sizes = [(centred(X) * unit).square().sum() for X, unit in zip(both, units, strict=True)]
+        unit = torch.stack(sizes) / found.r.sum(1)
         u = found.u * torch.outer(unit[found.left], unit[found.right]) / (n - 3)
         own = found.own * unit.square() / (n - 3)
         if not bool((own.isfinite() & (own > 0)).all()):
             raise MeasurementError(
-                "features too large or too small for the sum over batches",
+                "a batch of quite another size than the first one",
                 where="MinibatchCKA",
-                got=f"self-similarities {own.min().item():.3g} to {own.max().item():.3g}",
-                do="divide every batch by one constant",
+                got=f"self-similarities {own.min().item():.3g} to {own.max().item():.3g}, the first scaled to about 1",
+                do="begin with a batch of the size of the others",
             )
-        self._layout = layout
+        self._layout, self._units = layout, units
         self._split = found.left, found.right
         self._u, self._own = (self._u + u, self._own + own) if self.batches else (u, own)
         self.batches += 1
 
+    @measure
     def result(self) -> Float[Tensor, "a b"]:
         """The ratios, on the CPU. More may be added later."""
         if not self.batches:
@@ -210,6 +220,11 @@ class MinibatchCKA:
         root = self._own.sqrt()
         left, right = self._split
         return (self._u / torch.outer(root[left], root[right])).cpu()
+
+
+def _units(both: Sequence[Tensor]) -> list[float]:
+    """Factors, of which similarities do not depend, that keep fourth powers of features like these in range."""
+    return [power_of_two(largest_entry(X)) for X in both]
 
 
 def _both(Xs: Sequence[Tensor], Ys: Sequence[Tensor] | None, where: str) -> list[Tensor]:
@@ -232,6 +247,13 @@ def _said(layout: _Layout) -> str:
 
 def _ratio(u: Tensor, scale: Tensor, left: range, right: range) -> Tensor:
     own = u.diagonal()
+    if not bool(scale.isfinite().all()):
+        raise MeasurementError(
+            "sums over the batches leave double precision",
+            where="StreamingCKA",
+            got="batches of quite another size than the first one",
+            do="begin with a batch of the size of the others",
+        )
     if not bool((own > 1e-12 * scale).all()):
         raise MeasurementError(
             "features without spread cannot be aligned",

@@ -18,6 +18,7 @@ from scipy import stats
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures.ambient import measure
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +54,7 @@ class Decay:
     reason: str
 
 
+@measure
 def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     """exp(-sum p ln p), p = s / sum s, of singular values s; 0 ln 0 = 0.
 
@@ -78,6 +80,7 @@ def effective_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     return math.exp(torch.special.entr(p).sum().item())
 
 
+@measure
 def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     """(sum l)^2 / sum l^2 of eigenvalues l of the covariance; a matrix X stands for those of X^T X.
 
@@ -97,6 +100,7 @@ def participation_ratio(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> f
     return (eigenvalues.sum().square() / eigenvalues.square().sum()).item()
 
 
+@measure
 def stable_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     """|X|_F^2 / |X|_2^2 = sum s^2 / max s^2 of singular values s.
 
@@ -114,6 +118,7 @@ def stable_rank(values: Float[Tensor, " k"] | Float[Tensor, "n d"]) -> float:
     return (s / s.max()).square().sum().item()
 
 
+@measure
 def sampled_spectrum(
     X: Float[Tensor, "n d"],
     statistic: Callable[[Float[Tensor, " k"]], float],
@@ -151,9 +156,12 @@ def sampled_spectrum(
     """
     where = "sampled_spectrum"
     check_level(level, where)
-    if X.ndim != 2 or X.numel() == 0:
+    if X.ndim != 2 or X.numel() == 0 or X.is_complex():
         raise MeasurementError(
-            "rows of features", where=where, got=f"shape {list(X.shape)}", expected="[n, d], not empty"
+            "rows of features",
+            where=where,
+            got=f"shape {list(X.shape)}, {X.dtype}",
+            expected="real numbers [n, d], not empty",
         )
     n, d = X.shape
     if blocks < 5 or n < 2 * blocks:
@@ -211,6 +219,7 @@ def sampled_spectrum(
     )
 
 
+@measure
 def spectral_decay(values: Float[Tensor, " k"], first: int, last: int, *, level: float = 0.95) -> Decay:
     """The exponent a of lambda_k ~ k^-a over the ranks first .. last (from 1), by regression in log-log.
 
@@ -229,8 +238,8 @@ def spectral_decay(values: Float[Tensor, " k"], first: int, last: int, *, level:
     Cost: O(k log k).
 
     Raises:
-        MeasurementError: a window outside the spectrum or of fewer than 5 ranks, values that are negative
-            or not finite, zeros in the window, a level outside (0, 1).
+        MeasurementError: a matrix (its singular values decay half as fast), a window outside the spectrum or of
+            fewer than 5 ranks, values that are negative or not finite, zeros in the window, a level outside (0, 1).
 
     Source: Stringer et al. 2019 (Nature 571) for the practice; Quenouille 1952 for the effective size.
 
@@ -241,7 +250,7 @@ def spectral_decay(values: Float[Tensor, " k"], first: int, last: int, *, level:
     """
     where = "spectral_decay"
     check_level(level, where)
-    spectrum = spectrum_of(values, where).sort(descending=True).values.cpu().numpy()
+    spectrum = eigenvalues_of(values, where).sort(descending=True).values.cpu().numpy()
     if first < 1 or last > len(spectrum) or last - first < 4:
         raise MeasurementError(
             "no such window of ranks",
@@ -301,6 +310,23 @@ def spectral_decay(values: Float[Tensor, " k"], first: int, last: int, *, level:
 def check_level(level: float, where: str) -> None:
     if not 0 < level < 1:
         raise MeasurementError("no such level", where=where, got=f"{level:g}", expected="between 0 and 1")
+
+
+def eigenvalues_of(values: Tensor, where: str) -> Tensor:
+    """The given values, checked by `spectrum_of`; a matrix leaves open which values of it are meant.
+
+    >>> eigenvalues_of(torch.ones(2), "").tolist()
+    [1.0, 1.0]
+    """
+    if values.ndim == 2:
+        raise MeasurementError(
+            "a matrix has singular values s and, of W^T W, eigenvalues s^2: their exponents differ by two",
+            where=where,
+            got=f"shape {list(values.shape)}",
+            expected="eigenvalues [k]",
+            do="give torch.linalg.eigvalsh(W.T @ W), or torch.linalg.svdvals(W) if these are meant",
+        )
+    return spectrum_of(values, where)
 
 
 def spectrum_of(values: Tensor, where: str) -> Tensor:

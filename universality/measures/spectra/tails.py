@@ -16,7 +16,8 @@ from scipy import optimize, special, stats
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures.spectra.spectra import Floats, check_level, spectrum_of
+from universality.measures.ambient import measure
+from universality.measures.spectra.spectra import Floats, check_level, eigenvalues_of
 
 CANDIDATES = 60
 """Most values of x_min that are tried, evenly spaced over the ordered data."""
@@ -54,6 +55,7 @@ class Tail:
     reason: str
 
 
+@measure
 def fit_tail(
     values: Float[Tensor, " k"],
     generator: torch.Generator,
@@ -87,7 +89,8 @@ def fit_tail(
     Cost: 60 k draws, and sorting k numbers for each of the draws; memory 60 k. p has a standard error of at most 1 / (2 sqrt(draws)).
 
     Raises:
-        MeasurementError: values that are not finite and positive, fewer than 10 different ones
+        MeasurementError: a matrix (give the eigenvalues of W^T W: singular values have another alpha), values
+            that are not finite and positive, fewer than 10 different ones
             in the tail, an xmin that is not finite and positive, fewer than 50 draws, a level outside (0, 1).
 
     Source: Clauset, Shalizi and Newman 2009, arXiv:0706.1062; Vuong 1989.
@@ -104,7 +107,7 @@ def fit_tail(
         raise MeasurementError(
             "a tail cannot begin there", where=where, got=f"xmin {xmin:g}", expected="positive and finite"
         )
-    x = np.sort(spectrum_of(values, where).cpu().numpy())
+    x = np.sort(eigenvalues_of(values, where).cpu().numpy())
     if draws < 50:
         raise MeasurementError("too few bootstrap draws", where=where, got=str(draws), expected="50 or more")
     if x[0] <= 0 or len(np.unique(x[x >= (xmin or 0)])) < 10:

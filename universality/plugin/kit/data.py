@@ -10,6 +10,7 @@ import hashlib
 import os
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,6 +133,26 @@ def spaced(rows: int, at_most: int) -> NDArray[np.int64]:
     """
     count = min(rows, at_most)
     return np.arange(count, dtype=np.int64) * rows // max(count, 1)
+
+
+def drawn(inputs: NDArray[Any], labels: NDArray[Any], at_most: int) -> NDArray[np.int64]:
+    """Up to `at_most` row numbers, drawn at random and in random order: the same rows in whatever order they come.
+
+    A row's place in the draw is the SHA-256 of its bytes, its label and how many equal rows came before it, so
+    that neither the sorting of a file nor its blocks decide what is compared.
+
+    >>> x, y, order = np.arange(20.0)[:, None], np.arange(20) % 2, np.arange(20)[::-1]
+    >>> np.array_equal(x[drawn(x, y, 5)], x[order][drawn(x[order], y[order], 5)])
+    True
+    """
+    seen: Counter[bytes] = Counter()
+    places = []
+    for row, label in zip(np.ascontiguousarray(inputs), labels.tolist(), strict=True):
+        key = hashlib.sha256(row.tobytes() + repr(label).encode()).digest()
+        places.append(hashlib.sha256(key + repr(seen[key]).encode()).digest())
+        seen[key] += 1
+    order = sorted(range(len(places)), key=places.__getitem__)
+    return np.asarray(order[:at_most], dtype=np.int64)
 
 
 def standardised(train: NDArray[np.uint8], *others: NDArray[np.uint8]) -> tuple[Tensor, ...]:

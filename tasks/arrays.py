@@ -72,7 +72,7 @@ class Arrays(Task):
         try:
             train, test, inputs = _inputs(kind, train_x, test_x)
         except ValueError as error:
-            raise damaged(file, str(error), expected=EXPECTED[kind], do=do) from error
+            raise damaged(file, str(error), expected=EXPECTED[kind], do=_convert(train_x) or do) from error
         shown = drawn(test_x, test_y, REFERENCE_ROWS)
         reference = split(test[shown], test_y[shown])
         return Splits(split(train, train_y), split(test, test_y), reference, inputs, classes)
@@ -91,7 +91,7 @@ class Arrays(Task):
             where=f"arrays[path={self.path}]",
             got=f"{x.dtype} of shape {list(x.shape)}",
             expected="uint8 [n,h,w] or [n,h,w,c], floats [n,d], or integers wider than uint8 [n,length]",
-            do=f"arrays[path={self.path},kind=image|vector|tokens]",
+            do=_convert(x) or f"arrays[path={self.path},kind=image|vector|tokens]",
         )
 
 
@@ -100,6 +100,28 @@ EXPECTED = {
     "vector": "finite numbers [n,d]",
     "tokens": "integers [n,length], at least 0",
 }
+
+
+def _convert(x: NDArray[Any]) -> str:
+    """What makes an input that we take of `x`, where it has the axes of images, but not their type or order."""
+    if x.ndim not in (3, 4) or x.size == 0 or not np.issubdtype(x.dtype, np.number):
+        return ""
+    steps = []
+    if x.ndim == 4 and x.shape[3] > 4 >= x.shape[1]:
+        steps.append("x = x.transpose(0, 2, 3, 1)")
+    if x.dtype != np.uint8:
+        low, high = x.min(), x.max()
+        levels = "x" if low >= 0 and 1 < high <= 255 else "x * 255"
+        if low < 0 or high > 255:
+            levels = "(x - x.min()) / (x.max() - x.min()) * 255"
+        steps.append(f"x = np.rint({levels}).astype(np.uint8)")
+    vectors = "vectors of all arrays: x.reshape(len(x), -1)"
+    channels = x.ndim == 4 and min(x.shape[1], x.shape[3]) > 4
+    if not steps or channels:
+        return f"make {vectors}" if channels else ""
+    return (
+        f"make images of all arrays, with limits of the training rows: {'; '.join(steps)}. Or make {vectors}"
+    )
 
 
 def _arrays(file: Path) -> Arrays4:

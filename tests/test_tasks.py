@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
 from universality.plugin import registry
+from universality.plugin.architecture import InputSpec
 from universality.plugin.kit import data
 from universality.plugin.task import Split, Splits
 
@@ -699,6 +700,50 @@ def test_arrays_that_make_no_sense_are_refused(changes: dict[str, Any], text: st
     message = refusal("arrays[path=bad.npz]", tmp_path)
     assert text in message
     assert str(file) in message
+
+
+IMAGES = np.random.default_rng(0).random((60, 5, 6, 3))
+CONVERTIBLE = {
+    "floats up to 1": (IMAGES, "np.rint(x * 255).astype(np.uint8)"),
+    "floats up to 255": (IMAGES * 255, "np.rint(x).astype(np.uint8)"),
+    "standardised": (IMAGES - 0.5, "np.rint((x - x.min()) / (x.max() - x.min()) * 255).astype(np.uint8)"),
+    "channels first": (
+        np.rint(IMAGES * 255).astype(np.uint8).transpose(0, 3, 1, 2),
+        "x = x.transpose(0, 2, 3, 1)",
+    ),
+    "float32 with channels first": (
+        IMAGES.astype(np.float32).transpose(0, 3, 1, 2),
+        "x = x.transpose(0, 2, 3, 1); x = np.rint(x * 255).astype(np.uint8)",
+    ),
+    "one channel": (IMAGES[..., 0], "np.rint(x * 255).astype(np.uint8)"),
+}
+
+
+@pytest.mark.parametrize("kind", ["", ",kind=image"])
+@pytest.mark.parametrize(("x", "steps"), CONVERTIBLE.values(), ids=CONVERTIBLE)
+def test_what_is_advised_for_images_works(x: np.ndarray, steps: str, kind: str, tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.npz", train_x=x[:40], test_x=x[40:])
+    text = refusal(f"arrays[path=a.npz{kind}]", tmp_path, Exception)
+    assert steps in text
+    advised = text.partition("training rows: ")[2].partition(". Or make")[0]
+    images = {"np": np, "x": x}
+    exec(advised, images)
+    save_arrays(tmp_path / "b.npz", train_x=images["x"][:40], test_x=images["x"][40:])
+    assert load("arrays[path=b.npz]", tmp_path).inputs == InputSpec(
+        "image", (3, 5, 6) if x.ndim == 4 else (1, 5, 6)
+    )
+    flat = x.reshape(len(x), -1).astype(float)
+    save_arrays(tmp_path / "c.npz", train_x=flat[:40], test_x=flat[40:])
+    assert "x.reshape(len(x), -1)" in text
+    assert load("arrays[path=c.npz]", tmp_path).inputs.kind == "vector"
+
+
+def test_more_channels_than_images_have_are_advised_to_be_vectors(tmp_path: Path) -> None:
+    x = np.zeros((60, 8, 6, 7))
+    save_arrays(tmp_path / "a.npz", train_x=x[:40], test_x=x[40:])
+    assert "make vectors of all arrays: x.reshape(len(x), -1)" in refusal(
+        "arrays[path=a.npz]", tmp_path, Exception
+    )
 
 
 def cut(file: Path, keep: float) -> Path:

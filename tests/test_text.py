@@ -9,7 +9,7 @@ import re
 import pytest
 
 from universality import text
-from universality.text import beside, clock, telling_digits
+from universality.text import beside, clock, csv_cell, is_printable, plain, telling_digits
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,52 @@ def test_a_number_beside_a_bound_never_reads_as_the_bound_or_beyond_it(bound: fl
         below, above = sorted(float(beside(bound * (1 + d), bound)) for d in (-step, step))
         assert below < bound < above
     assert float(beside(bound, bound, digits=17)) == bound
+
+
+HIDDEN = {
+    "an escape sequence": ("\x1b[31mred", "\\u001b[31mred"),
+    "NUL": ("a\0b", "a\\u0000b"),
+    "a carriage return": ("good\rbad", "good bad"),
+    "a wrong direction": ("a\u202egnp", "a\\u202egnp"),
+    "half a character": ("a\ud800", "a\\ud800"),
+    "no character": ("a\U0010ffff", "a\\U0010ffff"),
+    "a zero width": ("ad\u200bmin", "ad\\u200bmin"),
+    "C1 control": ("\x9b31m", "\\u009b31m"),
+}
+
+
+@pytest.mark.parametrize(("given", "shown"), HIDDEN.values(), ids=HIDDEN)
+def test_what_cannot_be_seen_is_spelled_by_its_number(given: str, shown: str) -> None:
+    assert plain(given) == shown
+    assert not is_printable(given)
+    assert is_printable(shown)
+
+
+@pytest.mark.parametrize("given", ["損失 ロス 손실", "הפסד", "مهمة", "R&D $1", "👍", "é e\u0301", ""])
+def test_names_in_any_script_stay_as_they_are(given: str) -> None:
+    assert plain(given) == given
+    assert is_printable(given)
+
+
+def test_line_feeds_stay_where_lines_are_asked_for_and_nothing_else() -> None:
+    assert plain("a\r\n\tb", lines=True) == "a\\u000d\n\\u0009b"
+
+
+FORMULAS = ("=1+1", "+1", "-1+1", "@SUM(A1)", "\uff1dA1", "'=1", " =1", "\t=1", "\n=1", "\x1d=1")
+
+
+@pytest.mark.parametrize("given", FORMULAS)
+def test_no_cell_of_a_csv_file_is_computed(given: str) -> None:
+    cell = csv_cell(given)
+    assert is_printable(cell)
+    assert cell.startswith(("'", "\\u"))
+
+
+@pytest.mark.parametrize("given", ["", " ", "mlp[width=8]", "a=b", "1 - 2", "0.5", "損失"])
+def test_other_cells_stay_as_they_are(given: str) -> None:
+    assert csv_cell(given) == given
+
+
+def test_texts_that_differ_differ_as_cells() -> None:
+    cells = [csv_cell(given) for given in FORMULAS]
+    assert len(set(cells)) == len(FORMULAS) - 1  # a line feed is a space

@@ -5,6 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from universality.text import plain
+
+MAX_SHOWN = 4000
+"""Characters of one part of a message."""
+
 
 class UniversalityError(Exception):
     """Something the user can mend. Shown without a traceback; the command exits with 2."""
@@ -18,9 +23,15 @@ class UniversalityError(Exception):
     def __str__(self) -> str:
         rows = {"where": self.where, "got": self.got, "expected": self.expected, "do": self.do}
         width = max((len(name) for name, text in rows.items() if text), default=0)
-        lines = [self.what]
-        lines += [f"  {name + ':':<{width + 1}} {text}" for name, text in rows.items() if text]
+        lines = [_printable(self.what, 2)]
+        for name, text in rows.items():
+            lines += [f"  {name + ':':<{width + 1}} {_printable(text, width + 4)}"] if text else []
         return "\n".join(lines)
+
+
+def _printable(text: str, indent: int) -> str:
+    """Names and messages of others move no cursor, and no line of theirs looks like one of ours."""
+    return plain(text, MAX_SHOWN, lines=True).strip("\n").replace("\n", "\n" + " " * indent)
 
 
 class UnknownName(UniversalityError):

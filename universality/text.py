@@ -22,6 +22,8 @@ MAX_CELL = 1000
 """Of a cell of a table: longer than every name that is read, so that no two become one."""
 
 _MARKUP = re.compile(r"([\\`*_\[\]<|~&$])")
+_COMPUTED = "=+-@\uff1d\uff0b\uff0d\uff20'"
+"""What begins a formula in a spreadsheet, in Japanese ones the wide forms too, and the sign for text."""
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Control characters, marks that reorder or hide text, halves of pairs, and what has no meaning."""
 
@@ -30,6 +32,12 @@ Rows = Sequence[Sequence[str]]
 
 def is_invisible(character: str) -> bool:
     return unicodedata.category(character) in _INVISIBLE
+
+
+def is_printable(text: str) -> bool:
+    """Whether every character of a name of others can be seen. What cannot is refused where a name is given, and where
+    a result set that somebody else made has it."""
+    return text.isprintable() or not any(map(is_invisible, text))
 
 
 def code_point(character: str) -> str:
@@ -78,6 +86,18 @@ def escaped(text: str, most: int = MAX_SHOWN) -> str:
     """
     # GitHub makes links of bare addresses too; an entity for the colon shows the same text.
     return _MARKUP.sub(r"\\\1", plain(text, most)).replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def csv_cell(text: str) -> str:
+    """Text for a cell of a CSV file, in one line; where a spreadsheet would compute it, the apostrophe in front says
+    that it is text.
+
+    >>> csv_cell("=cmd|' /C calc'!A0"), csv_cell("mlp")
+    ("'=cmd|' /C calc'!A0", 'mlp')
+    """
+    line = plain(text, None, lines=True).replace("\n", " ")
+    # The apostrophe too, so that one that was there is told from ours.
+    return f"'{line}" if line.lstrip()[:1] in _COMPUTED and line.strip() else line
 
 
 def markdown_table(headers: Sequence[str], rows: Rows) -> str:

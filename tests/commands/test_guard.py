@@ -184,19 +184,13 @@ def waiting(cwd: Path, script: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["the watcher alone", "the whole group"])
 @pytest.mark.parametrize(
-    ("number", "status", "said"),
-    [
-        (signal.SIGINT, 130, "interrupted: what is finished is kept, the same command resumes\n"),
-        (signal.SIGTERM, 143, ""),
-        (signal.SIGHUP, 129, ""),
-    ],
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_ends_the_command(
-    tmp_path: Path, number: int, status: int, said: str, everybody: bool
-) -> None:
+def test_a_signal_ends_the_command(tmp_path: Path, number: int, status: int, everybody: bool) -> None:
     process = waiting(tmp_path, MAIN.format(code=WAITS.format(600)))
     for each in [process.pid, *([child_of(process)] if everybody else [])]:
         os.kill(each, number)
+    said = "interrupted: what is finished is kept, the same command resumes\n"
     assert finish(process) == (status, "", said)
 
 

@@ -20,6 +20,7 @@ import universality
 from universality.commands import main as cli
 from universality.store.files import decode_json
 from universality.store.store import Store
+from universality.text import plain
 from universality.train import launch, messages
 
 CHECKOUT = Path(universality.__file__).resolve().parents[1]
@@ -537,19 +538,65 @@ def test_check_tells_folders_from_plugins(
     assert refused(capsys, "check", "toy_net[width=0]").startswith("error: a toy needs width\n")
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
-    code = (
-        "import os, sys\n"
-        "from universality.commands import main as cli\n"
-        "def talk(lines):\n"
-        "    print('x' * 10)\n"
-        "    return 0\n"
-        "cli._print_lines = talk\n"
-        "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
-        "sys.exit(cli.main(['list']))\n"
+ANSWERS = """
+import sys
+from universality.commands import main as cli
+def answer(lines):
+    print("x" * {size})
+    return {code}
+cli._print_lines = answer
+sys.exit(cli.main(["list"]))
+"""
+LOST = (
+    "error: the answer could not be written\n  where: standard output\n  got:   {}\n"
+    "  do:    look at where it goes; what the command stored stays\n"
+)
+
+
+def answering(cwd: Path, where: str, code: int, size: int = 10) -> tuple[int, str]:
+    """Exit code and standard error of a command whose answer goes `where` a shell sends it."""
+    script = f'{sys.executable} -W error -c "$1" {where}'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", ANSWERS.format(size=size, code=code)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=250,
     )
-    result = run_command(cwd=tmp_path, code=code)
-    assert (result.returncode, result.stderr) == (0, "")
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_the_exit_code_survives_a_reader_that_leaves(tmp_path: Path, code: int) -> None:
+    where = "| true; exit ${PIPESTATUS[0]}"
+    assert answering(tmp_path, where, code, size=200_000) == (code, "")
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, 2), (1, 1), (3, 3)])
+@pytest.mark.parametrize(
+    ("where", "why"), [(">&-", "Bad file descriptor"), ("> /dev/full", "No space left on device")]
+)
+def test_a_command_whose_answer_is_lost_never_exits_with_0(
+    tmp_path: Path, where: str, why: str, code: int, status: int
+) -> None:
+    assert answering(tmp_path, where, code) == (status, LOST.format(why))
+
+
+def test_help_that_is_lost_does_not_exit_with_0(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m universality --help > /dev/full"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (2, LOST.format("No space left on device"))
+
+
+@pytest.mark.parametrize("typed", ["che\x1b[31mck", "run\u202e"])
+def test_what_was_typed_moves_no_cursor(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([typed])
+    assert plain(err := capsys.readouterr().err, None, lines=True) == err
 
 
 def test_an_interruption_exits_with_130_and_says_how_to_resume(

@@ -210,6 +210,18 @@ def test_of_several_problems_the_one_that_can_be_mended_is_the_state(store: Stor
     assert group.state == "missing"
 
 
+def test_why_a_run_left_nothing_is_said_with_its_state(store: Store) -> None:
+    store.fail(a_run(0).id, "crashed", "the first attempt")
+    store.fail(a_run(0).id, "failed", "FloatingPointError: the loss is NaN\nat step 3")
+    store.fail(a_run(1).id, "timeout", "\x1b[31m" + "x" * 5000)
+    (group,) = by_claim(measure_cell(a_cell(a_group(0, 1)), store))["twice"]
+    assert group.problem is not None
+    first, second = group.problem.text.split(", ")
+    assert first == "a: failed (FloatingPointError: the loss is NaN)"
+    assert second.startswith("b: timeout (\\u001b[31mxxx")
+    assert len(second) < 400
+
+
 def test_one_bad_group_leaves_the_others_alone(store: Store) -> None:
     publish(store, 0)
     groups = by_claim(measure_cell(a_cell(a_group(1), a_group(0)), store))["twice"]

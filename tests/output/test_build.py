@@ -227,7 +227,7 @@ def test_a_title_with_dollars_is_drawn_as_it_stands() -> None:
     figure = verdict_heatmap(results(record(), edge=replace(EDGE, title=r"$\frac{$ of </svg>")))
     FigureCanvasAgg(figure).draw()
     (title,) = (axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left"))
-    assert title == r"\$\frac{\$ of </svg>"
+    assert title == r"$\frac{$ of </svg>"
 
 
 def test_panels_of_the_heatmap_are_left_aligned_with_tiles_of_one_size() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from universality.judge.decide import VERDICTS
 from universality.plan import planner as planning
 from universality.plan import suite
 from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost, gradient_cost
-from universality.plan.plan import Plan, PlannedCell, unvalidated
+from universality.plan.plan import Plan, PlannedCell, unscaled, unvalidated
 from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
@@ -77,6 +78,27 @@ def test_claims_that_no_control_judges_are_named_before_anything_is_trained(
         f"toy_early.one has {'no negative control' if controls else both}{where}: its row will be unvalidated",
         f"toy_early.two has {'no negative control' if controls else both}{where}: its row will be unvalidated",
     ]
+
+
+def test_inputs_far_from_what_networks_are_initialised_for_are_named(tmp_path: Path) -> None:
+    """Columns as of the wine data: some of hundreds, some below one."""
+    y = np.arange(60) % 3
+    for name, scales in {
+        "raw": (750.0, 0.2),
+        "scaled": (1.0, 1.0),
+        "tiny": (1e-3, 1e-4),
+        "huge": (1e25, 1.0),
+    }.items():
+        x = np.random.default_rng(0).normal(size=(60, 2)) * scales
+        np.savez(tmp_path / f"{name}.npz", train_x=x, train_y=y, test_x=x, test_y=y)
+    planner = Planner(tmp_path)
+    for name in ("raw", "scaled", "tiny", "huge"):
+        planner._signature(registry.resolve("task", f"arrays[path={name}.npz]"))
+    raw, tiny, huge = unscaled(planner.plan)
+    assert raw.startswith("arrays[path=raw.npz]: inputs have root mean squares up to 7")
+    assert raw.endswith("scale each column by (x - mean) / std of the training rows")
+    assert tiny.startswith("arrays[path=tiny.npz]: ")
+    assert huge.startswith("arrays[path=huge.npz]: inputs have root mean squares up to inf")
 
 
 @pytest.mark.usefixtures("toys")

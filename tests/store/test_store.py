@@ -19,6 +19,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
 from numpy.testing import assert_array_equal
 
 from universality.errors import StoreError
@@ -172,6 +175,10 @@ def test_a_diverged_run_counts_as_observed_though_it_stopped_early(store: Store)
         ({"state": "crashed"}, "leaves no recording"),
         ({"series": {"x": Series(np.array([0, 1]), np.array([1.0]))}}, "2 steps, 1 values"),
         ({"series": {"x": Series(np.array([1, 0]), np.array([1.0, 2.0]))}}, "do not increase"),
+        ({"series": {"x": Series(np.array([-1, 0]), np.array([1.0, 2.0]))}}, "do not increase from 0"),
+        ({"series": {"x\x1b[31m": Series(np.array([0]), np.array([1.0]))}}, "something cannot be seen"),
+        ({"series": {"": Series(np.array([0]), np.array([1.0]))}}, "something cannot be seen"),
+        ({"arrays": {("x\u202e", 0): np.zeros(2)}}, "something cannot be seen"),
     ],
 )
 def test_malformed_recordings_are_refused_before_anything_is_written(
@@ -318,7 +325,66 @@ def forged_json(name: str, change: Callable[[Any], object]) -> Callable[[Path], 
 DEEP = b"[" * 200_000 + b"]" * 200_000
 
 
+def forged_arrays(**arrays: Any) -> Callable[[Path], None]:
+    """Other arrays with their own hash: a series x of two steps but for `steps` and `values`, or None of it, and `more`."""
+    given = {"steps": np.array([0, 1]), "values": np.array([1.0, 2.0])} | arrays
+    more = given.pop("more", {})
+    tensors = {f"series/x/{part}": array for part, array in given.items() if array is not None} | more
+    return forged("arrays.safetensors", lambda data: safetensors.numpy.save(tensors))
+
+
+FORGED_ARRAYS = {
+    "a series without axes": (
+        forged_arrays(steps=np.array(1), values=np.array(1.0)),
+        "series/x/steps is I64 of shape []",
+    ),
+    "a series of two axes": (
+        forged_arrays(steps=np.zeros((1, 2), int), values=np.zeros((1, 2))),
+        "series/x/steps is I64 of shape [1, 2]",
+    ),
+    "a series of unequal parts": (
+        forged_arrays(values=np.zeros(3)),
+        "series/x/steps has no values of its length",
+    ),
+    "a series without values": (forged_arrays(values=None), "series/x/steps has no values of its length"),
+    "a series without steps": (forged_arrays(steps=None), "series/x/values has no steps of its length"),
+    "steps that are NaN": (forged_arrays(steps=np.array([0, np.nan])), "series/x/steps is F64 of shape [2]"),
+    "steps that go back": (forged_arrays(steps=np.array([1, 0])), "series/x/steps do not increase"),
+    "a step twice": (forged_arrays(steps=np.array([1, 1])), "series/x/steps do not increase"),
+    "negative steps": (forged_arrays(steps=np.array([-1, 0])), "series/x/steps do not increase from 0"),
+    "steps that no float holds": (
+        forged_arrays(steps=np.array([0, 2**53 + 1])),
+        "series/x/steps do not increase from 0 to at most 2^53",
+    ),
+    "values of half the bits": (
+        forged_arrays(values=np.zeros(2, np.float32)),
+        "series/x/values is F32 of shape [2]",
+    ),
+    "an array of a type that numpy lacks": (
+        forged(
+            "arrays.safetensors",
+            lambda data: safetensors.torch.save({"array/x/0": torch.zeros(2).bfloat16()}),
+        ),
+        "array/x/0 holds BF16, which numpy does not know",
+    ),
+    "an array that nobody names so": (
+        forged_arrays(more={"weights": np.zeros(2)}),
+        "no recording has an array called 'weights'",
+    ),
+    "an array at no step": (
+        forged_arrays(more={"array/x/a": np.zeros(2)}),
+        "no recording has an array called",
+    ),
+    "an array with an escape sequence": (
+        forged_arrays(more={"array/\x1b[31m/0": np.zeros(2)}),
+        "no recording has an array called 'array/\\x1b[31m/0'",
+    ),
+}
+"""What readers of series would stop at, with hashes that fit."""
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    **FORGED_ARRAYS,
     **{f"a changed {n}": (lambda f, n=n: flip_a_byte(f / n), f"{n} does not have") for n in layout.HASHED},  # type: ignore[misc]
     **{
         f"a missing {n}": (lambda f, n=n: (f / n).unlink(), f"{n} is missing")  # type: ignore[misc]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from universality.audit.findings import Audit, quoted
 from universality.errors import BadParameter
 from universality.plan.plan_json import PlanRecord
@@ -11,7 +9,7 @@ from universality.plugin.spec import parse_address, split_address
 from universality.store.cells import CellRecord
 from universality.store.layout import Layout
 from universality.store.untrusted import UntrustedFile
-from universality.text import plain
+from universality.text import is_printable
 
 
 def check_measurements(audit: Audit, layout: Layout, plan: PlanRecord | None) -> dict[str, CellRecord]:
@@ -46,11 +44,11 @@ def _check_names(audit: Audit, name: str, record: CellRecord) -> None:
             bare = "" if modifiers and what != "architecture" else bare
         except BadParameter:
             bare = ""
-        if not bare or plain(address, 1000) != address or re.search(r"[<>\"'&`\\]", address):
+        if not bare or address != address.strip():
             audit.problem(name, f"its {what} is no address: {quoted(address)}")
         elif what == "variant" and bare != record.phenomenon:
             audit.problem(name, f"is of {record.phenomenon!r} and of {quoted(address)}")
     control = "" if record.control is None else record.control.name
     for text in (record.phenomenon, record.claim_name, control, record.claim.unit):
-        if plain(text, 1000) != text:
+        if not is_printable(text):
             audit.problem(name, f"has unprintable text: {quoted(text)}")

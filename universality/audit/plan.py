@@ -16,7 +16,7 @@ from universality.store.cells import CellRecord
 from universality.store.folder import Manifest
 from universality.store.layout import Layout
 from universality.store.untrusted import OtherSchema, UntrustedFile
-from universality.text import plain, short
+from universality.text import is_printable, short
 
 Parts = tuple[Manifest | None, PlanRecord | None, Suite | None]
 
@@ -58,7 +58,7 @@ def check_names(audit: Audit, layout: Layout, plan: PlanRecord, suite: Suite | N
             )
         drawn = (text for of in charts.values() for chart in of for text in texts_of(chart))
         for text in (phenomenon, about.title, about.source, *about.claims, *about.claims.values(), *drawn):
-            if plain(text, 1000) != text:
+            if not is_printable(text):
                 audit.problem(
                     layout.plan.name, f"describes a phenomenon with unprintable text: {quoted(text)}"
                 )

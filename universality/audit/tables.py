@@ -49,7 +49,7 @@ def check_derived(audit: Audit, results: ResultSet) -> None:
 
 def _check_table(audit: Audit, path: Path, table: pd.DataFrame) -> None:
     """Compare a CSV file with what it should hold: text exactly, numbers up to rounding."""
-    columns, *truths = csv.reader(io.StringIO(table.to_csv(index=False), newline=""))
+    columns, *truths = csv.reader(io.StringIO(tables.csv(table), newline=""))
     try:
         header, rows = read_rows(path)
     except UntrustedFile as problem:

@@ -29,6 +29,7 @@ def compare(
     from universality.judge import compare as judging
     from universality.judge.resultset import ResultSet, labels
     from universality.output.compare import write
+    from universality.text import plain
 
     folders = [Path(first), Path(second)]
     names = labels(folders)
@@ -40,7 +41,7 @@ def compare(
         for damage in unused_damage(results.layout):
             print(warning(results.layout, damage), file=sys.stderr)
     for path in write(comparison, Path(out)) if out is not None else ():
-        print(f"written: {path}", file=sys.stderr)
+        print(f"written: {plain(path, None)}", file=sys.stderr)
     return comparison
 
 

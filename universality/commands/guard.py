@@ -25,6 +25,7 @@ from typing import Any
 
 from universality.errors import BadParameter, UniversalityError
 from universality.plugin import foreign
+from universality.train import interruption
 
 SHOWN_BYTES = 10_000
 """Of what one plugin prints while it is imported or asked."""
@@ -33,7 +34,7 @@ MOST_BYTES = 1_000_000
 EXIT_SECONDS = 60.0
 """For ending workers and threads after the command has its exit code."""
 
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PASSED_ON = (signal.SIGINT, *interruption.ASKING)
 _TICK = 0.2
 """Seconds between two looks at the clock, and in which a signal to the whole group reaches the child by itself."""
 
@@ -73,10 +74,11 @@ def _child(command: Callable[[], int], messages: int, output: int, life: int, ma
 
     def interrupt(number: int, frame: Any) -> None:
         say(kind="interrupted")
-        signal.default_int_handler(number, frame)
+        (signal.default_int_handler if number == signal.SIGINT else interruption.interrupt)(number, frame)
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+    for number in _PASSED_ON:
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, interrupt)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     foreign.watch(_Announcer(say, output))
     try:
@@ -298,7 +300,7 @@ class _Watch:
         for index, (number, when) in enumerate(self._signals):
             if 0 < when < now - _TICK:
                 self._signals[index] = (number, 0.0)
-                if number != signal.SIGINT or not self._interrupted:
+                if not self._interrupted:
                     os.kill(self._child, number)
                 self._interrupted = False
 

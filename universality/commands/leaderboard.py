@@ -29,6 +29,7 @@ def leaderboard(
     """
     from universality.judge.leaderboard import read_board
     from universality.output import leaderboard as forms
+    from universality.text import plain
 
     board = read_board(list(map(Path, several(places))))
     written = [] if out is None else forms.write(board, Path(out))
@@ -36,7 +37,7 @@ def leaderboard(
         forms.write_between_markers(board, Path(write))
         written.append(Path(write))
     for path in written:
-        print(f"written: {path}", file=sys.stderr)
+        print(f"written: {plain(path, None)}", file=sys.stderr)
     return board
 
 

@@ -1,22 +1,25 @@
 """The command line. Each command is a typed function in a file of this folder, called from Python alike.
 
-Exit codes: 0 clean, 1 what was asked differs or fell short, 2 bad usage, 3 finished with failed runs, 130 interrupted.
+Exit codes: 0 clean, 1 what was asked differs or fell short, 2 bad usage, 3 finished with failed runs, 130 interrupted
+(129 by SIGHUP, 143 by SIGTERM).
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from universality import __version__
 from universality.commands.cli import add_arguments, summary
 from universality.errors import UniversalityError, described
+from universality.text import plain
+from universality.train.interruption import Interrupted, signals_raise
+from universality.train.standard_streams import Stream, lasting
 
 COMMANDS = {
     "run": "run.run",
@@ -33,9 +36,15 @@ COMMANDS = {
 gives the exit code; without one it is lines of text."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """What was typed may be the name of a file that somebody else made."""
+        super().error(plain(message, None))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every command and option; a test freezes them."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="universality",
         description="Measure which behaviours of deep learning are universal.",
         epilog="Parameters go in brackets everywhere, modifiers behind a plus: "
@@ -68,44 +77,69 @@ def _command(typed: str) -> tuple[ModuleType, Callable[..., Any]]:
 
 
 def _print_lines(lines: Sequence[str]) -> int:
-    print("\n".join(lines))
+    print(plain("\n".join(lines), None, lines=True))
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code.
+    """Run one command; returns the exit code, which is not 0 where its answer could not be written.
 
     The command line of this process, where `argv` is None, is run under a watcher if it names plugins.
     """
+    with lasting() as output:
+        try:
+            return _run(argv, output)
+        except SystemExit as leave:  # of argparse: help was shown, or refused
+            raise SystemExit(_written(output, leave.code)) from None
+
+
+def _run(argv: Sequence[str] | None, output: Stream) -> int:
     options = vars(build_parser().parse_args(argv))
+
+    def command() -> int:
+        code: int = _written(output, _execute(options))
+        return code
+
     if argv is None and options.get("plugins"):
         from universality.commands.guard import guarded  # here, since it is slow to load
 
-        return guarded(lambda: _execute(options))
-    return _execute(options)
+        return guarded(command)
+    return command()
+
+
+def _written(output: Stream, code: Any) -> Any:
+    """`code`, or 2 for a 0 whose answer is lost; an answer that nobody wants to read any more is not."""
+    output.flush()
+    if output.lost is None:
+        return code
+    _say(
+        UniversalityError(
+            "the answer could not be written",
+            where="standard output",
+            got=output.lost.strerror or str(output.lost),
+            do="look at where it goes; what the command stored stays",
+        )
+    )
+    return code or 2
 
 
 def _execute(options: dict[str, Any]) -> int:
     module, function = options.pop(_CALL)
-    try:
-        code: int = getattr(module, "show", _print_lines)(function(**options))
-        sys.stdout.flush()
-        return code
-    except UniversalityError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except SystemExit as leave:
-        if leave.code == 128 + signal.SIGTERM:
-            raise
-        ended = UniversalityError(
-            "a plugin ended the command", got=described(leave), do="remove its sys.exit"
-        )
-        print(f"error: {ended}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, the same command resumes", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader has left (`| head`). Python would flush once more at exit, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    with signals_raise():
+        try:
+            code: int = getattr(module, "show", _print_lines)(function(**options))
+            return code
+        except UniversalityError as error:
+            _say(error)
+            return 2
+        except SystemExit as leave:
+            got, do = described(leave), "remove its sys.exit"
+            _say(UniversalityError("a plugin ended the command", got=got, do=do))
+            return 2
+        except KeyboardInterrupt as end:
+            print("interrupted: what is finished is kept, the same command resumes", file=sys.stderr)
+            return end.code if isinstance(end, Interrupted) else 128 + signal.SIGINT
+
+
+def _say(error: UniversalityError) -> None:
+    print(f"error: {error}", file=sys.stderr)

@@ -100,7 +100,9 @@ def _commands(kind: Kind, name: str, folder: str) -> Iterator[str]:
 
 
 def show(written: Written) -> int:
-    print(f"{written.path}: works as it is, edit it. Next:")
+    from universality.text import plain
+
+    print(f"{plain(written.path, None)}: works as it is, edit it. Next:")
     for command in written.commands:
-        print(f"  {command}")
+        print(f"  {plain(command, None)}")
     return 0

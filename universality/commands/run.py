@@ -45,12 +45,16 @@ class Forecast:
     def lines(self) -> Iterator[str]:
         """What `--dry-run` prints."""
         from universality.plugin.registry import component
-        from universality.text import clock, gibibytes
+        from universality.text import clock, gibibytes, plain
 
         plan = self.plan
         for cell in plan.cells:
             runs = {run for group in cell.groups for run in group.runs.values()}
-            what = f"not applicable: {cell.not_applicable}" if cell.not_applicable else f"{len(runs)} runs"
+            what = (
+                f"not applicable: {plain(cell.not_applicable)}"
+                if cell.not_applicable
+                else f"{len(runs)} runs"
+            )
             control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
             swept = "  (swept, not counted)" if cell.swept else ""
             name = f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}"
@@ -111,7 +115,7 @@ def run(
     from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
     from universality.plan.edited import edited_plugins
-    from universality.plan.plan import unvalidated
+    from universality.plan.plan import unscaled, unvalidated
     from universality.plan.plan_json import PlanRecord
     from universality.plan.planner import Planner
     from universality.plan.suite import choose
@@ -120,12 +124,14 @@ def run(
     from universality.store.environment import environment
     from universality.store.layout import Layout
     from universality.store.store import Store
-    from universality.text import clock
+    from universality.text import clock, plain
     from universality.train.device import configure, find_device, gpus
     from universality.train.executors.local import default_slots
+    from universality.train.executors.process import leave_if_imported_by_worker
     from universality.train.launch import train
     from universality.train.messages import WorkerSettings
 
+    leave_if_imported_by_worker()
     _check_numbers(workers, timeout)
     started = time.monotonic()
     configure(threads=1)
@@ -140,8 +146,8 @@ def run(
         Store.open(folder)  # a dry run too refuses a folder of another version
     plan = Planner(root).add_suite(chosen)
     slots = default_slots(gpus(where)) if workers is None else workers
-    for line in (*unvalidated(plan, chosen), *too_few_replicates(plan)):
-        print(f"note: {line}", file=sys.stderr)
+    for line in (*unvalidated(plan, chosen), *too_few_replicates(plan), *unscaled(plan)):
+        print(f"note: {plain(line, 600)}", file=sys.stderr)
     forecast = Forecast(plan, slots, where.type)
     if dry_run:
         return forecast
@@ -159,7 +165,7 @@ def run(
     store.write(store.layout.plan, record.file())
     missing = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
     for line in edited_plugins(missing, store):
-        print(f"note: {line}", file=sys.stderr)
+        print(f"note: {plain(line, 600)}", file=sys.stderr)
     print(
         f"{chosen.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
         f"{len(plan.jobs) - len(missing)} stored, {len(missing)} to train on {forecast.workers}, "
@@ -197,7 +203,7 @@ def show(result: Finished | Forecast) -> int:
     from universality.text import plain
 
     if isinstance(result, Forecast):
-        print("\n".join(result.lines()))
+        print(plain("\n".join(result.lines()), None, lines=True))
         return 0
     print_summary(result.summary)
     for line in result.unmeasured:
@@ -205,7 +211,7 @@ def show(result: Finished | Forecast) -> int:
     if result.failed:
         folder = result.results.layout.failed
         print(
-            f"{len(result.failed)} runs failed; see {folder}, the same command tries them again",
+            f"{len(result.failed)} runs failed; see {plain(folder, None)}, the same command tries them again",
             file=sys.stderr,
         )
     return 3 if result.failed or result.unmeasured else 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from universality.errors import MeasurementError, described
+from universality.errors import MeasurementError, described, first_line
 from universality.judge.measured_run import MeasuredRun
 from universality.judge.outcomes import measure_group
 from universality.plan.plan import PlannedCell, PlannedGroup
@@ -19,9 +20,22 @@ from universality.plugin.trajectory import RunState, Trajectory
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Store
 from universality.store.untrusted import UntrustedFile, check_readable
+from universality.text import plain
 
 _MAX_MESSAGE = 2000
+_MAX_WHY = 300
+"""Characters of one run's reason: several may have one each."""
 _SEVERITY: tuple[RunState, ...] = ("missing", "failed", "crashed", "timeout", "diverged")
+
+
+class _End(NamedTuple):
+    """How a run ended, and why, where it left nothing to measure."""
+
+    state: RunState
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state} ({plain(self.why, _MAX_WHY)})" if self.why else self.state
 
 
 def measure_cell(
@@ -37,11 +51,11 @@ def measure_cell(
     names = phenomenon.claims if cell.control is None else cell.control.expects
     groups = {name: list[GroupRecord]() for name in names}
     for group in cell.groups:
-        states, runs = _collect(group, store, data_root)
+        ends, runs = _collect(group, store, data_root)
         for name in names:
             claim = phenomenon.claims[name]
             if group.bears_on(claim):
-                groups[name].append(_measure(phenomenon, claim, group, states, runs, lost))
+                groups[name].append(_measure(phenomenon, claim, group, ends, runs, lost))
     return [_record(cell, name, tuple(groups[name])) for name in names]
 
 
@@ -49,17 +63,17 @@ def _measure(
     phenomenon: Phenomenon,
     claim: Claim,
     group: PlannedGroup,
-    states: Mapping[str, RunState],
+    ends: Mapping[str, _End],
     runs: Mapping[str, Trajectory],
     lost: str,
 ) -> GroupRecord:
-    ended = set(states.values()) - ({"diverged"} if claim.diverged else set())
+    ended = {end.state for end in ends.values()} - ({"diverged"} if claim.diverged else set())
     state: RunState = next((s for s in _SEVERITY if s in ended), "done")
     outcome: Outcome | None = None
     problem: Problem | None = None
     if state != "done":
-        text = ", ".join(f"{role}: {s}" for role, s in states.items() if s != "done")
-        problem = Problem("training", text)
+        text = ", ".join(f"{role}: {end}" for role, end in ends.items() if end.state != "done")
+        problem = Problem("training", text[:_MAX_MESSAGE])
     elif lost:
         state, problem = "failed", Problem("measuring", lost[:_MAX_MESSAGE])
     else:
@@ -133,14 +147,15 @@ def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> Ce
 
 def _collect(
     group: PlannedGroup, store: Store, data_root: Path | None
-) -> tuple[dict[str, RunState], dict[str, Trajectory]]:
-    states: dict[str, RunState] = {}
+) -> tuple[dict[str, _End], dict[str, Trajectory]]:
+    ends: dict[str, _End] = {}
     runs: dict[str, Trajectory] = {}
     for role, run_id in group.runs.items():
         run = store.trajectory(run_id, group.observe[role])
         if run is not None:
-            runs[role], states[role] = MeasuredRun(run, data_root), run.state
+            runs[role], ends[role] = MeasuredRun(run, data_root), _End(run.state)
         else:
             failures = store.failures(run_id)
-            states[role] = failures[-1].kind if failures else "missing"
-    return states, runs
+            last = failures[-1] if failures else None
+            ends[role] = _End(last.kind, first_line(last.message)) if last else _End("missing")
+    return ends, runs

@@ -18,8 +18,8 @@ from universality.plugin.registry import component
 from universality.store.cells import CellRecord
 from universality.store.store import FailureKind, Store
 from universality.text import plain
-from universality.train.executors.local import sigterm_raises
 from universality.train.executors.supervisor import Supervisor
+from universality.train.interruption import signals_raise
 from universality.train.messages import WorkerSettings
 
 WORKER = "universality.judge.measuring_worker:prepare"
@@ -68,7 +68,7 @@ def measure_all(
             data_root=settings.data_root,
             memory_bytes=memory_share(slots),
         )
-        with sigterm_raises():
+        with signals_raise():
             Supervisor(queue, slots, timeout_s, WORKER, own, on_output=_show).run()
     for path in store.layout.measurements.glob("*.json"):
         if path not in queue.files:

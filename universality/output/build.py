@@ -75,7 +75,11 @@ def print_summary(summary: Summary) -> None:
         print(f"not drawn: {plain(line, 400)}", file=sys.stderr)
     for damage in summary.store.damaged:
         print(f"damaged, not used: {plain(damage, 400)}", file=sys.stderr)
-    print(
-        f"evidence: {layout.evidence}\ntable:    {layout.universality}\n"
-        f"page:     {layout.report / 'index.html'}\nfigures:  {layout.report}/"
-    )
+    places = {
+        "evidence": layout.evidence,
+        "table": layout.universality,
+        "page": layout.report / "index.html",
+        "figures": f"{layout.report}/",
+    }
+    for name, place in places.items():
+        print(f"{name + ':':<9} {plain(place, None)}")

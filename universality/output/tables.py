@@ -66,6 +66,13 @@ def _evidence_row(v: CellVerdict, results: ResultSet) -> dict[str, object]:
     }
 
 
+def csv(table: pd.DataFrame) -> str:
+    """A table as a CSV file, whose texts no spreadsheet computes."""
+    return table.map(lambda value: text.csv_cell(value) if isinstance(value, str) else value).to_csv(
+        index=False
+    )
+
+
 def universality_table(results: ResultSet) -> pd.DataFrame:
     """A row per phenomenon and claim; the count of each verdict stands in the column of its name."""
     return pd.DataFrame(list(map(_universality_row, results.rows)))

@@ -29,8 +29,8 @@ def write_tables(results: ResultSet) -> None:
     layout = results.layout
     layout.report.mkdir(parents=True, exist_ok=True)
     texts = {
-        layout.evidence: tables.evidence_table(results).to_csv(index=False),
-        layout.universality: tables.universality_table(results).to_csv(index=False),
+        layout.evidence: tables.csv(tables.evidence_table(results)),
+        layout.universality: tables.csv(tables.universality_table(results)),
         layout.report / "universality.md": tables.markdown(results),
         layout.report / "universality.tex": latex(results),
     }

@@ -74,6 +74,22 @@ class PlannedCell:
 class Plan:
     cells: list[PlannedCell] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
+    scales: dict[str, float] = field(default_factory=dict)
+    """Of the inputs of each task, by address (`Signature.scale`)."""
+
+
+MAX_SCALE = 30.0
+"""Networks are initialised for inputs of about 1."""
+
+
+def unscaled(plan: Plan) -> list[str]:
+    """A line for each task whose inputs are far larger or smaller than networks are initialised for."""
+    return [
+        f"{task}: inputs have root mean squares up to {scale:.3g}, networks are initialised for about 1 and may train "
+        "badly: scale each column by (x - mean) / std of the training rows"
+        for task, scale in plan.scales.items()
+        if not 1 / MAX_SCALE <= scale <= MAX_SCALE
+    ]
 
 
 def unvalidated(plan: Plan, suite: Suite) -> list[str]:

@@ -189,6 +189,7 @@ class Planner:
         key = canonical(component(task).identity())
         if key not in self._signatures:
             self._signatures[key] = ask(task, "read", lambda: task.signature(self._data_root))
+            self.plan.scales[str(component(task))] = self._signatures[key].scale
         return self._signatures[key]
 
     def _build(self, architecture: Architecture, signature: Signature) -> _Built:

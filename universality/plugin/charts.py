@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
+from universality.text import is_printable
+
 Log = Literal["", "x", "y", "xy"]
 
 MAX_LABEL = 120
@@ -211,8 +213,9 @@ def _check(
 
 
 def _check_text(what: str, text: object, most: int) -> None:
-    if not isinstance(text, str) or len(text) > most:
-        raise ValueError(f"{what} of a chart is a text of at most {most} characters, got {str(text)[:40]!r}")
+    if not isinstance(text, str) or len(text) > most or not is_printable(text):
+        kind = f"a text of at most {most} characters in one line, all of which can be seen"
+        raise ValueError(f"{what} of a chart is {kind}, got {str(text)[:40]!r}")
 
 
 def _check_limits(low: float | None, high: float | None) -> None:

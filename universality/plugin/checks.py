@@ -15,6 +15,7 @@ from universality.plugin.controls import Decidable, Setting
 from universality.plugin.phenomenon import Phenomenon, Sense, Strand
 from universality.plugin.readings import Requirement
 from universality.plugin.runs import RunSet
+from universality.text import is_printable
 
 _CHARTS = get_args(Chart)
 
@@ -116,9 +117,9 @@ def _check_texts(cls: type[Phenomenon], name: str, place: str) -> None:
         if isinstance(setting, Setting):
             texts[f"the name of the control {setting.name!r}"[:80]] = (setting.name, setting.where)
     for what, (text, where) in texts.items():
-        if not isinstance(text, str) or len(text) > MAX_TEXT:
+        if not isinstance(text, str) or len(text) > MAX_TEXT or not is_printable(text):
             raise BadParameter(
-                f"{what} of phenomenon '{name}' is no text of at most {MAX_TEXT} characters",
+                f"{what} of phenomenon '{name}' is no text of at most {MAX_TEXT} characters in one line, all of which can be seen",
                 where=where,
                 got=repr(text)[:80],
             )

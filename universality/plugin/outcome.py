@@ -62,8 +62,12 @@ MAX_POINTS = 1000
 """Of one name: more than a figure can show."""
 
 
+MAX_SIDE = 256
+"""Rows, and columns, of one matrix."""
+
+
 class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A small labelled matrix, for a figure."""
+    """A labelled matrix of at most `MAX_SIDE` rows and columns, for a figure."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -72,6 +76,9 @@ class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if len(self.values) != len(self.rows) or any(len(row) != len(self.columns) for row in self.values):
             raise ValueError("a matrix of another size than its labels")
+        if max(len(self.rows), len(self.columns)) > MAX_SIDE:
+            size = f"{len(self.rows)} x {len(self.columns)}"
+            raise ValueError(f"a matrix of {size}, at most {MAX_SIDE} each way: thin it")
         force_setattr(self, "values", tuple(tuple(map(float, row)) for row in self.values))
 
 

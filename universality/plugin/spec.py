@@ -20,12 +20,16 @@ from msgspec import UNSET, UnsetType
 
 from universality.errors import BadParameter, unknown_name
 from universality.plugin.streams import Axis, Streams
+from universality.text import is_printable
 
 IDENTITY_VERSION = 1
 """Of what ids hash. What lies on the disk has a version of its own (`store.layout.SCHEMA_VERSION`)."""
 
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Loss = Literal["cross_entropy", "mse"]
+
+MAX_ADDRESS = 300
+"""Characters."""
 
 Value = bool | int | float | str
 Sources = tuple[tuple[str, str], ...]
@@ -87,12 +91,22 @@ def bare_name(address: str) -> str:
 def parse_address(text: str, *, where: str = "") -> tuple[str, dict[str, str]]:
     """Split `mlp[width=512,activation=tanh]`, one part of an address, into the name and its parameters, still text.
 
-    `where` is the whole address. Raises `BadParameter`.
+    A value is any text that can be printed, but for commas, and brackets without their partner. `where` is the whole
+    address. Raises `BadParameter`.
 
     >>> parse_address("mlp[width=512]")
     ('mlp', {'width': '512'})
     """
-    match = _ADDRESS.match(text.strip())
+    text = text.strip()
+    if not is_printable(text) or len(text) > MAX_ADDRESS:
+        raise BadParameter(
+            "an address that is too long, or has characters that cannot be seen",
+            where=where,
+            got=ascii(text[:MAX_ADDRESS]),
+            expected=f"at most {MAX_ADDRESS} letters, signs and spaces",
+            do="rename the file, or write the parameter otherwise",
+        )
+    match = _ADDRESS.match(text)
     if match is None:
         raise BadParameter(
             "malformed address", where=where, got=repr(text), expected="name or name[parameter=value,...]"

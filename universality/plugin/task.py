@@ -79,6 +79,8 @@ class Signature:
     imbalance: float = 1.0
     """Rows of the largest class of the training set over those of the smallest; 1 of numbers and of random labels,
     which are balanced up to chance."""
+    scale: float = 1.0
+    """The largest root mean square of an input over the training set; 1 of tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +187,7 @@ class Task(ABC):
             self.content(root),
             splits.train.regression,
             1.0 if splits.train.regression or self.random_labels else _imbalance(splits),
+            1.0 if splits.inputs.kind == "tokens" else _scale(splits.train.inputs),
         )
 
     def _is_regression(self, splits: Splits) -> bool:
@@ -208,6 +211,12 @@ class Task(ABC):
 def _imbalance(splits: Splits) -> float:
     sizes = np.bincount(splits.train.targets.numpy(), minlength=splits.outputs)
     return float(sizes.max() / sizes.min()) if sizes.min() else math.inf
+
+
+def _scale(inputs: Tensor) -> float:
+    """Of inputs that are not finite it is not defined; these are refused elsewhere."""
+    squares = inputs.float().square().mean(dim=0)  # in float32, whose squares of 1e20 and more are infinite
+    return float(squares.max().sqrt()) if squares.numel() else 1.0
 
 
 def _uniform(n: int, classes: int, rng: np.random.Generator) -> Tensor:

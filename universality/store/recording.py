@@ -17,6 +17,7 @@ trains needs no table library. Nothing here executes code on reading.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,14 @@ from universality.plugin.spec import RunSpec
 from universality.plugin.trajectory import RunState, Series
 from universality.store import layout
 from universality.store.files import encode_json, encode_record, read_record, storing
+from universality.text import is_printable, short
+
+MAX_STEP = 1 << 53
+"""Beyond it floats, and with them figures and pages, skip whole numbers."""
+
+_SERIES = re.compile(r"series/.+/(?P<part>steps|values)")
+_ARRAY = re.compile(r"array/.+/[0-9]{1,16}")
+_KINDS = {"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64", "C64"}
 
 Observed = Mapping[str, Sequence[int]]
 """Probe addresses and the steps at which they record."""
@@ -176,11 +185,14 @@ def encode_recording(recording: Recording, environment: Mapping[str, Any]) -> di
 
 def _tensors(recording: Recording) -> dict[str, NDArray[Any]]:
     tensors: dict[str, NDArray[Any]] = {}
+    for name in (*recording.series, *(name for name, _ in recording.arrays)):
+        if not name or not is_printable(name):
+            raise ValueError(f"what was recorded has the name {name!r}, of which something cannot be seen")
     for name, series in recording.series.items():
         if len(series.steps) != len(series.values):
             raise ValueError(f"series {name}: {len(series.steps)} steps, {len(series.values)} values")
-        if (np.diff(series.steps) <= 0).any():
-            raise ValueError(f"series {name}: steps do not increase")
+        if (np.diff(series.steps) <= 0).any() or (np.asarray(series.steps) < 0).any():
+            raise ValueError(f"series {name}: steps do not increase from 0")
         tensors[f"series/{name}/steps"] = np.asarray(series.steps, np.int64, order="C")
         tensors[f"series/{name}/values"] = np.asarray(series.values, np.float64, order="C")
     for (name, step), array in recording.arrays.items():
@@ -225,4 +237,34 @@ def _verified(folder: Path, run_id: str) -> StoredTrajectory:
     stored = read_record(folder / layout.FACTS, Facts)
     with safetensors.safe_open(folder / layout.ARRAYS, framework="numpy") as arrays:
         names = frozenset(arrays.keys())
+        _check_arrays(arrays, names)
     return StoredTrajectory(folder, spec, stored.state, stored.observed, stored.facts, stored.seconds, names)
+
+
+def _check_arrays(arrays: Any, names: frozenset[str]) -> None:
+    """That arrays have the names and forms that `_tensors` gives them, so that whoever reads one need not ask.
+
+    Raises ValueError.
+    """
+    for key in sorted(names):
+        kind, series, array = arrays.get_slice(key).get_dtype(), _SERIES.fullmatch(key), _ARRAY.fullmatch(key)
+        shape = arrays.get_slice(key).get_shape()
+        if not (series or array) or not is_printable(key):
+            raise ValueError(f"{layout.ARRAYS}: no recording has an array called {short(ascii(key), 120)}")
+        if array and kind not in _KINDS:
+            raise ValueError(f"{layout.ARRAYS}: {short(key, 120)} holds {kind}, which numpy does not know")
+        if series:
+            part = series["part"]
+            if kind != {"steps": "I64", "values": "F64"}[part] or len(shape) != 1:
+                raise ValueError(f"{layout.ARRAYS}: {short(key, 120)} is {kind} of shape {shape}")
+            other = key.removesuffix(part) + {"steps": "values", "values": "steps"}[part]
+            if other not in names or arrays.get_slice(other).get_shape() != shape:
+                raise ValueError(
+                    f"{layout.ARRAYS}: {short(key, 120)} has no {other.rpartition('/')[2]} of its length"
+                )
+            if part == "steps":
+                steps = arrays.get_tensor(key)
+                if (steps < 0).any() or (steps > MAX_STEP).any() or (np.diff(steps) <= 0).any():
+                    raise ValueError(
+                        f"{layout.ARRAYS}: {short(key, 120)} do not increase from 0 to at most 2^53"
+                    )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from universality.text import clock
+from universality.text import clock, plain
 from universality.train.queue import Event
 
 
@@ -71,7 +71,7 @@ class Progress:
                 rest = self._remaining.seconds
                 self._show(f"{event.state:<8} {event.seconds:7.1f} s  {event.run_id} ", rest)
             else:
-                self._say(f"trying again: {event.run_id}: {event.message}")
+                self._say(f"trying again: {event.run_id}: {plain(event.message, 600)}")
 
     def _remind(self) -> None:
         while not self._closed.wait(self._quiet):

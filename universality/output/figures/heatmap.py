@@ -22,7 +22,7 @@ from universality.output.palette import COLOURS, MARKS, MEANINGS
 from universality.output.phrases import effect_text, label_in
 from universality.plugin.bounds import Bound
 from universality.plugin.outcome import missing_signs
-from universality.text import plain, typeset
+from universality.text import typeset
 
 QUESTION = "Which behaviours hold for which network on which data?"
 READING = (
@@ -35,6 +35,8 @@ TILE = (0.92, 0.44)
 MIN_COLUMNS, MAX_COLUMNS = 3, 8
 LEFT, RIGHT = 2.5, 1.2
 LEGEND_ENTRY = 2.9
+MAX_TITLE, MAX_UNIT = 44, 100
+"""Letters."""
 
 
 class _Claim(NamedTuple):
@@ -119,12 +121,12 @@ def _panels(results: ResultSet) -> list[_Panel]:
             _Claim(
                 name,
                 style.wrapped(label_in(results, phenomenon, name), LEFT - 0.2, style.SMALL, bold=True),
-                style.wrapped(_bounds(v.record.claim), LEFT - 0.2, style.TINY),
+                style.broken(_bounds(v.record.claim), LEFT - 0.2, style.TINY),
                 *_controls([v for v in members if v.record.claim_name == name]),
             )
             for name, v in {claim: v for (claim, _), v in cells.items()}.items()
         ]
-        title = whole = plain(results.plan.phenomena[phenomenon].title)
+        title = whole = style.shown(results.plan.phenomena[phenomenon].title, MAX_TITLE)
         for line in style.shelves(list(dict.fromkeys(column for _, column in cells)), MAX_COLUMNS):
             part = {key: v for key, v in cells.items() if key[1] in line}
             panels.append(_Panel(title, claims, line, part))
@@ -161,7 +163,7 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
     above.set_xticks([(i + j) / 2 for _, i, j in tasks], [task for task, _, _ in tasks], fontweight="bold")
     above.tick_params(length=0, pad=7)
     above.spines[:].set_visible(False)
-    axes.set_title(style.literal(panel.title), loc="left", fontsize=style.HEADING, fontweight="bold")
+    axes.set_title(panel.title, loc="left", fontsize=style.HEADING, fontweight="bold")
     for _, i, j in tasks:
         axes.plot([i + 0.05, j - 0.05], [-0.1, -0.1], color=palette.BLACK, linewidth=0.8, clip_on=False)
         axes.axvline(i, color="white", linewidth=6)
@@ -180,7 +182,7 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
 def _bounds(claim: Bound) -> str:
     """Unit and bounds as in the table; only the unit may be broken."""
     text = typeset(str(claim)).replace(" ", "\N{NO-BREAK SPACE}")
-    return f"{claim.unit}: {text}" if claim.unit else text
+    return f"{style.shown(claim.unit, MAX_UNIT)}: {text}" if claim.unit else text
 
 
 def _label(verdict: CellVerdict) -> str:

@@ -16,7 +16,7 @@ from universality.output.figures import panels as p
 from universality.output.figures import style
 from universality.plugin.charts import Levels
 from universality.store.cells import CellRecord
-from universality.text import plain, typeset
+from universality.text import typeset
 
 NULL_MARKS = ("s", "x", "+", "v", "^", "1", "2")
 NULL: Any = {"color": palette.GREY, "markerfacecolor": "none"}
@@ -81,12 +81,12 @@ def _handles(chart: Levels, colours: Any, titles: Any) -> list[Artist]:
     for claim, colour in colours.items():
         name = chart.title if len(colours) == 1 else f"{chart.title}: {titles[claim]}"
         look = {"marker": "o", "color": colour, "markersize": 4, "linestyle": "none"}
-        handles.append(Line2D([], [], label=style.literal(plain(name, 60)), **look))
+        handles.append(Line2D([], [], label=style.shown(name, 60), **look))
     largest = "largest of these" if len(chart.nulls) > 1 else "it"
     margin = f" + {typeset(f'{chart.margin:g}')}" if chart.margin else ""
     for (_, title), mark in zip(dict(chart.nulls).items(), _marks(len(chart.nulls)), strict=True):
         look = {"marker": mark, "linestyle": "none", "markersize": 3.5, **NULL}
-        handles.append(Line2D([], [], label=style.literal(plain(title, 60)), **look))
+        handles.append(Line2D([], [], label=style.shown(title, 60), **look))
     look = {"marker": "|", "color": palette.BLACK, "markersize": 7, "linestyle": "none"}
     handles.append(Line2D([], [], label=f"to exceed: {largest}{margin}", **look))
     return handles

@@ -23,7 +23,7 @@ from universality.plugin.bounds import Within
 from universality.plugin.charts import Lines
 from universality.store.cells import CellRecord
 from universality.store.untrusted import MAX_NUMBER
-from universality.text import plain, typeset
+from universality.text import typeset
 
 Key = tuple[str, str]
 """What has a colour of its own: a claim and a series."""
@@ -126,7 +126,7 @@ def _names(results: ResultSet, sheet: Sheet, keys: Sequence[Key]) -> dict[Key, s
         several = sum(claim == other for other, _ in keys) > 1
         parts = [titles[claim]] if len(claims) > 1 else []
         parts += [title or series] if several or not (parts or title == "") else []
-        names[claim, series] = style.literal(plain(", ".join(parts) or titles[claim], 60))
+        names[claim, series] = style.shown(", ".join(parts) or titles[claim], 60)
     return names
 
 
@@ -143,7 +143,7 @@ def _draw_bounds(
     keys: dict[str, Artist] = {}
     drawn = {artist.get_label() for artist in axes.get_children()}
     if chart.level is not None:
-        name = style.literal(plain(chart.level_title, 60)) or typeset(f"{chart.level:g}")
+        name = style.shown(chart.level_title, 60) or typeset(f"{chart.level:g}")
         if name not in drawn:
             axes.axhline(chart.level, color=palette.BLACK, linewidth=0.8, linestyle="--", label=name)
         keys[name] = Line2D([], [], color=palette.BLACK, linewidth=0.8, linestyle="--", label=name)
@@ -214,6 +214,7 @@ def _scale(
     if "x" in chart.log:
         first = 10.0 ** math.floor(math.log10(steps[steps > 0].min())) if steps.max() > 0 else 1.0
         axes.set_xscale("symlog", linthresh=first, linscale=0.6)
+        axes.xaxis.set_major_formatter(style.POWERS)
         axes.set_xlim(min(steps.min(), first), 1.1 * max(steps.max(), first))
     else:
         style.scale(axes, "x", False, 0, 1)

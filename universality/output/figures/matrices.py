@@ -17,7 +17,7 @@ from universality.output.collect import Block
 from universality.output.figures import style
 from universality.plugin.charts import Matrices
 from universality.plugin.outcome import Matrix
-from universality.text import number, plain, typeset
+from universality.text import number, typeset
 
 MAX_BLOCKS = 12
 MATRICES_PER_LINE = 6
@@ -52,7 +52,7 @@ def matrices(chart: Matrices, blocks: Sequence[Block]) -> Figure:
         f"Columns: {chart.columns}." if chart.columns else "",
     ]
     parts += [f"{MAX_BLOCKS} of {len(blocks)} are shown."] if len(blocks) > MAX_BLOCKS else []
-    note = style.wrapped(plain(" ".join(filter(None, parts)), 400), sum(widths) - 0.2, style.SMALL)
+    note = style.wrapped(" ".join(filter(None, parts)), sum(widths) - 0.2, style.SMALL, most=400)
     heights = [style.height(note) + 0.15]
     for shelf in shelves:
         over = style.height(*(block.task for _, block in shelf)) + 0.15 if shelf[0][0] else 0.0
@@ -73,11 +73,11 @@ def matrices(chart: Matrices, blocks: Sequence[Block]) -> Figure:
             style.heading(figure, grid[row, span * k + 1 : end], block.title, pad=16)
             for place_of, (title, matrix) in enumerate(block.matrices):
                 axes = figure.add_subplot(grid[row, span * k + 1 + 2 * place_of])
-                _draw(axes, chart, matrix, style.literal(plain(title, 24)))
+                _draw(axes, chart, matrix, style.shown(title, 24))
                 axes.tick_params(labelleft=place_of == 0)
     bar = figure.add_subplot(grid[3 : 4 * min(2, len(shelves)), -2])
     colours = ScalarMappable(Normalize(chart.low, chart.high), "viridis")
-    figure.colorbar(colours, cax=bar, label=style.literal(plain(chart.label, 60)))
+    figure.colorbar(colours, cax=bar, label=style.shown(chart.label, 60))
     return figure
 
 
@@ -106,14 +106,14 @@ def _draw(axes: Axes, chart: Matrices, matrix: Matrix, title: str) -> None:
 def _broken(block: Block) -> Block:
     """With names that can be drawn: broken into lines, cut, and no more layers than there is room for."""
     wide = len(block.matrices) * (SIDE + GAP) - GAP
-    task = style.wrapped(plain(block.task), wide, style.SMALL, bold=True)
-    title = style.wrapped(plain(block.title), wide, style.SMALL)
+    task = style.wrapped(block.task, wide, style.SMALL, bold=True)
+    title = style.wrapped(block.title, wide, style.SMALL)
     return block._replace(title=title, task=task, matrices=[(t, _cropped(m)) for t, m in block.matrices])
 
 
 def _cropped(matrix: Matrix) -> Matrix:
     rows, columns = (
-        tuple(style.literal(plain(name, MAX_LETTERS)) for name in names[:MAX_LAYERS])
+        tuple(style.shown(name, MAX_LETTERS) for name in names[:MAX_LAYERS])
         for names in (matrix.rows, matrix.columns)
     )
     return Matrix(rows, columns, tuple(line[:MAX_LAYERS] for line in matrix.values[:MAX_LAYERS]))

@@ -20,7 +20,6 @@ from universality.output.figures import style
 from universality.output.palette import MARKS
 from universality.output.phrases import effect_text, label_in
 from universality.store.cells import CellRecord
-from universality.text import plain
 
 T = TypeVar("T")
 
@@ -73,14 +72,14 @@ def grid(
     first: Axes | None = None
     for line, shelf in enumerate(shelves):
         for task, i, j in style.by_task(shelf):
-            name = style.wrapped(plain(task), (j - i) * PANEL[0] - 0.25, style.SMALL, bold=True)
+            name = style.wrapped(task, (j - i) * PANEL[0] - 0.25, style.SMALL, bold=True)
             style.heading(figure, spec[2 * line, i:j], name, bold=True)
         for j, (_, panel) in enumerate(shelf):
             axes = figure.add_subplot(
                 spec[2 * line + 1, j], sharex=first, sharey=first if "y" in share else None
             )
             first = first or axes
-            title = style.wrapped(plain(panel.architecture), PANEL[0] - 0.25, style.SMALL)
+            title = style.wrapped(panel.architecture, PANEL[0] - 0.25, style.SMALL)
             axes.set_title("\n".join([title, *(measured(panel) if effects else ())]))
             axes.tick_params(labelleft=j == 0)
             places[panel.task, panel.architecture] = axes
@@ -90,7 +89,7 @@ def grid(
 def measured(panel: Panel[Any]) -> list[str]:
     """A line with verdict and effect of every claim, where any of them was measured."""
     texts = [f"{MARKS[v.verdict]} {effect_text(v)}".strip() for v, _ in panel.parts]
-    return [style.literal("   ".join(texts))]
+    return ["   ".join(texts)]
 
 
 def claim_titles(results: ResultSet, sheet: Sheet) -> dict[str, str]:
@@ -112,14 +111,14 @@ def finish(
     places = [place for one in axes if (place := one.get_subplotspec())]
     for one, place in zip(axes, places, strict=True):
         below = any(p.rowspan.start > place.rowspan.start and p.colspan == place.colspan for p in places)
-        one.set_xlabel("" if below else style.wrapped(plain(x), PANEL[0] - 0.3, style.BODY))
+        one.set_xlabel("" if below else style.wrapped(x, PANEL[0] - 0.3, style.BODY))
     width, panels = figure.get_figwidth(), figure.get_figheight()
     note = style.wrapped("; ".join(filter(None, notes)), width - 0.4, style.SMALL)
     columns = _columns([len(str(handle.get_label())) for handle in handles], width - 0.3)
     lines = math.ceil(len(handles) / columns) + (note.count("\n") + 1 if note else 0)
     below_panels = 0.15 + LEGEND_LINE * lines
     figure.set_figheight(panels + below_panels)
-    label = style.wrapped(plain(y), panels, style.BODY)
+    label = style.wrapped(y, panels, style.BODY)
     middle = 1 - panels / 2 / (panels + below_panels)
     figure.supylabel(label, y=middle, fontsize=style.BODY, linespacing=1.1)
     look: Any = {"loc": "outside lower center", "fontsize": style.SMALL, "labelspacing": 0.35}

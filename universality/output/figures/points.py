@@ -18,7 +18,6 @@ from universality.output.figures import panels as p
 from universality.output.figures import style
 from universality.plugin.charts import Bars, Curves, Dots
 from universality.store.cells import CellRecord
-from universality.text import plain
 
 THEORY: Any = {"color": palette.BLACK, "linewidth": 1.2, "linestyle": "--"}
 
@@ -49,7 +48,7 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
     handles: list[Artist] = []
     for (claim, title), colour in colours.items():
         texts = filter(None, (titles[claim] if len(claims) > 1 else "", title))
-        name = style.literal(plain(", ".join(texts), 60)) or style.literal(plain(titles[claim], 60))
+        name = style.shown(", ".join(texts), 60) or style.shown(titles[claim], 60)
         marker = "o" if not isinstance(chart, Bars) else ""
         line: Any = "none" if isinstance(chart, Dots) else "-"
         handles.append(
@@ -75,7 +74,7 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
     if isinstance(chart, Dots):
         handles.append(Line2D([], [], label="y = x", **THEORY))
     elif predicted:
-        handles.append(Line2D([], [], label=style.literal(plain(predicted.title, 60)), **THEORY))
+        handles.append(Line2D([], [], label=style.shown(predicted.title, 60), **THEORY))
     note = "one mark" if isinstance(chart, Dots) else "one line"
     note = (
         f"{note} per group of runs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,14 +19,18 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from universality.output.figures import fonts
 from universality.output.palette import ink
 from universality.store.files import replace_file
-from universality.text import typeset
+from universality.text import MAX_SHOWN, code_point, plain, short, typeset
 
 T = TypeVar("T")
 
 HEADING, BODY, SMALL, TINY = 11.0, 9.0, 8.0, 7.0
 """Points."""
+
+MAX_MARKS = 3
+"""Over or under one letter."""
 
 RC = {
     "font.size": BODY,
@@ -39,6 +44,9 @@ RC = {
     "lines.linewidth": 1.1,
     "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.w_pad": 0.06,
+    "font.family": fonts.families(),
+    # Names of others may hold dollars; no text of ours is a formula.
+    "text.parse_math": False,
     # Without hinting a text has one width at all resolutions.
     "text.hinting": "none",
     "figure.dpi": 150,
@@ -49,25 +57,40 @@ LOOK = matplotlib.style.context(["default", RC])
 """A decorator: within the function, this look and nothing of the reader's own settings."""
 
 
-def wrapped(text: str, inches: float, size: float, bold: bool = False) -> str:
-    """`text` in lines of about `inches`, broken at commas and before parameters where that suffices.
+def shown(text: object, most: int | None = None) -> str:
+    """A text of others as it can be drawn: in one line of at most `most` characters, and what no font here has spelled
+    by its number, so that names that differ look different.
 
-    >>> wrapped("modular[p=23,train_fraction=0.7]", 1.4, 8.0)
+    >>> shown("a$b$\\u202e\\U0010fffd")
+    'a$b$\\\\u202e\\\\U0010fffd'
+    """
+    spelled, marks = "", 0
+    for c in plain(text, most):
+        # Marks pile up over one letter; no script has more than a few.
+        marks = marks + 1 if unicodedata.combining(c) else 0
+        spelled += c if ord(c) in fonts.drawable() and marks <= MAX_MARKS else code_point(c)
+    return spelled if most is None else short(spelled, most)
+
+
+def wrapped(
+    text: object, inches: float, size: float, bold: bool = False, most: int | None = MAX_SHOWN
+) -> str:
+    """A text as `shown`, `broken`."""
+    return broken(shown(text, most), inches, size, bold)
+
+
+def broken(text: str, inches: float, size: float, bold: bool = False) -> str:
+    """Lines of about `inches`, broken at commas and before parameters where that suffices.
+
+    >>> broken("modular[p=23,train_fraction=0.7]", 1.4, 8.0)
     'modular[p=23,\\ntrain_fraction=0.7]'
     """
-    most = max(1, int(inches * 72 / size / (0.66 if bold else 0.6)))
-    line = rf".{{1,{most}}}"
+    em = inches * 72 / size
+    wide = any(unicodedata.east_asian_width(c) in "WF" for c in text)
+    letters = max(1, int(em if wide else em / (0.66 if bold else 0.6)))
+    line = rf".{{1,{letters}}}"
     lines = re.findall(rf"{line}(?:(?<=[, ])|(?=\[)|$)|{line}(?<=[_=/-])|{line}", text)
-    return literal("\n".join(line.strip() for line in lines))
-
-
-def literal(text: str) -> str:
-    """A text that matplotlib draws as it stands: a pair of dollars in it would be a formula.
-
-    >>> literal("a$b$c")
-    'a\\\\$b\\\\$c'
-    """
-    return text.replace("$", r"\$")
+    return "\n".join(line.strip() for line in lines)
 
 
 def height(*texts: str) -> float:
@@ -131,9 +154,23 @@ def scale(axes: Axes, which: Literal["x", "y"], log: bool, low: float, high: flo
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     wide = math.log10(high) - math.log10(low) > 1.5
     axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=6 if wide else 9))
-    if not wide:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: typeset(f"{value:.3g}")))
+    axis.set_major_formatter(POWERS if wide else FuncFormatter(lambda value, _: typeset(f"{value:.3g}")))
     axis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """A power of ten, or zero, as people write it.
+
+    >>> power(0.001), power(10.0), power(0.0)
+    ('10⁻³', '10¹', '0')
+    """
+    exponent = str(round(math.log10(value))) if value > 0 else ""
+    return f"10{exponent.translate(_RAISED)}" if value > 0 else typeset(f"{value:g}")
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+POWERS = FuncFormatter(lambda value, _: power(value))
+"""Of the ticks of a logarithmic axis."""
 
 
 def padded(low: float, high: float, log: bool, part: float = 0.05) -> tuple[float, float]:

@@ -30,15 +30,24 @@ REFERENCE_ROWS = 512
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """The folder of data sets: `given` (--data-root), else $UNIVERSALITY_DATA, else ~/.cache/universality/data."""
-    folder = given or os.environ.get("UNIVERSALITY_DATA") or "~/.cache/universality/data"
-    return Path(folder).expanduser().absolute()
+    """The folder of data sets: `given` (--data-root), else $UNIVERSALITY_DATA, else ~/.cache/universality/data.
+
+    Without a home it is a folder that cannot be made, whose name says what to set: nothing needs it unless data does.
+    """
+    return _folder(given or os.environ.get("UNIVERSALITY_DATA"), "data", "UNIVERSALITY_DATA or --data-root")
 
 
 def cache_root() -> Path:
-    """Where data is unpacked: $UNIVERSALITY_CACHE, else ~/.cache/universality. Always writable, may be deleted."""
-    folder = os.environ.get("UNIVERSALITY_CACHE") or "~/.cache/universality"
-    return Path(folder).expanduser().absolute()
+    """Where data is unpacked: $UNIVERSALITY_CACHE, else ~/.cache/universality. May be deleted. Without a home as
+    `data_root`."""
+    return _folder(os.environ.get("UNIVERSALITY_CACHE"), "", "UNIVERSALITY_CACHE")
+
+
+def _folder(given: str | Path | None, below: str, variable: str) -> Path:
+    try:
+        return Path(given or Path("~/.cache/universality", below)).expanduser().absolute()
+    except RuntimeError:  # neither $HOME nor an entry of this user in the passwd file
+        return Path(os.devnull, f"no home folder: set {variable}")
 
 
 def fetch_command(task: str, root: Path) -> str:
@@ -47,7 +56,8 @@ def fetch_command(task: str, root: Path) -> str:
     >>> fetch_command("mnist", Path("/data"))
     'universality data fetch mnist --data-root /data'
     """
-    return f"universality data fetch {shlex.quote(task)} --data-root {shlex.quote(str(root))}"
+    folder = "FOLDER" if root.is_relative_to(os.devnull) else shlex.quote(str(root))
+    return f"universality data fetch {shlex.quote(task)} --data-root {folder}"
 
 
 def missing(files: Path | Sequence[Path], *, root: Path, do: str, expected: str = "") -> DataUnavailable:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import pkgutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from universality.plan.plan import Job
@@ -16,6 +13,7 @@ from universality.store.environment import cores
 from universality.store.store import Store
 from universality.train.executors import supervisor
 from universality.train.executors.supervisor import Supervisor
+from universality.train.interruption import signals_raise
 from universality.train.leases import Leases
 from universality.train.messages import WorkerSettings
 from universality.train.queue import Event, JobQueue, planned
@@ -43,7 +41,7 @@ def run_all(
     """Train what the store lacks; returns the final state of every job by run id.
 
     A worker that dies costs its run one of two attempts and is replaced; the rest goes on. Jobs that
-    another process holds are waited for. Ctrl-C and SIGTERM kill the workers and are raised again;
+    another process holds are waited for. Ctrl-C, SIGTERM and SIGHUP kill the workers and are raised again;
     what was published stays.
 
     Args:
@@ -57,7 +55,7 @@ def run_all(
         UniversalityError: where workers cannot start, or one raised such an error outside of a run.
     """
     store = Store.open(settings.store_root, writable=True)
-    with sigterm_raises(), Leases(store.layout.leases) as leases:
+    with signals_raise(), Leases(store.layout.leases) as leases:
         queue = JobQueue(jobs, store, leases, on_event)
         if slots == 0:
             _train_here(queue, target, settings)
@@ -78,21 +76,3 @@ def _train_here(queue: JobQueue, target: str, settings: WorkerSettings) -> None:
         else:
             time.sleep(supervisor.LOOK_AGAIN)
             queue.ask_again()
-
-
-@contextlib.contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C where it would have killed this process without cleaning up."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -18,11 +18,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from universality.errors import UniversalityError, described
 from universality.train.messages import Crashed, Ready, WorkerSettings
+from universality.train.standard_streams import make_last
 
 Item = TypeVar("Item")
 
@@ -31,6 +33,12 @@ GRACE = 10.0
 
 MAX_KEPT = 2000
 """Bytes that are kept of what a worker prints."""
+
+MAX_SERVERS = 3
+"""That may die while they are asked for one worker."""
+
+UNGUARDED = 97
+"""Exit code of a worker that was told to start work while it was made."""
 
 _PIPE = 1 << 16
 
@@ -64,6 +72,45 @@ def start_fork_server() -> None:
                 os.environ[name] = value
 
 
+def _start(process: BaseProcess) -> None:
+    """Raises `UniversalityError` where the server from which it is forked dies again and again."""
+    with _importable_main():
+        for attempt in range(MAX_SERVERS):
+            try:
+                process.start()
+                return
+            except (EOFError, ConnectionError, FileNotFoundError) as error:
+                # The server has just died; the next start starts another.
+                if attempt == MAX_SERVERS - 1:
+                    raise UniversalityError(
+                        "the process from which workers are forked dies",
+                        got=described(error),
+                        do="look at the messages above, and at the memory of this machine; --workers 0 works in this process",
+                    ) from error
+
+
+@contextlib.contextmanager
+def _importable_main() -> Iterator[None]:
+    """Where the program came from standard input there is no file of it, which a worker would import first."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    absent = file is not None and getattr(main, "__spec__", None) is None and not Path(file).exists()
+    if absent:
+        del main.__file__
+    try:
+        yield
+    finally:
+        if absent:
+            main.__file__ = file
+
+
+def leave_if_imported_by_worker() -> None:
+    """End a worker that imports the script of its parent and is told there to start work of its own: that script asks
+    for it outside of `if __name__ == "__main__":`."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)
+
+
 class WorkerProcess(Generic[Item]):
     """A child that serves one item, or one stack of items, at a time; started when it is made.
 
@@ -85,7 +132,7 @@ class WorkerProcess(Generic[Item]):
         self.process = context.Process(
             target=_serve, args=(theirs, lifeline, printed, target, replace(settings, slot=slot)), daemon=True
         )
-        self.process.start()
+        _start(self.process)
         theirs.close()
         lifeline.close()
         if printed is not None:
@@ -160,8 +207,17 @@ class WorkerProcess(Generic[Item]):
         return code
 
     def cause_of_death(self) -> str:
-        """Why a child that is about to end, or has ended, did so; it is gone afterwards."""
+        """Why a child that is about to end, or has ended, did so; it is gone afterwards.
+
+        Raises `UniversalityError` where no other child would do better.
+        """
         code = self.stop(grace=True)
+        if code == UNGUARDED and not self.ready:
+            raise UniversalityError(
+                "a script starts work where its workers import it",
+                where=str(getattr(sys.modules["__main__"], "__file__", "")),
+                do='put it under `if __name__ == "__main__":`, or work in this process: --workers 0',
+            )
         if code is None or code >= 0:
             return f"the worker exited with code {code}"
         try:
@@ -187,6 +243,7 @@ def _serve(
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
         output.close()
+    make_last()  # a plugin may print when nobody reads any more
     try:
         answers = pkgutil.resolve_name(target)(settings)
         # Only now: a death during imports or plugin loading is charged to no run.

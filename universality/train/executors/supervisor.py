@@ -176,6 +176,7 @@ class Supervisor(Generic[Item]):
                     self._queue.finish(item, reply)
 
     def _settle_lost(self, worker: WorkerProcess[Item], crash: Crashed | None = None) -> None:
+        self._workers.remove(worker)
         seconds, death = worker.seconds, worker.cause_of_death()
         cause, trace = (crash.message, crash.traceback) if crash else (death, "")
         self._charge(worker, "crashed", cause, seconds, traceback=trace)
@@ -190,6 +191,7 @@ class Supervisor(Generic[Item]):
                 )
 
     def _end(self, worker: WorkerProcess[Item], kind: FailureKind, cause: str) -> None:
+        self._workers.remove(worker)
         seconds, memory = worker.seconds, worker.peak_memory()
         worker.stop(grace=False)
         self._charge(worker, kind, cause, seconds, memory_bytes=memory)
@@ -197,8 +199,7 @@ class Supervisor(Generic[Item]):
     def _charge(
         self, worker: WorkerProcess[Item], kind: FailureKind, cause: str, seconds: float, **details: Any
     ) -> None:
-        """Dismiss a worker that has ended; what it was serving is tried again one by one, or has failed."""
-        self._workers.remove(worker)
+        """What a worker that has ended was serving is tried again one by one, or has failed."""
         items = tuple(worker.items.values())
         if worker.printed:
             cause = f"{cause}; it printed last: {worker.printed}"

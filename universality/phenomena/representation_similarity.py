@@ -23,16 +23,16 @@ Less the chance of 10 % these are .99 and .39 of what can be identified; the bou
 
 TITLES, OF = {"trained": "trained", "untrained": "untrained"}, "layers of the network named"
 LAYERS = u.Matrices(TITLES, "debiased linear CKA", rows=f"{OF} first", columns=f"{OF} second")
-CKA, KNN = ("debiased CKA", debiased_cka, (LAYERS,)), ("mutual kNN", nearest_in_common, ())
+CKA, KNN = ("debiased CKA", debiased_cka), ("mutual kNN", nearest_in_common)
 LEAK = "the reference inputs of an algorithmic task include training rows"
 SOURCE = "Kornblith et al. 2019, arXiv:1905.00414; Huh et al. 2024, arXiv:2405.07987"
 
 
-def agree(runs: u.RunSet[dict[str, u.Run]], measure: Any, title: str) -> u.Claim:
-    what, similarity, layers = measure
+def agree(runs: u.RunSet[dict[str, u.Run]], measure: Any, title: str, *layers: u.Matrices) -> u.Claim:
+    what, similarity = measure
     bound = u.Within(low=MARGIN, unit=f"{what} above the largest null")
     effect = partial(beyond_nulls, similarity=similarity, nulls=tuple(NULLS), layers=bool(layers))
-    chart = (u.Levels("trained", NULLS, what, margin=MARGIN, title="trained"), *layers)
+    chart = [u.Levels("trained", NULLS, what, margin=MARGIN, title="trained"), *layers]
     # Under a ceiling of less than two margins even equal networks would hardly stand out.
     room = u.require("room above the largest null", "room", at_least=2 * MARGIN)
     return u.claim(bound, effect, runs=runs, title=title, chart=chart, gates=[room])
@@ -90,7 +90,7 @@ class RepresentationSimilarity(u.Phenomenon):
         return self.seeds(a, b)
 
     cka_seeds = agree(seeds, CKA, "seeds agree, globally")
-    cka_architectures = agree(architectures, CKA, "architectures agree, globally")
+    cka_architectures = agree(architectures, CKA, "architectures agree, globally", LAYERS)
     knn_seeds = agree(seeds, KNN, "seeds agree, locally")
     knn_architectures = agree(architectures, KNN, "architectures agree, locally")
     layers_cka = u.claim(

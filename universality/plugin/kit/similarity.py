@@ -17,7 +17,7 @@ from universality.measures import (
     mean_cca_matrix,
     mutual_knn,
 )
-from universality.plugin.outcome import Matrix, Outcome
+from universality.plugin.outcome import Check, Matrix, Outcome
 from universality.plugin.readings import Runs, need
 from universality.plugin.trajectory import Trajectory
 
@@ -76,22 +76,29 @@ def layers_beyond_chance(runs: Runs) -> Outcome:
 
     p is the share that `measures.layers_identified` finds. In the details: p, its chance 1/L, p of the untrained
     networks, and p by mean CCA where any two layers have fewer units together than there are rows. No effect below
-    three layers, where chance is one half, or where a layer is dead.
+    three layers, where a guess is right half of the time, or where a layer is dead.
     """
     a, b, end = runs["a"], runs["b"], runs["a"].spec.recipe.steps
-    need("layers to tell apart", len(a.facts["taps"]), at_least=3)
+    layers = len(a.facts["taps"])
+    enough = Check("layers to tell apart", layers, at_least=3)
+    if not layers:
+        return Outcome(effect=None, gates=(enough,))
     with _comparable():
-        trained = layer_similarity(a, b, end)
-    chance, found = 1 / len(trained.rows), layers_identified(_tensor(trained))
-    details, matrices = {"identified": found, "chance": chance}, {"trained": trained}
+        matrices = {"trained": layer_similarity(a, b, end)}
     with suppress(MeasurementError):  # a layer may be dead before training
         matrices["untrained"] = layer_similarity(a, b, 0)
+    shown = matrices if _shown(runs) else {}
+    if not enough.met:
+        return Outcome(effect=None, gates=(enough,), matrices=shown)
+    found, chance = layers_identified(_tensor(matrices["trained"])), 1 / layers
+    details = {"identified": found, "chance": chance}
+    if "untrained" in matrices:
         details["identified_untrained"] = layers_identified(_tensor(matrices["untrained"]))
     (first, second) = ([features(run, tap, end) for tap in run.facts["taps"]] for run in (a, b))
     if max(X.shape[1] for X in first) + max(Y.shape[1] for Y in second) < len(first[0]):
         details["identified_by_cca"] = layers_identified(mean_cca_matrix(first, second))
     effect = (found - chance) / (1 - chance)
-    return Outcome(effect=effect, details=details, matrices=matrices if _shown(runs) else {})
+    return Outcome(effect=effect, gates=(enough,), details=details, matrices=shown)
 
 
 @contextmanager

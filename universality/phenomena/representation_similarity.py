@@ -33,7 +33,7 @@ def agree(runs: u.RunSet[dict[str, u.Run]], measure: Any, title: str, *layers: u
     what, similarity = measure
     bound = u.Within(low=MARGIN, unit=f"{what} above the largest null")
     effect = partial(beyond_nulls, similarity=similarity, nulls=tuple(NULLS), layers=bool(layers))
-    chart = [u.Levels("trained", NULLS, what, margin=MARGIN, title="trained"), *layers]
+    chart = (u.Levels("trained", NULLS, what, margin=MARGIN, title="trained"), *layers)
     # Under a ceiling of less than two margins even equal networks would hardly stand out.
     room = u.require("room above the largest null", "room", at_least=2 * MARGIN)
     return u.claim(bound, effect, runs=runs, title=title, chart=chart, gates=[room])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from universality import plugin as u
 from universality.measures import debiased_cka
+from universality.plugin.charts import Chart
 from universality.plugin.kit.similarity import beyond_nulls, layers_beyond_chance, nearest_in_common
 
 NULLS = {
@@ -33,7 +34,7 @@ def agree(runs: u.RunSet[dict[str, u.Run]], measure: Any, title: str, *layers: u
     what, similarity = measure
     bound = u.Within(low=MARGIN, unit=f"{what} above the largest null")
     effect = partial(beyond_nulls, similarity=similarity, nulls=tuple(NULLS), layers=bool(layers))
-    chart = (u.Levels("trained", NULLS, what, margin=MARGIN, title="trained"), *layers)
+    chart: list[Chart] = [u.Levels("trained", NULLS, what, margin=MARGIN, title="trained"), *layers]
     # Under a ceiling of less than two margins even equal networks would hardly stand out.
     room = u.require("room above the largest null", "room", at_least=2 * MARGIN)
     return u.claim(bound, effect, runs=runs, title=title, chart=chart, gates=[room])

@@ -106,6 +106,7 @@ def test_a_suite_becomes_a_table_and_is_trained_once(bench: Bench) -> None:
     rows = bench.evidence()
     optimizers = [(claim, DIGITS) for claim in ("gd", "adam")]
     similarities = [(f"{m}_{s}", DIGITS) for m in ("cka", "knn") for s in ("seeds", "architectures")]
+    similarities.append(("layers_cka", DIGITS))
     collapse = [
         (claim, task) for claim in ("nc1", "nc2_norms", "nc2_angles", "nc3") for task in (DIGITS, pair)
     ]
@@ -121,7 +122,7 @@ def test_a_suite_becomes_a_table_and_is_trained_once(bench: Bench) -> None:
     assert all("simplex" in reason for reason in only(rows, task=pair).reason)
     assert {int(n) for n in only(rows, task=DIGITS).groups} == {3}
     assert not set(rows.verdict) & {"failed", "crashed", "timeout", "missing", "diverged", "invalid"}
-    kinds = ("cka_seeds-levels", "cka_seeds-matrices", "knn_seeds")
+    kinds = ("cka_seeds", "cka_architectures", "knn_seeds")
     drawn = ["heatmap", "grokking", "edge_of_stability", "neural_collapse"]
     drawn += [f"representation_similarity-{kind}" for kind in kinds]
     expected = {"universality.md", *(f"{name}.{kind}" for name in drawn for kind in ("svg", "png"))}

@@ -30,6 +30,7 @@ from universality.errors import BadParameter, DataUnavailable, UniversalityError
 from universality.plugin import registry
 from universality.plugin.architecture import InputSpec
 from universality.plugin.kit import data
+from universality.plugin.kit.data import drawn
 from universality.plugin.task import Split, Splits
 
 REAL = os.environ.get("UNIVERSALITY_DATA", "")

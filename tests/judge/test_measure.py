@@ -175,7 +175,7 @@ def test_a_run_that_left_nothing_says_how_it_last_ended(store: Store, kind: Any)
     for claim_name in ("twice", "thrice"):
         groups = by_claim(measure_cell(a_cell(a_group(0)), store))[claim_name]
         assert [(g.state, g.outcome, g.problem) for g in groups] == [
-            (kind, None, Problem("training", f"a: {kind}"))
+            (kind, None, Problem("training", f"a: {kind} (second try)"))
         ]
 
 

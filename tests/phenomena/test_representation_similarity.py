@@ -29,8 +29,8 @@ Features = NDArray[np.float64]
 RNG = np.random.default_rng(0)
 
 
-def gaussian() -> Features:
-    return RNG.normal(size=(ROWS, WIDTH))
+def gaussian(rows: int = ROWS) -> Features:
+    return RNG.normal(size=(rows, WIDTH))
 
 
 SIGNAL, INPUTS = gaussian(), gaussian()
@@ -39,10 +39,14 @@ LABELS = np.arange(ROWS) % CLASSES
 
 @dataclass
 class FakeRun:
-    """A trajectory that stores the same features at its only tap and in front of the readout."""
+    """A trajectory that stores the same features at its last tap and in front of the readout.
+
+    `layers`: features of the taps before the last, before and after training.
+    """
 
     before: Features
     after: Features
+    layers: tuple[tuple[Features, Features], ...] = ()
     architecture: str = "mlp"
     train: float = 1.0
     validation: float = 0.9
@@ -50,7 +54,7 @@ class FakeRun:
     state: str = "done"
 
     def __post_init__(self) -> None:
-        self.facts: dict[str, Any] = {"taps": ["layer1"]}
+        self.facts: dict[str, Any] = {"taps": [f"layer{i + 1}" for i in range(len(self.layers) + 1)]}
         self.spec: Any = SimpleNamespace(
             recipe=SimpleNamespace(steps=END),
             architecture=self.architecture,
@@ -63,8 +67,11 @@ class FakeRun:
         return Series(np.array([0, END]), np.array([0.1, value]))
 
     def array(self, name: str, step: int) -> NDArray[Any]:
-        known = {"taps.inputs": self.inputs, "taps.labels": LABELS}
-        return known.get(name, self.before if step == 0 else self.after)
+        n = len(self.after)
+        known = {"taps.inputs": self.inputs[:n], "taps.labels": LABELS[:n]}
+        layers = {f"taps.layer{i}": pair for i, pair in enumerate(self.layers, start=1)}
+        before, after = layers.get(name, (self.before, self.after))
+        return known.get(name, before if step == 0 else after)
 
 
 def group(
@@ -73,13 +80,14 @@ def group(
     random: tuple[Features, Features] | None = None,
     **more: Any,
 ) -> dict[str, FakeRun]:
-    start = untrained or (gaussian(), gaussian())
-    null = random or (gaussian(), gaussian())
+    n = len(trained[0])
+    start = untrained or (gaussian(n), gaussian(n))
+    null = random or (gaussian(n), gaussian(n))
     return {
         "a": FakeRun(start[0], trained[0], **more),
         "b": FakeRun(start[1], trained[1], **more),
-        "a_random": FakeRun(gaussian(), null[0]),
-        "b_random": FakeRun(gaussian(), null[1]),
+        "a_random": FakeRun(gaussian(n), null[0]),
+        "b_random": FakeRun(gaussian(n), null[1]),
     }
 
 
@@ -87,7 +95,7 @@ def measured(runs: dict[str, FakeRun]) -> dict[str, Outcome]:
     plugin, scope = RepresentationSimilarity(), "seeds"
     if runs["a"].spec.architecture != runs["b"].spec.architecture:
         scope = "architectures"
-    claims = {name: claim for name, claim in plugin.claims.items() if claim.runs.name == scope}
+    claims = {name: c for name, c in plugin.claims.items() if c.runs.name == scope and name != "layers_cka"}
     return {name: outcome_of(plugin, claim, Runs(runs)) for name, claim in claims.items()}
 
 
@@ -101,7 +109,7 @@ def test_cka_of_a_shared_signal_in_noise_is_the_inverse_square_of_one_plus_its_v
     outcome = measured(group(noisy(s)))["cka_seeds"]
     expected = (1 + s**2) ** -2
     assert outcome.details["trained"] == pytest.approx(expected, abs=0.04)
-    for null in ("untrained", "random_labels", "through_inputs", "permuted_rows"):
+    for null in ("untrained", "random_labels", "through_inputs", "chain", "cross", "permuted_rows"):
         assert outcome.details[null] == pytest.approx(0, abs=0.03)
     assert outcome.effect == pytest.approx(expected, abs=0.05)
     assert outcome.holds(RepresentationSimilarity.claims["cka_seeds"].bound)
@@ -114,12 +122,129 @@ def test_networks_that_share_nothing_have_no_effect() -> None:
         assert not outcome.holds(RepresentationSimilarity.claims[name].bound)
 
 
-@pytest.mark.parametrize("null", ["untrained", "random"])
-def test_a_null_with_the_same_features_leaves_no_effect(null: str) -> None:
+def test_random_labels_that_lead_to_the_same_features_leave_no_effect() -> None:
     pair = noisy(0.5)
-    for name, outcome in measured(group(pair, **{null: pair})).items():
+    for name, outcome in measured(group(pair, random=pair)).items():
         assert outcome.effect == 0.0
         assert not outcome.holds(RepresentationSimilarity.claims[name].bound)
+
+
+def test_an_initial_geometry_that_training_kept_leaves_no_effect() -> None:
+    """Starts alike, and what training adds to either is its own: the chain is all that is shared."""
+    start = noisy(0.4)
+    trained = tuple(x + 0.4 * gaussian() for x in start)
+    for name, outcome in measured(group(trained, start)).items():  # type: ignore[arg-type]
+        s = outcome.details
+        assert s["trained"] > 0.15
+        assert outcome.decided()
+        assert outcome.effect <= 0.0
+        assert not outcome.holds(RepresentationSimilarity.claims[name].bound)
+        assert s["chain"] <= s["cross"] + 0.02
+
+
+def test_the_chain_is_what_independent_changes_leave_of_a_shared_start() -> None:
+    # Added in directions of its own: Gram matrices add, of norms 1 + s^2 and 1.1^2 in units of sqrt(d).
+    start = noisy(0.5)
+    trained = tuple(np.hstack([x, 1.1 * gaussian()]) for x in start)
+    s = measured(group(trained, start))["cka_seeds"].details  # type: ignore[arg-type]
+    assert s["a_to_its_start"] == pytest.approx((1 + (1.1**2 / 1.25) ** 2) ** -0.5, abs=0.05)
+    assert 0.1 < s["trained"] == pytest.approx(s["chain"], abs=0.04)
+
+
+def test_a_structure_that_both_learnt_is_found_although_their_starts_were_more_alike() -> None:
+    """Training erases the geometry of the start: the untrained pair says nothing of what is left of it."""
+    common = gaussian()
+    start = common + 0.1 * gaussian(), common + 0.1 * gaussian()
+    for name, outcome in measured(group(noisy(0.5), start)).items():
+        assert outcome.details["untrained"] > outcome.details["trained"] + 0.1
+        assert outcome.details["chain"] == pytest.approx(0, abs=0.03)
+        assert outcome.decided()
+        assert outcome.holds(RepresentationSimilarity.claims[name].bound)
+
+
+def test_a_part_of_the_start_of_the_other_that_training_brings_out_is_its_cross_similarity() -> None:
+    # Training takes away what the starts do not share: the chain, c^2, is below what is carried through, 1.
+    start = noisy(0.6)
+    s = measured(group((SIGNAL, SIGNAL), start))["cka_seeds"].details
+    c = s["untrained"]
+    assert s["trained"] == pytest.approx(1.0)
+    assert s["chain"] == pytest.approx(c**2, abs=0.05)
+    assert s["cross"] == pytest.approx(c**0.5, abs=0.05)
+
+
+def test_no_room_above_the_largest_null_is_no_absence() -> None:
+    """Even equal networks would be above a null of .93 by less than the margin."""
+    start = noisy(0.03)
+    for outcome in measured(group(start, start)).values():
+        assert outcome.details["cross"] > 0.8
+        assert outcome.details["room"] == pytest.approx(1 - outcome.details["cross"])
+        assert [g.name for g in outcome.gates if not g.met] == ["room above the largest null"]
+        assert not outcome.decided()
+    start = noisy(0.5)
+    assert all(outcome.decided() for outcome in measured(group(start, start)).values())
+
+
+def layered(taps: int = 4, swap: tuple[int, int] | None = None, **more: Any) -> dict[str, FakeRun]:
+    """Layers of two networks that correspond, each of a signal of its own in noise; two of b may change places."""
+    signals = [gaussian() for _ in range(taps)]
+    order = list(range(taps))
+    if swap is not None:
+        order[swap[0]], order[swap[1]] = swap[1], swap[0]
+    layers = {
+        "a": [(gaussian(), signals[i] + 0.5 * gaussian()) for i in range(taps)],
+        "b": [(gaussian(), signals[i] + 0.5 * gaussian()) for i in order],
+    }
+    runs = {k: FakeRun(*of[-1], layers=tuple(of[:-1]), **more) for k, of in layers.items()}
+    return {**runs, "a_random": FakeRun(gaussian(), gaussian()), "b_random": FakeRun(gaussian(), gaussian())}
+
+
+def identified(runs: dict[str, FakeRun]) -> Outcome:
+    plugin = RepresentationSimilarity()
+    return outcome_of(plugin, plugin.claims["layers_cka"], Runs(runs))
+
+
+def test_layers_that_correspond_are_identified() -> None:
+    outcome = identified(layered())
+    assert outcome.effect == 1.0
+    assert outcome.holds(RepresentationSimilarity.claims["layers_cka"].bound)
+    assert outcome.details["chance"] == 0.25
+    assert outcome.details["identified"] == outcome.details["identified_by_cca"] == 1.0
+    # Before training no layer has a signal, and four of four are identified in 1 of 576 cases.
+    assert outcome.details["identified_untrained"] < 1
+    assert set(outcome.matrices) == {"trained", "untrained"}
+
+
+def test_layers_in_another_place_are_not_identified() -> None:
+    outcome = identified(layered(swap=(1, 2)))
+    assert outcome.details["identified"] == 0.5
+    assert outcome.effect == pytest.approx((0.5 - 0.25) / 0.75)
+    assert not outcome.holds(RepresentationSimilarity.claims["layers_cka"].bound)
+
+
+def test_layers_that_all_resemble_the_first_are_identified_at_chance() -> None:
+    """As of networks that are lazy: with depth, each layer has less of the first and more noise."""
+    runs = layered()
+    for run in (runs["a"], runs["b"]):
+        deeper = [(x, SIGNAL + s * gaussian()) for s, (x, _) in zip((0.2, 0.5, 0.8), run.layers, strict=True)]
+        run.layers, run.after = tuple(deeper), SIGNAL + gaussian()
+    outcome = identified(runs)
+    assert outcome.effect == pytest.approx(0, abs=1e-12)
+    assert outcome.decided()
+
+
+@pytest.mark.parametrize(("taps", "decided"), [(1, False), (2, False), (3, True)])
+def test_two_layers_are_too_few_to_tell_apart(taps: int, decided: bool) -> None:
+    outcome = identified(layered(taps))
+    assert outcome.decided() is decided
+    if not decided:
+        assert [g.name for g in outcome.gates if not g.met] == ["layers to tell apart"]
+
+
+def test_a_dead_layer_is_no_layer_that_was_missed() -> None:
+    runs = layered()
+    runs["b"].layers = ((gaussian(), np.zeros((ROWS, WIDTH))), *runs["b"].layers[1:])
+    outcome = identified(runs)
+    assert (outcome.effect, outcome.decided()) == (None, False)
 
 
 def test_what_both_networks_have_from_the_inputs_alone_is_subtracted() -> None:
@@ -150,23 +275,32 @@ def test_agreement_by_class_alone_is_no_agreement_within_classes() -> None:
 
 
 def test_the_layers_of_both_networks_are_compared_before_and_after() -> None:
-    matrices = measured(group(noisy(0.5)))["cka_seeds"].matrices
+    # Of a network of one layer, of which there is nothing to identify, too.
+    matrices = identified(group(noisy(0.5))).matrices
     assert set(matrices) == {"trained", "untrained"}
     assert matrices["trained"].rows == matrices["trained"].columns == ("layer1",)
     assert matrices["trained"].values[0][0] == pytest.approx(1 / 1.25**2, abs=0.04)
     assert matrices["untrained"].values[0][0] == pytest.approx(0, abs=0.03)
 
 
-@pytest.mark.parametrize(
-    ("seeds", "kept"), [((0, 1), True), ((0, 2), False), ((1, 2), False), ((1, 1), False)]
-)
-def test_layers_are_compared_for_one_pair_of_seeds_and_the_effect_for_all(
+@pytest.mark.parametrize(("seeds", "kept"), [((0, 1), True), ((0, 2), False), ((1, 2), False)])
+def test_layers_are_shown_for_one_pair_of_seeds_and_the_effect_for_all(
     seeds: tuple[int, int], kept: bool
 ) -> None:
-    runs = group(noisy(0.5))
+    runs = layered()
     runs["a"].spec.seed, runs["b"].spec.seed = seeds
-    outcome = measured(runs)["cka_seeds"]
+    outcome = identified(runs)
     assert bool(outcome.matrices) is kept
+    assert outcome.effect is not None
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_layers_of_two_architectures_are_shown_at_one_seed(seed: int) -> None:
+    runs = group(noisy(0.5))
+    runs["b"].spec.architecture = "cnn"
+    runs["a"].spec.seed = runs["b"].spec.seed = seed
+    outcome = measured(runs)["cka_architectures"]
+    assert bool(outcome.matrices) is (seed == 0)
     assert outcome.effect is not None
 
 
@@ -237,7 +371,7 @@ def test_a_group_speaks_to_the_claims_of_its_scope_only() -> None:
     for group in planned():
         scope = group.key.partition("/")[0]
         bears = {name for name, claim in RepresentationSimilarity.claims.items() if group.bears_on(claim)}
-        assert bears == {f"cka_{scope}", f"knn_{scope}"}
+        assert bears == {f"cka_{scope}", f"knn_{scope}"} | ({"layers_cka"} if scope == "seeds" else set())
 
 
 def test_partners_are_told_apart_by_their_parameters() -> None:

@@ -16,7 +16,7 @@ PLUGINS = HERE / "plugins"
 collect_ignore = ["plugins"]  # imported by pytest they would be registered a second time
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def pilots() -> Iterator[Path]:
     """The folder, whose plugins are gone afterwards."""
     known = {kind: dict(plugins) for kind, plugins in registry._plugins.items()}

@@ -56,6 +56,7 @@ from .scaling.slopes import LogSlope as LogSlope
 from .scaling.slopes import log_slope as log_slope
 from .similarity.cca import canonical_correlations as canonical_correlations
 from .similarity.cca import mean_cca as mean_cca
+from .similarity.cca import mean_cca_matrix as mean_cca_matrix
 from .similarity.cca import pwcca as pwcca
 from .similarity.cca import svcca as svcca
 from .similarity.cka import biased_cka as biased_cka
@@ -63,6 +64,7 @@ from .similarity.cka import cka_matrix as cka_matrix
 from .similarity.cka import debiased_cka as debiased_cka
 from .similarity.cka import gram as gram
 from .similarity.defaults import against_defaults as against_defaults
+from .similarity.identification import layers_identified as layers_identified
 from .similarity.neighbours import calibrated as calibrated
 from .similarity.neighbours import mutual_knn as mutual_knn
 from .similarity.neighbours import mutual_knn_matrix as mutual_knn_matrix

@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from numbers import Number
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from universality.errors import MeasurementError
 
@@ -76,10 +75,22 @@ def measure(function: Callable[P, R]) -> Callable[P, R]:
 def own_settings() -> Iterator[None]:
     """The settings under which measures compute; the caller's come back.
 
+    >>> import torch
     >>> with torch.autocast("cpu"), own_settings():
     ...     torch.is_autocast_enabled("cpu")
     False
     """
+    with ExitStack() as stack:
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        if "torch" in sys.modules:  # measures of numbers alone do without it
+            stack.enter_context(_own_settings_of_torch())
+        yield
+
+
+@contextmanager
+def _own_settings_of_torch() -> Iterator[None]:
+    import torch
+
     lowered = [device for device in DEVICES if torch.is_autocast_enabled(device)]
     rounded = [] if _outer.entered else [(each, each.fp32_precision) for each in _float32()]
     rounded = [(each, before) for each, before in rounded if before != "ieee"]
@@ -89,10 +100,7 @@ def own_settings() -> Iterator[None]:
     for each, _ in rounded:
         each.fp32_precision = "ieee"
     try:
-        with ExitStack() as stack:
-            stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
-            if torch.is_inference_mode_enabled():
-                stack.enter_context(torch.inference_mode(False))
+        with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
             yield
     finally:
         _outer.entered = entered
@@ -112,12 +120,16 @@ _outer = _Outer()
 
 def _float32() -> tuple[Any, ...]:
     """What may compute float32 products in less. The flags of old, as `allow_tf32`, are views of these."""
+    import torch
+
     cudnn: Any = torch.backends.cudnn
     mkldnn: Any = torch.backends.mkldnn
     return torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
 
 
 def _check(value: object, where: str, *, many: bool, optional: bool) -> None:
+    from torch import Tensor
+
     if isinstance(value, Tensor) or (value is None and optional):
         return
     if many and isinstance(value, list | tuple):

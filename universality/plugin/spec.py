@@ -97,16 +97,16 @@ def parse_address(text: str, *, where: str = "") -> tuple[str, dict[str, str]]:
     >>> parse_address("mlp[width=512]")
     ('mlp', {'width': '512'})
     """
-    text = text.strip()
-    if not is_printable(text) or len(text) > MAX_ADDRESS:
+    stripped = text.strip()
+    if not is_printable(stripped) or len(stripped) > MAX_ADDRESS:
         raise BadParameter(
             "an address that is too long, or has characters that cannot be seen",
             where=where,
-            got=ascii(text[:MAX_ADDRESS]),
+            got=ascii(stripped[:MAX_ADDRESS]),
             expected=f"at most {MAX_ADDRESS} letters, signs and spaces",
             do="rename the file, or write the parameter otherwise",
         )
-    match = _ADDRESS.match(text)
+    match = _ADDRESS.match(stripped)
     if match is None:
         raise BadParameter(
             "malformed address", where=where, got=repr(text), expected="name or name[parameter=value,...]"

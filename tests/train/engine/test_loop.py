@@ -244,10 +244,9 @@ def test_a_probe_that_cleans_nothing_up_is_cleaned_up_after(monkeypatch: pytest.
     assert_does_not_perturb_training("resnet[width=8,blocks=1,stages=2]", recipe, ["rude"])
 
 
-def test_a_probe_that_moves_one_weight_by_one_bit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_weight_that_a_probe_moves_is_put_back_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._plugins["probe"], "vandal", Vandal)
-    with pytest.raises(AssertionError, match="differs"):
-        assert_does_not_perturb_training(SMALL, Recipe(steps=2, lr=0.1), ["vandal"])
+    assert_does_not_perturb_training(SMALL, Recipe(steps=2, lr=0.1), ["vandal"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

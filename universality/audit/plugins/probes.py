@@ -54,7 +54,7 @@ def check_probe(plugin: Probe, data_root: Path) -> Iterator[Finding]:
         for a, b in zip(watched.net.state_dict().values(), alone.net.state_dict().values(), strict=True)
     )
     yield Finding(
-        "weights, optimizer and randomness of the training are left alone",
+        "the training is left alone",
         "" if left_alone else "the training ends at other weights with it: experiment on training.fork()",
     )
     yield Finding(

@@ -10,13 +10,15 @@ max(p, q) / (n - 1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from universality.errors import MeasurementError
 from universality.measures.ambient import measure
-from universality.measures.features import BELOW_ROUNDING, centred, checked, in_range
+from universality.measures.features import BELOW_ROUNDING, centred, checked, in_range, listed
 
 
 @measure
@@ -55,6 +57,32 @@ def mean_cca(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
     1.0
     """
     return canonical_correlations(X, Y).mean().item()
+
+
+@measure
+def mean_cca_matrix(
+    Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]]
+) -> Float[Tensor, "a b"]:
+    """`mean_cca` of every X with every Y, float64; each is decomposed once.
+
+    Cost: n d^2 of each representation, n d1 d2 of each pair.
+
+    Raises:
+        MeasurementError: as `canonical_correlations`, for any pair; no representations, a tensor in place of a sequence.
+
+    Source: as `mean_cca`.
+
+    >>> x = torch.tensor([[-1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [1.0, -1.0], [0.0, 0.0]])
+    >>> mean_cca_matrix([x, x[:, :1]], [x]).round(decimals=6).tolist()
+    [[1.0], [1.0]]
+    """
+    where = "mean_cca_matrix"
+    both = listed(Xs, Ys, where)
+    checked(*both, where=where, least=4)
+    bases = [_basis(in_range(X), where, 1.0) for X in both]
+    left, right = bases[: len(Xs)], bases[len(Xs) :]
+    values = [[_mean_of_bases(U, V, where) for V in right] for U in left]
+    return torch.tensor(values, dtype=torch.float64, device="cpu")
 
 
 @measure
@@ -114,7 +142,17 @@ def _bases(X: Tensor, Y: Tensor, where: str, variance: float = 1.0) -> tuple[Ten
     checked(X, Y, where=where, least=4)
     X, Y = in_range(X), in_range(Y)
     U, V = _basis(X, where, variance), _basis(Y, where, variance)
-    n, p, q = len(X), U.shape[1], V.shape[1]
+    _check_rows(U, V, where)
+    return U, V
+
+
+def _mean_of_bases(U: Tensor, V: Tensor, where: str) -> float:
+    _check_rows(U, V, where)
+    return _correlations(U, V)[1].mean().item()
+
+
+def _check_rows(U: Tensor, V: Tensor, where: str) -> None:
+    (n, p), q = U.shape, V.shape[1]
     if n <= p + q:
         raise MeasurementError(
             "too few rows for canonical correlations: some are 1 whatever the features",
@@ -123,7 +161,6 @@ def _bases(X: Tensor, Y: Tensor, where: str, variance: float = 1.0) -> tuple[Ten
             expected=f"more than {p + q} rows",
             do="use more inputs, svcca with fewer components, or debiased CKA",
         )
-    return U, V
 
 
 def _basis(X: Tensor, where: str, variance: float) -> Tensor:

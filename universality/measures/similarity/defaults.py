@@ -23,39 +23,61 @@ def against_defaults(
     inputs: Float[Tensor, "n _"],
     labels: Int[Tensor, " n"],
 ) -> dict[str, float]:
-    """The similarity of two representations of the same n inputs, of the pairs named, and
+    """The similarity of two representations a, b of the same n inputs x, which were a0, b0 before training, and
 
-        through_inputs = s(a, inputs) s(b, inputs)    what both share because each keeps geometry of the raw inputs
-        permuted_rows                                 of pairs that do not belong together
-        within_class                                  after the class means were taken away
+        through_inputs = s(a, x) s(b, x)               both keep geometry of the raw inputs
+        chain = s(a, a0) s(a0, b0) s(b0, b)            both keep geometry of their start, and the starts are alike
+        cross = max(s(a, b0), s(b, a0))                with the start of the other, which neither has seen
+        untrained = s(a0, b0)                          what training may have kept or erased: no null by itself
+        permuted_rows                                  of pairs that do not belong together
+        within_class                                   after the class means were taken away
 
-    Linear CKA is a cosine of centred Gram matrices: where what a and b add to the inputs x is orthogonal,
-    cos(a, b) = cos(a, x) cos(b, x). Mutual neighbours likewise: if a and b keep a neighbour of x independently, both
-    keep it with the product of the probabilities.
+    with the factors of the products. The products are what is left where nothing else is shared. Linear CKA is a
+    cosine of centred Gram matrices, debiased of those without diagonal and row sums. Of unit length, they are
 
-    Raises `MeasurementError` where a similarity is not defined. Cost: none of its own; `similarity` is called seven
-    times. Source: Kornblith et al. 2019, arXiv:1905.00414 (untrained networks as a null); the product through the
-    inputs is derived above.
+        a = s(a, a0) a0 + r,  b = s(b, b0) b0 + q,     r orthogonal to a0, q to b0,
+        s(a, b) = chain + s(a, a0) <a0, q> + s(b, b0) <r, b0> + <r, q>.
+
+    So the chain is right where what training adds, r and q, is orthogonal to the other's start and to one another;
+    with x in the place of both starts it is `through_inputs`. Mutual neighbours likewise: where each step of the chain
+    keeps a neighbour independently of the others, all keep it with the product of the probabilities.
+
+    The chain is no bound. Training that takes from a0 and b0 what they do not share carries through more: where both
+    end as their common part, s(a, b) is 1, and with c = s(a0, b0) the chain c^2. Then <r, b0> = s(a, b0) - s(a, a0) c is
+    not 0, and the cross similarity, sqrt(c), says so, hence both. What the factors bound is the angle,
+    arccos s(a, b) >= arccos s(a0, b0) - arccos s(a, a0) - arccos s(b, b0): nothing, once training moved either far.
+
+    Raises `MeasurementError` where a similarity is not defined. Cost: none of its own; `similarity` is called eleven
+    times. Source: Kornblith et al. 2019, arXiv:1905.00414 (linear CKA, untrained networks); the rest is derived above.
 
     >>> _ = torch.manual_seed(0)
     >>> x, y, z = torch.randn(3, 40, 4)
     >>> overlap = lambda a, b: float((a * b).mean())
     >>> found = against_defaults(overlap, (x, x), (x, y), (y, z), z, torch.arange(40) % 2)
-    >>> found["through_inputs"] == overlap(x, z) ** 2
+    >>> found["through_inputs"] == overlap(x, z) ** 2, found["chain"] == overlap(x, x) * overlap(x, y) ** 2
+    (True, True)
+    >>> found["cross"] == max(overlap(x, x), overlap(x, y))
     True
     """
-    a, b = trained
+    (a, b), (a0, b0) = trained, untrained
     shuffled = b[
         torch.randperm(len(b), generator=torch.Generator("cpu").manual_seed(0), device="cpu").to(b.device)
     ]
-    to_inputs = similarity(a, inputs), similarity(b, inputs)
-    return {
+    s = {
         "trained": similarity(a, b),
-        "untrained": similarity(*untrained),
+        "untrained": similarity(a0, b0),
         "random_labels": similarity(*random_labels),
-        "through_inputs": to_inputs[0] * to_inputs[1],
-        "a_to_inputs": to_inputs[0],
-        "b_to_inputs": to_inputs[1],
+        "a_to_inputs": similarity(a, inputs),
+        "b_to_inputs": similarity(b, inputs),
+        "a_to_its_start": similarity(a, a0),
+        "b_to_its_start": similarity(b, b0),
+        "a_to_start_of_b": similarity(a, b0),
+        "b_to_start_of_a": similarity(b, a0),
         "permuted_rows": similarity(a, shuffled),
         "within_class": similarity(within_class(a, labels), within_class(b, labels)),
+    }
+    return s | {
+        "through_inputs": s["a_to_inputs"] * s["b_to_inputs"],
+        "chain": s["a_to_its_start"] * s["untrained"] * s["b_to_its_start"],
+        "cross": max(s["a_to_start_of_b"], s["b_to_start_of_a"]),
     }

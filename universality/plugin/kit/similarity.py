@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
 
 from universality.errors import MeasurementError
-from universality.measures import against_defaults, calibrated, cka_matrix, mutual_knn
-from universality.plugin.outcome import Matrix, Outcome
+from universality.measures import (
+    against_defaults,
+    calibrated,
+    cka_matrix,
+    layers_identified,
+    mean_cca_matrix,
+    mutual_knn,
+)
+from universality.plugin.outcome import Check, Matrix, Outcome
 from universality.plugin.readings import Runs, need
 from universality.plugin.trajectory import Trajectory
 
@@ -40,8 +47,9 @@ def beyond_nulls(
 ) -> Outcome:
     """How far the penultimate features of runs `a` and `b` are closer than the largest of `nulls`.
 
-    The details are those of `measures.against_defaults`, which says what the nulls are; `a_random` and `b_random`
-    are trained on random labels. An outcome without effect where a representation is dead.
+    The details are those of `measures.against_defaults`, which says what the nulls are (`a_random` and `b_random` are
+    trained on random labels), and `room`, what a similarity of 1 would be above the largest. An outcome without effect
+    where a representation is dead.
 
     Args:
         layers: the similarity of all layers, trained and untrained, as matrices; of one pair of seeds only, since it
@@ -53,13 +61,60 @@ def beyond_nulls(
         (features(x, "penultimate", t), features(y, "penultimate", t)) for x, y, t in places
     )
     inputs, labels = features(a, "inputs", 0), torch.from_numpy(a.array("taps.labels", 0))
-    try:
+    with _comparable():
         s = against_defaults(similarity, trained, untrained, random, inputs, labels)
+    largest = max(s[null] for null in nulls)
+    matrices = {}
+    if layers and _shown(runs):
+        with suppress(MeasurementError):  # a dead layer leaves out the picture
+            matrices = {"trained": layer_similarity(a, b, end), "untrained": layer_similarity(a, b, 0)}
+    return Outcome(effect=s["trained"] - largest, details=s | {"room": 1 - largest}, matrices=matrices)
+
+
+def layers_beyond_chance(runs: Runs) -> Outcome:
+    """(p - 1/L) / (1 - 1/L): 0 at chance, 1 where all L layers of `a` and `b` are identified by debiased linear CKA.
+
+    p is the share that `measures.layers_identified` finds. In the details: p, its chance 1/L, p of the untrained
+    networks, and p by mean CCA where any two layers have fewer units together than there are rows. No effect below
+    three layers, where a guess is right half of the time, or where a layer is dead.
+    """
+    a, b, end = runs["a"], runs["b"], runs["a"].spec.recipe.steps
+    layers = len(a.facts["taps"])
+    enough = Check("layers to tell apart", layers, at_least=3)
+    if not layers:
+        return Outcome(effect=None, gates=(enough,))
+    with _comparable():
+        matrices = {"trained": layer_similarity(a, b, end)}
+    with suppress(MeasurementError):  # a layer may be dead before training
+        matrices["untrained"] = layer_similarity(a, b, 0)
+    shown = matrices if _shown(runs) else {}
+    if not enough.met:
+        return Outcome(effect=None, gates=(enough,), matrices=shown)
+    found, chance = layers_identified(_tensor(matrices["trained"])), 1 / layers
+    details = {"identified": found, "chance": chance}
+    if "untrained" in matrices:
+        details["identified_untrained"] = layers_identified(_tensor(matrices["untrained"]))
+    (first, second) = ([features(run, tap, end) for tap in run.facts["taps"]] for run in (a, b))
+    if max(X.shape[1] for X in first) + max(Y.shape[1] for Y in second) < len(first[0]):
+        details["identified_by_cca"] = layers_identified(mean_cca_matrix(first, second))
+    effect = (found - chance) / (1 - chance)
+    return Outcome(effect=effect, gates=(enough,), details=details, matrices=shown)
+
+
+@contextmanager
+def _comparable() -> Iterator[None]:
+    """A measurement that is not defined becomes a gate that is not met."""
+    try:
+        yield
     except MeasurementError as error:
         need("representations can be compared", 0.0, at_least=1, label=error.what)
         raise
-    matrices = {}
-    if layers and (a.spec.seed, b.spec.seed) in ((0, 1), (0, 0)):
-        with suppress(MeasurementError):  # a dead layer leaves out the picture
-            matrices = {"trained": layer_similarity(a, b, end), "untrained": layer_similarity(a, b, 0)}
-    return Outcome(effect=s["trained"] - max(s[null] for null in nulls), details=s, matrices=matrices)
+
+
+def _shown(runs: Runs) -> bool:
+    """Whether the layers of this pair of seeds are a picture."""
+    return (runs["a"].spec.seed, runs["b"].spec.seed) in ((0, 1), (0, 0))
+
+
+def _tensor(matrix: Matrix) -> Tensor:
+    return torch.tensor(matrix.values, dtype=torch.float64)

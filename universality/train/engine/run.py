@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from universality.plugin.rates import RateSchedule
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
 from universality.train.engine.batches import Batches
 from universality.train.engine.member import Member, Trained, build_network
-from universality.train.engine.optimizers import RateSchedule
 from universality.train.engine.rate import stable_rate
 from universality.train.engine.recorder import Recorder
 

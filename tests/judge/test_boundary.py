@@ -87,7 +87,7 @@ def test_swept_cells_are_judged_by_the_controls_and_not_counted() -> None:
     counted = cell(effects(*PRESENT), variant="edge")
     further = cell(effects(*ABSENT), variant="edge[decay=0]", swept=True)
     failing = replace(counted, control=ControlId("negative", "none"), expects=("absent",))
-    right = replace(failing, expects=("present",))
+    right = replace(failing, groups=tuple(effects(*ABSENT)))
     first, second, _ = judge([counted, further, right])
     assert (first.counted, second.counted, second.verdict) == (True, False, "absent")
     (row,) = summarise([first, second], PHENOMENA)

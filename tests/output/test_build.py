@@ -23,20 +23,24 @@ from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, written
 from universality.errors import MeasurementError, StoreError
 from universality.judge.boundary import Boundary
 from universality.judge.decide import VERDICTS
+from universality.judge.leaderboard import leaderboard
 from universality.judge.resultset import ResultSet
+from universality.output import leaderboard as forms
 from universality.output import tables
 from universality.output.build import rebuild
 from universality.output.collect import thinned_before
 from universality.output.figures import style
 from universality.output.figures.heatmap import verdict_heatmap
+from universality.output.latex import latex
 from universality.output.page.render import frame, with_runs
 from universality.output.palette import COLOURS, MARKS
 from universality.output.write import write_figures, write_tables
 from universality.plan.plan_json import PlanRecord
 from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
+from universality.plugin.controls import ControlId, Decidable
 from universality.plugin.outcome import Matrix, Outcome, Points
-from universality.plugin.phenomenon import About, ControlId, Decidable
+from universality.plugin.phenomenon import About
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.files import decode_json
@@ -108,6 +112,25 @@ RECORDS = [
 ]
 
 
+def idle(claim_name: str = "gd") -> list[CellRecord]:
+    """A cell with controls of which the negative one straddles a bound."""
+    return [
+        record(claim_name=claim_name),
+        record(
+            "reference net",
+            claim_name=claim_name,
+            control=ControlId("positive", "tanh"),
+            expects=("present",),
+        ),
+        record(
+            claim_name=claim_name,
+            control=ControlId("negative", "lazy"),
+            effect=0.899,
+            expects=("absent", "inconclusive"),
+        ),
+    ]
+
+
 def test_evidence_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
     frame = tables.evidence_table(results(*RECORDS))
     frame.to_csv(tmp_path / "evidence.csv", index=False)
@@ -125,6 +148,21 @@ def test_evidence_keeps_the_raw_verdict_beside_an_invalid_one() -> None:
     frame = tables.evidence_table(results(RECORDS[0], RECORDS[4], failing))
     assert list(frame["verdict"]) == ["invalid", "present", "present"]
     assert list(frame["raw_verdict"]) == ["present", "present", "present"]
+
+
+def test_every_table_says_where_a_negative_control_was_not_exercised() -> None:
+    table = results(*idle())
+    evidence, universality = tables.evidence_table(table), tables.universality_table(table)
+    assert list(evidence["verdict"]) == ["present", "present", "inconclusive"]
+    assert list(evidence["expects"]) == ["", "present", "absent"]
+    assert list(evidence["passed"]) == ["", "yes", "not exercised"]
+    why = "negative not exercised: lazy: inconclusive, "
+    row = universality.iloc[0]
+    assert (row["present"], row["controls"]) == (1, "unvalidated")
+    assert row["failed_controls"].startswith(why)
+    assert f"unvalidated: {why}" in tables.markdown(table)
+    assert f"unvalidated: {why}" in latex(table)
+    assert f"unvalidated: {why}" in forms.table(leaderboard([table])).lines[0][-1]
 
 
 def test_universality_table_has_a_column_per_verdict() -> None:
@@ -255,9 +293,11 @@ def test_each_row_of_the_heatmap_ends_with_the_outcome_of_its_controls() -> None
         record(claim_name="sgd"),
         record(claim_name="sgd", control=ControlId("positive", "a"), expects=("present",)),
     ]
-    figure = verdict_heatmap(results(*RECORDS, *failing, *alone))
-    outcomes = [t.get_text() for t in figure.axes[0].texts if t.get_text().startswith("controls ")]
-    assert outcomes == ["controls ok", "controls failed", "controls missing"]
+    figure = verdict_heatmap(results(*RECORDS, *failing, *alone, *idle("momentum")))
+    outcomes = [
+        t.get_text() for t in figure.axes[0].texts if t.get_text().startswith(("controls ", "negative"))
+    ]
+    assert outcomes == ["controls ok", "controls failed", "controls missing", "negative not\nexercised"]
 
 
 def test_more_than_eight_columns_continue_in_a_further_panel_without_splitting_a_task() -> None:

@@ -189,7 +189,7 @@ def hostile() -> tuple[list[CellRecord], PlanRecord]:
         cell(long, long + "y", phenomenon=ATTACK, claim_name=ATTACK, claim=Within(low=0.9, unit=ATTACK)),
         cell(long + "z", "\ud800", phenomenon=ATTACK, claim_name=ATTACK, claim=Within(low=0.9, unit=ATTACK)),
         cell("lstm", OVERRIDE, phenomenon=ATTACK, claim_name=ATTACK, claim=Within(low=0.9, unit=ATTACK),
-             control=ControlId("positive", ATTACK), expects=(ATTACK,)),
+             control=ControlId("positive", ATTACK), expects=("present",)),
     ]  # fmt: skip
     records = list(map(attacked, records))
     # Of other types than `load` lets through, too.
@@ -421,6 +421,18 @@ def test_a_failed_control_is_named_with_what_was_expected() -> None:
     assert "✗ no" in html
     assert "expected absent" in html
     assert "negative: lazy network is present, expected absent" in html
+
+
+def test_a_negative_control_that_was_not_exercised_is_no_failure_and_validates_nothing() -> None:
+    idle = cell("lazy", "digits", control=NEGATIVE, met=False, expects=("absent", "inconclusive"))
+    html = written([RECORDS[0], RECORDS[7], idle])
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", html))
+    assert "✗ unvalidated negative not exercised" in text
+    assert "negative not exercised: lazy network: inconclusive, training accuracy" in text
+    assert "✗ no" not in text
+    assert "controls came out as they must1/2" in text.replace("must ", "must")
+    (data,) = re.findall(r'id="cell-data">(.*?)</script>', html)
+    assert [c["result"] for c in json.loads(data)["cells"]] == [None, "passed", "not exercised"]
 
 
 @pytest.mark.parametrize("records", [RECORDS[:1], RECORDS[5:6], RECORDS[7:8]], ids=["cell", "n/a", "control"])

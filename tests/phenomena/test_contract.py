@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from universality.judge.decide import VERDICTS
 from universality.plan.groups import Group, groups_of
 from universality.plugin import registry
 from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
@@ -52,7 +51,7 @@ def test_every_claim_has_a_positive_and_a_negative_control(name: str) -> None:
     plugin = phenomenon(name)
     assert plugin.claims
     for claim in plugin.claims:
-        signs = {control.sign for control in controls_of(plugin) if claim in control.expects}
+        signs = {control.sign for control in controls_of(plugin) if claim in control.claims}
         assert signs == {"positive", "negative"}, claim
 
 
@@ -90,14 +89,10 @@ def test_what_tables_say_of_a_phenomenon_is_what_it_says_of_itself(name: str) ->
 
 
 @pytest.mark.parametrize("control", CONTROLS)
-def test_a_control_expects_verdicts_that_exist_of_claims_that_exist(control: Control) -> None:
-    assert control.expects
-    assert set(control.expects) <= set(control.phenomenon.claims)
-    for verdicts in control.expects.values():
-        assert verdicts
-        assert verdicts <= set(VERDICTS)
-        # What must show may not be excused, what must not show may never be found.
-        assert verdicts == {"present"} if control.sign == "positive" else "present" not in verdicts
+def test_a_control_judges_claims_that_exist_and_must_decide_them(control: Control) -> None:
+    assert control.claims
+    assert set(control.claims) <= set(control.phenomenon.claims)
+    assert control.id.expects == {"positive": "present", "negative": "absent"}[control.sign]
     assert control.why
 
 
@@ -115,7 +110,7 @@ def test_the_groups_of_a_control_speak_to_every_claim_that_it_judges(control: Co
     partners = [registry.resolve("architecture", p) for p in control.partners]
     groups = groups_of(control.phenomenon, cell_of(control), Cross(range(5), partners))
     assert len({group.key for group in groups}) == len(groups)
-    for claim in control.expects:
+    for claim in control.claims:
         speaking = [g for g in groups if g.bears_on(control.phenomenon.claims[claim])]
         assert len({unit for g in speaking for unit in g.units}) == 5, claim
 

@@ -1,7 +1,8 @@
 """Outcomes of stored runs are what they were before phenomena were declared: 27 groups of a quick suite, each way in
 which a claim of the three phenomena of single runs was met or missed there, with its gates and criteria.
 
-`stored/` holds the series that the claims read, and the outcomes that the code of commit 43b3da8 stored. The fourth
+`stored/` holds the series that the claims read, and the outcomes that the code of commit 43b3da8 stored; the memory of
+initialisation of neural collapse is that of version 3, with the rates of all updates summed one by one. The fourth
 phenomenon compares features, which are large: its outcomes have closed forms in `test_representation_similarity`.
 """
 

@@ -159,11 +159,10 @@ def test_a_claim_that_no_control_judges_is_refused() -> None:
     ("setting", "error", "told"),
     [
         (positive("p", "why", claims=["onee"]), UnknownName, "unknown claim 'onee'"),
-        (negative("p", "why", ["presnt"]), UnknownName, "unknown verdict 'presnt'"),  # type: ignore[list-item]
         (positive("p", "why", paramter=2), UnknownName, "unknown parameter of phenomenon 'sound' 'paramter'"),
         ("p", BadParameter, "the controls of phenomenon 'sound' are not settings"),
     ],
-    ids=["claim", "verdict", "parameter", "no setting"],
+    ids=["claim", "parameter", "no setting"],
 )
 def test_a_control_that_names_what_is_not_there_is_refused(
     setting: Any, error: type[Exception], told: str
@@ -213,10 +212,6 @@ def test_an_effect_may_be_any_function_of_a_run() -> None:
 @pytest.mark.parametrize(
     ("attributes", "what"),
     [
-        (
-            {"controls": (positive("p", "w"), negative("n", "w", ()))},
-            "nothing is right for the negative control 'n'",
-        ),
         (
             {"controls": (positive("p", "w"), positive("p", "x", parameter=2))},
             "two positive controls of phenomenon 'sound' have one name",

@@ -167,7 +167,8 @@ class Comparison:
             if claim_of(j.first) == (failing.phenomenon, failing.claim_name)
         )
         lost = sum(
-            control.passed is False and control.raw not in ("present", "absent") for control in controls
+            control.control_result in ("failed", "not exercised") and control.raw not in ("present", "absent")
+            for control in controls
         )
         return len(failing.failed_controls) > lost
 

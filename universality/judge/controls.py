@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from universality.errors import MeasurementError
 from universality.judge.decide import MEASURED, CellVerdict, Reason, decide
 from universality.judge.statistics import holm
+from universality.plugin.outcome import missing_signs
 from universality.store.cells import CellRecord
+
+Standing = Literal["validated", "controls failed", "controls missing", "negative not exercised"]
+"""What the controls of a claim say of its row."""
 
 
 def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
     """Decide every record; where a control of a claim fails, its measured cells become invalid.
+
+    A negative control fails where it is present. Neither present nor absent it was not exercised, which is no reason
+    to doubt a cell, but none to trust the claim either: see `standing`.
 
     A cell with the network and the task of a positive control is decided but not counted: that
     setting was chosen because it shows the phenomenon.
@@ -30,7 +38,7 @@ def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
     verdicts = [decide(record) for record in records]
     failures: dict[tuple[str, str], list[str]] = {}
     for v in verdicts:
-        if v.passed is False:
+        if v.control_result == "failed":
             failures.setdefault(claim_of(v), []).append(failure(v))
     reference = {_setting(v) for v in verdicts if v.record.control and v.record.control.sign == "positive"}
     after = []
@@ -65,7 +73,28 @@ def claim_of(verdict: CellVerdict) -> tuple[str, str]:
 
 def failure(control: CellVerdict) -> str:
     """What a control came out as, and what it should have."""
-    return f"{control.record.control} is {control.raw}, expected {' or '.join(control.record.expects)}"
+    assert control.record.control is not None
+    return f"{control.record.control} is {control.raw}, expected {control.record.control.expects}"
+
+
+def standing(controls: Sequence[CellVerdict]) -> tuple[Standing, tuple[str, ...]]:
+    """What the controls of one claim say of its row, and everything that it lacks to be validated.
+
+    A row is validated where at least one positive control was run and is present, at least one negative was run, and
+    every negative is absent. The worst shortcoming names the standing.
+    """
+    of = [(v, v.record.control) for v in controls if v.record.control]
+    lacks: dict[Standing, list[str]] = {
+        "controls failed": [failure(v) for v, _ in of if v.control_result == "failed"],
+        "controls missing": [f"no {s} control was run" for s in missing_signs({c.sign for _, c in of})],
+        "negative not exercised": [
+            f"negative not exercised: {c.name}: {v.raw}, {v.reason}"
+            for v, c in of
+            if v.control_result == "not exercised"
+        ],
+    }
+    worst: Standing = next((name for name, texts in lacks.items() if texts), "validated")
+    return worst, tuple(text for texts in lacks.values() for text in texts)
 
 
 def _setting(verdict: CellVerdict) -> tuple[str, ...]:

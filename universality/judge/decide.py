@@ -40,6 +40,10 @@ Verdict = Literal[
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 MEASURED: tuple[Verdict, ...] = ("present", "absent", "inconclusive")
 
+ControlResult = Literal["passed", "failed", "not exercised"]
+"""A positive control passes where it is present, else it fails. A negative one passes where it is absent and fails where
+it is present; where it is neither it tells nothing."""
+
 MIN_UNITS = 3
 MAX_SEEDS = 1000
 
@@ -105,9 +109,14 @@ class CellVerdict:
     p_holm: float | None = None
 
     @property
-    def passed(self) -> bool | None:
-        """Whether a control came out as it must; None for a cell."""
-        return None if self.record.control is None else self.raw in self.record.expects
+    def control_result(self) -> ControlResult | None:
+        """What a control came to; None for a cell."""
+        control = self.record.control
+        if control is None:
+            return None
+        if self.raw == control.expects:
+            return "passed"
+        return "failed" if control.sign == "positive" or self.raw == "present" else "not exercised"
 
     @property
     def decidable(self) -> bool:

@@ -48,7 +48,7 @@ def measure_cell(
         lost: why the cell cannot be measured: no code of the phenomenon runs, and its groups say so.
     """
     phenomenon = cell.phenomenon
-    names = phenomenon.claims if cell.control is None else cell.control.expects
+    names = phenomenon.claims if cell.control is None else cell.control.claims
     groups = {name: list[GroupRecord]() for name in names}
     for group in cell.groups:
         ends, runs = _collect(group, store, data_root)
@@ -141,7 +141,7 @@ def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> Ce
         not_applicable=reason,
         control=None if control is None else control.id,
         swept=cell.swept,
-        expects=() if control is None else tuple(sorted(control.expects.get(name, ()))),
+        expects=() if control is None else (control.id.expects,),
     )
 
 

@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from universality.judge import moved
-from universality.judge.controls import claim_of, failure
+from universality.judge.controls import Standing, claim_of, standing
 from universality.judge.crossed import Pooled, Prevalence, pool, prevalence
 from universality.judge.decide import MEASURED, VERDICTS, CellVerdict, Verdict, decided_groups
 from universality.judge.statistics import clopper_pearson_p, effective_trials, holm
 from universality.plugin.bounds import Bound, Scale, Within
-from universality.plugin.outcome import missing_signs
 from universality.plugin.phenomenon import About
 
 ALPHA = 0.05
@@ -71,7 +70,9 @@ class ClaimRow(Tally):
     """One claim over all cells that it was asked in."""
 
     controls: int
+    standing: Standing
     failed_controls: tuple[str, ...]
+    """Everything that its controls lack: those that failed, were not run or, negative, not exercised."""
     confirmed: Mapping[str, int | None]
     """Cells present and absent that survive Holm's correction at 5 %; None where no cell of the claim could, whatever
     was measured."""
@@ -81,8 +82,8 @@ class ClaimRow(Tally):
 
     @property
     def validated(self) -> bool:
-        """At least one positive and one negative control were run, and all came out as they must."""
-        return not self.failed_controls
+        """At least one positive and one negative control were run, all positive are present and all negative absent."""
+        return self.standing == "validated"
 
 
 def summarise(verdicts: Sequence[CellVerdict], phenomena: Mapping[str, About]) -> list[ClaimRow]:
@@ -114,9 +115,7 @@ def _row(members: Sequence[CellVerdict], about: About, confirmable: Collection[s
     controls = [v for v in members if v.record.control]
     cells = [v for v in members if v.counted]
     counts = Counter(v.verdict for v in cells)
-    signs = {v.record.control.sign for v in controls if v.record.control}
-    failures = [failure(v) for v in controls if not v.passed]
-    failures += [f"no {sign} control was run" for sign in missing_signs(signs)]
+    stands, lacks = standing(controls)
     first = members[0].record
     family = [v for v in cells if _in_family(v)]
     hopeless = bool(family) and not any(v.record.id in confirmable for v in family)
@@ -130,7 +129,8 @@ def _row(members: Sequence[CellVerdict], about: About, confirmable: Collection[s
         prevalence=share_of_cells(cells),
         pooled=pool_cells(cells, first.claim.scale) if claims_a_number(first.claim, about) else None,
         controls=len(controls),
-        failed_controls=tuple(failures),
+        standing=stands,
+        failed_controls=lacks,
         confirmed={
             verdict: None
             if hopeless

@@ -23,6 +23,10 @@ _NUMBERS = (
 """Columns of the evidence table that hold numbers; all others are text."""
 
 
+PASSED = {None: "", "passed": "yes", "failed": "no", "not exercised": "not exercised"}
+"""The column `passed` of the evidence table."""
+
+
 def evidence_table(results: ResultSet) -> pd.DataFrame:
     """A row per cell and claim; controls carry their name in `control`."""
     frame = pd.DataFrame([_evidence_row(v, results) for v in results.verdicts])
@@ -43,8 +47,8 @@ def _evidence_row(v: CellVerdict, results: ResultSet) -> dict[str, object]:
         "task": record.task,
         "tier": results.plan.tiers.get(record.task, ""),
         "control": "" if record.control is None else str(record.control),
-        "expects": " or ".join(record.expects),
-        "passed": "" if v.passed is None else "yes" if v.passed else "no",
+        "expects": "" if record.control is None else record.control.expects,
+        "passed": PASSED[v.control_result],
         "counted": "yes" if v.counted else "no",
         "verdict": v.verdict,
         "raw_verdict": v.raw,

@@ -84,6 +84,6 @@ class Grokking(u.Phenomenon):
     random = reference[1].replace("]", ",random_labels=true]")
     controls = (
         u.positive("addition mod 23, one-hot network", "Gromov 2023, arXiv:2301.02679", follows=True),
-        u.negative("random labels", "nothing can be learnt", u.ABSENT, task=random, steps=patient),
-        u.negative("no weight decay", "Power et al. 2022: decay drives it", u.ABSENT, decay=0, steps=patient),
+        u.negative("random labels", "nothing can be learnt", task=random, steps=patient),
+        u.negative("no weight decay", "Power et al. 2022: decay drives it", decay=0, steps=patient),
     )

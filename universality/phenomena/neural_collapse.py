@@ -54,7 +54,7 @@ class NeuralCollapse(u.Phenomenon):
     weight_decay: float = 5e-3
     batch_size: int = 128
 
-    title, version, strand, sense = "Neural collapse", 2, "laws", "form"
+    title, version, strand, sense = "Neural collapse", 3, "laws", "form"
     asks = u.classes(3, PAIR), u.balanced(1.5), u.simplex
     gates = (
         u.require("training accuracy at the end", u.at_end("accuracy.train"), at_least=0.999),
@@ -77,12 +77,27 @@ class NeuralCollapse(u.Phenomenon):
     nc2_angles = vanishes(run, "nc2_angles", 0.08, ANGLES, "class means are equally far apart", 0.5)
     nc3 = vanishes(run, "nc3", math.sqrt(0.05), "|W/|W| - M/|M||", "classifier and class means align (NC3)")
 
-    reference = "mlp[width=64,depth=3]", "digits[classes=4,subset=400]"
-    random = reference[1].replace("]", ",random_labels=true]")
-    angles = ["nc2_norms", "nc2_angles", "nc3"]
+    reference = "mlp[width=64,depth=3]", "gaussian_mixture[classes=4,subset=400,separation=8]"
+    digits, random = "digits[classes=4,subset=400]", "digits[classes=4,subset=400,random_labels=true]"
     controls = (
-        u.positive("four digits with weight decay", "Zhu et al. 2021: the ETF is the global minimiser"),
-        # Random labels sharpen more: at the full rate they are not fitted. Their class means still form an ETF.
-        u.negative("random labels", "variability is left", task=random, lr_multiple=80.0, claims=["nc1"]),
-        u.negative("no weight decay", "an ETF only in logarithmic time", claims=angles, weight_decay=0.0),
+        u.positive("four clusters with weight decay", "Zhu et al. 2021: the ETF is the global minimiser"),
+        u.negative(
+            # They sharpen more: at the full rate, or in a narrow network, they are not fitted. Their means form an ETF.
+            "random labels",
+            "variability is left",
+            claims=["nc1"],
+            architecture="mlp[width=128,depth=3]",
+            task=random,
+            lr_multiple=80.0,
+        ),
+        u.negative(
+            # In a wide network features move little: lengths and angles stay what they were.
+            "no weight decay",
+            "an ETF only in logarithmic time",
+            claims=["nc2_norms", "nc2_angles", "nc3"],
+            architecture="mlp[width=256,depth=3]",
+            task=digits,
+            steps=2000,
+            weight_decay=0.0,
+        ),
     )

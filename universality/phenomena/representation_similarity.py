@@ -121,7 +121,6 @@ class RepresentationSimilarity(u.Phenomenon):
         u.negative(
             unrelated,
             "no common task",
-            u.ABSENT,
             claims=similar,
             task=few,
             partners=wider,
@@ -131,7 +130,6 @@ class RepresentationSimilarity(u.Phenomenon):
         u.negative(
             "large initial weights",
             "initial geometry is all they share, and there deep layers resemble the first most",
-            u.ABSENT,
             architecture=lazy,
             partners=wider_lazy,
         ),

@@ -96,7 +96,7 @@ def unvalidated(plan: Plan, suite: Suite) -> list[str]:
     """A line for each claim that no controls can validate, before anything is trained."""
     signs: dict[tuple[str, str], set[str]] = {}
     for cell in plan.cells:
-        for claim in cell.phenomenon.claims if cell.control is None else cell.control.expects:
+        for claim in cell.phenomenon.claims if cell.control is None else cell.control.claims:
             present = signs.setdefault((cell.phenomenon.name, claim), set())
             if cell.control is not None:
                 present.add(cell.control.sign)

@@ -125,7 +125,7 @@ class Planner:
         names = (str(component(cell.architecture)), str(component(cell.task)))
         reason = _rejects(cell.architecture, cell.signature)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
-        claims = phenomenon.claims if control is None else control.expects
+        claims = phenomenon.claims if control is None else control.claims
         groups = [
             self._add_group(phenomenon, group)
             for group in ([] if reason else groups_of(phenomenon, cell, cross))

@@ -18,7 +18,7 @@ from universality.plugin.asks import (
 from universality.plugin.bounds import Most, Within
 from universality.plugin.charts import Bars, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.claim import Claim, claim
-from universality.plugin.controls import ABSENT, NOT_SHOWN, negative, positive
+from universality.plugin.controls import negative, positive
 from universality.plugin.modifier import Modifier, unmodified
 from universality.plugin.outcome import Check, Matrix, Outcome, Points
 from universality.plugin.phenomenon import Cell, Phenomenon

@@ -11,7 +11,7 @@ from universality.errors import BadParameter, unknown_name
 from universality.plugin.bounds import Most, Within, unfit
 from universality.plugin.charts import MAX_CHARTS, Chart
 from universality.plugin.claim import Claim
-from universality.plugin.controls import Decidable, Setting
+from universality.plugin.controls import Setting
 from universality.plugin.phenomenon import Phenomenon, Sense, Strand
 from universality.plugin.readings import Requirement
 from universality.plugin.runs import RunSet
@@ -198,13 +198,6 @@ def _check_setting(cls: type[Phenomenon], name: str, setting: Setting) -> None:
     for claim_name in setting.claims or ():
         if claim_name not in cls.claims:
             raise unknown_name("claim", claim_name, cls.claims, where=f"{setting.where}, {what}")
-    for verdict in setting.verdicts:
-        if verdict not in get_args(Decidable):
-            raise unknown_name("verdict", verdict, get_args(Decidable), where=f"{setting.where}, {what}")
-    if not setting.verdicts:
-        raise BadParameter(
-            f"nothing is right for the {what}", where=setting.where, expected=" or ".join(get_args(Decidable))
-        )
     known = [f.name for f in fields(cls) if f.init]
     for parameter in setting.changes:
         if parameter not in known:

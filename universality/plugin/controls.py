@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,13 +12,7 @@ import msgspec
 Sign = Literal["positive", "negative"]
 
 Decidable = Literal["present", "absent", "inconclusive", "diverged"]
-"""Verdicts that a control may be asked for."""
-
-NOT_SHOWN: frozenset[Decidable] = frozenset({"absent", "inconclusive"})
-"""What a negative control may come out as: it fails where it shows the phenomenon."""
-
-ABSENT: frozenset[Decidable] = frozenset({"absent"})
-"""What a negative control must come out as whose gates are met: it exercises the claim."""
+"""Verdicts that a stored control may name."""
 
 
 class ControlId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,6 +20,11 @@ class ControlId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sign: Sign
     name: str
+
+    @property
+    def expects(self) -> Literal["present", "absent"]:
+        """The one verdict with which it passes."""
+        return "present" if self.sign == "positive" else "absent"
 
     def __str__(self) -> str:
         return f"{self.sign}: {self.name}"
@@ -54,7 +53,6 @@ class Setting:
     task: str
     partners: tuple[str, ...]
     seeds: int
-    verdicts: frozenset[Decidable]
     follows: bool
     changes: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
@@ -73,25 +71,12 @@ def positive(
     **changes: Any | Callable[[Any], Any],
 ) -> Setting:
     """A setting in which the literature shows the phenomenon: each of its claims must be present."""
-    return _setting(
-        "positive",
-        name,
-        why,
-        claims,
-        architecture,
-        task,
-        partners,
-        seeds,
-        frozenset({"present"}),
-        follows,
-        changes,
-    )
+    return _setting("positive", name, why, claims, architecture, task, partners, seeds, follows, changes)
 
 
 def negative(
     name: str,
     why: str,
-    verdicts: Collection[Decidable] = NOT_SHOWN,
     *,
     claims: Sequence[str] | None = None,
     architecture: str = "",
@@ -101,20 +86,11 @@ def negative(
     follows: bool = False,
     **changes: Any | Callable[[Any], Any],
 ) -> Setting:
-    """A setting in which the phenomenon must not show: each of its claims must be among `verdicts`."""
-    return _setting(
-        "negative",
-        name,
-        why,
-        claims,
-        architecture,
-        task,
-        partners,
-        seeds,
-        frozenset(verdicts),
-        follows,
-        changes,
-    )
+    """A setting that could show the phenomenon, and in which it is known not to: each of its claims must be absent.
+
+    One that ends undecided, at a gate say, was not exercised: it tells nothing, and validates nothing.
+    """
+    return _setting("negative", name, why, claims, architecture, task, partners, seeds, follows, changes)
 
 
 def _setting(
@@ -126,7 +102,6 @@ def _setting(
     task: str,
     partners: Sequence[str],
     seeds: int,
-    verdicts: frozenset[Decidable],
     follows: bool,
     changes: Mapping[str, Any],
 ) -> Setting:
@@ -140,7 +115,6 @@ def _setting(
         task=task,
         partners=tuple(partners),
         seeds=seeds,
-        verdicts=verdicts,
         follows=follows,
         changes=changes,
         where=f"{frame.f_code.co_filename}:{frame.f_lineno}",

@@ -11,7 +11,7 @@ import msgspec
 from universality.plugin.architecture import Architecture
 from universality.plugin.charts import Charts
 from universality.plugin.claim import Claim
-from universality.plugin.controls import ControlId, Decidable, Setting, Sign
+from universality.plugin.controls import ControlId, Setting, Sign
 from universality.plugin.readings import Requirement
 from universality.plugin.runs import RunSet
 from universality.plugin.task import Signature, Task
@@ -54,7 +54,7 @@ class Control:
 
     Args:
         sign: `positive` where the literature shows the phenomenon, `negative` where it must not show.
-        expects: per claim, the verdicts that are right. Claims that are left out are not judged.
+        claims: those that it judges.
         partners: the other architectures, for claims that compare architectures.
         seeds: replicates; 0 is the number of a suite.
     """
@@ -64,7 +64,7 @@ class Control:
     phenomenon: Phenomenon
     architecture: str
     task: str
-    expects: Mapping[str, frozenset[Decidable]]
+    claims: tuple[str, ...]
     why: str
     partners: tuple[str, ...] = ()
     seeds: int = 0
@@ -172,9 +172,7 @@ def controls_of(phenomenon: Phenomenon) -> list[Control]:
                 phenomenon=replace(start, **changes),
                 architecture=setting.architecture or architecture,
                 task=setting.task or task,
-                expects=dict.fromkeys(
-                    phenomenon.claims if setting.claims is None else setting.claims, setting.verdicts
-                ),
+                claims=tuple(phenomenon.claims if setting.claims is None else setting.claims),
                 why=setting.why,
                 partners=setting.partners,
                 seeds=setting.seeds,

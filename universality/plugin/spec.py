@@ -12,7 +12,6 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields
-from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -229,13 +228,6 @@ class Recipe:
             raise BadParameter("weight decay is negative", got=str(self.weight_decay), expected=">= 0")
         if self.batch_size < 0:
             raise BadParameter("batch_size is negative", got=str(self.batch_size))
-
-    def rate_sum(self, lr: float) -> float:
-        """The learning rates of all updates, summed: the time that gradient flow would have run, with `lr` as the
-        rate without warmup and milestones. A linear warmup sums to half of its length."""
-        ends = [0.0, *self.milestones, 1.0]
-        share = sum((b - a) * self.gamma**i for i, (a, b) in enumerate(pairwise(ends))) - self.warmup / 2
-        return lr * self.steps * share
 
     def sees_batches(self, train_rows: int) -> bool:
         """Whether updates see batches, and not all of so many rows."""

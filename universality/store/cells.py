@@ -64,7 +64,8 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """All groups of one claim in one cell, or of one control.
 
     `variant` is the phenomenon's address with the parameters that differ from its defaults.
-    `swept` marks a cell that only maps where a claim ends; it is not counted.
+    `swept` marks a cell that only maps where a claim ends; it is not counted. `expects` holds the verdict with which a
+    control passes, which its sign says; files of earlier versions name others beside it, which count no longer.
     """
 
     phenomenon: Name
@@ -83,6 +84,8 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         if (self.control is not None) != bool(self.expects):
             raise ValueError("a control without verdicts that are right, or no control with some")
+        if self.control is not None and self.control.expects not in self.expects:
+            raise ValueError(f"a {self.control.sign} control that does not expect {self.control.expects}")
         if self.control is not None and self.swept:
             raise ValueError("both a control and swept")
         if len({group.key for group in self.groups}) < len(self.groups):

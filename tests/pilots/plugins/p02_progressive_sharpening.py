@@ -72,7 +72,7 @@ class ProgressiveSharpening(u.Phenomenon):
     reference = "mlp[width=32,activation=tanh]+output_scale[alpha=0.3]", "digits[subset=200]"
     controls = (
         u.positive("rich network, output scale 0.3", "Cohen et al. 2021; small scales move the weights far"),
-        u.negative("linear", "constant Hessian", u.ABSENT, claims=["rises"], architecture="mlp[depth=0]"),
+        u.negative("linear", "constant Hessian", claims=["rises"], architecture="mlp[depth=0]"),
         u.negative("rich in place of lazy", "its Hessian moves", claims=["stays"], lazy=0.3),
     )
 

@@ -64,7 +64,7 @@ class LinearModes(u.Phenomenon):
     controls = (
         u.positive("two layers from small weights", "Saxe et al. 2014: exact"),
         u.negative("large initialisation", "its modes are not decoupled", architecture=large),
-        u.negative("one layer", "it rises in ln 9", u.ABSENT, claims=["rise"], architecture=single),
+        u.negative("one layer", "it rises in ln 9", claims=["rise"], architecture=single),
     )
 
 

@@ -76,6 +76,6 @@ class Conservation(u.Phenomenon):
     reference = "mlp[width=6,depth=2,activation=identity,bias=false]", "whitened[top=1.0]"
     controls = (
         u.positive("three linear layers", "exact for gradient flow"),
-        u.negative("Adam", "a preconditioner has no rescaling symmetry", u.ABSENT, optimizer="adam"),
-        u.negative("tanh", "no rescaling symmetry", u.ABSENT, architecture="mlp[width=6,activation=tanh]"),
+        u.negative("Adam", "a preconditioner has no rescaling symmetry", optimizer="adam"),
+        u.negative("tanh", "no rescaling symmetry", architecture="mlp[width=6,activation=tanh]"),
     )

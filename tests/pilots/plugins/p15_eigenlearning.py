@@ -67,7 +67,7 @@ class Eigenlearning(u.Phenomenon):
     controls = (
         u.positive("Gaussian inputs", "the theory's own design"),
         u.positive("network on digits", "Simon et al. 2023, figure 1", architecture=TANH, task="digits"),
-        u.negative("shuffled", "where the target lies matters", u.ABSENT, coefficients="shuffled"),
+        u.negative("shuffled", "where the target lies matters", coefficients="shuffled"),
     )
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.train.engine.test_loop import SMALL, made_up_splits, trained
+from universality.plugin.rates import RateSchedule
 from universality.plugin.spec import Recipe
 from universality.train.engine.ensemble import Ensemble
-from universality.train.engine.optimizers import RateSchedule
 
 shares = st.floats(0, 1)
 

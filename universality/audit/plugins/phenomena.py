@@ -37,7 +37,7 @@ def check_phenomenon_plugin(plugin: Phenomenon, data_root: Path) -> Iterator[Fin
             f"{control.sign} control '{control.name}' can be planned",
             partial(_plan, control, data_root, planned),
         )
-        for claim in control.expects:
+        for claim in control.claims:
             if planned:
                 settings.setdefault(claim, planned[0])
     cells = {
@@ -82,7 +82,7 @@ def _plan(control: Control, data_root: Path, planned: list[_Setting]) -> str:
         registry.resolve("probe", observe.probe)
         if not observe.at.steps(steps):
             return f"{observe.probe} is observed at no step"
-    for claim in control.expects:
+    for claim in control.claims:
         if not any(group.bears_on(phenomenon.claims[claim]) for group in groups):
             return f"no runs for {claim}"
     planned.append(setting)

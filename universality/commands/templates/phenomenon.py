@@ -47,5 +47,5 @@ class Example(u.Phenomenon):
     random = "digits[subset=300,random_labels=true]"
     controls = (
         u.positive("digits", "images tell their labels"),
-        u.negative("random labels", "more noise changes nothing", u.ABSENT, task=random),
+        u.negative("random labels", "more noise changes nothing", task=random),
     )

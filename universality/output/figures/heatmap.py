@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from universality.errors import MeasurementError
+from universality.judge.controls import Standing
 from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.output import palette
@@ -21,7 +22,6 @@ from universality.output.figures import style
 from universality.output.palette import COLOURS, MARKS, MEANINGS
 from universality.output.phrases import effect_text, label_in
 from universality.plugin.bounds import Bound
-from universality.plugin.outcome import missing_signs
 from universality.text import typeset
 
 QUESTION = "Which behaviours hold for which network on which data?"
@@ -45,8 +45,7 @@ class _Claim(NamedTuple):
     name: str
     title: str
     bounds: str
-    controls: str
-    validated: bool
+    controls: Standing
 
     def height(self) -> float:
         return style.height(f"{self.title}\n{self.bounds}")
@@ -110,6 +109,7 @@ def verdict_heatmap(results: ResultSet) -> Figure:
 
 def _panels(results: ResultSet) -> list[_Panel]:
     panels = []
+    standings = {(row.phenomenon, row.claim_name): row.standing for row in results.rows}
     for phenomenon in dict.fromkeys(r.phenomenon for r in results.records):
         members = [v for v in results.verdicts if v.record.phenomenon == phenomenon]
         cells = {
@@ -122,7 +122,7 @@ def _panels(results: ResultSet) -> list[_Panel]:
                 name,
                 style.wrapped(label_in(results, phenomenon, name), LEFT - 0.2, style.SMALL, bold=True),
                 style.broken(_bounds(v.record.claim), LEFT - 0.2, style.TINY),
-                *_controls([v for v in members if v.record.claim_name == name]),
+                standings[phenomenon, name],
             )
             for name, v in {claim: v for (claim, _), v in cells.items()}.items()
         ]
@@ -132,14 +132,6 @@ def _panels(results: ResultSet) -> list[_Panel]:
             panels.append(_Panel(title, claims, line, part))
             title = f"{whole}, continued"
     return panels
-
-
-def _controls(members: Sequence[CellVerdict]) -> tuple[str, bool]:
-    """What the controls of one claim gave, and whether that validates it: both signs are needed."""
-    if any(v.passed is False for v in members):
-        return "controls failed", False
-    signs = {v.record.control.sign for v in members if v.record.control}
-    return ("controls missing", False) if missing_signs(signs) else ("controls ok", True)
 
 
 def _draw(axes: Axes, panel: _Panel, row: float) -> None:
@@ -173,10 +165,12 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
         look = {"x": -0.08, "y": split, "ha": "right"}
         axes.text(s=claim.title, va="bottom", fontsize=style.SMALL, fontweight="bold", **look)
         axes.text(s=claim.bounds, va="top", fontsize=style.TINY, color=palette.DARK, **look)
-        weight, colour = ("normal", palette.DARK) if claim.validated else ("bold", palette.VERMILLION)
+        validated = claim.controls == "validated"
+        weight, colour = ("normal", palette.DARK) if validated else ("bold", palette.VERMILLION)
         look = {"fontweight": weight, "color": colour}
         end = len(panel.columns) + 0.08
-        axes.text(end, index + 0.5, claim.controls, va="center", fontsize=style.SMALL, **look)
+        told = "controls ok" if validated else claim.controls.replace("negative not ", "negative not\n")
+        axes.text(end, index + 0.5, told, va="center", fontsize=style.SMALL, **look)
 
 
 def _bounds(claim: Bound) -> str:

@@ -154,7 +154,7 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
         "outcomes": [(name, meaning, outcomes[name]) for name, meaning in OUTCOMES.items() if outcomes[name]],
         "tiers": [(name, meaning, tiers[name]) for name, meaning in meanings if tiers[name]],
         "controls": grouped(controls, setting).values(),
-        "passed": sum(bool(c.verdict.passed) for c in controls),
+        "passed": sum(c.verdict.control_result == "passed" for c in controls),
         "judged": len(controls),
         "reasons": Counter(c.why for c in undecided).most_common(),
         "missing": sorted(missing.values(), key=lambda group: VERDICTS.index(group[0].verdict.verdict)),

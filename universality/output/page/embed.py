@@ -128,8 +128,8 @@ def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
         "stays": texts.add(typeset("; ".join(map(str, stays(v))))),
         "counted": v.counted,
         "control": texts.add(record.control) if record.control else None,
-        "expects": texts.add(" or ".join(record.expects)),
-        "passed": v.passed,
+        "expects": record.control and record.control.expects,
+        "result": v.control_result,
         "groups": [_group(g, record.claim, texts) for g in record.groups],
     }
 

@@ -74,6 +74,12 @@ const commandOf = (cell) => {
   return h("div", {}, code, button);
 };
 
+const RESULTS = {
+  passed: "Passed.",
+  failed: "Failed: cells of this claim are invalid.",
+  "not exercised": "Not exercised: it tells nothing, and its claim is not validated.",
+};
+
 const draw = (cell) => {
   const width = Math.max(280, Math.min(700, content.clientWidth - parseFloat(getComputedStyle(content).paddingLeft) * 2));
   const few = cell.groups.length <= 7;
@@ -85,7 +91,7 @@ const draw = (cell) => {
     h("p", { class: "verdict" }, swatch(cell.verdict), cell.verdict,
       cell.raw === cell.verdict ? null : h("span", {}, `alone: ${cell.raw}`)),
     h("p", { class: "reason" }, crop(text(cell.reason), 2000)));
-  if (cell.control !== null) add(h("p", { class: "flag" }, `${text(cell.control)}. Expected: ${text(cell.expects)}. ${cell.passed ? "Passed." : "Failed: cells of this claim are invalid."}`));
+  if (cell.control !== null) add(h("p", { class: "flag" }, `${text(cell.control)}. Expected: ${cell.expects}. ${RESULTS[cell.result]}`));
   else if (!cell.counted) add(h("p", { class: "flag" }, "The setting of a positive control: decided, but not counted in the table."));
   if (cell.groups.length) {
     add(quick(cell), h("h3", {}, "Effect of each group of runs"), effects(cell, colour, width),

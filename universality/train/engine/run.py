@@ -15,11 +15,11 @@ from universality.measures.network.hidden_state import HiddenState
 from universality.plan.trial import try_network
 from universality.plugin import registry
 from universality.plugin.kit.losses import objective
+from universality.plugin.rates import RateSchedule
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
 from universality.train.engine.batches import Batches
 from universality.train.engine.member import Member, Trained, build_network
-from universality.train.engine.optimizers import RateSchedule
 from universality.train.engine.rate import stable_rate
 from universality.train.engine.recorder import Recorder
 

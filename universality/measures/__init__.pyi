@@ -14,9 +14,9 @@ from .curvature.hvp_check import HvpCheck as HvpCheck
 from .curvature.hvp_check import check_hvp as check_hvp
 from .curvature.lanczos import EigenResult as EigenResult
 from .curvature.lanczos import top_eigenvalues as top_eigenvalues
+from .curvature.rates import AcrossRates as AcrossRates
+from .curvature.rates import across_rates as across_rates
 from .curvature.settling import Settling as Settling
-from .curvature.settling import drift as drift
-from .curvature.settling import progress_towards as progress_towards
 from .curvature.settling import settling as settling
 from .curvature.spectral_density import SpectralDensity as SpectralDensity
 from .curvature.spectral_density import spectral_density as spectral_density

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from universality import plugin as u
-from universality.measures import drift, progress_towards, settling
+from universality.measures import across_rates, settling
 
 SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Cohen et al. 2022, arXiv:2207.14484"
 RATIO, LABEL = {"sharpness.ratio": ""}, "sharpness / stability threshold"
 COURSE = u.Lines(RATIO, LABEL, band=True, level=1, level_title="stability threshold", low=0, high=2.5)
 SETTLED = u.Curves({"settled": "median", "theory": "theory"}, "largest rate / rate", LABEL, "x", "theory")
-LOW, HIGH = 0.90, 1.15
+LOW, HIGH, SLOPE = 0.90, 1.15, "d log rho / d log (1/rate)"
 
 
 def hovers(runs: u.RunSet[u.Sweep], title: str, unit: str) -> u.Claim:
@@ -21,33 +21,27 @@ def hovers(runs: u.RunSet[u.Sweep], title: str, unit: str) -> u.Claim:
 
 
 def settled(runs: u.Runs) -> u.Outcome:
-    """Median of rho = sharpness / threshold where it settles, at the smallest rate at which it crossed 0.95 upwards."""
+    """rho = sharpness / threshold where it settles, at the smallest rate at which it crossed 0.95 from below."""
     done = {rate: run for rate, run in runs.items() if run.state == "done"}
     series = {rate: (run.series("sharpness.ratio"), run.series("train_loss")) for rate, run in done.items()}
     at = {k: settling(rho.steps, rho.values, loss.values, level=0.95) for k, (rho, loss) in series.items()}
-    crossed = sorted(k for k, found in at.items() if found.left >= 0.30)
-    u.need("rates at which sharpness crossed the threshold in time", len(crossed), at_least=2)
-    rho, last = {k: at[k].median for k in crossed}, at[crossed[-1]]
-    further = progress_towards(LOW, HIGH, before=rho[crossed[-2]], now=last.median)
-    u.need("another halving of the rate, approach to the bounds over the way left", further, at_most=0.99)
+    found = across_rates(at, low=LOW, high=HIGH, left=0.30)
+    why = "threshold out of reach" if done else "diverged"
+    u.need("rates at which sharpness rose to the threshold in time", len(found.values), at_least=2, label=why)
+    u.need("way into the bounds by the last halving of the rate, over the rest", found.nearer, at_most=0.99)
+    rho, last = found.values, found.smallest
     side = "below" if last.median < LOW else "above" if last.median > HIGH else "at"
-    return u.Outcome(
-        effect=last.median,
-        criteria=(
-            u.Check("10 % quantile", last.low, at_least=0.80),
-            u.Check("90 % quantile", last.high, at_most=1.40),
-            u.Check("last tenth of the loss over the first", last.falling, at_most=1.0),
-        ),
-        label=f"settles {side} the threshold",
-        details={
-            "rates": len(crossed),
-            "at the largest of them": rho[crossed[0]],
-            "drift per halving": drift(rho),
-            "crossing step": last.start,
-            "rising": last.rising,
-        },
-        points={"settled": u.Points.of(rho), "theory": u.Points.of(dict.fromkeys(rho, 1.0))},
+    criteria = (
+        u.Check("10 % quantile", last.low, at_least=0.80),
+        u.Check("90 % quantile", last.high, at_most=1.40),
+        u.Check(SLOPE, found.slope, at_least=-0.5, at_most=0.5),
+        u.Check("last tenth of the loss over the first", last.falling, at_most=1.0),
     )
+    details = {"rates": len(rho), "rho at the largest": rho[min(rho)], SLOPE: found.slope}
+    details |= {"crossing step": last.start, "share of steps on which the loss rises": last.rising}
+    points = {"settled": u.Points.of(rho), "theory": u.Points.of(dict.fromkeys(rho, 1.0))}
+    label = f"settles {side} the threshold"
+    return u.Outcome(effect=last.median, criteria=criteria, label=label, details=details, points=points)
 
 
 @u.register("edge_of_stability", source=SOURCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,35 +74,3 @@ def settling(
         float(np.mean(np.diff(window) > 0)) if len(window) > 1 else math.nan,
         float(behind[-tenth:].mean() / behind[:tenth].mean()) if len(behind) > 1 else math.nan,
     )
-
-
-def progress_towards(low: float, high: float, before: float, now: float) -> float:
-    """How much of its way into [low, high] the step from `before` to `now` has made, over what is left of it.
-
-    0 inside. At 1 or more, another step like the last one leads inside: a value outside is then no settled answer.
-    Raises nothing.
-
-    Cost: none.
-
-    >>> round(progress_towards(0.90, 1.15, before=1.30, now=1.20), 9)
-    2.0
-    >>> progress_towards(0.90, 1.15, before=1.30, now=1.02)
-    0.0
-    """
-    side = max(low - now, now - high)
-    if side <= 0:
-        return 0.0
-    return (before - now if now > high else now - before) / side
-
-
-def drift(values: Mapping[float, float]) -> float:
-    """Least-squares slope of values against log2 of their keys: the change with each doubling of a divisor.
-
-    Takes two different positive keys at least. Raises nothing.
-
-    Cost: none.
-
-    >>> round(drift({1.0: 1.26, 2.0: 1.15, 4.0: 1.06}), 9)
-    -0.1
-    """
-    return float(np.polyfit(np.log2(list(values)), list(values.values()), 1)[0])

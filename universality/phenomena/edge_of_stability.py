@@ -59,7 +59,7 @@ class EdgeOfStability(u.Phenomenon):
     """
 
     gd_steps: int = 800
-    momentum_steps: int = 400
+    momentum_steps: int = 600
     adaptive_steps: int = 400
     rates: int = 3
     momentum: float = 0.5
@@ -71,7 +71,7 @@ class EdgeOfStability(u.Phenomenon):
 
     def halved(self, run: u.Run, rates: int = 2, **largest: Any) -> u.Sweep:
         """Sharpening to twice the threshold takes more than twice the steps: more flow time, at half the rate."""
-        late = {} if self.late_rate == 1 else {"milestones": (0.5,), "gamma": self.late_rate}
+        late: dict[str, Any] = {} if self.late_rate == 1 else {"milestones": (0.5,), "gamma": self.late_rate}
         recipe = u.Recipe(loss="mse", **late, **largest)
 
         def at(k: int) -> u.Run:
@@ -95,8 +95,9 @@ class EdgeOfStability(u.Phenomenon):
 
     @u.per_seed
     def rmsprop_runs(self, run: u.Run) -> u.Sweep:
-        rms = {"optimizer": "rmsprop", "beta2": 0.99, "warmup": 0.2}
-        return self.halved(run, steps=self.adaptive_steps, lr=0.001, **rms)
+        return self.halved(
+            run, steps=self.adaptive_steps, lr=0.001, optimizer="rmsprop", beta2=0.99, warmup=0.2
+        )
 
     @u.per_seed
     def adam_runs(self, run: u.Run) -> u.Sweep:

@@ -16,7 +16,7 @@ LOW, HIGH, SLOPE = 0.90, 1.15, "d log rho / d log (1/rate)"
 
 
 def hovers(runs: u.RunSet[u.Sweep], title: str, unit: str) -> u.Claim:
-    bound, charts = u.Within(low=LOW, high=HIGH, unit=unit), (COURSE, SETTLED)
+    bound, charts = u.Within(low=LOW, high=HIGH, unit=unit, scale="log"), (COURSE, SETTLED)
     return u.claim(bound, settled, runs=runs, title=title, chart=charts, diverged=True)
 
 
@@ -96,7 +96,7 @@ class EdgeOfStability(u.Phenomenon):
     @u.per_seed
     def rmsprop_runs(self, run: u.Run) -> u.Sweep:
         return self.halved(
-            run, steps=self.adaptive_steps, lr=0.001, optimizer="rmsprop", beta2=0.99, warmup=0.2
+            run, steps=self.adaptive_steps, lr=0.001, optimizer="rmsprop", beta2=0.99, warmup=0.4
         )
 
     @u.per_seed
@@ -119,6 +119,7 @@ class EdgeOfStability(u.Phenomenon):
             "Cohen et al. 2021: sharpness follows the flow, not the rate, and rises no hundredfold",
             u.ABSENT,
             follows=True,
+            seeds=3,
             late_rate=0.01,
         ),
     )

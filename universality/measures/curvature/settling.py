@@ -19,7 +19,8 @@ class Settling:
         highest: the largest value after the first record below the level; -infinity without such a record.
         low, median, high: 10, 50 and 90 % quantile over the window.
         rising: share of single steps of the window on which the loss rises.
-        falling: mean loss of the last tenth of what follows `start` over that of its first tenth.
+        falling: mean loss of the last tenth of all steps over that of the first tenth. Not from `start` on: at a
+            constant rate an adaptive optimizer may have reached the floor of its loss by then.
     """
 
     start: float
@@ -62,8 +63,7 @@ def settling(
     start, last = int(steps[below[0] + reached[0]]), int(steps[-1])
     middle = (start + last) / 2
     low, median, high = np.quantile(values[steps >= middle], [0.1, 0.5, 0.9])
-    window, behind = loss[math.ceil(middle) :], loss[start:]
-    tenth = max(1, len(behind) // 10)
+    window, tenth = loss[math.ceil(middle) :], max(1, len(loss) // 10)
     return Settling(
         float(start),
         (last - start) / last,
@@ -72,5 +72,5 @@ def settling(
         float(median),
         float(high),
         float(np.mean(np.diff(window) > 0)) if len(window) > 1 else math.nan,
-        float(behind[-tenth:].mean() / behind[:tenth].mean()) if len(behind) > 1 else math.nan,
+        float(loss[-tenth:].mean() / loss[:tenth].mean()),
     )

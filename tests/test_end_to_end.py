@@ -122,7 +122,7 @@ def test_a_suite_becomes_a_table_and_is_trained_once(bench: Bench) -> None:
     assert {int(n) for n in only(rows, task=DIGITS).groups} == {3}
     assert not set(rows.verdict) & {"failed", "crashed", "timeout", "missing", "diverged", "invalid"}
     kinds = ("cka_seeds-levels", "cka_seeds-matrices", "knn_seeds")
-    drawn = ["heatmap", "grokking", "edge_of_stability", "neural_collapse"]
+    drawn = ["heatmap", "grokking", "edge_of_stability-gd-lines", "neural_collapse"]
     drawn += [f"representation_similarity-{kind}" for kind in kinds]
     expected = {"universality.md", *(f"{name}.{kind}" for name in drawn for kind in ("svg", "png"))}
     assert expected <= {p.name for p in (bench.results / "report").iterdir()}

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 GROKKING = "grokking[steps=60]"
-EDGE = "edge_of_stability[gd_steps=40,adam_steps=30,records=6]"
+EDGE = "edge_of_stability[gd_steps=20,momentum_steps=20,adaptive_steps=20,rates=2,records=6]"
 COLLAPSE = "neural_collapse[steps=40,batch_size=16]"
 SIMILARITY = "representation_similarity[steps=30,batch_size=32]"
 MODULAR, DIGITS = "modular[p=5,train_fraction=0.7]", "digits[subset=60]"
@@ -100,11 +100,11 @@ def test_a_suite_becomes_a_table_and_is_trained_once(bench: Bench) -> None:
         # Ten class means do not fit into fewer than nine features: said before training.
         cross([COLLAPSE], ["mlp[width=12,depth=1]"], [DIGITS, pair], seeds=3),
     )
-    # 3 of grokking, 2 x 3 of each of two optimizers, 2 x 3 of each kind of labels, 3 of collapse.
+    # 3 of grokking, 2 x 3 of each of five optimizers at two rates, 2 x 3 of each kind of labels, 3 of collapse.
     said = bench.run(suite)
-    assert "30 runs, 0 stored, 30 to train on 2 cpu worker(s)" in said
+    assert "78 runs, 0 stored, 78 to train on 2 cpu worker(s)" in said
     rows = bench.evidence()
-    optimizers = [(claim, DIGITS) for claim in ("gd", "adam")]
+    optimizers = [(claim, DIGITS) for claim in ("gd", "heavy_ball", "nesterov", "rmsprop", "adam")]
     similarities = [(f"{m}_{s}", DIGITS) for m in ("cka", "knn") for s in ("seeds", "architectures")]
     similarities.append(("layers_cka", DIGITS))
     collapse = [
@@ -123,14 +123,14 @@ def test_a_suite_becomes_a_table_and_is_trained_once(bench: Bench) -> None:
     assert {int(n) for n in only(rows, task=DIGITS).groups} == {3}
     assert not set(rows.verdict) & {"failed", "crashed", "timeout", "missing", "diverged", "invalid"}
     kinds = ("cka_seeds", "cka_architectures", "knn_seeds")
-    drawn = ["heatmap", "grokking", "edge_of_stability", "neural_collapse"]
+    drawn = ["heatmap", "grokking", "edge_of_stability-gd-lines", "neural_collapse"]
     drawn += [f"representation_similarity-{kind}" for kind in kinds]
     expected = {"universality.md", *(f"{name}.{kind}" for name in drawn for kind in ("svg", "png"))}
     assert expected <= {p.name for p in (bench.results / "report").iterdir()}
     assert set(pd.read_csv(bench.results / "universality.csv").phenomenon) == set(rows.phenomenon)
 
     before, evidence = bench.stored(), (bench.results / "evidence.csv").read_bytes()
-    assert "30 stored, 0 to train" in bench.run(suite)
+    assert "78 stored, 0 to train" in bench.run(suite)
     assert bench.stored() == before
     assert (bench.results / "evidence.csv").read_bytes() == evidence
 

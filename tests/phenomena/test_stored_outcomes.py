@@ -1,9 +1,10 @@
-"""Outcomes of stored runs are what they were before phenomena were declared: 27 groups of a quick suite, each way in
-which a claim of the three phenomena of single runs was met or missed there, with its gates and criteria.
+"""Outcomes of stored runs are what they were: groups of quick suites, each way in which a claim of three phenomena was
+met or missed there, with its gates and criteria.
 
-`stored/` holds the series that the claims read, and the outcomes that the code of commit 43b3da8 stored; the memory of
-initialisation of neural collapse is that of version 3, with the rates of all updates summed one by one. The fourth
-phenomenon compares features, which are large: its outcomes have closed forms in `test_representation_similarity`.
+`stored/` holds the series that the claims read, and the outcomes that were stored: by the code of commit 43b3da8, before
+phenomena were declared, of the edge of stability those of its version 2, and the memory of initialisation of neural
+collapse as of its version 3, with the rates of all updates summed one by one. The fourth phenomenon compares features,
+which are large: its outcomes have closed forms in `test_representation_similarity`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 from universality.judge.outcomes import outcome_of
 from universality.plugin import registry
 from universality.plugin.outcome import Check, Outcome
+from universality.plugin.readings import Runs
 from universality.plugin.spec import RunSpec
 from universality.plugin.trajectory import Series
 from universality.store.files import decode_json
@@ -27,8 +29,15 @@ registry.load_plugins()
 
 STORED = Path(__file__).parent / "stored"
 RECORD = decode_json((STORED / "outcomes.json").read_bytes())
+
+
+def runs_of(group: dict[str, Any]) -> dict[float, str]:
+    """Ids by divisor of the rate; one run alone stands under 1."""
+    return {float(key): run for key, run in group.get("runs", {"1": group.get("run")}).items()}
+
+
 GROUPS = [
-    pytest.param(group, id=f"{group['phenomenon']}.{group['claim']}, {group['run']}")
+    pytest.param(group, id=f"{group['phenomenon']}.{group['claim']}, {', '.join(runs_of(group).values())}")
     for group in RECORD["groups"]
 ]
 
@@ -65,11 +74,12 @@ class StoredRun:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_stored_run_has_the_outcome_that_it_had(group: dict[str, Any], series: dict[str, Any]) -> None:
-    run = StoredRun(group["run"], series)
-    assert run.spec.id == group["run"]
+def test_stored_runs_have_the_outcome_that_they_had(group: dict[str, Any], series: dict[str, Any]) -> None:
+    runs = {key: StoredRun(run, series) for key, run in runs_of(group).items()}
+    assert [run.spec.id for run in runs.values()] == [run.id for run in runs.values()]
     plugin = registry.resolve("phenomenon", group["phenomenon"])
-    new = outcome_of(plugin, plugin.claims[group["claim"]], run)  # type: ignore[arg-type]
+    subject = Runs(runs) if "runs" in group else runs[1.0]  # type: ignore[arg-type]
+    new = outcome_of(plugin, plugin.claims[group["claim"]], subject)  # type: ignore[arg-type]
     old = msgspec.convert(group["outcome"], Outcome)
     assert (new.effect is None) == (old.effect is None)
     if old.effect is not None:
@@ -78,7 +88,17 @@ def test_a_stored_run_has_the_outcome_that_it_had(group: dict[str, Any], series:
     assert checks(new.gates) == checks(old.gates)
     assert checks(new.criteria) == checks(old.criteria)
     assert new.details == pytest.approx(dict(old.details), rel=1e-12, nan_ok=True)
-    assert new.points is msgspec.UNSET
+    assert points(new) == {name: pytest.approx(values, rel=1e-12) for name, values in points(old).items()}
+
+
+def points(outcome: Outcome) -> Any:
+    if outcome.points is msgspec.UNSET:
+        return {}
+    return {
+        f"{name}.{axis}": list(getattr(one, axis))
+        for name, one in outcome.points.items()
+        for axis in ("x", "y")
+    }
 
 
 def checks(those: tuple[Check, ...]) -> list[Any]:

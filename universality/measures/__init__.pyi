@@ -14,6 +14,8 @@ from .curvature.hvp_check import HvpCheck as HvpCheck
 from .curvature.hvp_check import check_hvp as check_hvp
 from .curvature.lanczos import EigenResult as EigenResult
 from .curvature.lanczos import top_eigenvalues as top_eigenvalues
+from .curvature.rates import AcrossRates as AcrossRates
+from .curvature.rates import across_rates as across_rates
 from .curvature.settling import Settling as Settling
 from .curvature.settling import settling as settling
 from .curvature.spectral_density import SpectralDensity as SpectralDensity

@@ -33,14 +33,27 @@ def test_an_upward_crossing_is_a_record_at_or_above_after_one_below(case: str) -
     assert found.highest == pytest.approx(highest, nan_ok=True)
 
 
-def test_quantiles_are_of_the_records_and_the_loss_is_of_the_updates_behind_the_crossing() -> None:
-    steps, values = np.arange(0, 110, 10), np.array([0.1, 0.5, 1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.0, 1.0, 1.3])
-    loss = np.r_[np.full(20, 9.0), np.tile([2.0, 3.0], 20), np.tile([1.0, 2.0], 20)]
-    found = settling(steps, values, loss, level=0.95)
-    assert found.start == 20
+def test_quantiles_are_of_the_last_half_of_what_follows_the_crossing() -> None:
+    steps = np.arange(0, 130, 10)
+    values = np.array([0.1, 0.5, 1.0, 4.0, 3.0, 2.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.0, 1.3])
+    found = settling(steps, values, np.ones(120), level=0.95)
+    assert (found.start, found.left, found.highest) == (20, 100 / 120, 4.0)
+    # (20 + 120) / 2 = 70: the overshoot behind the crossing is no part of it.
     assert [found.low, found.median, found.high] == pytest.approx(
-        list(np.quantile(values[2:], [0.1, 0.5, 0.9]))
+        list(np.quantile(values[steps >= 70], [0.1, 0.5, 0.9]))
     )
-    # Of 79 single steps every second rises; the first tenth is 2, 3, 2, 3, ..., the last 1, 2, 1, 2, ...
-    assert found.rising == pytest.approx(40 / 79)
-    assert found.falling == pytest.approx(1.5 / 2.5)
+
+
+def test_the_loss_falls_over_all_steps_and_rises_on_single_steps_of_the_last_half() -> None:
+    # Crossed at step 20 of 100: the window begins at 60, in which every second of 39 single steps rises.
+    loss = np.r_[np.full(20, 9.0), np.full(40, 4.0), np.tile([1.0, 2.0], 20)]
+    found = settling(np.array([0, 20, 60, 100]), np.array([0.5, 1.0, 1.0, 1.0]), loss, level=0.95)
+    assert found.rising == pytest.approx(20 / 39)
+    assert found.falling == pytest.approx(1.5 / 9.0)
+
+
+def test_a_crossing_on_the_last_record_leaves_nothing_behind() -> None:
+    found = settling(np.array([0, 5, 10]), np.array([0.1, 0.5, 1.0]), np.ones(10), level=0.95)
+    assert (found.start, found.left, found.median) == (10, 0.0, 1.0)
+    assert math.isnan(found.rising)
+    assert found.falling == 1

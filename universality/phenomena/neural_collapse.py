@@ -79,6 +79,7 @@ class NeuralCollapse(u.Phenomenon):
 
     reference = "mlp[width=64,depth=3]", "gaussian_mixture[classes=4,subset=400,separation=8]"
     digits, random = "digits[classes=4,subset=400]", "digits[classes=4,subset=400,random_labels=true]"
+    wide = "mlp[width=256,depth=3]"
     controls = (
         u.positive("four clusters with weight decay", "Zhu et al. 2021: the ETF is the global minimiser"),
         u.negative(
@@ -86,7 +87,7 @@ class NeuralCollapse(u.Phenomenon):
             "random labels",
             "variability is left",
             claims=["nc1"],
-            architecture="mlp[width=128,depth=3]",
+            architecture=wide,
             task=random,
             lr_multiple=80.0,
         ),
@@ -95,7 +96,7 @@ class NeuralCollapse(u.Phenomenon):
             "no weight decay",
             "an ETF only in logarithmic time",
             claims=["nc2_norms", "nc2_angles", "nc3"],
-            architecture="mlp[width=256,depth=3]",
+            architecture=wide,
             task=digits,
             steps=2000,
             weight_decay=0.0,

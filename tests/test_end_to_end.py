@@ -270,7 +270,7 @@ class LastLoss(Phenomenon):
     reference = "mlp", "modular[p=5]"
     controls = (
         positive("positive", "a toy", follows=True),
-        negative("negative", "a toy", {"present"}, follows=True),
+        negative("unbounded", "a toy", follows=True, lr=1e4),
     )
 '''
 

@@ -240,13 +240,13 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
-def gibibytes(count: float) -> str:
-    """An amount of memory, to two digits.
+def memory(count: float) -> str:
+    """So many bytes, to two digits or, below a hundred MiB, to one MiB.
 
-    >>> gibibytes(5 << 20), gibibytes(7.9 * 2**30)
-    ('0.0049 GiB', '7.9 GiB')
+    >>> memory(45_000), memory(65 << 20), memory(850 << 20), memory(7.9 * 2**30)
+    ('1 MiB', '65 MiB', '0.83 GiB', '7.9 GiB')
     """
-    return f"{count / 2**30:.2g} GiB"
+    return f"{count / 2**30:.2g} GiB" if count >= 100 << 20 else f"{math.ceil(count / 2**20)} MiB"
 
 
 def json_text(value: Any) -> str:

@@ -303,7 +303,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a verdict that was expected": (
         in_json(f"measurements/{CELLS[3].id}.json", lambda m: m.update(expects=["present"])),
-        "verdict is 'present', the measurements give 'invalid'",
+        "is damaged: a negative control that does not expect absent",
     ),
     "a bound": (
         in_json(MEASUREMENT, lambda m: m["claim"].update(high=3.0)),

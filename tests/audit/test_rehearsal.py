@@ -92,6 +92,10 @@ def test_a_mistake_in_a_declaration_is_named_with_its_line(
 )
 def test_the_built_in_phenomena_can_be_rehearsed(name: str, tmp_path: Path) -> None:
     (answers,) = check_plugin(name, tmp_path).values()
-    assert [str(answer) for answer in answers if answer.wrong or answer.skipped] == []
+    assert [str(answer) for answer in answers if answer.wrong] == []
+    assert {answer.skipped for answer in answers} <= {
+        "",
+        "so short a run has no effect, with which they come",
+    }
     claims = registry.plugin_class("phenomenon", name).claims
     assert sum("is measured after" in answer.question for answer in answers) == len(claims)

@@ -23,8 +23,9 @@ from universality.judge.compare import Comparison, Difference, compare, differen
 from universality.judge.resultset import ResultSet
 from universality.output import compare as forms
 from universality.plugin.bounds import Bound, Most, Within
+from universality.plugin.controls import ControlId, Decidable, Sign
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import About, ControlId, Decidable, Sign
+from universality.plugin.phenomenon import About
 from universality.store.cells import CellRecord, GroupRecord
 from universality.store.files import decode_json, encode_json
 from universality.store.layout import Layout
@@ -196,15 +197,19 @@ def test_a_control_that_chance_left_undecided_is_lost_as_any_cell_is() -> None:
 
 
 def test_a_control_that_decides_and_is_wrong_is_no_matter_of_chance() -> None:
-    either = [
-        CONTROLS[0],
-        replace(record("x", control=ControlId("negative", "lazy")), expects=("inconclusive",)),
-    ]
-    undecided = [either[0], shifted(either[1], lambda i, e: e + 8 * SPREAD[i])]
-    result = compare(result_set(*CELLS, controls=undecided), result_set(*CELLS, controls=either))
-    assert [j.transition for j in result.joined] == ["voided"] * 4 + ["same", "gained"]
+    wrong = record("reference", control=ControlId("negative", "lazy"))
+    result = compare(result_set(*CELLS), result_set(*CELLS, controls=[CONTROLS[0], wrong]))
+    assert [j.transition for j in result.joined] == ["voided"] * 4 + ["same", "contradicted"]
     assert len(result.unsupported) == 1
     assert result.differs
+
+
+def test_a_negative_control_that_chance_left_undecided_is_lost_as_a_cell_is() -> None:
+    open_ = record("reference", control=ControlId("negative", "lazy"), effects=(0.9, 1.3, 1.9))
+    result = compare(result_set(*CELLS), result_set(*CELLS, controls=[CONTROLS[0], open_]))
+    assert [j.transition for j in result.joined] == ["same"] * 5 + ["lost"]
+    assert len(result.validated_once) == 1
+    assert result.unsupported == ()
 
 
 LOST = [record(f"net{i}", effects=(0.84, 0.95, 1.06), runs=f"r{i}") for i in range(12)]

@@ -44,7 +44,7 @@ IDLE = {
         [group(i, gate=0.5) for i in range(3)],
         "inconclusive, train accuracy = 0.5, needs >= 0.99 (in 3 of 3 groups)",
     ),
-    "straddles": (effects(0.9, 1.0, 1.1), "inconclusive, straddles: "),
+    "straddles": (effects(0.9, 1.0, 1.1), "inconclusive, straddles the upper bound: "),
     "diverged": ([group(i, state="diverged") for i in range(3)], "diverged, 3 of 3 groups diverged"),
     "crashed": ([group(i, state="crashed") for i in range(3)], "crashed, 3 of 3 groups crashed"),
     "no runs": ([], "missing, no groups"),

@@ -22,8 +22,9 @@ from universality.judge.leaderboard import Board, BoardRow, leaderboard, read_bo
 from universality.judge.resultset import ResultSet
 from universality.output import leaderboard as forms
 from universality.plugin.bounds import Bound, Most, Within
+from universality.plugin.controls import ControlId, Decidable, Sign
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import About, ControlId, Decidable, Sign
+from universality.plugin.phenomenon import About
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord
 

@@ -97,10 +97,12 @@ def hvp() -> bool:
 
 
 m = measures
+SETTLED = {1.0: m.Settling(5.0, 0.8, 1.4, 1.0, 1.3, 1.3), 2.0: m.Settling(9.0, 0.6, 1.3, 1.0, 1.2, 1.2)}
 CALLS: dict[str, Callable[[], Any]] = {
     "HessianOperator": operator,
     "MinibatchCKA": lambda: stream(m.MinibatchCKA),
     "StreamingCKA": lambda: stream(m.StreamingCKA),
+    "across_rates": lambda: m.across_rates(SETTLED, low=0.9, high=1.15, left=0.3),
     "against_defaults": lambda: m.against_defaults(m.debiased_cka, (X, Y), (Y, X), (X, X), X, LABELS),
     "batch_losses": lambda: (
         m.HessianOperator(*m.batch_losses(loss_of, INPUTS, TARGETS, 25)[:1], PARAMETERS).loss

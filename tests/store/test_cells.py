@@ -168,7 +168,7 @@ def test_the_id_of_a_measurement_depends_on_what_was_asked(changes: dict[str, An
 
 def test_controls_of_two_signs_are_two_measurements() -> None:
     negative = ControlId("negative", "x")
-    assert a_cell(**CONTROL).id != a_cell(**CONTROL | {"control": negative}).id
+    assert a_cell(**CONTROL).id != a_cell(**CONTROL | {"control": negative, "expects": ("absent",)}).id
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Forecast:
     def lines(self) -> Iterator[str]:
         """What `--dry-run` prints."""
         from universality.plugin.registry import component
-        from universality.text import clock, gibibytes, plain
+        from universality.text import clock, memory, plain
 
         plan = self.plan
         for cell in plan.cells:
@@ -65,7 +65,7 @@ class Forecast:
             f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
             f"{clock(total / max(1, self.slots))} on {self.workers}; "
             f"probes take {probes / max(total, 1e-9):.0%} of it; "
-            f"a worker needs about {gibibytes(max(job.bytes for job in plan.jobs.values()))} of memory"
+            f"a worker needs about {memory(max(job.bytes for job in plan.jobs.values()))} of memory beside that of torch"
         )
 
 

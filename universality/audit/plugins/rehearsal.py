@@ -118,10 +118,14 @@ def _measured(
 
 
 def _drawn(claim: Claim, outcome: Outcome, runs: Mapping[str, Trajectory]) -> str:
-    missing = [lack for chart in claim.charts for lack in _lacks(chart, outcome, runs)]
-    if missing and outcome.effect is None and not any(isinstance(chart, Lines) for chart in claim.charts):
-        raise NotAskedError("so short a run has no effect, with which they come")
-    return missing[0] if missing else ""
+    lines = [chart for chart in claim.charts if isinstance(chart, Lines)]
+    others = [chart for chart in claim.charts if not isinstance(chart, Lines)]
+    for chart in lines + others:
+        for lack in _lacks(chart, outcome, runs):
+            if chart in others and outcome.effect is None:
+                raise NotAskedError("so short a run has no effect, with which they come")
+            return lack
+    return ""
 
 
 def _lacks(chart: Chart, outcome: Outcome, runs: Mapping[str, Trajectory]) -> Iterator[str]:

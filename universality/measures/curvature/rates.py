@@ -38,7 +38,7 @@ def across_rates(found: Mapping[float, Settling], *, low: float, high: float, le
     behind the crossing. Raises nothing: where too few count, numbers are NaN. Source: Cohen et al. 2021,
     arXiv:2103.00065, section 3, where one network is trained at several rates.
 
-    Cost: O(rates).
+    Cost: none; a few comparisons of each rate.
 
     >>> at = {k: Settling(1.0, 0.9, 1.5, median=m) for k, m in {1.0: 1.3, 2.0: 1.2}.items()}
     >>> compared = across_rates(at, low=0.9, high=1.15, left=0.3)

@@ -63,9 +63,9 @@ def mean_cca(X: Float[Tensor, "n d1"], Y: Float[Tensor, "n d2"]) -> float:
 def mean_cca_matrix(
     Xs: Sequence[Float[Tensor, "n _"]], Ys: Sequence[Float[Tensor, "n _"]]
 ) -> Float[Tensor, "a b"]:
-    """`mean_cca` of every X with every Y, float64; each is decomposed once.
+    """`mean_cca` of every X with every Y, float64.
 
-    Cost: n d^2 of each representation, n d1 d2 of each pair.
+    Cost: as `canonical_correlations`. Each representation is decomposed once.
 
     Raises:
         MeasurementError: as `canonical_correlations`, for any pair; no representations, a tensor in place of a sequence.

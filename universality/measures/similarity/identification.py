@@ -24,7 +24,7 @@ def layers_identified(similarity: Float[Tensor, "L L"]) -> float:
     the same. The share varies by chance by at most 1/L (its standard deviation; fixed points of a permutation have
     variance 1), and is 1 in at most one of L! orders.
 
-    Cost: L^2.
+    Cost: none; L^2 comparisons.
 
     Raises:
         MeasurementError: a matrix that is not square, of fewer than two layers, or with entries that are no finite real numbers.

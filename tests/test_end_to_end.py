@@ -353,6 +353,15 @@ def test_a_plugin_that_raises_fails_its_own_runs_and_no_others(bench: Bench, upd
     assert all("the plugin's own mistake" in path.read_text() for path in records)
 
 
+def test_where_every_run_fails_there_is_a_table_that_says_so(bench: Bench) -> None:
+    plugins = bench.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "broken.py").write_text(BROKEN)
+    suite = bench.suite(cross([GROKKING], ["broken[updates=10]"], [MODULAR], seeds=3))
+    assert "3 runs failed" in bench.run(suite, "--plugins", str(plugins), expect=3)
+    assert set(bench.evidence().verdict) == {"failed"}
+
+
 def test_killed_in_the_middle_the_same_command_ends_in_the_same_evidence(tmp_path: Path) -> None:
     benches = [Bench(tmp_path / name) for name in ("killed", "whole")]
     suites = []

@@ -212,7 +212,7 @@ REASONS: dict[str, tuple[CellRecord, str]] = {
     "on a bound, with a criterion that fails": (
         cell([group(i, v, criterion=i > 1) for i, v in enumerate((0.6, 0.8, 1.0))]),
         "straddles the upper bound: 95% interval 0.303 to 1.3, claimed 0 to 1; 1 of 3 hold, "
-        "loss falls = 0, needs >= 1 (in 2 of 3 groups); about 7 seeds would decide",
+        "loss falls = 0, needs >= 1 (in 2 of 3 groups)",
     ),
     "criterion in all": (
         cell([group(i, 0.5 + i / 100, criterion=False) for i in range(3)]),
@@ -221,7 +221,7 @@ REASONS: dict[str, tuple[CellRecord, str]] = {
     ),
     "most miss": (
         cell([group(i, criterion=False) for i in range(5)]),
-        "most miss: 0 of 5 hold, loss falls = 0, needs >= 1 (in 5 of 5 groups); "
+        "most miss a criterion: 0 of 5 hold, loss falls = 0, needs >= 1 (in 5 of 5 groups); "
         "95% interval 0.5 to 0.5, claimed 0 to 1",
     ),
     "share, present": (

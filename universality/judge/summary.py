@@ -24,14 +24,20 @@ class Joint:
 
     Args:
         trials: what they are worth; see `share_of_groups`.
-        p: two-sided, of a share of one half; `p_holm` corrected over the claims of a set.
+        p: two-sided, of a share of one half; `p_holm` corrected over the claims of a set, None where so few trials
+            could not survive the correction whatever holds.
     """
 
     holding: int
     decided: int
     trials: float
     p: float
-    p_holm: float = 1.0
+    p_holm: float | None = None
+
+    @property
+    def p_least(self) -> float:
+        """The p of all groups holding, or none."""
+        return min(1.0, 2 * math.pow(0.5, self.trials))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,18 +99,32 @@ def summarise(verdicts: Sequence[CellVerdict], phenomena: Mapping[str, About]) -
         rows.setdefault(claim_of(verdict), []).append(verdict)
     confirmable = _confirmable(verdicts)
     found = [_row(members, phenomena[name], confirmable) for (name, _), members in rows.items()]
-    corrected = iter(holm([row.joint.p for row in found if row.joint]))
-    return [replace(r, joint=replace(r.joint, p_holm=next(corrected))) if r.joint else r for r in found]
+    joints = [row.joint for row in found if row.joint]
+    possible = survivable([joint.p_least for joint in joints])
+    corrected = iter(
+        replace(joint, p_holm=p if joint.p_least in possible else None)
+        for joint, p in zip(joints, holm([joint.p for joint in joints]), strict=True)
+    )
+    return [replace(row, joint=next(corrected)) if row.joint else row for row in found]
 
 
 def _confirmable(verdicts: Sequence[CellVerdict]) -> set[str]:
-    """Ids of the counted cells that could survive Holm's correction.
+    """Ids of the counted cells that could survive Holm's correction."""
+    family = [v for v in verdicts if _in_family(v)]
+    possible = survivable([v.p_least for v in family])
+    return {v.record.id for v in family if v.p_least in possible}
 
-    The smallest p of a cell is multiplied by at least the number of cells that cannot have a smaller one.
+
+def survivable(least: Sequence[float]) -> set[float]:
+    """Of the smallest p that each test of a family can have, those that Holm's correction leaves at 5 % or below.
+
+    A p is multiplied by at least the number of tests that cannot have a smaller one.
+
+    >>> survivable([0.25, 0.03, 0.001])
+    {0.001}
     """
-    family = sorted((v for v in verdicts if _in_family(v)), key=lambda v: v.p_least, reverse=True)
-    places = {v.p_least: i + 1 for i, v in enumerate(family)}
-    return {v.record.id for v in family if v.p_least * places[v.p_least] <= ALPHA}
+    places = {p: i + 1 for i, p in enumerate(sorted(least, reverse=True))}
+    return {p for p, place in places.items() if p * place <= ALPHA}
 
 
 def _in_family(v: CellVerdict) -> bool:

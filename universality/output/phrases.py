@@ -80,8 +80,10 @@ def confirmed_texts(row: ClaimRow) -> tuple[str, ...]:
 
 
 def joint_text(joint: Joint | None) -> str:
-    """All groups of a claim together: `40/40 (0.0039)`."""
-    return f"{joint.holding}/{joint.decided} ({number(joint.p_holm, 2)})" if joint else "-"
+    """All groups of a claim together: `40/40 (0.0039)`, `6/6 (-)` where no p could be small enough."""
+    if joint is None:
+        return "-"
+    return f"{joint.holding}/{joint.decided} ({'-' if joint.p_holm is None else number(joint.p_holm, 2)})"
 
 
 def moved_lines(rows: Iterable[ClaimRow]) -> list[str]:

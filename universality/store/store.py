@@ -6,6 +6,7 @@ anything at any time loses nothing finished and counts nothing half-done.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -136,12 +137,12 @@ class Store(ResultsFolder):
 
     def seconds(self, run_ids: Iterable[str]) -> float:
         """Wall seconds that the stored runs took, added up; of several recordings the first counts."""
-        return sum(first.seconds for first in self._firsts(run_ids))
+        return math.fsum(first.seconds for first in self._firsts(run_ids))
 
     def probe_seconds(self, run_ids: Iterable[str]) -> float:
         """Of `seconds`, what probes took; of a run that does not say, nothing."""
         values = [first.facts.get("probe_seconds") for first in self._firsts(run_ids)]
-        return sum(seconds for seconds in values if isinstance(seconds, int | float))
+        return math.fsum(seconds for seconds in values if isinstance(seconds, int | float))
 
     def _firsts(self, run_ids: Iterable[str]) -> Iterator[StoredTrajectory]:
         firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -285,3 +287,120 @@ def test_planning_finds_it_and_so_does_a_run_without_a_plan(
     with pytest.raises(MeasurementError) as caught:
         train(spec, plugin, splits, {"sharpness": (9,)}, torch.device("cpu"))
     assert name in caught.value.where
+
+
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(torch.tanh(self.body(x)))
+        return logits
+
+
+class WritesInputs(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(0.97))
+
+
+class KeepsLayersInAList(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(5, 5)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.layers[0](x))
+
+
+class MakesALayer(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.Linear(5, 5)(x))
+
+
+class CountsInALibrarysObject(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = argparse.Namespace(scale=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.scale *= 1.05
+        return super().forward(self.seen.scale * x)
+
+
+def counting_hook(kind: str) -> nn.Module:
+    """A hook, whose own memory no list of torch's has."""
+    net, scale = Plain(), [1.0]
+
+    def grow(*arguments: Any) -> Any:
+        scale[0] *= 1.05
+        return arguments[-1] * scale[0]
+
+    if kind == "forward":
+        net.body.register_forward_hook(grow)
+    else:
+        net.body.weight.register_hook(grow)
+    return net
+
+
+class _Inner(torch.autograd.Function):
+    """As a reentrant checkpoint does it: `backward` calls `backward`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: nn.Module) -> Tensor:
+        ctx.layer, ctx.x = layer, x.detach()
+        with torch.no_grad():
+            out: Tensor = layer(x)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        with torch.enable_grad():
+            x = ctx.x.requires_grad_()
+            ctx.layer(x).backward(slope)
+        return x.grad, None
+
+
+class HidesAPart(Plain):
+    """The first layer is used twice, once where only `backward` finds it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.body(x))
+        return self.last(h + _Inner.apply(h @ torch.ones(4, 5), self.body))  # type: ignore[no-any-return,no-untyped-call]
+
+
+ANOTHER = "a network whose gradient is another when it is taken again"
+
+
+@pytest.mark.parametrize(
+    ("net", "expected"),
+    [
+        (WritesInputs(), "a network that writes to its inputs"),
+        (KeepsLayersInAList(), "a weight that the network does not list"),
+        (MakesALayer(), "a weight that the network does not list"),
+        (CountsInALibrarysObject(), ANOTHER),
+        (counting_hook("forward"), ANOTHER),
+        (counting_hook("gradient"), ANOTHER),
+        (HidesAPart(), ANOTHER),
+    ],
+    ids=[
+        "inputs",
+        "list",
+        "made in forward",
+        "library's object",
+        "forward hook",
+        "gradient hook",
+        "hidden part",
+    ],
+)
+def test_what_torch_does_not_list_is_refused(net: nn.Module, expected: str) -> None:
+    inputs = NUMBERS.clone()
+    with pytest.raises(MeasurementError, match=expected):
+        try_network(net, cross_entropy, inputs, TARGETS, where="a net")
+    assert torch.equal(inputs, NUMBERS)
+
+
+def test_what_draws_or_has_no_number_is_tried_as_ever() -> None:
+    dropping = nn.Sequential(Plain(), nn.Dropout())
+    for net, inputs in ((dropping, NUMBERS), (Plain(), NUMBERS * math.nan)):
+        try_network(net, cross_entropy, inputs, TARGETS, where="")

@@ -1,4 +1,5 @@
-"""A network tried on a batch before it is trained: what no update would reach, what has no second derivative."""
+"""A network tried on a batch before it is trained: what no update would reach, what it keeps or hides from torch, what
+has no second derivative."""
 
 from __future__ import annotations
 
@@ -20,22 +21,26 @@ ATTEMPTS = 64
 """Batches without a gradient after which a parameter counts as never reached: a network may leave out layers at
 random, or send rows to experts."""
 
+NEAR = 1e-4
+"""Relative distance up to which two gradients of one batch count as one: sums on a GPU are not made in one order."""
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def try_network(
     net: nn.Module, loss_of: Loss, inputs: Tensor, targets: Tensor, *, where: str, curvature: bool = False
 ) -> None:
-    """Take a gradient of the loss and, where `curvature` will be asked for, a Hessian-vector product.
+    """Take gradients of the loss and, where `curvature` will be asked for, a Hessian-vector product.
 
-    The network is left as it was.
+    The network and the inputs are left as they were.
 
-    Cost: one gradient of at most `ROWS` rows; about four more for curvature.
+    Cost: three gradients of at most `ROWS` rows; about four more for curvature.
 
     Raises:
         MeasurementError: a trainable parameter that the loss does not reach or that `forward` replaces by another, a
-            gradient that is sparse or, where curvature is asked for, no second derivative; it names the parameter
-            or the module. What else the network raises passes on.
+            gradient that is sparse, one that is another when it is taken again, inputs that `forward` writes to, a
+            weight that the network does not list or, where curvature is asked for, no second derivative; it names
+            the parameter or the module. What else the network raises passes on.
     """
     trained = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     if not trained:
@@ -44,11 +49,21 @@ def try_network(
     def loss(attempt: int) -> Tensor:
         first = attempt * ROWS % len(inputs)
         rows = slice(first, first + ROWS)
-        return loss_of(net(inputs[rows]), targets[rows])
+        given = inputs[rows].clone()
+        value = loss_of(net(given), targets[rows])
+        if not torch.allclose(given, inputs[rows], rtol=0, atol=0, equal_nan=True):
+            raise MeasurementError(
+                "a network that writes to its inputs, which are the data of all updates and of other runs",
+                where=where,
+                expected="inputs that forward leaves alone",
+                do="write x = x * scale, not x.mul_(scale)",
+            )
+        return value
 
     # Fused attention has no second derivative; `HessianOperator` goes without it as well.
     with preserved(net), sdpa_kernel(SDPBackend.MATH):
         _check_reached(net, trained, loss, where)
+        _check_repeats(net, trained, lambda: loss(0), where)
         if curvature:
             _check_curvature(net, trained, inputs[:ROWS], lambda: loss(0), where)
 
@@ -61,6 +76,7 @@ def _check_reached(
     for attempt in range(ATTEMPTS):
         value = loss(attempt)
         _check_in_place(net, places, where)
+        _check_listed(net, value, where)
         if hidden := _hidden_by_checkpoint(value, trained):
             missing = hidden
             break
@@ -99,6 +115,55 @@ def _check_in_place(net: nn.Module, places: Mapping[str, int], where: str) -> No
                 where=f"{where}: {name}",
                 expected="weights that keep their memory",
                 do="change them in place: parameter.data.clamp_(...), not parameter.data = ...",
+            )
+
+
+def _check_listed(net: nn.Module, value: Tensor, where: str) -> None:
+    """Every weight behind the loss is one of the network's, which alone are trained, stored and measured."""
+    listed = {id(parameter) for parameter in net.parameters()}
+    leaves = [getattr(node, "variable", None) for node in _graph(value)]
+    unlisted = [leaf for leaf in leaves if leaf is not None and id(leaf) not in listed]
+    if unlisted:
+        raise MeasurementError(
+            "a weight that the network does not list, so that no update would change it",
+            where=where,
+            got=f"{len(unlisted)} of shape {list(unlisted[0].shape)} and others behind the loss",
+            expected="nn.Parameter in an attribute, nn.ParameterList or nn.ModuleList, made in build",
+            do="use nn.ModuleList in place of a list, and no layers that forward makes",
+        )
+
+
+def _check_repeats(
+    net: nn.Module, trained: Mapping[str, nn.Parameter], loss: Callable[[], Tensor], where: str
+) -> None:
+    """The gradient of one batch is the same when it is taken again, by `torch.autograd.grad` as by `backward`.
+
+    From one state, randomness included, it is another only where something that torch does not list, and that
+    `preserved` did not find, is kept from call to call, or where an operation hides a part of it from one of the two.
+    """
+    weights = list(trained.values())
+    with preserved(net):
+        value = loss()
+        if not (value.requires_grad and bool(value.isfinite())):
+            return
+        first = torch.autograd.grad(value, weights, allow_unused=True)
+    with preserved(net):
+        for weight in weights:
+            weight.grad = None
+        loss().backward()  # type: ignore[no-untyped-call]
+        again = [weight.grad for weight in weights]
+    for name, a, b in zip(trained, first, again, strict=True):
+        if a is None or b is None:
+            same = a is b
+        else:
+            same = bool((a - b).norm() <= NEAR * torch.maximum(a.norm(), b.norm()))
+        if not same and not (a is not None and b is not None and not bool((a - b).isfinite().all())):
+            raise MeasurementError(
+                "a network whose gradient is another when it is taken again",
+                where=f"{where}: {name}",
+                expected="one gradient of one batch, weights and randomness; by torch.autograd.grad as by backward()",
+                do="keep what forward or a hook changes in a buffer, draw from torch's generator, and call "
+                "torch.utils.checkpoint with use_reentrant=False",
             )
 
 

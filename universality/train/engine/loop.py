@@ -25,6 +25,7 @@ from universality.train.engine.fused_steps import Capture, cuda_graph
 from universality.train.engine.member import Member, Trained
 from universality.train.engine.randomness import Draws, seeded
 from universality.train.engine.run import MemberRun
+from universality.train.engine.settings import default_settings
 from universality.train.messages import Engine
 
 _COMMON = ("optimizer", "batch_size", "steps", "loss", "milestones", "gamma", "warmup")
@@ -117,7 +118,7 @@ def _train(
 ) -> list[Trained]:
     """Train the members in this way. `request`: what was asked for, where that is another."""
     # Dropout draws from the global generator, whose state depends on what this process ran before.
-    with seeded(derive_seed("noise", members[0].spec.seed)), ExitStack() as undo:
+    with default_settings(), seeded(derive_seed("noise", members[0].spec.seed)), ExitStack() as undo:
         start = time.perf_counter()
         copies: dict[int, Tensor] = {}
         runs = [MemberRun(member, _on_device(member.splits, device, copies), device) for member in members]
@@ -156,7 +157,9 @@ def _on_device(splits: Splits, device: torch.device, copies: dict[int, Tensor]) 
 
     def once(tensor: Tensor) -> Tensor:
         if id(tensor) not in copies:
-            copies[id(tensor)] = tensor.to(device)
+            # What was loaded in inference mode knows no gradients, wherever it is used.
+            usable = tensor.clone() if tensor.is_inference() else tensor
+            copies[id(tensor)] = usable.to(device)
         return copies[id(tensor)]
 
     def moved(split: Split) -> Split:

@@ -15,6 +15,7 @@ from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
 from universality.train.engine.randomness import seeded
+from universality.train.engine.settings import default_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +64,8 @@ def build_network(spec: RunSpec, architecture: Architecture, splits: Splits) -> 
     seed = spec.seed_of("init")
     if isinstance(architecture, Modified):
         seed = architecture.init_seed(seed)
-    with seeded(derive_seed("init", *map(str, spec.architecture.unmodified.identity()), seed)):
+    with (
+        default_settings(),
+        seeded(derive_seed("init", *map(str, spec.architecture.unmodified.identity()), seed)),
+    ):
         return architecture.build(splits.inputs, splits.outputs)

@@ -9,6 +9,7 @@ from universality.errors import MeasurementError
 from universality.plugin import registry
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Recorded
+from universality.train.engine.settings import default_settings
 
 
 def restore(run: Recorded, splits: Splits, step: int) -> nn.Module:
@@ -21,7 +22,7 @@ def restore(run: Recorded, splits: Splits, step: int) -> nn.Module:
         MeasurementError: the run observed no `weights` at this step.
     """
     architecture = registry.instantiate("architecture", run.spec.architecture)
-    with torch.random.fork_rng(devices=[]):
+    with default_settings(), torch.random.fork_rng(devices=[]):
         net: nn.Module = architecture.build(splits.inputs, splits.outputs)
     state = {}
     for name in net.state_dict():

@@ -3,7 +3,7 @@ has no second derivative."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from universality.errors import MeasurementError, first_line
 from universality.measures import HessianOperator, preserved
+from universality.measures.network.gradients import nodes
 
 ROWS = 64
 """Rows of a trial, which asks what is reached, not how far."""
@@ -121,7 +122,7 @@ def _check_in_place(net: nn.Module, places: Mapping[str, int], where: str) -> No
 def _check_listed(net: nn.Module, value: Tensor, where: str) -> None:
     """Every weight behind the loss is one of the network's, which alone are trained, stored and measured."""
     listed = {id(parameter) for parameter in net.parameters()}
-    leaves = [getattr(node, "variable", None) for node in _graph(value)]
+    leaves = [getattr(node, "variable", None) for node in nodes(value)]
     unlisted = [leaf for leaf in leaves if leaf is not None and id(leaf) not in listed]
     if unlisted:
         raise MeasurementError(
@@ -170,22 +171,11 @@ def _check_repeats(
 def _hidden_by_checkpoint(value: Tensor, trained: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
     """Parameters that only a reentrant checkpoint knows of. With one in the graph torch refuses to take gradients
     with respect to given tensors, as every update and every probe does."""
-    nodes = set(_graph(value))
-    if not any(node.name() == "CheckpointFunctionBackward" for node in nodes):
+    behind = nodes(value)
+    if not any(node.name() == "CheckpointFunctionBackward" for node in behind):
         return {}
-    listed = {id(getattr(node, "variable", None)) for node in nodes}
+    listed = {id(getattr(node, "variable", None)) for node in behind}
     return {name: p for name, p in trained.items() if id(p) not in listed} or dict(trained)
-
-
-def _graph(*values: Tensor) -> Iterator[Any]:
-    """The operations behind these, each once."""
-    seen, stack = set(), [value.grad_fn for value in values]
-    while stack:
-        node = stack.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            stack.extend(parent for parent, _ in node.next_functions)
-            yield node
 
 
 def _check_curvature(
@@ -259,7 +249,7 @@ def _try_module(module: nn.Module, args: tuple[Any, ...]) -> None:
 def _differentiate_twice(value: Tensor, leaves: Sequence[Tensor]) -> None:
     slopes = torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True)
     curved = [slope for slope in slopes if slope is not None and slope.requires_grad]
-    if any(node.name().endswith("::Error") for node in _graph(*curved)):
+    if any(node.name().endswith("::Error") for node in nodes(*curved)):
         # torch would raise on the way to the operation, and passes by it in silence.
         raise RuntimeError("a function marked once_differentiable")
     if curved:

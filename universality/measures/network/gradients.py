@@ -87,12 +87,12 @@ def gradients_of(
     >>> gradients_of((x * x).sum(), [x, y], "")
     [tensor([2., 2.]), None]
     """
-    nodes = _nodes(value)
-    for node in nodes:
+    behind = nodes(value)
+    for node in behind:
         for prefix, (what, do) in (NEVER | ONCE if twice else NEVER).items():
             if node.name().startswith(prefix):
-                reached = {id(getattr(each, "variable", None)) for each in nodes}
-                missed = _places([p.grad_fn in nodes or id(p) in reached for p in parameters], parameters)
+                reached = {id(getattr(each, "variable", None)) for each in behind}
+                missed = _places([p.grad_fn in behind or id(p) in reached for p in parameters], parameters)
                 got = f"a loss that goes through {node.name()}" + (
                     f" and does not reach {missed}" if missed else ""
                 )
@@ -144,10 +144,15 @@ def operations(*values: Tensor) -> set[str]:
     >>> "ExpBackward0" in operations(torch.ones(1, requires_grad=True).exp())
     True
     """
-    return {node.name() for node in _nodes(*values)}
+    return {node.name() for node in nodes(*values)}
 
 
-def _nodes(*values: Tensor) -> set[Any]:
+def nodes(*values: Tensor) -> set[Any]:
+    """The differentiated operations behind the values, leaves included.
+
+    >>> len(nodes(torch.ones(1, requires_grad=True).exp()))
+    2
+    """
     seen: set[Any] = set()
     stack: list[Any] = [value.grad_fn for value in values]
     while stack:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.judge.toy_cells import DELAY, cell, effects, group
 from universality.judge.decide import ReasonKind, Verdict, decide
-from universality.plugin.bounds import Within
+from universality.plugin.bounds import Most, Within
 from universality.plugin.outcome import Outcome
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem
@@ -172,6 +172,22 @@ def test_the_effect_of_most_is_the_kaplan_meier_median() -> None:
     assert decide(cell(groups, DELAY)).effect == 8
     late = [group(i, 6.0 + i, censored=i > 0) for i in range(5)]
     assert decide(cell(late, DELAY)).effect is None
+
+
+def test_budgets_that_ended_too_early_count_as_long_in_the_median_of_times() -> None:
+    """Two of five seen early; of the others it is known that they take longer, and not more."""
+    seen = effects(5.0, 6.0)
+    late = [group(i, 50.0, censored=True, gate=0.5) for i in range(2, 5)]
+    decision = decide(cell([*seen, *late], DELAY))
+    assert (decision.verdict, decision.decided, decision.effect) == ("inconclusive", 2, None)
+    assert decide(cell([*effects(5.0, 6.0, 7.0), *late[1:]], DELAY)).effect == 7.0
+
+
+def test_most_may_be_claimed_of_what_has_any_sign() -> None:
+    claim = Most(at_least=0.7, scale="linear", ceiling=1.0)
+    decision = decide(cell(effects(-0.2, 0.0, 0.0, 0.1, 0.1), claim))
+    assert (decision.verdict, decision.effect) == ("absent", 0.0)
+    assert decide(cell(effects(*[1.0] * 5), claim)).verdict == "present"
 
 
 def test_pairs_that_share_seeds_are_not_independent_trials() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from universality.plan.groups import Group, groups_of
 from universality.plugin import registry
-from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
+from universality.plugin.cell import Cell
+from universality.plugin.phenomenon import Control, Cross, Phenomenon, controls_of
 from universality.plugin.registry import component
 from universality.plugin.spec import RunSpec
 from universality.plugin.task import Signature

@@ -14,8 +14,9 @@ from universality.judge.outcomes import outcome_of
 from universality.phenomena.grokking import PATIENCE, Grokking
 from universality.plan.groups import groups_of
 from universality.plugin import registry
+from universality.plugin.cell import Cell
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import Cell, Cross
+from universality.plugin.phenomenon import Cross
 from universality.plugin.schedules import LogSpaced
 from universality.plugin.task import Signature
 from universality.plugin.trajectory import Series

@@ -14,9 +14,9 @@ import torch
 from universality.judge.outcomes import outcome_of
 from universality.measures import neural_collapse
 from universality.phenomena.neural_collapse import NeuralCollapse
+from universality.plugin.cell import Cell
 from universality.plugin.kit.decay import memory_of_start
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import Cell
 from universality.plugin.rates import RateSchedule
 from universality.plugin.spec import Recipe
 from universality.plugin.task import Signature

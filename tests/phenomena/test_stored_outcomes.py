@@ -2,7 +2,7 @@
 met or missed there, with its gates and criteria.
 
 `stored/` holds the series that the claims read, and the outcomes that were stored: by the code of commit 43b3da8, before
-phenomena were declared, of the edge of stability those of its version 2, and the memory of initialisation of neural
+phenomena were declared, of the edge of stability those of its version 3, and the memory of initialisation of neural
 collapse as of its version 3, with the rates of all updates summed one by one. The fourth phenomenon compares features,
 which are large: its outcomes have closed forms in `test_representation_similarity`.
 """

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
+from universality.judge.measure import measure_cell
 from universality.plan import planner as planning
 from universality.plan import suite
 from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost, gradient_cost
@@ -28,6 +29,7 @@ from universality.plugin.runs import Request
 from universality.plugin.sources import edition
 from universality.plugin.spec import Recipe
 from universality.plugin.task import Signature
+from universality.store.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -506,3 +508,17 @@ def test_crosses_that_ask_for_one_cell_differently_are_refused_before_training(t
     second = cross("toy_early", "toy_net", "toy_points", seeds=4)
     with pytest.raises(BadSuite, match="two crosses ask for one cell in different ways"):
         planned(tmp_path, first, second)
+
+
+def test_a_claim_that_cannot_be_asked_of_a_cell_trains_nothing_and_leaves_the_others(tmp_path: Path) -> None:
+    deep, shallow = "mlp[width=8,depth=3]", "mlp[width=8]"
+    plan = planned(tmp_path, cross("representation_similarity", f"{deep} {shallow}", "digits[subset=600]", 5))
+    cells = {cell.architecture: cell for cell in plan.cells}
+    sets = {name: {group.run_set for group in cell.groups} for name, cell in cells.items()}
+    assert sets[deep] - sets[shallow] == {"pairs_apart"}
+    assert cells[shallow].left_out == {"layers_cka": "needs 3 layers, the network names 2"}
+    records = {r.claim_name: r for r in measure_cell(cells[shallow], Store.create(tmp_path / "results"))}
+    assert records["layers_cka"].not_applicable == cells[shallow].left_out["layers_cka"]
+    assert not records["layers_cka"].groups
+    assert not records["cka_seeds"].not_applicable
+    assert records["cka_seeds"].groups

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -369,12 +370,30 @@ class HidesAPart(Plain):
         return self.last(h + _Inner.apply(h @ torch.ones(4, 5), self.body))  # type: ignore[no-any-return,no-untyped-call]
 
 
+@functools.cache
+def drawn_once(size: int) -> Tensor:
+    return torch.rand(size)
+
+
+class KeepsADraw(nn.Module):
+    """Whichever network calls first draws for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(x * drawn_once(x.shape[1]))
+        return logits
+
+
 ANOTHER = "a network whose gradient is another when it is taken again"
 
 
 @pytest.mark.parametrize(
     ("net", "expected"),
     [
+        (KeepsADraw(), "a network that draws once and keeps what it drew"),
         (WritesInputs(), "a network that writes to its inputs"),
         (KeepsLayersInAList(), "a weight that the network does not list"),
         (MakesALayer(), "a weight that the network does not list"),
@@ -384,6 +403,7 @@ ANOTHER = "a network whose gradient is another when it is taken again"
         (HidesAPart(), ANOTHER),
     ],
     ids=[
+        "a kept draw",
         "inputs",
         "list",
         "made in forward",

@@ -228,9 +228,13 @@ def test_an_effect_may_be_any_function_of_a_run() -> None:
         ({"one": claim(Within(low=0.0, unit="x" * 301))}, "the unit of the claim one"),
         (
             {"gates": require("g", at_end("train_loss"), at_least=1)},
-            "gates of phenomenon 'sound' are several",
+            "the gates of phenomenon 'sound' are no tuple",
         ),
-        ({"asks": lambda cell: ""}, "asks of phenomenon 'sound' are several"),
+        ({"asks": lambda cell: ""}, "the asks of phenomenon 'sound' are no tuple"),
+        (
+            {"one": claim(Within(low=0.0), asks=["no function"])},
+            "an ask of the claim sound.one cannot be asked",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

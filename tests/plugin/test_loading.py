@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import universality
 from universality.errors import BadParameter
@@ -272,6 +273,15 @@ def test_entry_points_of_the_group_are_loaded(monkeypatch: pytest.MonkeyPatch) -
     load_plugins()
     assert asked == ["universality.plugins"]
     assert registry.plugin_class("probe", "from_entry") is Own
+
+
+@pytest.mark.usefixtures("clean_registry")
+def test_what_a_file_sets_in_torch_as_it_is_loaded_is_set_back(tmp_path: Path) -> None:
+    folder = write_probe(tmp_path / "mine", "sets.py", "sets")
+    with (folder / "sets.py").open("a") as file:
+        file.write("\nimport torch\ntorch.set_default_dtype(torch.float64)\n")
+    load_plugins([folder])
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_an_entry_point_that_does_not_import_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

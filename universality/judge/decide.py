@@ -173,9 +173,13 @@ def decide(record: CellRecord) -> CellVerdict:
         mean = mean_effect(decided, record.claim.scale)
         cell = replace(cell, effect=mean.estimate, low=mean.low, high=mean.high, se=mean.se)
     elif decided:
-        survival = kaplan_meier_median([g.effect for g in decided], [g.censored for g in decided])
+        timed = _timed(record)
+        least = 0.0 if positive else -math.inf
+        survival = kaplan_meier_median([g.effect for g in timed], [g.censored for g in timed], least=least)
         cell = replace(cell, effect=survival.median)
-        if trials == len(decided):  # its interval is that of independent times
+        if effective_trials([g.units for g in timed]) == len(
+            timed
+        ):  # its interval is that of independent times
             cell = replace(cell, low=survival.low, high=survival.high)
     if not cell.decidable:
         return _undecidable(cell)
@@ -199,6 +203,19 @@ def decided_groups(record: CellRecord) -> list[GroupRecord]:
     """
     within = isinstance(record.claim, Within)
     return [g for g in record.groups if g.decided and not (within and g.censored)]
+
+
+def _timed(record: CellRecord) -> list[GroupRecord]:
+    """The groups that a median of times is of: those decided, and those that were not seen in a budget too short to decide.
+
+    Without the latter, which are lower bounds whatever they miss, a median of few early ones would stand for all.
+    """
+
+    def bounded_below(group: GroupRecord) -> bool:
+        outcome = group.outcome
+        return outcome is not None and outcome.censored and outcome.effect is not None and outcome.effect > 0
+
+    return [g for g in record.groups if g.decided or bounded_below(g)]
 
 
 def _holding(decided: Sequence[GroupRecord], claim: Bound) -> int:

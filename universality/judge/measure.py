@@ -54,7 +54,7 @@ def measure_cell(
         ends, runs = _collect(group, store, data_root)
         for name in names:
             claim = phenomenon.claims[name]
-            if group.bears_on(claim):
+            if group.bears_on(claim) and name not in cell.left_out:
                 groups[name].append(_measure(phenomenon, claim, group, ends, runs, lost))
     return [_record(cell, name, tuple(groups[name])) for name in names]
 
@@ -128,7 +128,8 @@ def failed_measuring(records: Sequence[CellRecord]) -> list[str]:
 
 def _record(cell: PlannedCell, name: str, groups: tuple[GroupRecord, ...]) -> CellRecord:
     control = cell.control
-    reason = cell.not_applicable or ("" if groups else "nothing in this suite to compare with")
+    reason = cell.not_applicable or cell.left_out.get(name, "")
+    reason = reason or ("" if groups else "nothing in this suite to compare with")
     return CellRecord(
         phenomenon=cell.phenomenon.name,
         variant=str(component(cell.phenomenon)),

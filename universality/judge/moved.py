@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from universality.judge.decide import MEASURED, CellVerdict, decide_again, decided_groups
@@ -114,8 +115,12 @@ def under(claim: Bound, cells: Sequence[CellVerdict]) -> Moved:
 def scaled(claim: Bound, factor: float) -> Bound | None:
     """The claim made twice as strict (factor 2) or as lax (1/2); None where a single bound is 0.
 
-    A single bound is multiplied, a bound from above (or below, where negative) divided. A window becomes so many times
-    narrower around its middle, on the claim's scale.
+    A single bound b is multiplied, a bound from above (or below, where negative) divided; below a ceiling c the same is
+    done with the odds b/(c - b), so that no bound leaves the range of the effect. A window becomes so many times narrower
+    around its middle, on the claim's scale.
+
+    >>> str(scaled(Within(low=0.5), 2)), str(scaled(Within(low=0.5, ceiling=1), 2))
+    ('>= 1', '>= 0.666667')
     """
     low, high = claim.ends
     if math.isfinite(low) and math.isfinite(high):
@@ -128,5 +133,7 @@ def scaled(claim: Bound, factor: float) -> Bound | None:
     bound = low if end == "lower" else high
     if bound == 0:
         return None
-    harder = (bound > 0) == (end == "lower")
-    return _with(claim, end, bound * factor if harder else bound / factor)
+    times = factor if (bound > 0) == (end == "lower") else 1 / factor
+    if isinstance(claim.ceiling, msgspec.UnsetType) or not 0 < bound < claim.ceiling:
+        return _with(claim, end, bound * times)
+    return _with(claim, end, claim.ceiling * bound * times / (claim.ceiling + bound * (times - 1)))

@@ -12,6 +12,9 @@ SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Cohen et al. 2022, arXiv:2207.144
 RATIO, LABEL = {"sharpness.ratio": ""}, "sharpness / stability threshold"
 COURSE = u.Lines(RATIO, LABEL, band=True, level=1, level_title="stability threshold", low=0, high=2.5)
 SETTLED = u.Curves({"settled": "median", "theory": "theory"}, "largest rate / rate", LABEL, "x", "theory")
+NEARER = 2**0.5 - 1
+"""Of an excess that falls at least with the square root of the rate, further halvings remove 1/NEARER times what the last
+did; by more of the rest than this they may lead into the bounds."""
 LOW, HIGH, SLOPE = 0.90, 1.15, "d log rho / d log (1/rate)"
 
 
@@ -28,7 +31,7 @@ def settled(runs: u.Runs) -> u.Outcome:
     found = across_rates(at, low=LOW, high=HIGH, left=0.30)
     why = "threshold out of reach" if done else "diverged"
     u.need("rates at which sharpness rose to the threshold in time", len(found.values), at_least=2, label=why)
-    u.need("way into the bounds by the last halving of the rate, over the rest", found.nearer, at_most=0.99)
+    u.need("way into the bounds by the last halving of the rate, over the rest", found.nearer, at_most=NEARER)
     rho, last = found.values, found.smallest
     side = "below" if last.median < LOW else "above" if last.median > HIGH else "at"
     criteria = (
@@ -66,7 +69,7 @@ class EdgeOfStability(u.Phenomenon):
     records: int = 20
     late_rate: float = 1.0
 
-    title, version, strand, sense = "Edge of stability", 2, "laws", "number"
+    title, version, strand, sense = "Edge of stability", 3, "laws", "number"
     gates = (u.require("share of eigenvalues that converged", u.mean("sharpness.converged"), at_least=0.95),)
 
     def halved(self, run: u.Run, rates: int = 2, **largest: Any) -> u.Sweep:

@@ -91,14 +91,16 @@ class NeuralCollapse(u.Phenomenon):
             task=random,
             lr_multiple=80.0,
         ),
+        # In a wide network features move little, so that lengths and angles stay what they were unless weights decay.
+        u.positive(
+            "wide network", "the same; but for its decay it is the next", architecture=wide, task=digits
+        ),
         u.negative(
-            # In a wide network features move little: lengths and angles stay what they were.
             "no weight decay",
             "an ETF only in logarithmic time",
             claims=["nc2_norms", "nc2_angles", "nc3"],
             architecture=wide,
             task=digits,
-            steps=2000,
             weight_decay=0.0,
         ),
     )

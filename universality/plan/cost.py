@@ -17,6 +17,7 @@ from universality.plugin.registry import component
 from universality.plugin.runs import Request
 from universality.plugin.spec import Recipe
 from universality.plugin.task import Signature
+from universality.train.engine.settings import default_settings
 
 OPTIMIZER_SECONDS = 1e-4
 """What an update costs beside its gradient: dispatching the optimizer's elementwise operations."""
@@ -33,6 +34,7 @@ class GradientCost:
     row_bytes: float
 
 
+@default_settings()
 def gradient_cost(request: Request, signature: Signature, rows: int) -> GradientCost:
     """Of a gradient over `rows` rows; zeros for a network that cannot run."""
     scale = max(1.0, rows / ROWS)
@@ -60,6 +62,7 @@ def gradient_cost(request: Request, signature: Signature, rows: int) -> Gradient
     return GradientCost(scale * best, sum(kept.values()) / len(inputs))
 
 
+@default_settings()
 def try_request(request: Request, signature: Signature, recipe: Recipe, *, curvature: bool) -> None:
     """Try the network of a request on made-up inputs, as `try_network` does before it is trained.
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from universality.errors import BadParameter, UnknownName
 from universality.plugin.asking import ask
+from universality.plugin.cell import Cell
 from universality.plugin.charts import series_of
 from universality.plugin.claim import Claim
-from universality.plugin.phenomenon import Cell, Cross, Phenomenon
+from universality.plugin.phenomenon import Cross, Phenomenon
 from universality.plugin.readings import Key, Reading
 from universality.plugin.runs import Request, Run, RunSet, Sweep, role
 

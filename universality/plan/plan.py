@@ -53,13 +53,17 @@ class PlannedGroup(Replicate):
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A phenomenon in one cell of the cross, or one of its controls."""
+    """A phenomenon in one cell of the cross, or one of its controls.
+
+    `not_applicable` is why none of its claims can be tested there, `left_out` why some cannot.
+    """
 
     phenomenon: Phenomenon
     architecture: str
     task: str
     groups: tuple[PlannedGroup, ...] = ()
     not_applicable: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
     control: Control | None = None
     swept: bool = False
 

@@ -24,8 +24,9 @@ from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.asking import ask
+from universality.plugin.cell import Cell
 from universality.plugin.modifier import Modified
-from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
+from universality.plugin.phenomenon import Control, Cross, Phenomenon, controls_of
 from universality.plugin.probe import Probe
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
@@ -33,6 +34,7 @@ from universality.plugin.sources import edition, split_edition
 from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
 from universality.text import beside
+from universality.train.engine.settings import default_settings
 
 
 class _Built(NamedTuple):
@@ -40,6 +42,7 @@ class _Built(NamedTuple):
 
     parameters: int
     features: int
+    layers: int
 
 
 class Planner:
@@ -102,8 +105,8 @@ class Planner:
     def _cell(self, architecture: Architecture, task: Task) -> Cell:
         signature = self._signature(task)
         taken = not _rejects(architecture, signature)
-        features = self._build(architecture, signature).features if taken else 0
-        return Cell(architecture, task, signature, features)
+        built = self._build(architecture, signature) if taken else _Built(0, 0, 0)
+        return Cell(architecture, task, signature, built.features, built.layers)
 
     def _add_control(self, control: Control) -> None:
         architecture = registry.resolve("architecture", control.architecture)
@@ -126,10 +129,11 @@ class Planner:
         reason = _rejects(cell.architecture, cell.signature)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.claims
+        left_out = {} if reason else ask(phenomenon, "asks", lambda: phenomenon.left_out(cell))
         groups = [
             self._add_group(phenomenon, group)
             for group in ([] if reason else groups_of(phenomenon, cell, cross))
-            if any(group.bears_on(phenomenon.claims[claim]) for claim in claims)
+            if any(group.bears_on(phenomenon.claims[claim]) for claim in claims if claim not in left_out)
         ]
         if control is not None and not reason and not groups:
             raise BadParameter(
@@ -137,7 +141,7 @@ class Planner:
                 where=f"{control.sign} control '{control.name}'",
                 got="its run sets gave no runs for its claims",
             )
-        planned = PlannedCell(phenomenon, *names, tuple(groups), reason, control, swept)
+        planned = PlannedCell(phenomenon, *names, tuple(groups), reason, left_out, control, swept)
         for other in self.plan.cells:
             if replace(planned, swept=other.swept) == other:  # crosses may overlap; evidence counts once
                 return
@@ -167,6 +171,7 @@ class Planner:
 
     def _add_job(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:
         job, signature = self.plan.jobs.get(spec.id), self._signature(request.task)
+        self._try(spec, request, observe)  # before any other call of the network
         if job is None:
             job = self.plan.jobs[spec.id] = Job(spec, {})
             update = self._gradient(request)
@@ -175,7 +180,6 @@ class Planner:
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
             batch = min(spec.recipe.batch_size or signature.train_rows, signature.train_rows)
             job.bytes = _network_bytes(job) + batch * update.row_bytes
-        self._try(spec, request, observe)
         full = self._gradient(replace(request, recipe=replace(spec.recipe, batch_size=0)))
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
@@ -188,7 +192,8 @@ class Planner:
     def _signature(self, task: Task) -> Signature:
         key = canonical(component(task).identity())
         if key not in self._signatures:
-            self._signatures[key] = ask(task, "read", lambda: task.signature(self._data_root))
+            with default_settings():
+                self._signatures[key] = ask(task, "read", lambda: task.signature(self._data_root))
             self.plan.scales[str(component(task))] = self._signatures[key].scale
         return self._signatures[key]
 
@@ -264,7 +269,7 @@ def _rejects(architecture: Architecture, signature: Signature) -> str:
 def _built(architecture: Architecture, signature: Signature) -> _Built:
     """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
     try:
-        with torch.random.fork_rng(devices=[]):
+        with default_settings(), torch.random.fork_rng(devices=[]):
             _check_fits(architecture, signature)
             net = architecture.build(signature.inputs, signature.outputs)
     except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
@@ -274,7 +279,8 @@ def _built(architecture: Architecture, signature: Signature) -> _Built:
             got=str(error).partition("\n")[0],
             expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
         ) from error
-    return _Built(sum(p.numel() for p in net.parameters()), architecture.readout(net).in_features)
+    parameters = sum(p.numel() for p in net.parameters())
+    return _Built(parameters, architecture.readout(net).in_features, len(architecture.taps(net)))
 
 
 def _check_fits(architecture: Architecture, signature: Signature) -> None:

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from universality.errors import MeasurementError, first_line
 from universality.measures import HessianOperator, preserved
 from universality.measures.network.gradients import nodes
+from universality.train.engine.randomness import Draws
 
 ROWS = 64
 """Rows of a trial, which asks what is reached, not how far."""
@@ -35,10 +36,10 @@ def try_network(
 
     The network and the inputs are left as they were.
 
-    Cost: three gradients of at most `ROWS` rows; about four more for curvature.
+    Cost: two evaluations and three gradients of at most `ROWS` rows; about four more for curvature.
 
     Raises:
-        MeasurementError: a trainable parameter that the loss does not reach or that `forward` replaces by another, a
+        MeasurementError: a random draw that is kept for later calls, a trainable parameter that the loss does not reach or that `forward` replaces by another, a
             gradient that is sparse, one that is another when it is taken again, inputs that `forward` writes to, a
             weight that the network does not list or, where curvature is asked for, no second derivative; it names
             the parameter or the module. What else the network raises passes on.
@@ -63,10 +64,33 @@ def try_network(
 
     # Fused attention has no second derivative; `HessianOperator` goes without it as well.
     with preserved(net), sdpa_kernel(SDPBackend.MATH):
+        _check_draws(net, lambda: loss(0), inputs.device, where)
         _check_reached(net, trained, loss, where)
         _check_repeats(net, trained, lambda: loss(0), where)
         if curvature:
             _check_curvature(net, trained, inputs[:ROWS], lambda: loss(0), where)
+
+
+def _check_draws(net: nn.Module, loss: Callable[[], Tensor], device: torch.device, where: str) -> None:
+    """From one state, the first call and the second draw from the same generators.
+
+    What is drawn once and kept (`functools.lru_cache`) would be that of whatever network of the process called first.
+    """
+    taken = []
+    for _ in range(2):
+        with preserved(net), torch.no_grad():
+            draws = Draws(device)
+            loss()
+            taken.append(draws.taken())
+    if taken[0] != taken[1]:
+        raise MeasurementError(
+            "a network that draws once and keeps what it drew for other networks",
+            where=where,
+            got=f"draws from {' and '.join(taken[0]) or 'nothing'} at the first call, {' and '.join(taken[1]) or 'nothing'} "
+            "at the second",
+            expected="random numbers that build draws for each network, or forward at each call",
+            do="draw in build and keep them with register_buffer; no functools.cache around a draw",
+        )
 
 
 def _check_reached(

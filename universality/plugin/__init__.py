@@ -10,18 +10,20 @@ from universality.plugin.asks import (
     classes,
     families,
     has_width,
+    layers,
     not_families,
     reference_rows,
     simplex,
     train_rows,
 )
 from universality.plugin.bounds import Most, Within
+from universality.plugin.cell import Cell
 from universality.plugin.charts import Bars, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.claim import Claim, claim
 from universality.plugin.controls import negative, positive
 from universality.plugin.modifier import Modifier, unmodified
 from universality.plugin.outcome import Check, Matrix, Outcome, Points
-from universality.plugin.phenomenon import Cell, Phenomenon
+from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.probe import Probe, Training
 from universality.plugin.readings import (
     Key,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from universality.plugin.phenomenon import Ask, Cell
+from universality.plugin.cell import Cell
+from universality.plugin.claim import Ask
 from universality.text import beside
 
 
@@ -39,6 +40,16 @@ def simplex(cell: Cell) -> str:
         if not has or has >= needed
         else f"{needed + 1} class means need {needed} features, the network has {has}"
     )
+
+
+def layers(at_least: int) -> Ask:
+    """The architecture names this many representations (`taps`)."""
+
+    def ask(cell: Cell) -> str:
+        has = cell.layers
+        return "" if has >= at_least else f"needs {at_least} layers, the network names {has}"
+
+    return ask
 
 
 def train_rows(at_least: int) -> Ask:

@@ -21,13 +21,14 @@ class Within(
     """The effect lies in [low, high].
 
     Intervals are formed on `scale`; `log` suits ratios and quantities that span decades.
-    One-sided claims leave a bound infinite.
+    One-sided claims leave a bound infinite. `ceiling` is the most that the effect can be, 1 for shares.
     """
 
     low: float = -math.inf
     high: float = math.inf
     unit: str = ""
     scale: Scale = "linear"
+    ceiling: float | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         # One form on the disk, whether a bound was written as 1 or as 1.0.
@@ -49,15 +50,17 @@ class Within(
 class Most(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="most"
 ):
-    """The effect, a time ratio that may be censored, is at least `at_least`, in most runs.
+    """The effect is at least `at_least` in most runs.
 
     A cell is decided by the one-sided 95 % Clopper-Pearson bound of the share of runs that hold:
-    above one half it is present, below one half absent.
+    above one half it is present, below one half absent. That suits effects of which a mean tells little: times that may
+    be censored, and shares that are all or nothing. `ceiling` is the most that the effect can be, 1 for shares.
     """
 
     at_least: float
     unit: str = ""
     scale: Scale = "log"
+    ceiling: float | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         force_setattr(self, "at_least", float(self.at_least))
@@ -71,7 +74,7 @@ class Most(
         return effect >= self.at_least
 
     def __str__(self) -> str:
-        return f">= {self.at_least:g} in most runs"
+        return f"{bounds_text(self.at_least, math.inf)} in most runs"
 
 
 Bound = Within | Most
@@ -80,8 +83,8 @@ Bound = Within | Most
 def bounds_text(low: float, high: float) -> str:
     """Bounds as a person writes them, at least one of them finite.
 
-    >>> bounds_text(0.9, 1.15), bounds_text(-math.inf, 0.05), bounds_text(2, math.inf)
-    ('0.9 to 1.15', '<= 0.05', '>= 2')
+    >>> bounds_text(0.9, 1.15), bounds_text(-math.inf, 0.05**0.5), bounds_text(2, math.inf)
+    ('0.9 to 1.15', '<= 0.223607', '>= 2')
     """
     if math.isinf(low):
         return f"<= {high:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import combinations
 from typing import get_args
@@ -34,14 +35,6 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
             f"phenomenon '{name}' claims nothing", where=place, expected="name = claim(Within(...), ...)"
         )
     _check_texts(cls, name, place)
-    for attribute in ("asks", "gates"):
-        if not isinstance(getattr(cls, attribute), tuple | list):
-            raise BadParameter(
-                f"{attribute} of phenomenon '{name}' are several",
-                where=place,
-                got=repr(getattr(cls, attribute))[:80],
-                expected=f"{attribute} = (...,)",
-            )
     for attribute, options in (("sense", get_args(Sense)), ("strand", get_args(Strand))):
         value = getattr(cls, attribute, None)
         if value not in options:
@@ -59,14 +52,7 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
                 got=repr(getattr(cls, attribute))[:80],
                 expected=expected,
             )
-    for ask in cls.asks:
-        if not callable(ask):
-            raise BadParameter(
-                f"an ask of phenomenon '{name}' cannot be asked",
-                where=place,
-                got=repr(ask)[:80],
-                expected="a function of a cell that gives a reason, or nothing: classes(3)",
-            )
+    _check_asks(f"phenomenon '{name}'", cls.asks, place)
     for claim_name, claim in cls.claims.items():
         _check_claim(f"{name}.{claim_name}", claim)
     sets = {claim.runs for claim in cls.claims.values()}
@@ -179,8 +165,20 @@ def _check_claim(name: str, claim: Claim) -> None:
         raise BadParameter(
             f"the claim {name} pools pairs", where=claim.where, expected="a run set under @per_seed"
         )
+    _check_asks(f"the claim {name}", claim.asks, claim.where)
     for requirement in (*claim.gates, *claim.criteria):
         _check_requirement(f"a gate or criterion of {name}", requirement, claim.where)
+
+
+def _check_asks(what: str, asks: Sequence[object], where: str) -> None:
+    for ask in asks:
+        if not callable(ask):
+            raise BadParameter(
+                f"an ask of {what} cannot be asked",
+                where=where,
+                got=repr(ask)[:80],
+                expected="a function of a cell that gives a reason, or nothing: classes(3)",
+            )
 
 
 def _check_requirement(what: str, requirement: Requirement, where: str) -> None:

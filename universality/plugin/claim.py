@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from universality.plugin.bounds import Bound
+from universality.plugin.cell import Cell
 from universality.plugin.charts import Chart
 from universality.plugin.outcome import Outcome
 from universality.plugin.readings import Reading, Requirement
 from universality.plugin.runs import RunSet
 
 Effect = Callable[..., float | Outcome]
+Ask = Callable[[Cell], str]
+"""A condition on a cell: the reason why a claim cannot be tested there, "" where it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class Claim:
         runs: the run set that it is about; gates and failures of other runs leave it alone.
         effect: the number, or an `Outcome` where there is more to tell, from one replicate of that set: its
             `Trajectory` where the set has one run, else its `Runs`. None until `claim` decorates a method.
-        gates, criteria: beside those of the phenomenon.
+        asks, gates, criteria: beside those of the phenomenon.
         beside: readings that are told beside the effect, as details of the outcome.
         charts: how it is drawn, the most telling first.
         pooled: the effect is of all seeds together, `Runs` by (seed, key) or, of a set of one run, by seed. The
@@ -41,6 +44,7 @@ class Claim:
     runs: RunSet[Any]
     effect: Effect | None
     title: str = ""
+    asks: tuple[Ask, ...] = ()
     gates: tuple[Requirement, ...] = ()
     criteria: tuple[Requirement, ...] = ()
     beside: Mapping[str, Reading] = field(default_factory=dict)
@@ -62,6 +66,7 @@ def claim(
     runs: RunSet[Any],
     title: str,
     chart: Chart | Sequence[Chart],
+    asks: Sequence[Ask] = (),
     gates: Sequence[Requirement] = (),
     criteria: Sequence[Requirement] = (),
     beside: Mapping[str, Reading] | None = None,
@@ -82,6 +87,7 @@ def claim(
         runs=runs,
         effect=effect,
         title=title,
+        asks=tuple(asks),
         gates=tuple(gates),
         criteria=tuple(criteria),
         beside=dict(beside or {}),

@@ -77,17 +77,20 @@ def load_plugins(extra: Iterable[Path] = ()) -> None:
         package = importlib.import_module(f"universality.{name}")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"universality.{name}.{module.name}")
-    for folder in extra:
-        _load_folder(plugin_folder(folder), USER_MODULES + _tag(folder))
-    for entry in importlib.metadata.entry_points(group="universality.plugins"):
-        _packages.add(entry.value.partition(":")[0].partition(".")[0].strip())
-        with foreign(
-            "a plugin does not import",
-            where=f"entry point {entry.name} = {entry.value}",
-            do="mend or uninstall the package that declares it",
-            seconds=IMPORT_SECONDS,
-        ):
-            entry.load()
+    from universality.train.engine.settings import default_settings  # loads torch, as the probes have
+
+    with default_settings():  # what a file sets as it is loaded is not for those that come after it
+        for folder in extra:
+            _load_folder(plugin_folder(folder), USER_MODULES + _tag(folder))
+        for entry in importlib.metadata.entry_points(group="universality.plugins"):
+            _packages.add(entry.value.partition(":")[0].partition(".")[0].strip())
+            with foreign(
+                "a plugin does not import",
+                where=f"entry point {entry.name} = {entry.value}",
+                do="mend or uninstall the package that declares it",
+                seconds=IMPORT_SECONDS,
+            ):
+                entry.load()
 
 
 def plugin_folder(folder: Path) -> Path:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from universality.plugin.architecture import Architecture
+from universality.plugin.cell import Cell
 from universality.plugin.charts import Charts
-from universality.plugin.claim import Claim
+from universality.plugin.claim import Ask, Claim
 from universality.plugin.controls import ControlId, Setting, Sign
 from universality.plugin.readings import Requirement
 from universality.plugin.runs import RunSet
-from universality.plugin.task import Signature, Task
 
 Sense = Literal["number", "form", "sign"]
 """In which sense a behaviour may be universal: the same number, the same form with constants of
@@ -33,19 +33,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str
     claims: Mapping[str, str]
     charts: Mapping[str, Charts] | msgspec.UnsetType = msgspec.UNSET
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One square of the cross: an architecture on a task, and what is known of them before training.
-
-    `features`: numbers that the readout sees of an example; 0 where the network was not built.
-    """
-
-    architecture: Architecture
-    task: Task
-    signature: Signature
-    features: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +68,6 @@ class Cross:
     seeds: Sequence[int]
     partners: Sequence[Architecture] = field(default=())
     """The other architectures that the suite puts on the cell's task."""
-
-
-Ask = Callable[[Cell], str]
-"""A condition on a cell: the reason why a claim cannot be tested there, "" where it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +124,22 @@ class Phenomenon:
 
     def applies(self, cell: Cell) -> str:
         """Empty where the claims can be tested in this cell, else the reason why not."""
-        for ask in self.asks:
-            reason = ask(cell)
-            if not isinstance(reason, str):
-                raise TypeError(f"an ask answers with the reason why not, or an empty text, got {reason!r}")
-            if reason:
-                return reason
-        return ""
+        return _first_reason(self.asks, cell)
+
+    def left_out(self, cell: Cell) -> dict[str, str]:
+        """The claims that cannot be tested in a cell where the phenomenon applies, each with the reason why not."""
+        reasons = {name: _first_reason(claim.asks, cell) for name, claim in self.claims.items()}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _first_reason(asks: Sequence[Ask], cell: Cell) -> str:
+    for ask in asks:
+        reason = ask(cell)
+        if not isinstance(reason, str):
+            raise TypeError(f"an ask answers with the reason why not, or an empty text, got {reason!r}")
+        if reason:
+            return reason
+    return ""
 
 
 def _inherited(cls: type[Phenomenon], runs: RunSet[Any]) -> RunSet[Any]:

@@ -23,6 +23,7 @@ from universality.store.store import Recording, Store
 from universality.train.device import configure, device_of_slot, find_device
 from universality.train.engine.loop import train_stack
 from universality.train.engine.member import Member, Trained
+from universality.train.engine.settings import default_settings
 from universality.train.messages import RunReply, WorkerSettings
 from universality.train.shared_data import load_shared
 
@@ -79,6 +80,7 @@ def load_splits(spec: RunSpec, data_root: Path, folder: Path | None = None) -> S
 
 @lru_cache(maxsize=4)
 def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits:
+    @default_settings()
     def load() -> Splits:
         return task.load(np.random.default_rng(derive_seed("data", task.name, seed)), data_root)
 

@@ -104,6 +104,17 @@ def test_claims_of_one_chart_share_a_figure_and_equal_points_are_drawn_once() ->
     assert legend(figure) == ["ratio, loss", "twice, loss"]
 
 
+def test_verdicts_of_three_claims_and_more_stand_below_each_other() -> None:
+    names = ["ratio", "second", "third"]
+    records = [cell([outcome(loss=SWEEP)], claim_name=name) for name in names]
+    (axes,) = panels(figure := drawn(records, LOSS, second=LOSS, third=LOSS))
+    lines = axes.get_title().splitlines()[-3:]
+    assert [line.split()[0] for line in lines] == names
+    (alone,) = panels(small := drawn(records[:1], LOSS))
+    assert len(alone.get_title().splitlines()) == len(axes.get_title().splitlines()) - 2
+    assert figure.get_figheight() > small.get_figheight()
+
+
 def test_dots_lie_on_equal_axes_with_the_line_on_which_they_agree() -> None:
     predicted = Points((3.0, 1.0, 2.0), (3.1, 0.9, 2.5))
     figure = drawn([cell([outcome(p=predicted)])], Dots("p"))

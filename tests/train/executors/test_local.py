@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from universality.store.store import Store
 from universality.train.engine import rate
 from universality.train.executors import local, supervisor
 from universality.train.executors.local import run_all
+from universality.train.executors.process import start_fork_server
 from universality.train.leases import Leases
 from universality.train.messages import RunReply, WorkerSettings
 from universality.train.queue import Event, JobQueue
@@ -557,6 +559,22 @@ def test_what_another_process_holds_or_has_stored_does_not_join_a_stack(
     other.close()
     assert set(states) == {"done"}
     assert stacks == [[10], [0, 30], [20]]
+
+
+def test_every_worker_iterates_over_a_set_of_texts_in_one_order() -> None:
+    """Of which a network may be built, whose weights then follow that order."""
+    start_fork_server()
+    context = multiprocessing.get_context("forkserver")
+    with context.Pool(1) as pool:
+        assert pool.apply(hash, ("query",)) == int(
+            subprocess.run(
+                [sys.executable, "-c", "print(hash('query'))"],
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
 
 
 def test_every_worker_knows_its_slot(stacking: Bench) -> None:

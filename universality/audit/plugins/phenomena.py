@@ -14,8 +14,9 @@ from universality.audit.plugins.rehearsal import SEEDS, rehearse
 from universality.plan.groups import groups_of
 from universality.plan.suite import DEFAULT_SEEDS
 from universality.plugin import registry
+from universality.plugin.cell import Cell
 from universality.plugin.checks import check_phenomenon
-from universality.plugin.phenomenon import Cell, Control, Cross, Phenomenon, controls_of
+from universality.plugin.phenomenon import Control, Cross, Phenomenon, controls_of
 
 
 def check_phenomenon_plugin(plugin: Phenomenon, data_root: Path) -> Iterator[Finding]:
@@ -60,14 +61,14 @@ def _setting(control: Control, data_root: Path) -> _Setting:
     architecture = registry.resolve("architecture", control.architecture)
     task = registry.resolve("task", control.task)
     signature = task.signature(data_root)
-    features = 0
+    features = layers = 0
     if not architecture.reject(signature.inputs):
         with torch.random.fork_rng(devices=[]):
             net = architecture.build(signature.inputs, signature.outputs)
-        features = architecture.readout(net).in_features
+        features, layers = architecture.readout(net).in_features, len(architecture.taps(net))
     partners = [registry.resolve("architecture", p) for p in control.partners]
     cross = Cross(range(control.seeds or DEFAULT_SEEDS), partners)
-    return _Setting(control, Cell(architecture, task, signature, features), cross)
+    return _Setting(control, Cell(architecture, task, signature, features, layers), cross)
 
 
 def _plan(control: Control, data_root: Path, planned: list[_Setting]) -> str:
@@ -76,6 +77,10 @@ def _plan(control: Control, data_root: Path, planned: list[_Setting]) -> str:
     cell, phenomenon = setting.cell, control.phenomenon
     if why := cell.architecture.reject(cell.signature.inputs) or phenomenon.applies(cell):
         return f"it does not apply to its own control: {why}"
+    left_out = phenomenon.left_out(cell)
+    for claim in control.claims:
+        if claim in left_out:
+            return f"{claim} does not apply to its own control: {left_out[claim]}"
     groups = groups_of(phenomenon, cell, setting.cross)
     requests = [request for group in groups for request in group.runs.values()]
     for observe, steps in ((o, r.recipe.steps) for r in requests for o in r.observe):

@@ -19,11 +19,12 @@ from universality.plan.groups import Group, groups_of
 from universality.plan.plan import PlannedGroup
 from universality.plan.plan_json import PlannedRun
 from universality.plan.requests import spec_of
+from universality.plugin.cell import Cell
 from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.claim import Claim
 from universality.plugin.foreign import placed
 from universality.plugin.outcome import Outcome
-from universality.plugin.phenomenon import Cell, Cross, Phenomenon
+from universality.plugin.phenomenon import Cross, Phenomenon
 from universality.plugin.runs import Request
 from universality.plugin.sources import edition
 from universality.plugin.trajectory import Trajectory

@@ -26,6 +26,8 @@ T = TypeVar("T")
 PANEL = (2.35, 2.3)
 """Inches, with the names above and the space to the next one."""
 MAX_COLUMNS, MAX_PANELS = 4, 60
+TITLE_LINE = 0.135
+"""Inches."""
 LEGEND_LETTER, LEGEND_MARK, LEGEND_LINE = 0.066, 0.55, 0.19
 """Inches: a letter, what stands before and behind a name, and a line."""
 DASHES: Sequence[Any] = ((), (4, 1.5), (6, 1.5, 1.5, 1.5), (9, 2))
@@ -64,9 +66,11 @@ def grid(
     panels: Sequence[Panel[Any]], *, effects: bool, share: Literal["x", "xy"] = "xy"
 ) -> tuple[Figure, list[Axes]]:
     """Axes for each panel, under the name of its architecture and, with `effects`, what was measured."""
+    told = {(p.task, p.architecture): measured(p) if effects else [] for p in panels}
+    more = TITLE_LINE * max(0, max(map(len, told.values())) - 1)
     shelves = style.shelves([(p.task, p) for p in panels], MAX_COLUMNS)
     most = max(2, *map(len, shelves))
-    figure = Figure((0.5 + most * PANEL[0], len(shelves) * PANEL[1]), layout="constrained")
+    figure = Figure((0.5 + most * PANEL[0], len(shelves) * (PANEL[1] + more)), layout="constrained")
     spec = figure.add_gridspec(2 * len(shelves), most, height_ratios=[0.01, 1] * len(shelves))
     places: dict[tuple[str, str], Axes] = {}
     first: Axes | None = None
@@ -80,16 +84,18 @@ def grid(
             )
             first = first or axes
             title = style.wrapped(panel.architecture, PANEL[0] - 0.25, style.SMALL)
-            axes.set_title("\n".join([title, *(measured(panel) if effects else ())]))
+            axes.set_title("\n".join([title, *told[panel.task, panel.architecture]]))
             axes.tick_params(labelleft=j == 0)
             places[panel.task, panel.architecture] = axes
     return figure, [places[panel.task, panel.architecture] for panel in panels]
 
 
 def measured(panel: Panel[Any]) -> list[str]:
-    """A line with verdict and effect of every claim, where any of them was measured."""
+    """Verdict and effect of every claim: of two in one line, of more in a line each, under its name."""
     texts = [f"{MARKS[v.verdict]} {effect_text(v)}".strip() for v, _ in panel.parts]
-    return ["   ".join(texts)]
+    if len(texts) <= 2:
+        return ["   ".join(texts)]
+    return [f"{v.record.claim_name} {text}" for (v, _), text in zip(panel.parts, texts, strict=True)]
 
 
 def claim_titles(results: ResultSet, sheet: Sheet) -> dict[str, str]:

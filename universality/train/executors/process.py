@@ -56,12 +56,12 @@ a worker took to start.
 
 
 def start_fork_server() -> None:
-    """Start it where it does not run. Its workers have one thread each."""
+    """Start it where it does not run. Its workers have one thread each, and iterate over a set of texts in one order."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
     # Libraries read their number of threads when they are imported, and that is in the server.
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    settings = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         forkserver.ensure_running()
     finally:

@@ -18,11 +18,14 @@ _KINDS = {
 }
 
 
-def listing(what: What | None = None, *, plugins: Sequence[Path] = ()) -> list[str]:
+def listing(
+    what: What | None = None, *, plugins: Sequence[Path] = (), write: Path | None = None
+) -> list[str]:
     """What is registered, with parameters and sources: one kind of thing, or all of them.
 
     Args:
         what: one kind of thing
+        write: write a page of each built-in phenomenon into this folder
 
     Returns:
         Lines of text.
@@ -32,6 +35,10 @@ def listing(what: What | None = None, *, plugins: Sequence[Path] = ()) -> list[s
 
     registry.load_plugins(map(Path, several(plugins)))
     lines: list[str] = []
+    if write is not None:
+        from universality.output import handbook
+
+        return [f"written: {path}" for path in handbook.write(Path(write))]
     for title in [what] if what else [*_KINDS, "suites"]:
         lines.append(title)
         if title == "suites":

@@ -506,3 +506,21 @@ def test_crosses_that_ask_for_one_cell_differently_are_refused_before_training(t
     second = cross("toy_early", "toy_net", "toy_points", seeds=4)
     with pytest.raises(BadSuite, match="two crosses ask for one cell in different ways"):
         planned(tmp_path, first, second)
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_calibration_is_asked_on_its_reference_alone_and_planned_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.plugin_class("phenomenon", "toy_early"), "calibration", True)
+    plan = planned(tmp_path, cross("toy_late toy_early", "toy_net toy_other", "toy_points"), controls=True)
+    first, *_ = plan.cells
+    assert (first.phenomenon.name, first.architecture, first.task) == (
+        "toy_early",
+        "toy_net[width=6]",
+        "toy_points",
+    )
+    early = [c for c in plan.cells if c.phenomenon.name == "toy_early"]
+    assert plan.cells[: len(early)] == early
+    assert len([c for c in early if c.control is None]) == 1
+    assert {i for i, job in plan.jobs.items() if job.calibrates} == set().union(*map(runs_of, early))

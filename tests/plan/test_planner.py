@@ -522,3 +522,21 @@ def test_a_claim_that_cannot_be_asked_of_a_cell_trains_nothing_and_leaves_the_ot
     assert not records["layers_cka"].groups
     assert not records["cka_seeds"].not_applicable
     assert records["cka_seeds"].groups
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_calibration_is_asked_on_its_reference_alone_and_planned_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.plugin_class("phenomenon", "toy_early"), "calibration", True)
+    plan = planned(tmp_path, cross("toy_late toy_early", "toy_net toy_other", "toy_points"), controls=True)
+    first, *_ = plan.cells
+    assert (first.phenomenon.name, first.architecture, first.task) == (
+        "toy_early",
+        "toy_net[width=6]",
+        "toy_points",
+    )
+    early = [c for c in plan.cells if c.phenomenon.name == "toy_early"]
+    assert plan.cells[: len(early)] == early
+    assert len([c for c in early if c.control is None]) == 1
+    assert {i for i, job in plan.jobs.items() if job.calibrates} == set().union(*map(runs_of, early))

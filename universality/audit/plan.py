@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, product
+from itertools import chain, product, starmap
 
 from universality.audit.findings import Audit, file_of, quoted
 from universality.audit.loose_files import read_suite
@@ -57,7 +57,8 @@ def check_names(audit: Audit, layout: Layout, plan: PlanRecord, suite: Suite | N
                 layout.plan.name, f"draws a claim that {quoted(phenomenon)} does not make: {quoted(claim)}"
             )
         drawn = (text for of in charts.values() for chart in of for text in texts_of(chart))
-        for text in (phenomenon, about.title, about.source, *about.claims, *about.claims.values(), *drawn):
+        own = phenomenon, about.title, about.source, about.dispute
+        for text in (*own, *about.claims, *about.claims.values(), *drawn):
             if not is_printable(text):
                 audit.problem(
                     layout.plan.name, f"describes a phenomenon with unprintable text: {quoted(text)}"
@@ -69,14 +70,22 @@ def check_names(audit: Audit, layout: Layout, plan: PlanRecord, suite: Suite | N
         audit.note(f"made from {short(commit, 120)}: the working tree was not that of the commit")
 
 
-def check_cells(audit: Audit, layout: Layout, suite: Suite, records: Sequence[CellRecord]) -> None:
+def check_cells(
+    audit: Audit, layout: Layout, suite: Suite, plan: PlanRecord, records: Sequence[CellRecord]
+) -> None:
     """Nothing that the suite asks for was left out, as far as names tell without the plugins.
 
-    Which parameters are defaults is not known here, so cells are counted by their bare names.
+    Which parameters are defaults is not known here, so cells are counted by their bare names. A calibration is asked in
+    one cell, which the suite does not name.
     """
+
+    def place(phenomenon: str, *cell: str) -> Addresses:
+        about = plan.phenomena.get(bare_name(phenomenon))
+        return (phenomenon, "", "") if about and about.calibration else (phenomenon, *cell)
+
     crosses = (product(c.phenomena, c.architectures, c.tasks) for c in (*suite.crosses, *suite.sweeps))
-    questions = _by_bare_names(chain.from_iterable(crosses))
-    answers = _by_bare_names((r.variant, r.architecture, r.task) for r in records if r.control is None)
+    questions = _by_bare_names(starmap(place, chain.from_iterable(crosses)))
+    answers = _by_bare_names(place(r.variant, r.architecture, r.task) for r in records if r.control is None)
     for names, cells in questions.items():
         if (here := len(answers.get(names, ()))) < len(cells):
             audit.problem(

@@ -41,7 +41,7 @@ def audit(root: Path, plugins: Sequence[Path] = ()) -> Audit:
     records = [measurements[cell] for cell in plan.cells if cell in measurements]
     check_names(result, layout, plan, suite)
     if suite is not None:
-        check_cells(result, layout, suite, records)
+        check_cells(result, layout, suite, plan, records)
     check_runs_planned(result, layout, plan, records)
     check_sources(result, layout, plan, folders)
     check_claims(result, records)

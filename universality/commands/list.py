@@ -62,6 +62,8 @@ def _described(cls: type) -> Iterator[str]:
         yield f"  {'':<26}   [{defaults}]"
     if source := getattr(cls, "source", ""):
         yield f"  {'':<26}   {source}"
+    if dispute := getattr(cls, "dispute", ""):
+        yield f"  {'':<26}   disputed: {dispute}"
 
 
 def _plain(value: object) -> str:

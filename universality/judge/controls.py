@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -17,14 +17,14 @@ Standing = Literal["validated", "controls failed", "controls missing", "negative
 """What the controls of a claim say of its row."""
 
 
-def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
+def judge(records: Sequence[CellRecord], uncounted: Collection[str] = ()) -> list[CellVerdict]:
     """Decide every record; where a control of a claim fails, its measured cells become invalid.
 
     A negative control fails where it is present. Neither present nor absent it was not exercised, which is no reason
     to doubt a cell, but none to trust the claim either: see `standing`.
 
     A cell with the network and the task of a positive control is decided but not counted: that
-    setting was chosen because it shows the phenomenon.
+    setting was chosen because it shows the phenomenon. Nor are those of phenomena that are `uncounted`.
 
     Raises `MeasurementError` where a cell or control occurs twice, which would count it twice.
     """
@@ -43,7 +43,8 @@ def judge(records: Sequence[CellRecord]) -> list[CellVerdict]:
     reference = {_setting(v) for v in verdicts if v.record.control and v.record.control.sign == "positive"}
     after = []
     for v in verdicts:
-        v = replace(v, counted=v.record.crossed and _setting(v) not in reference)
+        counted = v.record.crossed and v.record.phenomenon not in uncounted
+        v = replace(v, counted=counted and _setting(v) not in reference)
         if v.record.control is None and v.raw in MEASURED and claim_of(v) in failures:
             text = f"control failed ({'; '.join(failures[claim_of(v)])}); alone: {v.raw}"
             v = replace(v, verdict="invalid", reason=Reason("control failed", text), p=None)

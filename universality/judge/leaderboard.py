@@ -146,7 +146,7 @@ def leaderboard(sets: Sequence[ResultSet], skipped: Sequence[tuple[str, str]] = 
     members: dict[Key, dict[int, list[CellVerdict]]] = {}
     for index, results in enumerate(sets):
         for verdict in results.verdicts:
-            if verdict.record.crossed:
+            if verdict.record.crossed and not results.plan.phenomena[verdict.record.phenomenon].calibration:
                 r = verdict.record
                 key = r.phenomenon, r.variant, r.version, r.claim_name, r.claim
                 members.setdefault(key, {}).setdefault(index, []).append(verdict)

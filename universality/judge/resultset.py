@@ -83,7 +83,8 @@ class ResultSet:
     def verdicts(self) -> tuple[CellVerdict, ...]:
         """Raises `StoreError` for numbers from which none can be formed."""
         try:
-            return tuple(judge(self.records))
+            calibrations = [name for name, about in self.plan.phenomena.items() if about.calibration]
+            return tuple(judge(self.records, calibrations))
         except UniversalityError:
             raise
         except (ArithmeticError, ValueError, TypeError) as error:

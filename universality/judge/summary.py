@@ -91,9 +91,14 @@ class ClaimRow(Tally):
         """At least one positive and one negative control were run, all positive are present and all negative absent."""
         return self.standing == "validated"
 
+    @property
+    def distrusted(self) -> bool:
+        """Whether it is a calibration that does not come out as exact theory says: what is measured then is something else."""
+        return self.about.calibration and self.standing in ("controls failed", "negative not exercised")
+
 
 def summarise(verdicts: Sequence[CellVerdict], phenomena: Mapping[str, About]) -> list[ClaimRow]:
-    """A row per phenomenon and claim, in order of first appearance, from what `judge` returned."""
+    """A row per phenomenon and claim, calibrations first, in order of first appearance, from what `judge` returned."""
     rows: dict[tuple[str, str], list[CellVerdict]] = {}
     for verdict in verdicts:
         rows.setdefault(claim_of(verdict), []).append(verdict)
@@ -105,7 +110,8 @@ def summarise(verdicts: Sequence[CellVerdict], phenomena: Mapping[str, About]) -
         replace(joint, p_holm=p if joint.p_least in possible else None)
         for joint, p in zip(joints, holm([joint.p for joint in joints]), strict=True)
     )
-    return [replace(row, joint=next(corrected)) if row.joint else row for row in found]
+    rows_of = [replace(row, joint=next(corrected)) if row.joint else row for row in found]
+    return sorted(rows_of, key=lambda row: not row.about.calibration)
 
 
 def _confirmable(verdicts: Sequence[CellVerdict]) -> set[str]:

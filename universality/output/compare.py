@@ -19,7 +19,7 @@ from universality.judge.transitions import BROKEN, MOVED
 from universality.output import phrases
 from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
 from universality.output.template import fill
-from universality.text import escaped, json_text, number, with_interval
+from universality.text import escaped, json_text, number, plain, with_interval
 
 MAX_LISTED = 10
 """Cells that only one set has, in the terminal and in Markdown."""
@@ -46,6 +46,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 def print_comparison(comparison: Comparison, stream: TextIO | None = None) -> None:
     """The answer, then what differs, on `stream`; cells that agree are only counted."""
     out = sys.stdout if stream is None else stream
+    out.writelines(f"{plain(line, 1000)}\n" for line in _distrusted(comparison))
     out.write(f"{headline(comparison)}\n\n")
     print_sections(_sections(comparison), out)
 
@@ -53,7 +54,8 @@ def print_comparison(comparison: Comparison, stream: TextIO | None = None) -> No
 def markdown(comparison: Comparison) -> str:
     """What `print_comparison` shows, in GitHub's Markdown."""
     title, sections = escaped(_title(comparison)), markdown_sections(_sections(comparison))
-    return "\n".join([f"# {title}\n", f"{headline(comparison)}\n", *sections, f"{NOTE}\n"])
+    distrusted = [f"**{escaped(line, 1000)}**\n" for line in _distrusted(comparison)]
+    return "\n".join([f"# {title}\n", *distrusted, f"{headline(comparison)}\n", *sections, f"{NOTE}\n"])
 
 
 def html(comparison: Comparison) -> str:
@@ -63,6 +65,7 @@ def html(comparison: Comparison) -> str:
         "comparison.html",
         title=_title(comparison),
         headline=headline(comparison),
+        distrusted=_distrusted(comparison),
         note=NOTE,
         differs=comparison.differs,
         sections=[*_sections(comparison, most=None), every],
@@ -75,6 +78,7 @@ def json_form(comparison: Comparison) -> str:
         {
             "sets": [phrases.set_record(results) for results in (comparison.first, comparison.second)],
             "differs": comparison.differs,
+            "distrusted": _distrusted(comparison),
             "transitions": Counter(j.transition for j in comparison.joined),
             "by_chance": sum((Counter(j.chance) for j in comparison.joined), Counter()),
             "excess_p": comparison.excess_p,
@@ -141,6 +145,11 @@ def headline(comparison: Comparison) -> str:
         f"{only[0]} cells only in the first set, {only[1]} only in the second": any(only),
     }
     return "; ".join([*parts, *(text for text, said in notes.items() if said)])
+
+
+def _distrusted(comparison: Comparison) -> list[str]:
+    sets = comparison.first, comparison.second
+    return [line for s in sets if (line := phrases.distrust(s.rows, s.label))]
 
 
 def _beyond(comparison: Comparison, changed: str) -> list[str]:

@@ -64,6 +64,12 @@ def _lines(cls: type[Phenomenon]) -> Iterator[str]:
     facts = f"`{cls.name}`, version {cls.version}; strand: {cls.strand}; universal as a {cls.sense}"
     yield f"{facts}. {escaped(cls.source)}."
     yield ""
+    if cls.calibration:
+        yield "A calibration: exact theory, which tests the build and the machine. Not counted as a universal behaviour."
+        yield ""
+    if cls.dispute:
+        yield f"Disputed: {escaped(cls.dispute)}."
+        yield ""
     text, _, parameters = inspect.cleandoc(cls.__doc__ or "").partition("\n\nArgs:\n")
     yield text
     yield ""

@@ -6,7 +6,8 @@ import re
 import unicodedata
 
 from universality.judge.resultset import ResultSet
-from universality.output.tables import HEADERS, NOTE, readable_rows
+from universality.output.phrases import controls_text, distrust, source_text
+from universality.output.tables import HEADERS, NOTE, crossed, readable_rows
 from universality.plugin.phenomenon import About
 
 _SPECIAL: dict[str, str | int | None] = {
@@ -40,6 +41,7 @@ def latex(results: ResultSet) -> str:
         r"% \usepackage{array,booktabs,longtable,textcomp} \usepackage[T1]{fontenc}",
         r"{\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{1.2}",
         rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
+        *([_across(rf"\textbf{{{escaped(line)}}}") + r" \\"] if (line := distrust(results.rows)) else []),
         r"\toprule",
         rf"{head} \\",
         r"\midrule",
@@ -49,7 +51,12 @@ def latex(results: ResultSet) -> str:
         r"\endlastfoot",
     ]
     above = ""
-    for row, texts in zip(results.rows, readable_rows(results.rows), strict=True):
+    for row in results.rows:
+        if row.about.calibration:
+            standing = controls_text(row.validated, row.failed_controls)
+            name = f"Calibration: {row.about.title} ({source_text(row.about)}), {row.title}"
+            lines.append(_across(escaped(f"{name}: {standing}")) + r" \\")
+    for row, texts in zip(crossed(results.rows), readable_rows(results.rows), strict=True):
         if row.phenomenon != above:
             lines += [r"\addlinespace"] * bool(above) + [_group(row.about)]
             above = row.phenomenon
@@ -59,7 +66,7 @@ def latex(results: ResultSet) -> str:
 
 
 def _group(about: About) -> str:
-    rest = escaped("; ".join(filter(None, [f"same {about.sense}", about.source])))
+    rest = escaped("; ".join(filter(None, [f"same {about.sense}", source_text(about)])))
     # The star forbids a break between a phenomenon and its first claim.
     return _across(rf"\textbf{{{escaped(about.title)}}} ({rest})") + r" \\*"
 

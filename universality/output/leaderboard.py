@@ -17,7 +17,7 @@ from universality.output.sections import Line, Section, markdown_sections, print
 from universality.output.template import fill
 from universality.store.files import storing
 from universality.store.layout import safe_name
-from universality.text import escaped, json_text
+from universality.text import escaped, json_text, plain
 
 HEADERS = (
     "Phenomenon", "Claim", "Prevalence [95%]", "Extent", "Present", "Absent", "Coverage", "Pooled effect [95%]",
@@ -47,13 +47,15 @@ def print_board(board: Board, stream: TextIO | None = None) -> None:
         "sets together, by the lower bound of their prevalence"
     )
     out = sys.stdout if stream is None else stream
+    out.writelines(f"{plain(line, 1000)}\n" for line in _distrusted(board))
     print_sections([table(board), conflicts(board)], out)
     out.write(f"\n{count}\n")
 
 
 def markdown(board: Board) -> str:
     """Sets, table and conflicts in GitHub's Markdown."""
-    tables = markdown_sections([_sets(board), table(board)])
+    distrusted = [f"**{escaped(line, 1000)}**\n" for line in _distrusted(board)]
+    tables = [*distrusted, *markdown_sections([_sets(board), table(board)])]
     left_out = [f"- left out: {escaped(name)}: {escaped(why)}\n" for name, why in board.skipped]
     below = [*markdown_sections([conflicts(board)]), "".join(left_out)]
     return "\n".join([*tables, f"{NOTE}\n", *filter(None, below)])
@@ -88,6 +90,8 @@ def html(board: Board) -> str:
         "leaderboard.html",
         title="Leaderboard",
         note=NOTE,
+        distrusted=_distrusted(board),
+        source_text=phrases.source_text,
         sections=[table(board), conflicts(board), _sets(board, "Result sets")],
         skipped=board.skipped,
         abouts={row.phenomenon: row.about for row in board.rows}.values(),
@@ -99,6 +103,7 @@ def json_form(board: Board) -> str:
     return json_text(
         {
             "sets": list(map(phrases.set_record, board.sets)),
+            "distrusted": _distrusted(board),
             "skipped": [{"path": name, "reason": why} for name, why in board.skipped],
             "rows": list(map(_record, board.rows)),
         }
@@ -118,6 +123,10 @@ def _record(row: BoardRow) -> dict[str, Any]:
         "cells": len(row.cells),
         "conflicts": conflicts,
     }
+
+
+def _distrusted(board: Board) -> list[str]:
+    return [line for s in board.sets if (line := phrases.distrust(s.rows, s.label))]
 
 
 def _sets(board: Board, title: str = "") -> Section:

@@ -12,6 +12,7 @@ from universality.judge.decide import VERDICTS, CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow, Joint
 from universality.plugin.bounds import Bound
+from universality.plugin.phenomenon import About
 from universality.plugin.task import NOT_STATED
 from universality.text import bracket, number, percent, telling_digits, typeset, with_interval
 
@@ -65,6 +66,26 @@ def claim_text(name: str, title: str, claim: Bound) -> str:
     """A claim with its bounds and their unit."""
     unit = f" ({claim.unit})" if claim.unit else ""
     return f"{claim_label(name, title)}: {claim}{unit}"
+
+
+def source_text(about: About) -> str:
+    """Where a phenomenon is from, and what is disputed of it."""
+    return "; ".join(filter(None, (about.source, about.dispute and f"disputed: {about.dispute}")))
+
+
+def distrust(rows: Iterable[ClaimRow], label: str = "") -> str:
+    """The line above every table of a set in which a calibration fails; empty where none does."""
+    failed = [
+        f"{row.about.title}, {claim_label(row.claim_name, row.title)}: {'; '.join(row.failed_controls)}"
+        for row in rows
+        if row.distrusted
+    ]
+    of = f" of {label}" if label else ""
+    return (
+        f"Do not trust the build or the machine{of}, exact theory fails: {'. '.join(failed)}"
+        if failed
+        else ""
+    )
 
 
 def boundary_text(results: ResultSet, end: Boundary, beside: str) -> str:

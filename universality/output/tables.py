@@ -15,6 +15,7 @@ from universality.judge.moved import margin, stays
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
 from universality.output import phrases
+from universality.output.sections import Section, markdown_sections, print_sections
 
 _NUMBERS = (
     "version", "effect", "low", "high", "p", "p_holm", "groups", "units", "decided", "holding", "seeds_needed",
@@ -118,6 +119,9 @@ def _universality_row(row: ClaimRow) -> dict[str, object]:
         "prediction_low": pooled and pooled.prediction_low,
         "prediction_high": pooled and pooled.prediction_high,
         "pooled_cells": pooled and pooled.cells,
+        # Columns only of tables that have something in them: published ones have none.
+        **({"dispute": about.dispute} if about.dispute else {}),
+        **({"calibration": "failed" if row.distrusted else row.standing} if about.calibration else {}),
     }
 
 
@@ -133,8 +137,27 @@ HEADERS = (
 )  # fmt: skip
 
 
+def calibrations(rows: Sequence[ClaimRow]) -> Section:
+    """Exact theory, by which a build and a machine are tested: no behaviours that could be universal."""
+    lines = [
+        (
+            row.about.title,
+            phrases.claim_text(row.claim_name, row.title, row.claim),
+            phrases.controls_text(row.validated, row.failed_controls),
+        )
+        for row in rows
+        if row.about.calibration
+    ]
+    return Section("", ("Calibration", "Claim", "Controls"), lines)
+
+
+def crossed(rows: Sequence[ClaimRow]) -> list[ClaimRow]:
+    """Those of behaviours that may be universal."""
+    return [row for row in rows if not row.about.calibration]
+
+
 def readable_rows(rows: Sequence[ClaimRow]) -> list[tuple[str, ...]]:
-    """The universality table as text, one tuple per row under `HEADERS`."""
+    """The universality table as text, one tuple per row of `crossed` under `HEADERS`."""
     return [
         (
             row.about.title,
@@ -148,13 +171,15 @@ def readable_rows(rows: Sequence[ClaimRow]) -> list[tuple[str, ...]]:
             *phrases.pooled_texts(row.pooled),
             phrases.controls_text(row.validated, row.failed_controls),
         )
-        for row in rows
+        for row in crossed(rows)
     ]
 
 
 def markdown(results: ResultSet) -> str:
     """The universality table in GitHub's Markdown; where claims end, and the source of each phenomenon, below."""
-    blocks = [text.markdown_table(HEADERS, readable_rows(results.rows)), f"{NOTE}\n"]
+    blocks = [f"**{text.escaped(line, 1000)}**\n"] if (line := phrases.distrust(results.rows)) else []
+    blocks += markdown_sections([calibrations(results.rows)])
+    blocks += [text.markdown_table(HEADERS, readable_rows(results.rows)), f"{NOTE}\n"]
     ends = [
         f"- {text.escaped(phrases.boundary_text(results, b, f'({b.beside})'), 1000)}\n"
         for b in results.boundaries
@@ -165,11 +190,19 @@ def markdown(results: ResultSet) -> str:
     if ends:
         blocks += ["Where claims end, along one parameter with everything else fixed:\n", "".join(ends)]
     abouts = {row.phenomenon: row.about for row in results.rows}.values()
-    sources = [f"- {text.escaped(a.title)}: {text.escaped(a.source)}\n" for a in abouts if a.source]
+    sources = [
+        f"- {text.escaped(a.title)}: {text.escaped(line, 1000)}\n"
+        for a in abouts
+        if (line := phrases.source_text(a))
+    ]
     return "\n".join([*blocks, "".join(sources)] if sources else blocks)
 
 
 def print_table(rows: Sequence[ClaimRow], stream: TextIO | None = None) -> None:
     """The universality table on `stream`: by rich in a terminal, else aligned plain text."""
-    text.print_table(HEADERS, readable_rows(rows), stream)
-    (sys.stdout if stream is None else stream).write(f"{NOTE}\n")
+    out = sys.stdout if stream is None else stream
+    if line := phrases.distrust(rows):
+        out.write(f"{text.plain(line, 1000)}\n")
+    print_sections([calibrations(rows)], out)
+    text.print_table(HEADERS, readable_rows(rows), out)
+    out.write(f"{NOTE}\n")

@@ -87,20 +87,34 @@ class Planner:
         for phenomenon in controlled.values() if suite.controls else ():
             for control in ask(phenomenon, "controls", partial(controls_of, phenomenon)):
                 self._add_control(control)
+        self.plan.cells.sort(key=lambda cell: not cell.phenomenon.calibration)
         return self.plan
 
     def _add_cross(self, cross: CrossSpec, *, swept: bool = False) -> list[Phenomenon]:
         phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]
+        for phenomenon in phenomena:
+            if phenomenon.calibration:
+                self._add_cell(
+                    phenomenon, self._reference(phenomenon), Cross(range(cross.seeds)), swept=swept
+                )
+        crossed = [phenomenon for phenomenon in phenomena if not phenomenon.calibration]
+        if not crossed:
+            return phenomena
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
             able = [a for a in architectures if not _rejects(a, self._signature(task))]
             cells = [self._cell(architecture, task) for architecture in architectures]
-            for phenomenon in phenomena:
+            for phenomenon in crossed:
                 for cell in cells:
                     partners = [a for a in able if a != cell.architecture]
                     self._add_cell(phenomenon, cell, Cross(range(cross.seeds), partners), swept=swept)
         return phenomena
+
+    def _reference(self, phenomenon: Phenomenon) -> Cell:
+        """The one cell in which a calibration is asked, whatever the cross names."""
+        architecture, task = phenomenon.reference
+        return self._cell(registry.resolve("architecture", architecture), registry.resolve("task", task))
 
     def _cell(self, architecture: Architecture, task: Task) -> Cell:
         signature = self._signature(task)
@@ -167,6 +181,7 @@ class Planner:
                     request.architecture.check_recipe(spec.recipe)
             runs[role], observe[role] = spec.id, steps
             self._add_job(spec, request, steps)
+            self.plan.jobs[spec.id].calibrates |= phenomenon.calibration
         return PlannedGroup(group.key, group.units, runs, observe, group.run_set, group.keys, group.left_out)
 
     def _add_job(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:

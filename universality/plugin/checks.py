@@ -95,7 +95,8 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
 
 def _check_texts(cls: type[Phenomenon], name: str, place: str) -> None:
     """That what is stored of it can be read again: nothing checks a type before that."""
-    texts = {"the title": (cls.title, place), "the source": (cls.source, place)}
+    texts = {name: (getattr(cls, name), place) for name in ("title", "source", "dispute")}
+    texts = {f"the {name}": text for name, text in texts.items()}
     for claim_name, claim in cls.claims.items():
         texts[f"the title of the claim {claim_name}"] = (claim.title, claim.where)
         texts[f"the unit of the claim {claim_name}"] = (getattr(claim.bound, "unit", ""), claim.where)

@@ -24,8 +24,11 @@ Strand = Literal["solvable", "limits", "laws", "hyperparameters", "universality"
 """The five strands of learning mechanics (arXiv:2604.21691, sections 2.1 to 2.5)."""
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What outputs say of a phenomenon. `claims` holds a short title for each claim, `charts` how it is drawn."""
+class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What outputs say of a phenomenon. `claims` holds a short title for each claim, `charts` how it is drawn.
+
+    What it leaves at a default is left out of files too, so that those of before there was such a field stay as they are.
+    """
 
     title: str
     strand: Strand
@@ -33,6 +36,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str
     claims: Mapping[str, str]
     charts: Mapping[str, Charts] | msgspec.UnsetType = msgspec.UNSET
+    dispute: str = ""
+    calibration: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,9 @@ class Phenomenon:
 
         version: of claims, gates and criteria; changing any of them makes a new version.
         title, strand, sense: for tables.
+        dispute: in one line, what the literature disputes of it.
+        calibration: it is exact theory, which a build and a machine are tested with. Asked on its `reference` alone, it
+            is no behaviour that could be universal; where a control of it does not pass, no table is to be trusted.
         asks: conditions on a cell, asked before anything is trained.
         gates: requirements of every claim.
         reference: addresses of the architecture and the task on which controls are measured.
@@ -94,6 +102,8 @@ class Phenomenon:
     strand: ClassVar[Strand]
     sense: ClassVar[Sense]
     source: ClassVar[str] = ""
+    dispute: ClassVar[str] = ""
+    calibration: ClassVar[bool] = False
     asks: ClassVar[Sequence[Ask]] = ()
     gates: ClassVar[Sequence[Requirement]] = ()
     reference: ClassVar[tuple[str, str]] = ("", "")
@@ -120,6 +130,8 @@ class Phenomenon:
             source=self.source,
             claims={name: claim.title or name for name, claim in self.claims.items()},
             charts={name: claim.charts for name, claim in self.claims.items()},
+            dispute=self.dispute,
+            calibration=self.calibration,
         )
 
     def applies(self, cell: Cell) -> str:

@@ -12,8 +12,8 @@ from universality.train.progress import Progress
 
 
 def train(jobs: Sequence[Job], settings: WorkerSettings, *, slots: int, timeout_s: float) -> None:
-    """Train the jobs, longest first, so that no long one is left to a single worker at the end."""
-    ordered = sorted(jobs, key=lambda job: -job.seconds)
+    """Train the jobs: calibrations, then longest first, so that no long one is left to a single worker at the end."""
+    ordered = sorted(jobs, key=lambda job: (not job.calibrates, -job.seconds))
     for job in ordered:
         on_gpu = settings.device.startswith("cuda")
         job.stack = most_members(job.parameters, job.data_bytes, job.seconds, on_gpu=on_gpu)

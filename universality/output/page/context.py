@@ -15,8 +15,8 @@ from universality import __version__
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
 from universality.output.palette import MEANINGS
-from universality.output.phrases import MAX_SECONDS, effect_text, label_in, probe_share, tier_in
-from universality.output.tables import NOTE
+from universality.output.phrases import MAX_SECONDS, distrust, effect_text, label_in, probe_share, tier_in
+from universality.output.tables import NOTE, crossed
 from universality.plugin.task import NOT_STATED, TIERS
 from universality.store.cells import CellRecord
 from universality.text import brief, clock, plain
@@ -137,7 +137,9 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
         "summary": _summary(results),
         "runs": runs,
         "note": NOTE,
-        "table": grouped(results.rows, attrgetter("phenomenon")).values(),
+        "distrust": distrust(results.rows),
+        "calibrations": [row for row in results.rows if row.about.calibration],
+        "table": grouped(crossed(results.rows), attrgetter("phenomenon")).values(),
         "moved": [row for row in results.rows if row.joint and row.moved],
         "unvalidated": [row for row in results.rows if not row.validated],
         "cells": cells,

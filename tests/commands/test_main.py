@@ -48,6 +48,7 @@ FROZEN: dict[str, Options] = {
     "list": {
         "--help": (None, 0),
         "--plugins": ([], None),
+        "--write": (None, None),
         "what": (None, "?", ["architectures", "modifiers", "tasks", "phenomena", "probes", "suites"]),
     },
     "status": {"--help": (None, 0), "folder": (None, None)},
@@ -64,6 +65,11 @@ FROZEN: dict[str, Options] = {
         "places": ((Path("results"),), "*"),
         "--out": (None, None),
         "--write": (None, None),
+    },
+    "reproductions": {
+        "--help": (None, 0),
+        "places": ((Path("results"),), "*"),
+        "--write": (Path("docs/reproductions.md"), None),
     },
     "check": {
         "--help": (None, 0),

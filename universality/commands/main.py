@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "report.report",
     "compare": "compare.compare",
     "leaderboard": "leaderboard.leaderboard",
+    "reproductions": "reproductions.reproductions",
     "check": "check.check",
     "new": "new.new",
     "data fetch": "data.fetch",

@@ -78,8 +78,9 @@ class NeuralCollapse(u.Phenomenon):
     nc3 = vanishes(run, "nc3", math.sqrt(0.05), "|W/|W| - M/|M||", "classifier and class means align (NC3)")
 
     reference = "mlp[width=64,depth=3]", "gaussian_mixture[classes=4,subset=400,separation=8]"
-    digits, random = "digits[classes=4,subset=400]", "digits[classes=4,subset=400,random_labels=true]"
-    wide = "mlp[width=256,depth=3]"
+    random = "digits[classes=4,subset=400,random_labels=true]"
+    wide, wider = "mlp[width=128,depth=3]", "mlp[width=256,depth=3]"
+    shape = "nc2_norms", "nc2_angles", "nc3"
     controls = (
         u.positive("four clusters with weight decay", "Zhu et al. 2021: the ETF is the global minimiser"),
         u.negative(
@@ -87,20 +88,17 @@ class NeuralCollapse(u.Phenomenon):
             "random labels",
             "variability is left",
             claims=["nc1"],
-            architecture=wide,
+            architecture=wider,
             task=random,
             lr_multiple=80.0,
         ),
-        # In a wide network features move little, so that lengths and angles stay what they were unless weights decay.
-        u.positive(
-            "wide network", "the same; but for its decay it is the next", architecture=wide, task=digits
-        ),
+        # The next two differ in decay alone. Wider, features move less: lengths and angles stay what they were without it.
+        u.positive("twice as wide", "the same", claims=shape, architecture=wide),
         u.negative(
             "no weight decay",
             "an ETF only in logarithmic time",
-            claims=["nc2_norms", "nc2_angles", "nc3"],
+            claims=shape,
             architecture=wide,
-            task=digits,
             weight_decay=0.0,
         ),
     )

@@ -1,0 +1,78 @@
+"""Published numbers are asked of what exists, and stand beside what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from universality.judge.resultset import ResultSet
+from universality.output import reproductions as output
+from universality.output.reproductions import Published, Reproduction
+from universality.plugin import registry
+from universality.plugin.phenomenon import controls_of
+from universality.plugin.registry import component
+
+registry.load_plugins()
+
+QUICK = Path(__file__).parents[2] / "results" / "quick-cpu"
+
+
+@pytest.mark.parametrize("entry", output.published(), ids=lambda entry: entry.what)
+def test_a_published_number_is_asked_of_a_claim_and_of_its_control_as_that_is_declared(
+    entry: Published,
+) -> None:
+    name, _, claim = entry.claim.partition(".")
+    phenomenon = registry.resolve("phenomenon", name)
+    assert claim in phenomenon.claims
+    place = [component(registry.resolve(kind, getattr(entry, kind))) for kind in ("architecture", "task")]
+    if entry.control:
+        control = next(c for c in controls_of(phenomenon) if c.name == entry.control)
+        assert claim in control.claims
+        assert place == [
+            component(registry.resolve(kind, getattr(control, kind))) for kind in ("architecture", "task")
+        ]
+
+
+def test_ours_is_the_effect_of_the_cell_with_its_interval() -> None:
+    results = ResultSet.load(QUICK)
+    (found,) = [r for r in output.reproductions([results]) if r.published.claim == "edge_of_stability.gd"][:1]
+    (control,) = [
+        v
+        for v in results.verdicts
+        if v.record.claim_name == "gd" and v.record.control and v.record.control.sign == "positive"
+    ]
+    assert (found.estimate, found.low, found.high) == (control.effect, control.low, control.high)
+    assert found.verdict == control
+    assert found.published.what in output.page([found])
+
+
+def test_a_detail_has_an_interval_of_its_own_and_a_missing_cell_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = ResultSet.load(QUICK)
+    first = output.published()[0]
+    entries = (
+        Published(**{f: getattr(first, f) for f in first.__struct_fields__} | {"detail": "rates"}),
+        Published(**{f: getattr(first, f) for f in first.__struct_fields__} | {"task": "digits[subset=7]"}),
+    )
+    monkeypatch.setattr(output, "published", lambda: entries)
+    detail, missing = output.reproductions([results])
+    assert (detail.estimate, detail.low, detail.high) == (2.0, 2.0, 2.0)
+    assert (missing.estimate, missing.verdict) == (None, None)
+    assert "| not run | - |" in output.page([detail, missing])
+
+
+def test_dots_are_ratios_and_what_should_be_zero_has_none() -> None:
+    entry = {
+        "what": "slope",
+        "source": "s",
+        "setting": "s",
+        "claim": "a.b",
+        "architecture": "mlp",
+        "task": "digits",
+    }
+    found = [
+        Reproduction(Published(value=-2.0, **entry), None, -1.0, -1.5, -0.5),  # type: ignore[arg-type]
+        Reproduction(Published(value=0.0, **entry), None, 0.1, 0.0, 0.2),  # type: ignore[arg-type]
+    ]
+    axes = output.figure(found).axes[0]
+    assert [list(line.get_xdata()) for line in axes.lines[1:]] == [[0.25, 0.75], [0.5]]  # type: ignore[arg-type]

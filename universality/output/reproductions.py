@@ -1,0 +1,181 @@
+"""What others published against what we measure: a table, and dots on the line on which they agree."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from matplotlib.figure import Figure
+
+from universality.errors import BadParameter
+from universality.judge.decide import CellVerdict, decided_groups
+from universality.judge.resultset import ResultSet
+from universality.judge.statistics import jackknife_interval
+from universality.output import palette
+from universality.output.figures import style
+from universality.plugin import registry
+from universality.plugin.registry import component
+from universality.text import markdown_table, number, typeset, with_interval
+
+TABLE = Path(__file__).with_name("published.toml")
+FIGURE = "reproductions"
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number that others published, or that theory gives, and where we measure it.
+
+    Args:
+        what: the quantity.
+        value: theirs.
+        setting: theirs, in a few words.
+        claim: `phenomenon.claim`.
+        architecture, task: addresses of the cell.
+        control: the name of the control, where it is measured in one.
+        detail: of the outcome, where it is not the effect; its mean over the seeds, as that of an effect.
+        fitted: how many numbers of ours were chosen to agree with theirs.
+    """
+
+    what: str
+    value: float
+    source: str
+    setting: str
+    claim: str
+    architecture: str
+    task: str
+    control: str = ""
+    detail: str = ""
+    fitted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """A published number with ours; no estimate where nothing was measured."""
+
+    published: Published
+    verdict: CellVerdict | None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def command(self) -> str:
+        p = self.published
+        parts = p.claim.partition(".")[0], p.architecture, p.task
+        return "universality run --phenomena {} --architectures '{}' --tasks '{}'".format(*parts)
+
+
+def published() -> tuple[Published, ...]:
+    """What the table holds. Raises `msgspec.ValidationError` for an entry that is none."""
+    rows: list[dict[str, Any]] = tomllib.loads(TABLE.read_text(encoding="utf-8"))["published"]
+    return msgspec.convert(rows, tuple[Published, ...])
+
+
+def reproductions(sets: Sequence[ResultSet]) -> list[Reproduction]:
+    """For each published number ours, from the last of the sets that measured it."""
+    verdicts = {_place(v): v for results in sets for v in results.verdicts}
+    found = []
+    for entry in published():
+        architecture = component(registry.resolve("architecture", entry.architecture))
+        task = component(registry.resolve("task", entry.task))
+        place = entry.claim, str(architecture), str(task), entry.control
+        found.append(_measured(entry, verdicts.get(place)))
+    return found
+
+
+def _place(v: CellVerdict) -> tuple[str, str, str, str]:
+    control = v.record.control
+    name = f"{v.record.phenomenon}.{v.record.claim_name}"
+    return name, v.record.architecture, v.record.task, control.name if control else ""
+
+
+def _measured(entry: Published, v: CellVerdict | None) -> Reproduction:
+    if v is None or not entry.detail:
+        return Reproduction(entry, v, *((v.effect, v.low, v.high) if v else ()))
+    groups = [g for g in decided_groups(v.record) if g.outcome and entry.detail in g.outcome.details]
+    values = [g.outcome.details[entry.detail] for g in groups if g.outcome]
+    if not values:
+        if v.decided:
+            raise BadParameter(
+                "a published number names a detail that no outcome has", where=entry.what, got=entry.detail
+            )
+        return Reproduction(entry, v)
+    interval = jackknife_interval(values, [g.units for g in groups])
+    return Reproduction(entry, v, interval.estimate, interval.low, interval.high)
+
+
+def page(found: Sequence[Reproduction]) -> str:
+    """Markdown: published, ours with its interval, both settings, the command."""
+    rows = [_row(r) for r in found]
+    headers = [
+        "what",
+        "published",
+        "ours [95%]",
+        "verdict",
+        "fitted",
+        "their setting",
+        "source",
+        "our setting",
+    ]
+    commands = "\n".join(dict.fromkeys(f"    {r.command}" for r in found))
+    return (
+        "# Original against ours\n\n"
+        "Numbers that others published, or that theory gives, beside those that this benchmark measures; written by "
+        "`universality reproductions` from result sets. Intervals are over seeds. *Fitted*: how many numbers of ours "
+        "were chosen to agree with theirs.\n\n"
+        f"{markdown_table(headers, rows)}\n"
+        f"![ours over theirs, with intervals]({FIGURE}.svg)\n\n"
+        f"Each is measured by the suite `reproductions`, or alone by one of\n\n{commands}\n"
+    )
+
+
+def _row(r: Reproduction) -> list[str]:
+    p, v = r.published, r.verdict
+    ours = with_interval(r.estimate, r.low, r.high) if v else "not run"
+    place = f"{p.architecture}, {p.task}" + (f", control '{p.control}'" if p.control else "")
+    seeds = f", {v.units} seeds" if v else ""
+    return [
+        p.what,
+        number(p.value),
+        ours,
+        v.raw if v else "-",
+        str(p.fitted),
+        p.setting,
+        p.source,
+        place + seeds,
+    ]
+
+
+@style.LOOK
+def figure(found: Sequence[Reproduction]) -> Figure:
+    """A row for each number that is not 0: ours over theirs, on the line at 1."""
+    shown = list(_ratios(found))
+    result = Figure((6.4, 0.9 + 0.3 * len(shown)), layout="constrained")
+    axes = result.add_subplot()
+    axes.axvline(1.0, color=palette.GREY, linestyle=(0, (4, 1.5)), linewidth=1)
+    for row, (_, ratio, low, high) in enumerate(shown):
+        axes.plot([low, high], [row, row], color=palette.CYCLE[0], linewidth=1.4)
+        axes.plot([ratio], [row], "o", color=palette.CYCLE[0], markersize=4.5)
+    axes.set_yticks(range(len(shown)), [style.shown(f"{p.what} ({p.fitted} fitted)", 70) for p, *_ in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlabel(typeset("ours / theirs, with the 95% interval over seeds"))
+    return result
+
+
+def _ratios(found: Sequence[Reproduction]) -> Iterator[tuple[Published, float, float, float]]:
+    for r in found:
+        p = r.published
+        if p.value and r.estimate is not None and r.low is not None and r.high is not None:
+            low, high = sorted((r.low / p.value, r.high / p.value))
+            yield p, r.estimate / p.value, low, high
+
+
+def write(sets: Sequence[ResultSet], path: Path) -> list[Path]:
+    """The page at `path`, and the figure beside it."""
+    found = reproductions(sets)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(found), encoding="utf-8")
+    return [path, *style.save(figure(found), path.parent, FIGURE)]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from universality.errors import MeasurementError
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.probe import Probe, Training
@@ -362,6 +363,31 @@ def test_divergence_is_recorded_where_the_next_to_look_is_a_probe(probe: str) ->
     assert result.facts["diverged_at"] == 1
     assert np.isfinite(result.series["train_loss"].values[0])
     assert all(0 in t.steps for n, t in result.series.items() if n.startswith(probe))
+
+
+@pytest.mark.parametrize(("size", "state"), [(1.0, "failed"), (1e14, "diverged")])
+def test_curvature_overflows_before_the_loss_does_and_that_is_divergence(
+    size: float, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is finite in both; of the second the squared gradient is not, and of products of second derivatives less."""
+
+    def record(self: Probe, training: Training) -> dict[str, float]:
+        raise MeasurementError("a product that is not finite")
+
+    monkeypatch.setattr(registry.plugin_class("probe", "sharpness"), "record", record)
+    splits = made_up_splits()
+    splits = replace(splits, train=Split(size * splits.train.inputs, splits.train.targets))
+
+    def run() -> Trained:
+        return trained(LINEAR, Recipe(steps=3, lr=1e-30, loss="mse"), splits, {"sharpness": (1,)})
+
+    if state == "failed":
+        with pytest.raises(MeasurementError):
+            run()
+        return
+    result = run()
+    assert np.isfinite(result.series["train_loss"].values[0])
+    assert (result.state, result.facts["diverged_at"]) == ("diverged", 1)
 
 
 def test_weights_that_leave_the_finite_numbers_in_the_last_update_are_no_finished_run() -> None:

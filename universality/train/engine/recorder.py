@@ -62,7 +62,7 @@ class Recorder:
                 try:
                     values = self._probes[address].record(training)
                 except MeasurementError:
-                    if self._finite_loss():
+                    if self._finite():
                         raise
                     return False
             for key, value in values.items():
@@ -73,10 +73,15 @@ class Recorder:
             self.seconds += time.perf_counter() - start
         return True
 
-    @torch.no_grad()
-    def _finite_loss(self) -> bool:
-        train = self._splits.train
-        return bool(objective(self._spec.recipe)(self._net(train.inputs), train.targets).isfinite())
+    def _finite(self) -> bool:
+        """Whether loss and squared gradient are finite: of a run that diverges, products of second derivatives overflow
+        some updates before the loss does."""
+        train, weights = self._splits.train, [p for p in self._net.parameters() if p.requires_grad]
+        with torch.enable_grad():
+            loss = objective(self._spec.recipe)(self._net(train.inputs), train.targets)
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True) if weights else ()
+        squares = [g.square().sum() for g in gradients if g is not None]
+        return bool(torch.stack([loss.detach(), *squares]).sum().isfinite())
 
     def series(self) -> dict[str, Series]:
         return {

@@ -17,7 +17,15 @@ from universality.plugin.task import Signature
 
 registry.load_plugins()
 
-BUILT_IN = ("edge_of_stability", "grokking", "neural_collapse", "representation_similarity")
+BUILT_IN = (
+    "conservation_laws",
+    "deep_linear_modes",
+    "edge_of_stability",
+    "eigenlearning",
+    "grokking",
+    "neural_collapse",
+    "representation_similarity",
+)
 
 
 def phenomenon(name: str) -> Phenomenon:

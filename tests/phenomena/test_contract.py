@@ -18,6 +18,7 @@ from universality.plugin.task import Signature
 registry.load_plugins()
 
 BUILT_IN = (
+    "catapult",
     "conservation_laws",
     "deep_linear_modes",
     "edge_of_stability",

@@ -170,6 +170,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "procrustes_similarity": lambda: m.procrustes_similarity(X, Y),
     "pseudo_ntk": lambda: m.pseudo_ntk(NET, INPUTS[:6]),
     "pwcca": lambda: m.pwcca(X, Y),
+    "random_feature_errors": lambda: m.random_feature_errors(
+        np.eye(20) + 0.1, np.arange(20.0)[:, None], 5, np.array([2, 8]), np.random.default_rng(0), draws=3
+    ).tolist(),
     "rsa": lambda: m.rsa(X, Y),
     "sampled_spectrum": lambda: m.sampled_spectrum(MATRIX, m.participation_ratio, blocks=10),
     "settling": lambda: m.settling(STEPS, TRAIN, np.ones(1000), level=0.5),

@@ -21,6 +21,7 @@ BUILT_IN = (
     "catapult",
     "conservation_laws",
     "deep_linear_modes",
+    "double_descent",
     "edge_of_stability",
     "eigenlearning",
     "grokking",

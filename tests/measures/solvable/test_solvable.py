@@ -13,6 +13,7 @@ from universality.measures import (
     kernel_regression_error,
     mode_strengths,
     passage_times,
+    random_feature_errors,
 )
 
 
@@ -95,3 +96,44 @@ def test_what_cannot_be_learnt_from_is_refused() -> None:
             eigenlearning_error(given, np.ones(4), n, ridge)
     with pytest.raises(MeasurementError, match="no regression"):
         kernel_regression_error(np.eye(4), np.ones((4, 1)), 5, 0.0, np.random.default_rng(0))
+
+
+def test_least_squares_on_all_features_is_that_of_numpy_and_a_ridge_is_the_normal_equations() -> None:
+    rng = np.random.default_rng(3)
+    X, Y = rng.standard_normal((60, 40)), rng.standard_normal((60, 2))
+    for width, ridge in ((40, 0.0), (8, 0.0), (8, 0.7)):
+        draw = np.random.default_rng(5)
+        order, units = draw.permutation(60), draw.permutation(40)
+        train, test, used = order[:20], order[20:], X[:, units[:width]]
+        y, left = Y[train] - Y[train].mean(0), Y[test] - Y[train].mean(0)
+        if ridge:
+            gram = used[train].T @ used[train]
+            w = np.linalg.solve(gram + ridge * np.trace(gram) / width * np.eye(width), used[train].T @ y)
+        else:
+            w = np.linalg.lstsq(used[train], y, rcond=None)[0]
+        expected = ((used[test] @ w - left) ** 2).sum() / (left**2).sum()
+        found = random_feature_errors(
+            X, Y, 20, np.array([width]), np.random.default_rng(5), ridge=ridge, draws=1
+        )
+        assert found[0] == pytest.approx(expected)
+
+
+def test_ridgeless_error_of_pure_noise_is_that_of_hastie_et_al() -> None:
+    """Isotropic features without a signal: the excess error is sigma^2 p / (n - p) below and n / (p - n) above n."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((500, 200)), 1e-6 * rng.standard_normal((500, 1))
+    widths = np.array([20, 50, 200])
+    found = random_feature_errors(X, Y, 100, widths, rng, noise=10.0, draws=40) / 100
+    np.testing.assert_allclose(found, [20 / 80, 50 / 50, 100 / 100], rtol=0.15)
+
+
+def test_features_that_cannot_be_used_are_refused() -> None:
+    for rows, widths in ((10, [2]), (5, [0]), (5, [5]), (5, [])):
+        with pytest.raises(MeasurementError, match="no regression on these features"):
+            random_feature_errors(
+                np.ones((10, 4)),
+                np.arange(10.0)[:, None],
+                rows,
+                np.array(widths, int),
+                np.random.default_rng(0),
+            )

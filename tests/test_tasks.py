@@ -117,6 +117,8 @@ ADDRESSES = [
     "modular[p=11,leak_free=false]",
     "sparse_parity[train_rows=100]",
     "gaussian_mixture[train_rows=100]",
+    "power_law[rows=100]",
+    "whitened",
     "arrays[path=images.npz]",
     "char_lm[path=letters.txt,rows=200]",
     "hub_text[dataset=reviews]",
@@ -176,8 +178,11 @@ def test_tensors_are_as_the_input_spec_says(address: str, root: Path) -> None:
     for split in (splits.train, splits.validation, splits.reference):
         assert tuple(split.inputs.shape) == (len(split), *splits.inputs.shape)
         assert split.inputs.is_contiguous()
-        assert split.targets.dtype == torch.int64
-        assert 0 <= int(split.targets.min()) <= int(split.targets.max()) < splits.outputs
+        if split.regression:
+            assert (split.targets.dtype, split.targets.shape[1]) == (torch.float32, splits.outputs)
+        else:
+            assert split.targets.dtype == torch.int64
+            assert 0 <= int(split.targets.min()) <= int(split.targets.max()) < splits.outputs
         if splits.inputs.kind == "tokens":
             assert split.inputs.dtype == torch.int64
             assert 0 <= int(split.inputs.min()) <= int(split.inputs.max()) < splits.inputs.vocabulary
@@ -1035,3 +1040,30 @@ def test_tiny_shakespeare_has_65_characters() -> None:
         pytest.skip("no tinyshakespeare")
     splits = load("char_lm", Path(REAL))
     assert (splits.outputs, len(splits.train), len(splits.validation)) == (65, 20_000, 2000)
+
+
+# whitened, power_law
+
+
+def test_whitened_inputs_are_white_and_a_linear_map_with_these_singular_values_fits_exactly(
+    root: Path,
+) -> None:
+    splits = load("whitened[modes=3,top=4,ratio=2,rows=20]", root)
+    for split in (splits.train, splits.validation):
+        x, y = split.inputs.double(), split.targets.double()
+        torch.testing.assert_close(x.T @ x / 20, torch.eye(3, dtype=torch.float64), atol=1e-6, rtol=0)
+        singular = torch.linalg.svdvals(y.T @ x / 20)
+        torch.testing.assert_close(
+            singular, torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64), atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(x @ splits.reference.targets.double(), y, atol=1e-5, rtol=0)
+
+
+def test_power_laws_are_those_of_variances_and_coefficients(root: Path) -> None:
+    train = load("power_law[rows=40000,dim=4,spectrum=1,target=2]", root).train
+    x, y = train.inputs.double(), train.targets.double()
+    variance = x.square().mean(0)
+    torch.testing.assert_close(variance, 1 / torch.arange(1.0, 5.0).double(), rtol=0.05, atol=0)
+    power = ((y.T @ (x / variance.sqrt())) / len(x)).square()[0]
+    expected = torch.arange(1.0, 5.0).double() ** -2
+    torch.testing.assert_close(power, expected / expected.sum(), atol=0.02, rtol=0)

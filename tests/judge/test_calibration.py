@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.judge import toy_cells
 from tests.judge.toy_cells import PASSING, cell, control, effects
+from universality.audit.findings import Audit
+from universality.audit.plan import check_cells
 from universality.judge.compare import compare
 from universality.judge.leaderboard import leaderboard
 from universality.judge.resultset import ResultSet
@@ -18,7 +21,9 @@ from universality.output import leaderboard as boards
 from universality.output import phrases, tables
 from universality.output.latex import latex
 from universality.output.page.render import frame
+from universality.plan.suite import CrossSpec, Suite
 from universality.plugin.phenomenon import About
+from universality.store.layout import Layout
 
 EXACT = msgspec.structs.replace(
     toy_cells.about(ratio="the edge"), title="Exact", calibration=True, dispute="where it ends"
@@ -96,3 +101,14 @@ def test_what_a_phenomenon_leaves_out_stands_in_no_file() -> None:
     assert set(msgspec.to_builtins(toy_cells.about())) == {"title", "strand", "sense", "source", "claims"}
     assert {"dispute", "calibration"} <= set(msgspec.to_builtins(EXACT))
     assert msgspec.convert(msgspec.to_builtins(EXACT), About) == EXACT
+
+
+@pytest.mark.parametrize(
+    ("about", "problems"), [(EXACT, 0), (toy_cells.about(), 2)], ids=["calibration", "behaviour"]
+)
+def test_a_suite_does_not_name_the_cell_of_a_calibration(about: About, problems: int, tmp_path: Path) -> None:
+    crossed = CrossSpec(phenomena=("edge",), architectures=("mlp", "mlp[width=2]"), tasks=("digits",))
+    plan, found = toy_cells.plan_of(phenomena={"edge": about}), Audit(tmp_path)
+    record = cell(effects(0.5), architecture="reference", variant="edge")
+    check_cells(found, Layout(tmp_path), Suite(name="toy", crosses=(crossed,)), plan, [record])
+    assert len(found.problems) == problems

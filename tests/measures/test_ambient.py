@@ -123,6 +123,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "delay_summary": lambda: m.delay_summary(DELAYS, CENSORED),
     "dissimilarities": lambda: m.dissimilarities(X),
     "effective_rank": lambda: m.effective_rank(MATRIX),
+    "eigenlearning_error": lambda: m.eigenlearning_error(np.ones(40), np.ones(40), 10, 0.1),
     "empirical_ntk": lambda: m.empirical_ntk(NET, INPUTS[:6]),
     "fit_scaling": lambda: m.fit_scaling(SIZES, LOSSES),
     "fit_tail": lambda: m.fit_tail(SPECTRUM, seeded(), draws=50),
@@ -134,6 +135,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "isometric_compress": lambda: m.isometric_compress(X[:4]),
     "kernel_change": lambda: m.kernel_change(KERNEL, OTHER),
     "kernel_distance": lambda: m.kernel_distance(KERNEL, OTHER),
+    "kernel_regression_error": lambda: m.kernel_regression_error(
+        np.eye(20), np.ones((20, 1)), 5, 0.1, np.random.default_rng(0), draws=3
+    ),
     "layers_identified": lambda: m.layers_identified(KERNEL),
     "l2_decay": lambda: m.l2_decay(ADAM),
     "log_slope": lambda: m.log_slope(SIZES, LOSSES),
@@ -141,6 +145,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "max_knn_null": lambda: m.max_knn_null([X], [Y], 9, seeded()).maxima,
     "mean_cca": lambda: m.mean_cca(X, Y),
     "mean_cca_matrix": lambda: m.mean_cca_matrix([X], [Y]),
+    "mode_strengths": lambda: [a.tolist() for a in m.mode_strengths(np.ones((3, 2, 2)), np.diag([2.0, 1.0]))],
     "mutual_knn": lambda: m.mutual_knn(X, Y),
     "mutual_knn_matrix": lambda: m.mutual_knn_matrix([X], [Y]),
     "mutual_knn_null": lambda: m.mutual_knn_null([X], [Y]),
@@ -150,6 +155,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "neighbour_overlap": lambda: m.neighbour_overlap(NEIGHBOURS, NEIGHBOURS),
     "neural_collapse": lambda: m.neural_collapse(X, LABELS, normal(3, 6)),
     "participation_ratio": lambda: m.participation_ratio(MATRIX),
+    "passage_times": lambda: m.passage_times(
+        np.arange(5.0), np.linspace(0.1, 0.9, 10).reshape(2, 5), 0.5
+    ).tolist(),
     "permutation_logrank": lambda: m.permutation_logrank(
         DELAYS, CENSORED, DELAYS + 1, CENSORED, np.random.default_rng(0)
     ),
@@ -162,6 +170,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "procrustes_similarity": lambda: m.procrustes_similarity(X, Y),
     "pseudo_ntk": lambda: m.pseudo_ntk(NET, INPUTS[:6]),
     "pwcca": lambda: m.pwcca(X, Y),
+    "random_feature_errors": lambda: m.random_feature_errors(
+        np.eye(20) + 0.1, np.arange(20.0)[:, None], 5, np.array([2, 8]), np.random.default_rng(0), draws=3
+    ).tolist(),
     "rsa": lambda: m.rsa(X, Y),
     "sampled_spectrum": lambda: m.sampled_spectrum(MATRIX, m.participation_ratio, blocks=10),
     "settling": lambda: m.settling(STEPS, TRAIN, np.ones(1000), level=0.5),

@@ -15,7 +15,9 @@ BUILTIN = {
     "hub_text": "real",
     "mnist": "real",
     "modular": "synthetic",
+    "power_law": "synthetic",
     "sparse_parity": "synthetic",
+    "whitened": "synthetic",
 }
 
 

@@ -9,6 +9,8 @@ kernels         `empirical_ntk`, `kernel_distance`, `kernel_change`, `target_ali
 grokking        `grokking_times`, `fragility`, `delay_summary`
 spectra         `effective_rank`, `spectral_decay`, `fit_tail`
 scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`
+solvable        `mode_strengths`, `passage_times` of linear networks; `eigenlearning_error`,
+                `kernel_regression_error`; `random_feature_errors`
 
 Every function refuses input that would give a silent wrong number; estimates carry their error.
 """

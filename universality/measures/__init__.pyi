@@ -85,6 +85,11 @@ from .similarity.rsa import dissimilarities as dissimilarities
 from .similarity.rsa import rsa as rsa
 from .similarity.streaming import MinibatchCKA as MinibatchCKA
 from .similarity.streaming import StreamingCKA as StreamingCKA
+from .solvable.eigenlearning import eigenlearning_error as eigenlearning_error
+from .solvable.eigenlearning import kernel_regression_error as kernel_regression_error
+from .solvable.modes import mode_strengths as mode_strengths
+from .solvable.modes import passage_times as passage_times
+from .solvable.random_features import random_feature_errors as random_feature_errors
 from .spectra.spectra import Decay as Decay
 from .spectra.spectra import SampledSpectrum as SampledSpectrum
 from .spectra.spectra import effective_rank as effective_rank

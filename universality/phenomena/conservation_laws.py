@@ -9,7 +9,7 @@ import numpy as np
 
 from universality import plugin as u
 
-RATES, LEAST, Q, LOSS = (0.01, 0.003, 0.001), 0.001, "|Q - Q0| / |Q0|", "accuracy.train_loss"
+RATES, LEAST, Q, LOSS = (0.02, 0.006, 0.002), 0.002, "|Q - Q0| / |Q0|", "accuracy.train_loss"
 LEARNT = u.require("loss at the end over the start", u.end_over_start(LOSS), at_most=0.5)
 SMALL = u.require("drift at the least rate", u.at_end("balance.drift"), at_most=0.01, keys=(LEAST,))
 DRIFTS = u.Curves({"drift": "measured", "theory": "proportional to lr"}, "learning rate", Q, "xy", "theory")
@@ -17,9 +17,11 @@ TITLES = {"left": "measured", "theory": "exp(-2 wd t)"}
 DECAY = u.Curves(TITLES, "time, lr x updates", "<Q, Q0> / |Q0|^2", "y", theory="theory")
 
 
-@u.register("conservation", source="Du et al. 2018, arXiv:1806.00900; Kunin et al. 2021, arXiv:2012.04728")
+@u.register(
+    "conservation_laws", source="Du et al. 2018, arXiv:1806.00900; Kunin et al. 2021, arXiv:2012.04728"
+)
 @dataclass(frozen=True, kw_only=True)
-class Conservation(u.Phenomenon):
+class ConservationLaws(u.Phenomenon):
     """Q = W_l W_l^T - W_{l+1}^T W_{l+1} of linear layers, per unit |w_in|^2 + b^2 - |w_out|^2 of ReLUs (probe `balance`).
 
     At equal time t = lr x updates, |Q(t) - Q(0)| / |Q(0)| is of first order in lr: the slope of its logarithm
@@ -36,15 +38,16 @@ class Conservation(u.Phenomenon):
     decay: float = 0.3
     optimizer: Literal["sgd", "adam"] = "sgd"
 
-    title, version, strand, sense = "Conservation of balance", 1, "laws", "number"
-    asks = (u.families("feedforward", why="balance is of linear layers that feed each other"),)
+    title, version, strand, sense = "Conservation laws", 1, "laws", "number"
+    calibration = True
 
     @u.per_seed
     def rates(self, run: u.Run) -> u.Sweep:
         run = run.observing(balance=u.Every(20), accuracy=u.At(0, 1))
         recipe = {"loss": "mse", "optimizer": self.optimizer}
-        at = {lr: run.trained(steps=round(self.time / lr), lr=lr, **recipe) for lr in RATES}
-        return u.Sweep(("lr",), at)
+        return u.Sweep(
+            ("lr",), {lr: run.trained(steps=round(self.time / lr), lr=lr, **recipe) for lr in RATES}
+        )
 
     @u.per_seed
     def decaying(self, run: u.Run) -> u.Run:
@@ -74,8 +77,10 @@ class Conservation(u.Phenomenon):
         return u.Outcome(effect=residual, points=points)
 
     reference = "mlp[width=6,depth=2,activation=identity,bias=false]", "whitened[top=1.0]"
+    tanh, pairs = "mlp[width=16,activation=tanh]", "digits[classes=2,subset=100]"
     controls = (
         u.positive("three linear layers", "exact for gradient flow"),
+        u.positive("ReLU network", "Du et al. 2018", architecture="mlp[width=16]", task=pairs),
         u.negative("Adam", "a preconditioner has no rescaling symmetry", optimizer="adam"),
-        u.negative("tanh", "no rescaling symmetry", architecture="mlp[width=6,activation=tanh]"),
+        u.negative("tanh", "no rescaling symmetry", architecture=tanh, task="whitened[top=2]"),
     )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from universality.plugin import InputSpec, Split, Splits, Task, register
+from universality.plugin.kit import require_at_least
 from universality.plugin.kit.data import fixed_generator
 
 
@@ -17,7 +18,7 @@ from universality.plugin.kit.data import fixed_generator
 class Whitened(Task):
     """y = M x without noise, X^T X / n = 1 exactly, M square with singular values top / ratio^k, k = 0, 1, ...
 
-    The singular vectors of M are the same for every seed, the inputs are not. The reference inputs are the unit
+    The singular vectors of M are the same for every seed, the training inputs are not. The reference inputs are the unit
     vectors: what a linear network says of them is the transpose of its map.
     """
 
@@ -28,15 +29,21 @@ class Whitened(Task):
     ratio: float = 1.5
     rows: int = 64
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(1, where="whitened", modes=self.modes, ratio=self.ratio)
+        require_at_least(self.modes, where="whitened", rows=self.rows)
+
     def read(self, rng: np.random.Generator, root: Path) -> Splits:
         fixed, d = fixed_generator("whitened", self.modes), self.modes
         U, V = (np.linalg.qr(fixed.standard_normal((d, d)))[0] for _ in range(2))
         M = U @ np.diag(self.top / self.ratio ** np.arange(d)) @ V.T
         train, validation = (
-            np.sqrt(self.rows) * np.linalg.qr(rng.standard_normal((self.rows, d)))[0] for _ in range(2)
+            np.sqrt(self.rows) * np.linalg.qr(each.standard_normal((self.rows, d)))[0]
+            for each in (rng, fixed)
         )
-        parts = [
+        train, validation, reference = (
             Split(*(torch.from_numpy(a.astype(np.float32)) for a in (x, x @ M.T)))
             for x in (train, validation, np.eye(d))
-        ]
-        return Splits(*parts, InputSpec("vector", (d,)), d)
+        )
+        return Splits(train, validation, reference, InputSpec("vector", (d,)), d)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from universality.plugin import InputSpec, Split, Splits, Task, register
+from universality.plugin.kit import require_at_least
 from universality.plugin.kit.data import REFERENCE_ROWS, fixed_generator
 
 
@@ -26,6 +27,10 @@ class PowerLaw(Task):
     spectrum: float = 1.5
     target: float = 2.0
     rows: int = 512
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(1, where="power_law", dim=self.dim, rows=self.rows)
 
     def read(self, rng: np.random.Generator, root: Path) -> Splits:
         fixed = fixed_generator("power_law", "held out")

@@ -1,0 +1,1 @@
+"""What settings that are solved exactly predict, and what is measured of them."""

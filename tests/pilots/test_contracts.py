@@ -15,7 +15,6 @@ HERE = Path(__file__).parent
 FILES = sorted((HERE / "plugins").glob("*.py"))
 PHENOMENA = (
     "progressive_sharpening",
-    "lazy_rich",
     "linear_modes",
     "conservation",
     "eigenlearning",

@@ -57,48 +57,6 @@ def test_sharpness_near_the_threshold_decides_nothing() -> None:
     assert unmet(found) == ["peak sharpness over the stability threshold"]
 
 
-# ------------------------------------------------------------------------------------------- lazy to rich
-
-
-def moved(power: float, size: float = 1.0) -> dict[float, FakeRun]:
-    """Runs whose weights and kernel move as alpha^power by the time that all have one loss."""
-    steps, runs = np.arange(5), {}
-    for alpha in (0.1, 1.0, 10.0, 30.0, 100.0):
-        # At alpha = 0.1 the common loss 0.5 is reached two records earlier.
-        loss = np.array([1.0, 0.8, 0.5, 0.4, 0.3]) if alpha == 0.1 else np.array([1.0, 0.9, 0.8, 0.7, 0.5])
-        change = size * alpha**power * np.arange(5) / (2 if alpha == 0.1 else 4)
-        runs[alpha] = FakeRun(
-            {
-                "accuracy.train_loss": (steps, loss),
-                "displacement.relative": (steps, change),
-                "tangent_kernel[rows=24].change": (steps, change),
-                "tangent_kernel[rows=24].alignment": (steps, 0.1 + 0.05 * steps),
-            }
-        )
-    return runs
-
-
-@pytest.mark.parametrize("power", [-1.0, -0.5, 0.0])
-@pytest.mark.parametrize("claim", ["weights", "kernel"])
-def test_the_slope_over_lazy_scales_is_the_power(power: float, claim: str) -> None:
-    found = outcome("lazy_rich", claim, moved(power, size=0.1))
-    assert found.effect == pytest.approx(power, abs=1e-9)
-    assert found.details["alpha = 100"] == pytest.approx(0.1 * 100**power)
-
-
-def test_the_rich_kernel_is_read_at_the_common_loss() -> None:
-    found = outcome("lazy_rich", "rich", moved(-1.0))
-    assert found.effect == pytest.approx(10.0)  # at record 2, not 20 at the end
-    assert found.points["alignment"].y == pytest.approx([3.0] * 5)  # 0.1 to 0.3
-
-
-def test_a_kernel_that_stays_decides_nothing() -> None:
-    for claim in ("kernel", "rich"):
-        found = outcome("lazy_rich", claim, moved(0.0, size=0.0))
-        assert found.effect is None
-        assert len(unmet(found)) == 1
-
-
 # ------------------------------------------------------------------------------- modes of linear networks
 
 S = np.array([6.0, 4.0, 2.5, 1.5])

@@ -8,7 +8,7 @@ similarity      `cka_matrix`, `StreamingCKA`, `mutual_knn_matrix`, `procrustes_d
 kernels         `empirical_ntk`, `kernel_distance`, `kernel_change`, `target_alignment`
 grokking        `grokking_times`, `fragility`, `delay_summary`
 spectra         `effective_rank`, `spectral_decay`, `fit_tail`
-scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`
+scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`, `smooth_minimum`
 
 Every function refuses input that would give a silent wrong number; estimates carry their error.
 """

@@ -176,6 +176,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "rsa": lambda: m.rsa(X, Y),
     "sampled_spectrum": lambda: m.sampled_spectrum(MATRIX, m.participation_ratio, blocks=10),
     "settling": lambda: m.settling(STEPS, TRAIN, np.ones(1000), level=0.5),
+    "smooth_minimum": lambda: m.smooth_minimum(np.arange(6.0), (np.arange(6.0) - 2.2) ** 2),
     "spectral_decay": lambda: m.spectral_decay(SPECTRUM, 5, 150),
     "spectral_density": lambda: m.spectral_density(product, 60, probes=2, order=10),
     "stability_threshold": lambda: m.stability_threshold(ADAM),

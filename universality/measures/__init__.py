@@ -11,6 +11,7 @@ spectra         `effective_rank`, `spectral_decay`, `fit_tail`
 scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`
 solvable        `mode_strengths`, `passage_times` of linear networks; `eigenlearning_error`,
                 `kernel_regression_error`; `random_feature_errors`
+scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`, `smooth_minimum`
 
 Every function refuses input that would give a silent wrong number; estimates carry their error.
 """

@@ -54,6 +54,8 @@ from .scaling.fits import ScalingComparison as ScalingComparison
 from .scaling.fits import ScalingFit as ScalingFit
 from .scaling.fits import compare_scaling as compare_scaling
 from .scaling.fits import fit_scaling as fit_scaling
+from .scaling.minimum import Minimum as Minimum
+from .scaling.minimum import smooth_minimum as smooth_minimum
 from .scaling.slopes import LogSlope as LogSlope
 from .scaling.slopes import log_slope as log_slope
 from .similarity.cca import canonical_correlations as canonical_correlations

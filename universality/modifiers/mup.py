@@ -65,7 +65,7 @@ class Mup(Modifier):
 
     def refuses(self, architecture: Architecture, inputs: InputSpec, outputs: int) -> str:
         try:
-            parameter, width = _width(architecture)
+            parameter, width = scaling_axis(architecture)
         except NotImplementedError as error:
             return str(error)
         found = getattr(unmodified(architecture.scaled(self.base / width)), parameter)
@@ -82,7 +82,7 @@ class Mup(Modifier):
     def modify(
         self, net: nn.Module, architecture: Architecture, inputs: InputSpec, outputs: int
     ) -> nn.Module:
-        factor = _width(architecture)[1] / self.base
+        factor = scaling_axis(architecture)[1] / self.base
         if factor == 1:
             return net
         narrow = architecture.scaled(1 / factor)
@@ -171,7 +171,7 @@ def _built(architecture: Architecture, inputs: InputSpec, outputs: int) -> _Buil
         )
 
 
-def _width(architecture: Architecture) -> tuple[str, int]:
+def scaling_axis(architecture: Architecture) -> tuple[str, int]:
     """The first parameter that the scaling axis changes, and its value. Raises `NotImplementedError` without one."""
     own, wider = unmodified(architecture), unmodified(architecture.scaled(2.0))
     for entry in fields(own):  # type: ignore[arg-type]  # architectures are dataclasses

@@ -1,0 +1,109 @@
+"""muP transfer on representations and losses that follow a known power of the width."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pilots.fake_runs import FakeRun, outcome, unmet
+from universality.modifiers.mup import scaling_axis
+from universality.phenomena.mup_transfer import EARLY, SCALES, MupTransfer
+from universality.plugin import registry
+from universality.plugin.registry import component
+from universality.plugin.runs import Run
+
+registry.load_plugins()
+
+RATES = [0.016 * 2.0**i for i in range(-3, 4)]
+
+
+@dataclass
+class Moved(FakeRun):
+    """Every tap starts anywhere and moves by so much at every entry."""
+
+    moves: dict[str, float] = field(default_factory=dict)
+    start: np.ndarray = field(default_factory=lambda: np.random.default_rng(0).normal(size=(8, 3)))
+
+    def array(self, name: str, step: int) -> np.ndarray:
+        return self.start + (step > 0) * self.moves[name.rpartition(".")[2]] * np.sign(self.start)
+
+
+def grown(mup: float, standard: float, hidden: float = 0.0) -> dict[tuple[str, float], Moved]:
+    """Logits grow as these powers of the width, the one hidden layer as `hidden` in both."""
+    return {
+        (kind, s): Moved(
+            facts={"taps": ["layer1"]}, moves={"layer1": 0.3 * s**hidden, "logits": 0.2 * s**power}
+        )
+        for kind, power in (("mup", mup), ("standard", standard))
+        for s in SCALES
+    }
+
+
+@pytest.mark.parametrize(
+    ("power", "holds"), [(0.0, True), (0.24, True), (0.26, False), (-0.5, False), (1.0, False)]
+)
+def test_the_steepest_slope_counts(power: float, holds: bool) -> None:
+    found = outcome("mup_transfer", "coordinates", grown(power, 1.0, hidden=0.02))
+    assert found.effect == pytest.approx(power or 0.02)
+    assert found.details["standard:logits"] == pytest.approx(1.0)
+    assert found.holds(MupTransfer.claims["coordinates"].bound) == holds
+
+
+def test_the_control_judges_the_standard_parametrisation() -> None:
+    found = outcome("mup_transfer", "coordinates", grown(0.0, 0.9), parametrisation="standard")
+    assert found.effect == pytest.approx(0.9)
+    assert found.decided()
+
+
+def test_where_nothing_grows_there_is_nothing_to_mend() -> None:
+    assert unmet(outcome("mup_transfer", "coordinates", grown(0.0, 0.2))) == ["growth with width, standard"]
+
+
+def tuned(power: float, best: float = 0.016, diverge: float = math.inf) -> dict[tuple[float, float], FakeRun]:
+    """ln loss is a parabola in ln rate, whose vertex moves as this power of the width."""
+
+    def run(s: float, lr: float) -> Any:
+        if lr > diverge:
+            return FakeRun(state="diverged")
+        loss = math.exp(0.3 * math.log(lr / (best * s**power)) ** 2 - 1)
+        return FakeRun({"train_loss": (np.arange(4), loss * np.array([1.5, 1.1, 0.9, 0.5]))})
+
+    return {(s, lr): run(s, lr) for s in SCALES for lr in RATES}
+
+
+@pytest.mark.parametrize(
+    ("power", "holds"), [(0.0, True), (-0.2, True), (0.2, True), (-0.3, False), (-0.5, False)]
+)
+def test_the_best_rate_moves_as_the_power(power: float, holds: bool) -> None:
+    found = outcome("mup_transfer", "transfer", tuned(power))
+    assert found.effect == pytest.approx(power, abs=1e-6)
+    assert found.holds(MupTransfer.claims["transfer"].bound) == holds
+
+
+def test_rates_that_diverge_are_left_out() -> None:
+    assert outcome("mup_transfer", "transfer", tuned(-0.2, diverge=0.1)).effect == pytest.approx(
+        -0.2, abs=1e-6
+    )
+    assert unmet(outcome("mup_transfer", "transfer", tuned(0.0, diverge=0.01))) == [
+        "rates that do not diverge"
+    ]
+
+
+def test_a_best_rate_beyond_the_grid_decides_nothing() -> None:
+    assert unmet(outcome("mup_transfer", "transfer", tuned(-1.0)))[0].startswith(
+        "rates on the side of the best"
+    )
+
+
+def test_networks_of_the_cells_width_are_the_base() -> None:
+    start = Run(registry.resolve("architecture", "mlp[width=8]"), registry.resolve("task", "digits"), 0)
+    early, grid = MupTransfer().early(start), MupTransfer(parametrisation="standard").grid(start)
+    assert [scaling_axis(early["mup", s].architecture)[1] for s in SCALES] == [8, 32, 128]
+    assert "mup[base=8]" in str(component(early["mup", 16.0].architecture))
+    assert {run.recipe.steps for run in early.values()} == {EARLY}
+    assert not any("mup" in str(component(run.architecture)) for run in grid.values())
+    assert sorted({lr for _, lr in grid}) == pytest.approx(RATES)

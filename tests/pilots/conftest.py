@@ -1,4 +1,4 @@
-"""Six phenomena of the literature, as somebody would bring them: a folder of plugins, loaded as `--plugins` is."""
+"""Phenomena of the literature, as somebody would bring them: a folder of plugins, loaded as `--plugins` is."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from universality.plugin.kit.data import data_root
 HERE = Path(__file__).parent
 FILES = sorted((HERE / "plugins").glob("*.py"))
 PHENOMENA = (
-    "progressive_sharpening",
     "lazy_rich",
     "linear_modes",
     "conservation",

@@ -15,48 +15,6 @@ from universality.plugin import registry
 pytestmark = pytest.mark.usefixtures("pilots")
 
 
-# ------------------------------------------------------------------------------- progressive sharpening
-
-
-def sharpened(values: np.ndarray, loss: np.ndarray) -> FakeRun:
-    steps = np.arange(len(values))
-    return FakeRun(
-        {
-            "sharpness.value": (steps, values),
-            "sharpness.ratio": (steps, values / 100),
-            "sharpness.converged": (steps, np.ones(len(values))),
-            "accuracy.train_loss": (steps, loss),
-        }
-    )
-
-
-def test_sharpness_is_followed_until_the_loss_is_a_tenth() -> None:
-    # The loss is a tenth at record 5, where sharpness is 2 + 5 of 2.
-    found = outcome(
-        "progressive_sharpening", "rises", sharpened(2.0 + np.arange(11), 10.0 ** (-np.arange(11) / 5))
-    )
-    assert found.effect == pytest.approx(3.5)
-    assert found.details["rank correlation"] == pytest.approx(1.0)
-    assert found.decided()
-
-
-def test_constant_sharpness_does_not_rise_and_a_fall_is_no_order() -> None:
-    loss = np.linspace(1, 0.3, 11)
-    flat = outcome("progressive_sharpening", "rises", sharpened(np.full(11, 3.0), loss))
-    assert (flat.effect, flat.details["rank correlation"]) == (1.0, 0.0)
-    spike = np.array([1, 5, 4.5, 4, 3.5, 3, 2.5, 2, 1.8, 1.6, 1.4])
-    found = outcome("progressive_sharpening", "rises", sharpened(spike, loss))
-    assert found.effect == 5.0
-    assert not found.criteria[0].met
-
-
-def test_sharpness_near_the_threshold_decides_nothing() -> None:
-    found = outcome(
-        "progressive_sharpening", "rises", sharpened(np.linspace(10, 90, 11), np.linspace(1, 0.3, 11))
-    )
-    assert unmet(found) == ["peak sharpness over the stability threshold"]
-
-
 # ------------------------------------------------------------------------------------------- lazy to rich
 
 

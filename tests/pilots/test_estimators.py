@@ -163,34 +163,3 @@ def test_a_large_ridge_learns_nothing_and_one_mode_is_solved_by_hand() -> None:
     # One mode of eigenvalue 1, n = 2, ridge 1: 1 / (1 + k) + 1 / k = 2 gives k = 1 / sqrt(2).
     L = 1 / (1 + 1 / math.sqrt(2))
     assert theory(np.ones(1), np.ones(1), 2, 1.0) == pytest.approx(2 / (2 - L**2) * (1 - L) ** 2)
-
-
-# ----------------------------------------------------------------------------------------- spectral bias
-
-
-def fitted(times: list[int]) -> FakeRun:
-    """Component k of six appears at step times[k]."""
-    t = np.arange(128)[:, None] / 128
-    waves = np.sin(2 * np.pi * t * np.arange(1, 7) + np.arange(6))
-    outputs = {n: waves[:, [k for k in range(6) if n >= times[k]]].sum(1)[:, None] for n in range(0, 101, 5)}
-    return FakeRun(arrays=outputs, data=split(2 * t - 1, waves.sum(1)[:, None]))
-
-
-def test_times_are_those_at_which_components_appear() -> None:
-    run = fitted([5, 10, 20, 35, 50, 90])
-    found = outcome("spectral_bias", "order", run)
-    assert found.effect == pytest.approx(1.0)
-    assert found.points["times"].y == (5, 10, 20, 35, 50, 90)
-    assert outcome("spectral_bias", "delay", run).effect == pytest.approx(18.0)
-
-
-def test_components_at_once_or_from_above_are_no_bias() -> None:
-    assert outcome("spectral_bias", "order", fitted([30] * 6)).effect == 0.0
-    assert outcome("spectral_bias", "order", fitted([90, 50, 35, 20, 10, 5])).effect == pytest.approx(-1.0)
-    assert outcome("spectral_bias", "delay", fitted([30] * 6)).effect == 1.0
-
-
-def test_a_component_that_is_never_fitted_decides_nothing() -> None:
-    found = outcome("spectral_bias", "order", fitted([5, 10, 20, 35, 50, 1000]))
-    assert found.effect is None
-    assert unmet(found) == ["missing of the slowest component"]

@@ -15,6 +15,7 @@ BUILTIN = {
     "hub_text": "real",
     "mnist": "real",
     "modular": "synthetic",
+    "sines": "synthetic",
     "sparse_parity": "synthetic",
 }
 

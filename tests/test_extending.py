@@ -47,8 +47,8 @@ def universality(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
 
 
 def test_the_page_has_a_file_of_every_kind_and_a_short_phenomenon() -> None:
-    assert NAMES == ["progressive_sharpening", "weight_norm", "random_features", "frozen_biases", "spirals"]
-    assert len(FILES["progressive_sharpening.py"].splitlines()) <= 60
+    assert NAMES == ["rising_sharpness", "weight_norm", "random_features", "frozen_biases", "spirals"]
+    assert len(FILES["rising_sharpness.py"].splitlines()) <= 60
 
 
 def test_its_plugins_keep_their_contracts(folder: Path) -> None:
@@ -89,7 +89,7 @@ def test_pieces_of_a_class_keep_the_contract_in_one(tmp_path: Path) -> None:
 
 
 def test_its_phenomenon_comes_out_as_it_says(folder: Path) -> None:
-    axes = ["--phenomena", "progressive_sharpening", "--architectures", "random_features+frozen_biases"]
+    axes = ["--phenomena", "rising_sharpness", "--architectures", "random_features+frozen_biases"]
     result = universality(
         *("run", "--plugins", "my_plugins", "--name", "page", "--seeds", "3"),
         *(*axes, "--tasks", "spirals[rows=60]"),
@@ -99,7 +99,7 @@ def test_its_phenomenon_comes_out_as_it_says(folder: Path) -> None:
     (row,) = ResultSet.load(folder.parent / "results" / "page").rows
     assert row.validated, row.failed_controls
     report = folder.parent / "results" / "page" / "report"
-    assert (report / "progressive_sharpening.svg").is_file()
+    assert (report / "rising_sharpness.svg").is_file()
     assert "sharpness.value" in (report / "index.html").read_text()
 
 

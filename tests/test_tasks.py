@@ -224,6 +224,34 @@ def test_digits_keep_the_first_classes_in_equal_shares() -> None:
     assert splits.outputs == 3
 
 
+# sines
+
+
+@pytest.mark.parametrize("rising", [False, True])
+def test_sines_have_the_waves_that_they_name_and_no_other(rising: bool) -> None:
+    splits = load(f"sines[points=40,waves=3,rising={str(rising).lower()}]", Path())
+    amplitudes = np.abs(np.fft.rfft(splits.train.targets[:, 0].double().numpy())) / 20
+    expected = np.zeros(21)
+    expected[1:4] = [1, 2, 3] if rising else [1, 1, 1]
+    np.testing.assert_allclose(amplitudes, expected, atol=1e-6)
+    assert splits.outputs == 1
+    assert same(splits.train, splits.validation)
+    assert same(splits.train, splits.reference)
+    assert splits.train.inputs[:, 0].tolist() == pytest.approx([2 * t / 40 - 1 for t in range(40)])
+
+
+def test_sines_of_fourier_features_are_linear_in_their_inputs() -> None:
+    splits = load("sines[fourier=true]", Path())
+    x, y = splits.train.inputs.double(), splits.train.targets.double()
+    assert x.shape == (128, 12)
+    assert float((x @ torch.linalg.lstsq(x, y).solution - y).abs().max()) < 1e-5
+    assert not same(splits.train, load("sines[fourier=true,phases=1]", Path()).train)
+
+
+def test_sines_that_the_grid_confuses_are_refused() -> None:
+    assert "waves=6 at points=12" in refusal("sines[points=12]", Path(), BadParameter)
+
+
 # modular
 
 

@@ -56,6 +56,9 @@ class Net(nn.Module):
 
 
 NET = Net().eval()
+LAYERS = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+for number, tensor in enumerate(LAYERS.state_dict().values()):
+    tensor.copy_(normal(*tensor.shape, seed=8 + number))
 PARAMETERS = list(NET.parameters())
 GRADIENTS = [normal(*p.shape, seed=7) for p in PARAMETERS]
 ADAM = torch.optim.Adam(PARAMETERS, lr=0.1)
@@ -166,6 +169,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "preconditioned": lambda: m.preconditioned(product, OPERATOR)(OPERATOR),
     "preconditioner": lambda: m.preconditioner(ADAM, PARAMETERS, GRADIENTS),
     "preserved": preserved,
+    "feature_matrices": lambda: measures.feature_matrices(LAYERS, LAYERS[2], INPUTS),
+    "traceless_cosine": lambda: measures.traceless_cosine(KERNEL, OTHER),
     "procrustes_distance": lambda: m.procrustes_distance(X, Y),
     "procrustes_similarity": lambda: m.procrustes_similarity(X, Y),
     "pseudo_ntk": lambda: m.pseudo_ntk(NET, INPUTS[:6]),

@@ -16,6 +16,7 @@ BUILTIN = {
     "mnist": "real",
     "modular": "synthetic",
     "power_law": "synthetic",
+    "sines": "synthetic",
     "sparse_parity": "synthetic",
     "whitened": "synthetic",
 }

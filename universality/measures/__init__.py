@@ -6,6 +6,7 @@ collapse        `neural_collapse`, `permuted_collapse`, `nearest_mean_mismatch`
 similarity      `cka_matrix`, `StreamingCKA`, `mutual_knn_matrix`, `procrustes_distance`, `svcca`, `pwcca`,
                 `rsa`; their nulls `cka_null`, `mutual_knn_null`, `max_cka_null`; `capture` of features
 kernels         `empirical_ntk`, `kernel_distance`, `kernel_change`, `target_alignment`
+feature ansatz  `feature_matrices`, `traceless_cosine`
 grokking        `grokking_times`, `fragility`, `delay_summary`
 spectra         `effective_rank`, `spectral_decay`, `fit_tail`
 scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`

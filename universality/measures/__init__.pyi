@@ -49,6 +49,9 @@ from .kernels import pseudo_ntk as pseudo_ntk
 from .kernels import target_alignment as target_alignment
 from .kernels import trace_ntk as trace_ntk
 from .network.capture import capture as capture
+from .network.gradient_products import FeatureMatrices as FeatureMatrices
+from .network.gradient_products import feature_matrices as feature_matrices
+from .network.gradient_products import traceless_cosine as traceless_cosine
 from .network.preserved import preserved as preserved
 from .scaling.fits import ScalingComparison as ScalingComparison
 from .scaling.fits import ScalingFit as ScalingFit

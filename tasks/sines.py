@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from universality.plugin import InputSpec, Split, Splits, Task, register
+from universality.plugin import BadParameter, InputSpec, Split, Splits, Task, register
+from universality.plugin.kit import require_at_least
 from universality.plugin.kit.data import fixed_generator
 
 
@@ -22,7 +23,7 @@ class Sines(Task):
     Args:
         phases: which draw of the phases.
         rising: A_k = k, else 1.
-        fourier: the inputs are cos and sin of every wave.
+        fourier: the inputs are cos and sin of every wave (Tancik et al. 2020, arXiv:2006.10739).
     """
 
     tier = "synthetic"
@@ -32,6 +33,18 @@ class Sines(Task):
     phases: int = 0
     rising: bool = False
     fourier: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(1, where="sines", waves=self.waves)
+        require_at_least(0, where="sines", phases=self.phases)
+        if self.points <= 2 * self.waves:
+            raise BadParameter(
+                "a wave that the grid cannot tell from a slower one",
+                where="sines",
+                got=f"waves={self.waves} at points={self.points}",
+                expected="more than 2 waves points",
+            )
 
     def read(self, rng: np.random.Generator, root: Path) -> Splits:
         t, k = np.arange(self.points)[:, None] / self.points, np.arange(1, self.waves + 1)

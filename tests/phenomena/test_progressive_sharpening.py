@@ -1,0 +1,72 @@
+"""R of sharpness whose course is known, where it is followed to, and what the claim asks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.pilots.fake_runs import FakeRun, outcome, unmet
+from universality.phenomena.progressive_sharpening import ProgressiveSharpening
+from universality.plugin import registry
+
+registry.load_plugins()
+
+
+def sharpened(values: np.ndarray, loss: np.ndarray, threshold: float = 100.0) -> FakeRun:
+    steps = np.arange(len(values))
+    return FakeRun(
+        {
+            "sharpness.value": (steps, values),
+            "sharpness.ratio": (steps, values / threshold),
+            "sharpness.converged": (steps, np.ones(len(values))),
+            "accuracy.train_loss": (steps, loss),
+        }
+    )
+
+
+def test_sharpness_is_followed_until_the_loss_is_a_tenth() -> None:
+    # The loss is a tenth at record 5, where sharpness is 2 + 5 of 2.
+    course = sharpened(2.0 + np.arange(11), 10.0 ** (-np.arange(11) / 5))
+    found = outcome("progressive_sharpening", "rises", course)
+    assert found.effect == pytest.approx(3.5)
+    assert found.details["rank correlation"] == pytest.approx(1.0)
+    assert found.decided()
+
+
+def test_sharpness_is_followed_until_half_of_the_threshold() -> None:
+    """Beyond it is another phenomenon: values near 2/lr oscillate, and no longer tell what the flow would do."""
+    values = np.array([10, 20, 30, 40, 55, 100, 101, 90, 110, 95, 100])
+    found = outcome("progressive_sharpening", "rises", sharpened(values, np.linspace(1, 0.3, 11)))
+    assert found.effect == pytest.approx(5.5)
+    assert found.points["course"].y == pytest.approx([1, 2, 3, 4, 5.5])
+    assert found.decided()
+
+
+def test_constant_sharpness_does_not_rise_and_a_spike_is_no_rise() -> None:
+    loss = np.linspace(1, 0.3, 11)
+    flat = outcome("progressive_sharpening", "rises", sharpened(np.full(11, 3.0), loss))
+    assert (flat.effect, flat.details["rank correlation"]) == (1.0, 0.0)
+    assert not ProgressiveSharpening.claims["rises"].bound.holds(flat.effect)
+    spike = np.array([1, 5, 4.5, 4, 3.5, 3, 2.5, 2, 1.8, 1.6, 1.4])
+    found = outcome("progressive_sharpening", "rises", sharpened(spike, loss))
+    assert found.effect == 5.0
+    assert not found.criteria[0].met
+
+
+def test_a_loss_that_does_not_fall_decides_nothing() -> None:
+    found = outcome("progressive_sharpening", "rises", sharpened(np.full(11, 3.0), np.linspace(1, 0.9, 11)))
+    assert unmet(found) == ["loss at the end over the start"]
+
+
+def test_the_lazy_claim_is_about_the_largest_scale() -> None:
+    loss = np.linspace(1, 0.3, 11)
+    runs = {
+        alpha: sharpened(np.linspace(3, 3 * rise, 11), loss)
+        for alpha, rise in ((1, 2), (10, 1.3), (100, 1.05))
+    }
+    found = outcome("progressive_sharpening", "stays", runs)
+    assert found.effect == pytest.approx(1.05)
+    assert found.points["risen"].y == pytest.approx([2, 1.3, 1.05])
+    assert ProgressiveSharpening.claims["stays"].bound.holds(found.effect)
+    rich = {1.0: runs[1], 10.0: runs[10], 0.3: sharpened(np.linspace(3, 9, 11), loss)}
+    assert outcome("progressive_sharpening", "stays", rich, lazy=0.3).effect == pytest.approx(3.0)

@@ -124,6 +124,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "dissimilarities": lambda: m.dissimilarities(X),
     "effective_rank": lambda: m.effective_rank(MATRIX),
     "empirical_ntk": lambda: m.empirical_ntk(NET, INPUTS[:6]),
+    "error_consistency": lambda: m.error_consistency(LABELS, LABELS // 2, torch.zeros_like(LABELS)),
     "fit_scaling": lambda: m.fit_scaling(SIZES, LOSSES),
     "fit_tail": lambda: m.fit_tail(SPECTRUM, seeded(), draws=50),
     "fragility": lambda: m.fragility(STEPS, TRAIN, VALIDATION, budget=1000, chance=0.1),
@@ -175,6 +176,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "top_eigenvalues": lambda: m.top_eigenvalues(product, 60, start=torch.eye(60, 2, device="cpu").float()),
     "trace_ntk": lambda: m.trace_ntk(NET, INPUTS[:6]),
     "within_class": lambda: m.within_class(X, LABELS),
+    "wrong_alike": lambda: m.wrong_alike(LABELS, LABELS // 2 + 1, torch.zeros_like(LABELS)),
 }
 CLASSES = ("HessianOperator", "MinibatchCKA", "StreamingCKA")
 MEASURES = sorted(

@@ -56,6 +56,9 @@ from .scaling.fits import compare_scaling as compare_scaling
 from .scaling.fits import fit_scaling as fit_scaling
 from .scaling.slopes import LogSlope as LogSlope
 from .scaling.slopes import log_slope as log_slope
+from .similarity.agreement import Agreement as Agreement
+from .similarity.agreement import error_consistency as error_consistency
+from .similarity.agreement import wrong_alike as wrong_alike
 from .similarity.cca import canonical_correlations as canonical_correlations
 from .similarity.cca import mean_cca as mean_cca
 from .similarity.cca import mean_cca_matrix as mean_cca_matrix

@@ -124,6 +124,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "dissimilarities": lambda: m.dissimilarities(X),
     "effective_rank": lambda: m.effective_rank(MATRIX),
     "empirical_ntk": lambda: m.empirical_ntk(NET, INPUTS[:6]),
+    "error_barrier": lambda: m.error_barrier(NET, Net().eval(), lambda net: float(net(INPUTS).sum())),
     "error_consistency": lambda: m.error_consistency(LABELS, LABELS // 2, torch.zeros_like(LABELS)),
     "fit_scaling": lambda: m.fit_scaling(SIZES, LOSSES),
     "fit_tail": lambda: m.fit_tail(SPECTRUM, seeded(), draws=50),

@@ -128,6 +128,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "effective_rank": lambda: m.effective_rank(MATRIX),
     "eigenlearning_error": lambda: m.eigenlearning_error(np.ones(40), np.ones(40), 10, 0.1),
     "empirical_ntk": lambda: m.empirical_ntk(NET, INPUTS[:6]),
+    "error_barrier": lambda: m.error_barrier(NET, Net().eval(), lambda net: float(net(INPUTS).sum())),
+    "error_consistency": lambda: m.error_consistency(LABELS, LABELS // 2, torch.zeros_like(LABELS)),
     "fit_scaling": lambda: m.fit_scaling(SIZES, LOSSES),
     "fit_tail": lambda: m.fit_tail(SPECTRUM, seeded(), draws=50),
     "fragility": lambda: m.fragility(STEPS, TRAIN, VALIDATION, budget=1000, chance=0.1),
@@ -192,6 +194,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "top_eigenvalues": lambda: m.top_eigenvalues(product, 60, start=torch.eye(60, 2, device="cpu").float()),
     "trace_ntk": lambda: m.trace_ntk(NET, INPUTS[:6]),
     "within_class": lambda: m.within_class(X, LABELS),
+    "wrong_alike": lambda: m.wrong_alike(LABELS, LABELS // 2 + 1, torch.zeros_like(LABELS)),
 }
 CLASSES = ("HessianOperator", "MinibatchCKA", "StreamingCKA")
 MEASURES = sorted(

@@ -21,6 +21,7 @@ from universality.plugin.task import Signature, Split, Splits
 from universality.probes.balance import Balance
 from universality.probes.displacement import Displacement
 from universality.probes.outputs import Outputs
+from universality.probes.ranks import Ranks
 from universality.probes.tangent_kernel import TangentKernel
 from universality.probes.taps import Taps
 
@@ -282,3 +283,31 @@ def test_layers_that_balance_exactly_have_no_relative_drift() -> None:
         link.after.weight.zero_()
     with pytest.raises(MeasurementError, match="no relative drift"):
         Balance().record(seen)
+
+
+def test_ranks_are_the_medians_over_matrices_of_weights_and_of_their_change() -> None:
+    seen, probe = training("cnn[width=4]"), Ranks()
+    matrices = [p for p in seen.net.parameters() if p.ndim >= 2]
+    start = [p.detach().clone().flatten(1).numpy().astype(np.float64) for p in matrices]
+
+    def rank(w: np.ndarray) -> float:
+        s = np.linalg.svd(w, compute_uv=False)
+        return float((s**2).sum() / s[0] ** 2)
+
+    assert probe.record(seen) == {
+        "weights": pytest.approx(np.median([rank(w) for w in start])),
+        "change": 0.0,
+    }
+    with torch.no_grad():  # by one direction each
+        for p in matrices:
+            p.add_(torch.outer(torch.ones(len(p)), torch.arange(p[0].numel()) + 1.0).view_as(p))
+    now = [w + np.outer(np.ones(len(w)), np.arange(w.shape[1]) + 1.0) for w in start]
+    found = probe.record(seen)
+    assert found["change"] == pytest.approx(1, abs=1e-6)
+    assert found["weights"] == pytest.approx(np.median([rank(w) for w in now]), rel=1e-5)
+
+
+def test_a_network_without_a_trained_matrix_has_no_ranks() -> None:
+    seen = training(net=nn.Linear(2, 2).requires_grad_(False))
+    with pytest.raises(MeasurementError, match="no weight matrix"):
+        Ranks().record(seen)

@@ -2,9 +2,10 @@
 
 curvature       `HessianOperator`, `top_eigenvalues`, `spectral_density`, `hessian_trace`,
                 `batch_sharpness`, `stability_threshold`, `preconditioner`; `check_hvp` tests a network
+connectivity    `error_barrier`, along the line between two networks
 collapse        `neural_collapse`, `permuted_collapse`, `nearest_mean_mismatch`
 similarity      `cka_matrix`, `StreamingCKA`, `mutual_knn_matrix`, `procrustes_distance`, `svcca`, `pwcca`,
-                `rsa`; their nulls `cka_null`, `mutual_knn_null`, `max_cka_null`; `capture` of features
+                `rsa`; `error_consistency`, `wrong_alike`; their nulls `cka_null`, `mutual_knn_null`, `max_cka_null`; `capture` of features
 kernels         `empirical_ntk`, `kernel_distance`, `kernel_change`, `target_alignment`
 feature ansatz  `feature_matrices`, `traceless_cosine`
 grokking        `grokking_times`, `fragility`, `delay_summary`

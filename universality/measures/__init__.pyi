@@ -6,6 +6,8 @@ from .collapse.neural_collapse import class_means as class_means
 from .collapse.neural_collapse import nearest_mean_mismatch as nearest_mean_mismatch
 from .collapse.neural_collapse import neural_collapse as neural_collapse
 from .collapse.neural_collapse import permuted_collapse as permuted_collapse
+from .connectivity.barrier import Barrier as Barrier
+from .connectivity.barrier import error_barrier as error_barrier
 from .curvature.batch_sharpness import BatchSharpness as BatchSharpness
 from .curvature.batch_sharpness import batch_losses as batch_losses
 from .curvature.batch_sharpness import batch_sharpness as batch_sharpness
@@ -61,6 +63,9 @@ from .scaling.minimum import Minimum as Minimum
 from .scaling.minimum import smooth_minimum as smooth_minimum
 from .scaling.slopes import LogSlope as LogSlope
 from .scaling.slopes import log_slope as log_slope
+from .similarity.agreement import Agreement as Agreement
+from .similarity.agreement import error_consistency as error_consistency
+from .similarity.agreement import wrong_alike as wrong_alike
 from .similarity.cca import canonical_correlations as canonical_correlations
 from .similarity.cca import mean_cca as mean_cca
 from .similarity.cca import mean_cca_matrix as mean_cca_matrix

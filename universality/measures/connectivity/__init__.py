@@ -1,0 +1,1 @@
+"""What lies between the weights of two networks."""

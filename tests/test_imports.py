@@ -40,7 +40,6 @@ PLUGINS = sorted(
     for folder in (
         "architectures",
         "tasks",
-        "tests/pilots/plugins",
         *(f"universality/{kind}" for kind in BUILT_IN),
     )
     for path in (CHECKOUT / folder).glob("*.py")

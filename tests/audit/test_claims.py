@@ -38,7 +38,7 @@ def problems(measurements: list[CellRecord]) -> list[str]:
 
 def test_the_table_of_builtin_claims_is_up_to_date() -> None:
     """A changed bound needs a new version; then add what this prints to the table."""
-    for name in ("edge_of_stability", "grokking", "neural_collapse", "representation_similarity"):
+    for name in registry.names("phenomenon"):
         phenomenon = registry.resolve("phenomenon", name)
         versions = {str(phenomenon.version): {name: claim.bound for name, claim in phenomenon.claims.items()}}
         text = encode_json(msgspec.to_builtins({name: versions})).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, unmet
 from universality.phenomena.batch_rules import POWERS, SMALL, BatchRules
 from universality.plugin import registry
 from universality.plugin.phenomenon import Cell

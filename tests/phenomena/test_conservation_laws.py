@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, unmet
 from universality.phenomena.conservation_laws import RATES
 
 

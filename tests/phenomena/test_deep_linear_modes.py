@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, split, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
 
 S = np.array([6.0, 4.0, 2.5, 1.5])
 

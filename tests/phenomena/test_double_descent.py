@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, split
+from tests.phenomena.fake_runs import FakeRun, outcome, split
 from universality.phenomena.double_descent import NETWORKS, enough_features
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, split, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
 from universality.phenomena.function_agreement import FAIR, FunctionAgreement
 from universality.plugin import Run, registry
 

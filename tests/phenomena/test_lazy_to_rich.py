@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, unmet
 from universality.phenomena.lazy_to_rich import LAZY, NOISE, LazyToRich
 from universality.plugin import registry
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.pilots.fake_runs import FakeRun, outcome, split, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
 from universality.phenomena.linear_mode_connectivity import CUSTOMARY, LinearModeConnectivity
 from universality.plugin import Run, registry
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, unmet
 from universality.modifiers.mup import scaling_axis
 from universality.phenomena.mup_transfer import EARLY, SCALES, MupTransfer
 from universality.plugin import registry

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.pilots.fake_runs import FakeRun, outcome, split, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
 from universality.phenomena.neural_feature_ansatz import NeuralFeatureAnsatz
 from universality.plugin import registry
 from universality.plugin.architecture import InputSpec

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, unmet
 from universality.phenomena.saddle_escape import SaddleEscape
 from universality.plugin import Run, registry
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.pilots.fake_runs import FakeRun, outcome, split, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
 from universality.phenomena.spectral_bias import SpectralBias
 from universality.plugin import registry
 from universality.plugin.phenomenon import Cell

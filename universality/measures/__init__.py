@@ -10,7 +10,6 @@ kernels         `empirical_ntk`, `kernel_distance`, `kernel_change`, `target_ali
 feature ansatz  `feature_matrices`, `traceless_cosine`
 grokking        `grokking_times`, `fragility`, `delay_summary`
 spectra         `effective_rank`, `spectral_decay`, `fit_tail`
-scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`
 solvable        `mode_strengths`, `passage_times` of linear networks; `eigenlearning_error`,
                 `kernel_regression_error`; `random_feature_errors`
 scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`, `smooth_minimum`

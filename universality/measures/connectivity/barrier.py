@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from universality.errors import MeasurementError
 from universality.measures.ambient import measure
 
 
-class Barrier(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Barrier:
     """`height`, the `errors` at equally spaced points from the first network to the second, and their `distance`."""
 
     height: float
@@ -60,7 +62,7 @@ def error_barrier(
             expected="weights of the same names and shapes, and three points or more",
         )
     errors = []
-    for t in torch.linspace(0, 1, points, dtype=torch.float64).tolist():
+    for t in (i / (points - 1) for i in range(points)):
         weights = {k: torch.lerp(v, b[k], t) if v.is_floating_point() else v for k, v in a.items()}
 
         def between(*inputs: Tensor, weights: dict[str, Tensor] = weights) -> Tensor:
@@ -69,7 +71,7 @@ def error_barrier(
 
         with torch.no_grad():
             errors.append(float(error_of(between)))
-    if not torch.tensor(errors).isfinite().all():
+    if not all(map(math.isfinite, errors)):
         raise MeasurementError(
             "an error between two networks is no number", where="error_barrier", got=f"{errors}"
         )

@@ -5,7 +5,7 @@ n: inputs; y: labels; a, b: the classes that the two predict.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from jaxtyping import Int
 from torch import Tensor
@@ -16,7 +16,8 @@ from universality.measures.ambient import measure
 Labels = Int[Tensor, " n"]
 
 
-class Agreement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Agreement:
     """`kappa` = (observed - expected) / (1 - expected) over so many `inputs`: 0 at chance, 1 where all agree."""
 
     kappa: float
@@ -43,6 +44,7 @@ def error_consistency(first: Labels, second: Labels, labels: Labels) -> Agreemen
 
     Source: Geirhos, Meding, Wichmann 2020, arXiv:2006.16736, equations 1 and 3.
 
+    >>> import torch
     >>> y = torch.zeros(4, dtype=torch.int64)
     >>> error_consistency(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 2]), y)
     Agreement(kappa=0.5, observed=0.75, expected=0.5, inputs=4)
@@ -68,6 +70,9 @@ def wrong_alike(first: Labels, second: Labels, labels: Labels) -> Agreement:
     Raises:
         MeasurementError: no class has two such inputs, or no other wrong answer is ever given, as of two classes.
 
+    Source: derived above; after Geirhos, Meding, Wichmann 2020, arXiv:2006.16736.
+
+    >>> import torch
     >>> y = torch.zeros(4, dtype=torch.int64)
     >>> wrong_alike(torch.tensor([1, 1, 2, 2]), torch.tensor([1, 1, 2, 2]), y)
     Agreement(kappa=1.0, observed=1.0, expected=0.3333333333333333, inputs=4)

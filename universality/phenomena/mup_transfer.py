@@ -60,10 +60,10 @@ class MupTransfer(u.Phenomenon):
 
     @u.claim(UNMOVED, runs=early, title="representations move alike", chart=MOVES)
     def coordinates(self, runs: u.Runs) -> u.Outcome:
-        slopes, points = {}, {}
+        slopes, points, last = {}, {}, runs["mup", 1.0].steps(TAPS)[-1]
         taps = [*(f"{TAPS}.{tap}" for tap in runs["mup", 1.0].facts["taps"]), f"{OUTPUT}.logits"]
         for kind, tap in ((kind, tap) for kind in KINDS for tap in taps):
-            moved = [runs[kind, s].array(tap, EARLY) - runs[kind, s].array(tap, 0) for s in SCALES]
+            moved = [runs[kind, s].array(tap, last) - runs[kind, s].array(tap, 0) for s in SCALES]
             change, name = [float(np.sqrt(np.mean(h**2))) for h in moved], f"{kind}:{tap.rpartition('.')[2]}"
             slopes[name] = float(np.polyfit(np.log(SCALES), np.log(change), 1)[0])
             points[name] = u.Points.of(SCALES, change)

@@ -100,6 +100,30 @@ def random_basis(d: int, k: int, generator: torch.Generator) -> Float[Tensor, "d
     return V
 
 
+def random_part(vector: Float[Tensor, " d"], share: float, generator: torch.Generator) -> Float[Tensor, " d"]:
+    """A part v of g in random directions with a share s of its energy: |v|^2 = g.v = s |g|^2,
+
+        v = s g + sqrt(s (1 - s)) |g| u,    u uniform among the unit vectors orthogonal to g.
+
+    So is the projection of g on a subspace that is uniform among those that hold this share of it. It is the null of a
+    projection P of the same share, which has the same length and the same product with g: to first order in the
+    learning rate, both steps decrease the loss alike.
+
+    >>> v = random_part(torch.tensor([3.0, 0.0, 4.0]), 0.36, torch.Generator().manual_seed(0))
+    >>> round(float(v @ v), 4), round(float(v @ torch.tensor([3.0, 0.0, 4.0])), 4)
+    (9.0, 9.0)
+    """
+    size = vector.norm()
+    if not float(size) > 0:
+        return vector.clone()
+    along = vector / size
+    u = torch.randn(len(vector), generator=generator).to(vector)
+    u = u - (u @ along) * along
+    inside = min(max(share, 0.0), 1.0)
+    v: Tensor = inside * vector + (inside * (1 - inside)) ** 0.5 * size / u.norm() * u
+    return v
+
+
 def _trainable(net: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in net.parameters() if parameter.requires_grad]
 

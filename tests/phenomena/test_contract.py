@@ -18,17 +18,7 @@ from universality.plugin.task import Signature
 
 registry.load_plugins()
 
-BUILT_IN = (
-    "catapult",
-    "conservation_laws",
-    "deep_linear_modes",
-    "double_descent",
-    "edge_of_stability",
-    "eigenlearning",
-    "grokking",
-    "neural_collapse",
-    "representation_similarity",
-)
+BUILT_IN = tuple(registry.names("phenomenon"))
 
 
 def phenomenon(name: str) -> Phenomenon:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.pilots.fake_runs import FakeRun, outcome, split, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
 from universality.phenomena.gradient_subspace import GradientSubspace
 from universality.plugin import registry
 from universality.plugin.kit.updates import random_part

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from universality.judge.resultset import ResultSet
     from universality.output.build import Summary
     from universality.plan.plan import Plan
+    from universality.train.launch import Trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,12 @@ def run(
     workers: int | None = None,
     engine: Literal["auto", "loop", "fused", "separate"] = "auto",
     timeout: float = 3600.0,
+    on_existing: Literal["skip", "retry-failed", "force"] = "retry-failed",
+    shard: str | None = None,
     dry_run: bool = False,
     plugins: Sequence[Path] = (),
     data_root: Path | None = None,
-) -> Finished | Forecast:
+) -> Finished | Forecast | Trained:
     """Train what is missing, measure, and write the table. Finished runs are never trained again: the same
     command resumes after an interruption.
 
@@ -102,22 +105,26 @@ def run(
         engine: runs side by side: gradients one by one (loop) or at once (fused); separate: one after another
             (default: auto, what is faster there)
         timeout: seconds per run, and to measure a cell (default: 3600)
+        on_existing: runs that have failed, or crashed twice, are left alone (skip) or tried again (retry-failed);
+            force also deletes what is stored of the suite's runs and trains it anew (default: retry-failed)
+        shard: i/n: train only the i-th of n parts of the runs and measure nothing; the same command without it
+            measures them all, and trains what is missing then
         dry_run: say what would be trained, and its cost
 
     Raises:
         UniversalityError: for anything that can be known to be wrong before training, and for a folder that
             cannot be written.
     """
-    import msgspec
-
     from universality.judge.foreseen import too_few_replicates
     from universality.judge.measure import failed_measuring
     from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
     from universality.plan.edited import edited_plugins
+    from universality.plan.jobs_json import JobsRecord
     from universality.plan.plan import unscaled, unvalidated
     from universality.plan.plan_json import PlanRecord
     from universality.plan.planner import Planner
+    from universality.plan.shards import share
     from universality.plan.suite import choose
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
@@ -128,11 +135,13 @@ def run(
     from universality.train.device import configure, find_device, gpus
     from universality.train.executors.local import default_slots
     from universality.train.executors.process import leave_if_imported_by_worker
-    from universality.train.launch import train
+    from universality.train.launch import missing, train
     from universality.train.messages import WorkerSettings
 
     leave_if_imported_by_worker()
-    _check_numbers(workers, timeout)
+    check_numbers(workers, timeout)
+    part = shard or "1/1"
+    share((), part)  # refused before anything is planned
     started = time.monotonic()
     configure(threads=1)
     axes = several(architectures), several(tasks), several(phenomena)
@@ -153,23 +162,15 @@ def run(
         return forecast
 
     store = Store.create(folder)
-    store.write(store.layout.suite, chosen.toml())
-
-    record = PlanRecord.of(
-        plan,
-        chosen,
-        environment(str(where)),
-        plugins=list(map(str, folders)),
-        data_root=data_root is not None,
-    )
-    store.write(store.layout.plan, record.file())
-    missing = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
-    for line in edited_plugins(missing, store):
+    store.write(store.layout.jobs, JobsRecord.of(plan, chosen.name, list(map(str, folders))).file())
+    jobs = share(list(plan.jobs.values()), part)
+    to_train = missing(jobs, store, anew=on_existing == "force")
+    for line in edited_plugins(to_train, store):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
     print(
-        f"{chosen.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
-        f"{len(plan.jobs) - len(missing)} stored, {len(missing)} to train on {forecast.workers}, "
-        f"about {clock(sum(job.seconds for job in missing) / max(1, slots))}",
+        f"{chosen.name}: {len(plan.cells)} cells and controls, {len(jobs)} runs{f' in shard {shard}' if shard else ''}, "
+        f"{len(jobs) - len(to_train)} stored, {len(to_train)} to train on {forecast.workers}, "
+        f"about {clock(sum(job.seconds for job in to_train) / max(1, slots))}",
         file=sys.stderr,
     )
     settings = WorkerSettings(
@@ -179,32 +180,46 @@ def run(
         data_root=root,
         engine=engine,
     )
-    if missing:
-        train(missing, settings, slots=slots, timeout_s=timeout)
+    if to_train or shard:
+        retry = on_existing != "skip"
+        trained = train(
+            to_train, settings, slots=slots, timeout_s=timeout, retry_failed=retry, wait=not shard
+        )
+        if shard:
+            return trained
     # No device is used for that: one GPU leaves most cores idle.
     measuring = default_slots() if workers is None else workers
     records = measure_all(plan, store, settings, slots=measuring, timeout_s=timeout)
-    record = msgspec.structs.replace(
-        record,
-        environment=environment(str(where)),
-        cells=tuple(each.id for each in records),
+    record = PlanRecord.of(
+        plan,
+        chosen,
+        environment(str(where)),
+        plugins=list(map(str, folders)),
+        data_root=data_root is not None,
+        cells=[each.id for each in records],
         wall_seconds=round(time.monotonic() - started, 1),
         run_seconds=round(store.seconds(plan.jobs), 1),
         probe_seconds=round(store.probe_seconds(plan.jobs), 1),
     )
+    # A plan and its measurements are replaced together, as far as files can be: until here the earlier ones stand.
+    store.write(store.layout.suite, chosen.toml())
     store.write(store.layout.plan, record.file())
+    store.keep_measurements(set(record.cells))
     failed = tuple(id for id, job in plan.jobs.items() if not store.covers(id, job.observe))
     return Finished(rebuild(store), failed, tuple(failed_measuring(records)))
 
 
-def show(result: Finished | Forecast) -> int:
+def show(result: Finished | Forecast | Trained) -> int:
     """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
+    from universality.commands.worker import show as show_trained
     from universality.output.build import print_summary
     from universality.text import plain
 
     if isinstance(result, Forecast):
         print(plain("\n".join(result.lines()), None, lines=True))
         return 0
+    if not isinstance(result, Finished):
+        return show_trained(result)
     print_summary(result.summary)
     for line in result.unmeasured:
         print(f"not measured: {plain(line, 600)}", file=sys.stderr)
@@ -217,7 +232,8 @@ def show(result: Finished | Forecast) -> int:
     return 3 if result.failed or result.unmeasured else 0
 
 
-def _check_numbers(workers: int | None, timeout: float) -> None:
+def check_numbers(workers: int | None, timeout: float) -> None:
+    """Raises `BadParameter`."""
     from universality.errors import BadParameter
 
     if workers is not None and workers < 0:

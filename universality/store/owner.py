@@ -28,6 +28,15 @@ def owner_tag() -> str:
     return f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
+def process_of(tag: str) -> str:
+    """`<machine>-<process id>`, which all tags of one process share.
+
+    >>> process_of("deadbeef-12-00000000")
+    'deadbeef-12'
+    """
+    return tag.rpartition("-")[0]
+
+
 def is_orphan(tag: str) -> bool:
     """Whether `tag` names a process of this machine that is gone. False when in doubt."""
     machine, _, rest = tag.strip().partition("-")

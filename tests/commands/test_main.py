@@ -25,6 +25,7 @@ from universality.store.files import decode_json
 from universality.store.store import Store
 from universality.text import plain
 from universality.train import launch, messages
+from universality.train.executors import slurm
 from universality.train.leases import Leases
 
 CHECKOUT = Path(universality.__file__).resolve().parents[1]
@@ -49,6 +50,9 @@ FROZEN: dict[str, Options] = {
         "--timeout": (3600.0, None),
         "--on-existing": ("retry-failed", None, ["skip", "retry-failed", "force"]),
         "--shard": (None, None),
+        "--executor": ("local", None, ["local", "slurm"]),
+        "--jobs": (1, None),
+        "--slurm": ((), "+"),
         "--dry-run": (False, 0),
     },
     "worker": {
@@ -557,6 +561,27 @@ def test_shards_in_folders_of_their_own_together_make_the_set(
     assert refused(capsys, *toy_run(toys), "--shard", "3/2").startswith(
         "error: --shard names a part of the runs"
     )
+
+
+@pytest.mark.slow
+def test_a_run_whose_workers_are_jobs_ends_in_the_same_table(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setattr(slurm, "CLUSTER", "local")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")]))
+    here = [*toy_run(toys), "--workers", "0", "--name", "mine", "--results"]
+    assert cli.main([*here, str(tmp_path / "here")]) == 0
+    capsys.readouterr()
+    jobs = ["--executor", "slurm", "--jobs", "2", "--slurm", "timeout_min=10"]
+    assert cli.main([*here, str(tmp_path / "there"), *jobs]) == 0, capsys.readouterr().err
+    for name in ("evidence.csv", "universality.csv"):
+        files = [tmp_path / place / "mine" / name for place in ("here", "there")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    printed = "".join(path.read_text() for path in (tmp_path / "there" / "mine.slurm").glob("*.out"))
+    assert printed.count("nothing is left to") == 2
+    assert cli.main([*here, str(tmp_path / "there"), *jobs, "--shard", "1/2"]) == 2
+    assert cli.main([*here, str(tmp_path / "there"), "--executor", "slurm", "--jobs", "0"]) == 2
 
 
 def worker_of(toys: Path, folder: Path, *more: str) -> list[str]:

@@ -85,6 +85,9 @@ def run(
     timeout: float = 3600.0,
     on_existing: Literal["skip", "retry-failed", "force"] = "retry-failed",
     shard: str | None = None,
+    executor: Literal["local", "slurm"] = "local",
+    jobs: int = 1,
+    slurm: Sequence[str] = (),
     dry_run: bool = False,
     plugins: Sequence[Path] = (),
     data_root: Path | None = None,
@@ -109,12 +112,18 @@ def run(
             force also deletes what is stored of the suite's runs and trains it anew (default: retry-failed)
         shard: i/n: train only the i-th of n parts of the runs and measure nothing; the same command without it
             measures them all, and trains what is missing then
+        executor: where runs are trained: here, or by jobs of a Slurm cluster whose nodes see the results folder
+            (default: local)
+        jobs: of the cluster, each a worker with these options (default: 1)
+        slurm: parameters of the jobs, as submitit names them: timeout_min=600 gpus_per_node=1 slurm_partition=gpu
         dry_run: say what would be trained, and its cost
 
     Raises:
         UniversalityError: for anything that can be known to be wrong before training, and for a folder that
             cannot be written.
     """
+    from universality.commands.worker import command_line
+    from universality.errors import BadParameter
     from universality.judge.foreseen import too_few_replicates
     from universality.judge.measure import failed_measuring
     from universality.judge.measuring import measure_all
@@ -135,13 +144,18 @@ def run(
     from universality.train.device import configure, find_device, gpus
     from universality.train.executors.local import default_slots
     from universality.train.executors.process import leave_if_imported_by_worker
-    from universality.train.launch import missing, train
+    from universality.train.executors.slurm import parsed, run_jobs
+    from universality.train.launch import check_tried, missing, train
     from universality.train.messages import WorkerSettings
 
     leave_if_imported_by_worker()
-    check_numbers(workers, timeout)
-    part = shard or "1/1"
+    check_numbers(workers, timeout, jobs)
+    part, parameters = shard or "1/1", parsed(slurm)
     share((), part)  # refused before anything is planned
+    if shard and executor != "local":
+        raise BadParameter(
+            "a shard is trained here", got=f"--shard {shard} --executor {executor}", do="leave out one"
+        )
     started = time.monotonic()
     configure(threads=1)
     axes = several(architectures), several(tasks), several(phenomena)
@@ -163,13 +177,13 @@ def run(
 
     store = Store.create(folder)
     store.write(store.layout.jobs, JobsRecord.of(plan, chosen.name, list(map(str, folders))).file())
-    jobs = share(list(plan.jobs.values()), part)
-    to_train = missing(jobs, store, anew=on_existing == "force")
+    asked = share(list(plan.jobs.values()), part)
+    to_train = missing(asked, store, anew=on_existing == "force")
     for line in edited_plugins(to_train, store):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
     print(
-        f"{chosen.name}: {len(plan.cells)} cells and controls, {len(jobs)} runs{f' in shard {shard}' if shard else ''}, "
-        f"{len(jobs) - len(to_train)} stored, {len(to_train)} to train on {forecast.workers}, "
+        f"{chosen.name}: {len(plan.cells)} cells and controls, {len(asked)} runs{f' in shard {shard}' if shard else ''}, "
+        f"{len(asked) - len(to_train)} stored, {len(to_train)} to train on {forecast.workers}, "
         f"about {clock(sum(job.seconds for job in to_train) / max(1, slots))}",
         file=sys.stderr,
     )
@@ -180,8 +194,15 @@ def run(
         data_root=root,
         engine=engine,
     )
-    if to_train or shard:
-        retry = on_existing != "skip"
+    retry = on_existing != "skip"
+    if executor == "slurm" and to_train:
+        options = command_line(device, workers, engine, timeout, folders, root)
+        # Only the first forgives earlier failures: the others would forgive what has just failed.
+        forgiving = ["retry-failed" if retry and number == 0 else "skip" for number in range(jobs)]
+        commands = [[*options, str(folder.resolve()), "--on-existing", each] for each in forgiving]
+        run_jobs(commands, folder.with_name(f"{folder.name}.slurm"), chosen.name, parameters)
+        check_tried(to_train, store)
+    elif to_train or shard:
         trained = train(
             to_train, settings, slots=slots, timeout_s=timeout, retry_failed=retry, wait=not shard
         )
@@ -232,11 +253,13 @@ def show(result: Finished | Forecast | Trained) -> int:
     return 3 if result.failed or result.unmeasured else 0
 
 
-def check_numbers(workers: int | None, timeout: float) -> None:
+def check_numbers(workers: int | None, timeout: float, jobs: int = 1) -> None:
     """Raises `BadParameter`."""
     from universality.errors import BadParameter
 
     if workers is not None and workers < 0:
         raise BadParameter("--workers is a number of processes", got=str(workers), expected="0 or more")
+    if jobs < 1:
+        raise BadParameter("--jobs is a number of jobs", got=str(jobs), expected="1 or more")
     if not 0 < timeout < float("inf"):
         raise BadParameter("--timeout is a number of seconds", got=f"{timeout:g}", expected="above 0")

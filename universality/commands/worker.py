@@ -89,6 +89,25 @@ def worker(
     )
 
 
+def command_line(
+    device: str,
+    workers: int | None,
+    engine: str,
+    timeout: float,
+    plugins: Sequence[str | Path],
+    data_root: Path,
+) -> list[str]:
+    """What starts a worker with these options on another machine, but for its folder."""
+    command = [sys.executable, "-m", "universality", "worker"]
+    command += ["--device", device, "--engine", engine, "--timeout", str(timeout)]
+    command += ["--data-root", str(data_root.resolve())]
+    if workers is not None:
+        command += ["--workers", str(workers)]
+    for folder in plugins:
+        command += ["--plugins", str(Path(folder).resolve())]
+    return command
+
+
 def show(result: Trained) -> int:
     """Returns 0, or 3 where some runs have failed, crashed or timed out."""
     if result.held:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from universality.errors import UniversalityError
 from universality.plan.plan import Job
 from universality.plan.stacks import most_members
 from universality.store.store import Store
@@ -36,6 +37,20 @@ def missing(jobs: Sequence[Job], store: Store, *, anew: bool = False) -> list[Jo
     if anew:
         store.discard({job.spec.id for job in jobs})
     return [job for job in jobs if not store.covers(job.spec.id, job.observe)]
+
+
+def check_tried(jobs: Sequence[Job], store: Store) -> None:
+    """Raises `UniversalityError` where processes that were to train the jobs have left some of them untouched."""
+    left = [
+        job for job in jobs if not (store.covers(job.spec.id, job.observe) or store.attempts(job.spec.id))
+    ]
+    if left:
+        raise UniversalityError(
+            "the jobs ended before every run was trained",
+            where=str(store.layout.root),
+            got=f"{len(left)} of {len(jobs)} runs are missing",
+            do="look at what the jobs printed, and give the same command again: what was published stays",
+        )
 
 
 def train(

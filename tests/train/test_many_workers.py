@@ -167,7 +167,6 @@ def disturb(group: Workers, *, count: int, kills: int, stale_after: float, seed:
     for moment, victim in zip(moments, victims, strict=True):
         group.wait_for(moment)
         victim.kill()
-        victim.wait()
     time.sleep(max(0.0, until - time.monotonic()))
     suspended.send_signal(signal.SIGCONT)
     for process in group.processes:

@@ -36,7 +36,7 @@ class JobsRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Args:
         plugins: folders that `--plugins` named, `without_machine`.
-        runs: by run id, in the order of the plan.
+        runs: by run id.
         sources: which code the plugins were, by kind and name.
     """
 

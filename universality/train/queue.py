@@ -8,7 +8,6 @@ times, however many processes share the folder.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from universality.plugin.trajectory import RunState
 from universality.store.store import Failure, FailureKind, Store
 from universality.train.leases import Leases
 from universality.train.messages import RunReply
+from universality.train.open_jobs import OpenJobs, cost
 
 MAX_CRASHES = 2
 """Attempts at a run whose worker dies, of all processes together: a machine may have been short of memory."""
@@ -73,7 +73,7 @@ class JobQueue:
         self._alone: set[str] = set()
         self._forgiven = {run_id: store.attempts(run_id) for run_id in ids} if retry_failed else {}
         self.states: dict[str, RunState] = {}
-        self._open = deque(job for job in jobs if not self._settle_if_ended(job))
+        self._open = OpenJobs(job for job in jobs if not self._settle_if_ended(job))
 
     @property
     def open(self) -> int:
@@ -100,7 +100,8 @@ class JobQueue:
 
     def ask_again(self) -> None:
         """Open the jobs that others held, to see how they fared."""
-        self._open.extend(self._held_by_others)
+        for job in self._held_by_others:
+            self._open.append(job)
         self._held_by_others.clear()
 
     def take(self, slots: int = 1) -> list[Job]:
@@ -109,21 +110,20 @@ class JobQueue:
         More than one where the first allows it and others are like it, but never more than a fair
         share of the work that is left, so that no slot runs out of work before the others.
         """
-        open_cost = sum(map(_cost, self._open))
+        open_cost = self._open.cost
         first = self._next()
         if first is None:
             return []
-        stack, cost = [first], _cost(first)
+        stack, stack_cost = [first], cost(first)
         if self._may_stack(first):
-            kind = first.kind
-            for job in tuple(self._open):
-                if len(stack) >= first.stack or cost + _cost(job) > open_cost / max(1, slots):
+            for job in self._open.alike(first):
+                if len(stack) >= first.stack or stack_cost + cost(job) > open_cost / max(1, slots):
                     break
-                if self._may_stack(job) and job.kind == kind:
+                if self._may_stack(job):
                     self._open.remove(job)
                     if self._acquire(job):
                         stack.append(job)
-                        cost += _cost(job)
+                        stack_cost += cost(job)
         return stack
 
     def split(self, stack: Sequence[Job], why: str, seconds: float) -> None:
@@ -133,13 +133,13 @@ class JobQueue:
         """
         for job in reversed(stack):
             self._alone.add(job.spec.id)
-            self._open.appendleft(job)
+            self._open.put_first(job)
             message = f"alone, since its group ended: {why}"
             self._on_event(Event(job.spec.id, None, seconds, message))
 
     def _next(self) -> Job | None:
         while self._open:
-            job = self._open.popleft()
+            job = self._open.take_first()
             if self._acquire(job):
                 return job
         return None
@@ -185,7 +185,7 @@ class JobQueue:
             run_id, kind, message, traceback=traceback, seconds=seconds, memory_bytes=memory_bytes
         )
         if kind == "crashed" and self._given_up(run_id) is None:
-            self._open.appendleft(job)
+            self._open.put_first(job)
             self._on_event(Event(run_id, None, seconds, message))
         else:
             self._settle(run_id, kind, seconds, message)
@@ -209,8 +209,3 @@ class JobQueue:
         self._leases.release(run_id)
         self.states[run_id] = state
         self._on_event(Event(run_id, state, seconds, message))
-
-
-def _cost(job: Job) -> float:
-    # Jobs without a prediction are equally long.
-    return max(job.seconds, 1e-9)

@@ -2,7 +2,7 @@
 
     from universality import run, report, compare, leaderboard
 
-Names load what they need when they are first used; none of them loads torch but `run`.
+Names load what they need when they are first used; none of them loads torch but `run` and `worker`.
 """
 
 import lazy_loader

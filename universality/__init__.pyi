@@ -4,6 +4,7 @@ from .commands.leaderboard import leaderboard as leaderboard
 from .commands.report import report as report
 from .commands.run import run as run
 from .commands.status import status as status
+from .commands.worker import worker as worker
 from .judge.resultset import ResultSet as ResultSet
 
 __version__: str

@@ -18,10 +18,15 @@ import torch
 
 import universality
 from universality.commands import main as cli
+from universality.judge import measuring
+from universality.plan.jobs_json import read_jobs
+from universality.plugin import registry
 from universality.store.files import decode_json
 from universality.store.store import Store
 from universality.text import plain
 from universality.train import launch, messages
+from universality.train.executors import slurm
+from universality.train.leases import Leases
 
 CHECKOUT = Path(universality.__file__).resolve().parents[1]
 
@@ -43,7 +48,23 @@ FROZEN: dict[str, Options] = {
         "--workers": (None, None),
         "--engine": ("auto", None, ["auto", "loop", "fused", "separate"]),
         "--timeout": (3600.0, None),
+        "--on-existing": ("retry-failed", None, ["skip", "retry-failed", "force"]),
+        "--shard": (None, None),
+        "--executor": ("local", None, ["local", "slurm"]),
+        "--jobs": (1, None),
+        "--slurm": ((), "+"),
         "--dry-run": (False, 0),
+    },
+    "worker": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "folder": (None, None),
+        "--device": ("auto", None),
+        "--workers": (None, None),
+        "--engine": ("auto", None, ["auto", "loop", "fused", "separate"]),
+        "--timeout": (3600.0, None),
+        "--on-existing": ("skip", None, ["skip", "retry-failed"]),
     },
     "list": {
         "--help": (None, 0),
@@ -487,6 +508,176 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
             *command, str(folder), cwd=tmp_path, code=WITHOUT_TORCH, MPLCONFIGDIR=str(tmp_path)
         )
         assert (reading.returncode, reading.stderr) == (0, ""), command
+
+
+@pytest.mark.parametrize("killed_while", ["training", "measuring"])
+def test_a_finished_set_can_be_read_while_more_is_asked_of_it_and_after_that_was_killed(
+    toys: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    killed_while: str,
+) -> None:
+    options = ["--workers", "0", "--results", str(tmp_path / "results"), "--name", "mine"]
+    folder = tmp_path / "results" / "mine"
+    assert cli.main([*toy_run(toys), *options]) == 0
+    evidence, names = (folder / "evidence.csv").read_bytes(), {"evidence.csv", "suite.toml", "plan.json"}
+    before = {name: (folder / name).read_bytes() for name in names}
+    measured = {path.name for path in (folder / "measurements").iterdir()}
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launch if killed_while == "training" else measuring, PARTS[killed_while], killed)
+        # Other seeds: none of the cells is the same afterwards.
+        assert cli.main([*toy_run(toys), *options, "--seeds", "4"]) == 130
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    assert measured <= {path.name for path in (folder / "measurements").iterdir()}
+    capsys.readouterr()
+    for command in (["report"], ["leaderboard"], ["check"]):
+        assert cli.main([*command, str(folder)]) == 0, capsys.readouterr()
+    assert (folder / "evidence.csv").read_bytes() == evidence
+    assert cli.main(["status", str(folder)]) == int(killed_while == "training")
+
+    assert cli.main([*toy_run(toys), *options, "--seeds", "4"]) == 0
+    assert (folder / "evidence.csv").read_bytes() != evidence
+    left = {path.stem for path in (folder / "measurements").iterdir()}
+    assert left == set(decode_json((folder / "plan.json").read_bytes())["cells"]), "outdated ones are gone"
+    assert cli.main(["check", str(folder)]) == 0
+
+
+def test_shards_in_folders_of_their_own_together_make_the_set(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--workers", "0", "--name", "mine"]
+    for number in (1, 2):
+        part = ["--shard", f"{number}/2", "--results", str(tmp_path / str(number))]
+        assert cli.main([*toy_run(toys), *options, *part]) == 0
+        out, err = capsys.readouterr()
+        assert f"{5 if number == 1 else 4} runs in shard {number}/2, 0 stored" in err
+        assert out.startswith("nothing is left to train here")
+    whole = Store.create(tmp_path / "whole" / "mine").layout
+    for number in (1, 2):
+        shutil.copytree(tmp_path / str(number) / "mine" / "runs", whole.runs, dirs_exist_ok=True)
+    assert cli.main([*toy_run(toys), *options, "--results", str(tmp_path / "whole")]) == 0
+    assert "9 runs, 9 stored, 0 to train" in capsys.readouterr().err
+    assert cli.main(["check", str(whole.root)]) == 0
+    capsys.readouterr()
+    assert refused(capsys, *toy_run(toys), "--shard", "3/2").startswith(
+        "error: --shard names a part of the runs"
+    )
+
+
+@pytest.mark.slow
+def test_a_run_whose_workers_are_jobs_ends_in_the_same_table(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setattr(slurm, "CLUSTER", "local")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")]))
+    here = [*toy_run(toys), "--workers", "0", "--name", "mine", "--results"]
+    assert cli.main([*here, str(tmp_path / "here")]) == 0
+    capsys.readouterr()
+    jobs = ["--executor", "slurm", "--jobs", "2", "--slurm", "timeout_min=10"]
+    assert cli.main([*here, str(tmp_path / "there"), *jobs]) == 0, capsys.readouterr().err
+    for name in ("evidence.csv", "universality.csv"):
+        files = [tmp_path / place / "mine" / name for place in ("here", "there")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    printed = "".join(path.read_text() for path in (tmp_path / "there" / "mine.slurm").glob("*.out"))
+    assert printed.count("nothing is left to") == 2
+    assert cli.main([*here, str(tmp_path / "there"), *jobs, "--shard", "1/2"]) == 2
+    assert cli.main([*here, str(tmp_path / "there"), "--executor", "slurm", "--jobs", "0"]) == 2
+
+
+def worker_of(toys: Path, folder: Path, *more: str) -> list[str]:
+    return ["worker", str(folder), "--plugins", str(toys), "--workers", "0", "--device", "cpu", *more]
+
+
+def plan_only(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which a run was ended when it began to train."""
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "run_all", killed)
+        assert cli.main([*toy_run(toys), "--results", str(tmp_path), "--name", "mine"]) == 130
+    return tmp_path / "mine"
+
+
+def test_a_worker_trains_what_a_run_has_planned_and_the_run_measures_it(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plan_only(toys, tmp_path, monkeypatch)
+    capsys.readouterr()
+    assert cli.main(worker_of(toys, folder)) == 0
+    out, err = capsys.readouterr()
+    assert "mine: 9 runs, 0 stored, 9 to train" in err
+    assert out.startswith("nothing is left to train here")
+    assert cli.main(["status", str(folder)]) == 0
+    assert not (folder / "plan.json").exists()
+    assert cli.main([*toy_run(toys), "--workers", "0", "--results", str(tmp_path), "--name", "mine"]) == 0
+    assert "9 stored, 0 to train" in capsys.readouterr().err
+    assert cli.main(["check", str(folder)]) == 0
+    assert cli.main(worker_of(toys, folder)) == 0, "nothing is left to do"
+
+
+def test_a_worker_says_which_runs_others_hold_and_which_failed(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plan_only(toys, tmp_path, monkeypatch)
+    first, second, *_ = read_jobs(Store.open(folder).layout).runs
+    store = Store.open(folder)
+    store.fail(second, "failed", "elsewhere")
+    capsys.readouterr()
+    with Leases(folder / "leases") as other:
+        other.acquire(first)
+        assert cli.main(worker_of(toys, folder)) == 3
+    out, err = capsys.readouterr()
+    assert out == "1 runs are held by other processes: nothing is left to do here\n"
+    assert "1 runs failed; see `universality status`, and --on-existing retry-failed" in err
+    assert cli.main(worker_of(toys, folder, "--on-existing", "retry-failed")) == 0
+    assert cli.main(["status", str(folder)]) == 0
+    assert store.attempts(second) == 1
+
+
+def test_a_worker_without_the_plugins_of_the_runs_touches_none(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plan_only(toys, tmp_path, monkeypatch)
+    registry._plugins["probe"].pop("toy_probe")
+    capsys.readouterr()
+    assert cli.main(["worker", str(folder), "--workers", "0"]) == 2
+    assert "a plugin of these runs is not loaded" in capsys.readouterr().err
+    assert not list((folder / "failed").iterdir())
+    assert cli.main(["worker", str(tmp_path)]) == 2, "no results folder"
+
+
+@pytest.mark.parametrize(("on_existing", "trained"), [("skip", 0), ("retry-failed", 1), ("force", 9)])
+def test_what_is_trained_of_a_set_with_a_failure_is_what_was_asked_for(
+    toys: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    on_existing: str,
+    trained: int,
+) -> None:
+    arguments = [*toy_run(toys), "--workers", "0", "--results", str(tmp_path), "--name", "mine"]
+    assert cli.main(arguments) == 0
+    store = Store.open(tmp_path / "mine")
+    lost = store.run_ids()[0]
+    store.discard([lost])
+    store.fail(lost, "timeout", "too slow")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mine" / "runs").glob("*/manifest.json")}
+    assert cli.main([*arguments, "--on-existing", on_existing]) == 3 * (on_existing == "skip")
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "mine" / "runs").glob("*/manifest.json")}
+    assert len(after.items() - before.items()) == trained
+    assert len(after) == 9 - (on_existing == "skip")
+    assert list((tmp_path / "mine" / "tmp").iterdir()) == []
+
+
+PARTS = {"training": "run_all", "measuring": "measure_all"}
 
 
 @pytest.mark.parametrize(

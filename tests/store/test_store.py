@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +31,11 @@ from universality.plugin.outcome import Check, Outcome
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.plugin.trajectory import Recorded, Series
 from universality.store import files, layout
+from universality.store import store as stores
 from universality.store.cells import CellRecord, GroupRecord
 from universality.store.environment import commit
 from universality.store.files import decode_json, encode_json
+from universality.store.folder import entries_of
 from universality.store.layout import SCHEMA_VERSION
 from universality.store.owner import owner_tag
 from universality.store.store import Recording, Store
@@ -277,6 +280,61 @@ def test_opening_for_writing_keeps_what_live_processes_have_in_work(store: Store
     os.utime(old, (0, 0))
     Store.open(store.layout.root, writable=True)
     assert sorted(store.layout.tmp.iterdir()) == sorted([mine, theirs])
+
+
+def test_old_work_of_another_machine_is_kept_while_its_process_gives_heartbeats(store: Store) -> None:
+    alive, silent = (store.layout.tmp / f"deadbeef-{pid}-00000000" for pid in (1, 2))
+    for folder, heartbeat in ((alive, None), (silent, (0, 0))):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+        (store.layout.leases / f".{folder.name[:-1]}1").touch()
+        os.utime(store.layout.leases / f".{folder.name[:-1]}1", heartbeat)
+    Store.open(store.layout.root, writable=True)
+    assert list(store.layout.tmp.iterdir()) == [alive]
+
+
+def test_a_clock_that_runs_ahead_makes_no_garbage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = store.layout.tmp / "deadbeef-1-0"
+    theirs.mkdir()
+    ahead = time.time() + 3 * 86_400
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    Store.open(store.layout.root, writable=True)
+    assert theirs.exists()
+
+
+def test_measurements_that_another_process_has_deleted_meanwhile_are_no_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.save_measurement(a_measurement())
+    listed = entries_of(store.layout.measurements)
+    path.unlink()
+    monkeypatch.setattr(stores, "entries_of", lambda path: listed)
+    store.keep_measurements(())
+    assert measured(store) == []
+
+
+# Given up
+
+
+def test_discarding_runs_deletes_all_their_recordings_and_no_others(store: Store) -> None:
+    for seed in (0, 1):
+        store.publish(a_recording(spec=a_spec(seed)))
+    store.publish(a_recording(observed={"accuracy": (0, 1, 2)}))
+    assert len(run_folders(store)) == 3
+    assert store.covers(a_spec(0).id, {})
+    assert store.discard({a_spec(0).id, "unknown"}) == 1
+    assert run_folders(store) == [a_spec(1).id]
+    assert not store.covers(a_spec(0).id, {})
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+def test_only_the_measurements_that_are_named_are_kept(store: Store) -> None:
+    one, two = a_measurement(), a_measurement(task="parity")
+    for cell in (one, two):
+        store.save_measurement(cell)
+    store.keep_measurements({one.id})
+    store.keep_measurements({one.id, two.id})
+    assert [cell.id for cell in measured(store)] == [one.id]
 
 
 # Damage

@@ -82,6 +82,20 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(tmp_p
         assert not live.acquire("elsewhere")
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+def test_a_process_that_has_ended_is_gone_though_its_parent_has_not_noticed() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    tag = f"{owner_tag().partition('-')[0]}-{process.pid}-00000000"
+    assert not is_orphan(tag)
+    process.kill()
+    deadline = time.monotonic() + 20
+    while not is_orphan(tag):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.communicate()
+    assert is_orphan(tag)
+
+
 def test_leases_and_files_of_dead_processes_are_swept_away_and_others_stay(tmp_path: Path) -> None:
     machine = owner_tag().partition("-")[0]
     dead = f"{machine}-{pid_of_a_dead_process()}-00000000"

@@ -19,7 +19,14 @@ MAX_DEPTH = 4
 _LAYOUT = Layout(Path())
 _TOP = {
     path.name
-    for path in (_LAYOUT.suite, _LAYOUT.manifest, _LAYOUT.plan, _LAYOUT.evidence, _LAYOUT.universality)
+    for path in (
+        _LAYOUT.suite,
+        _LAYOUT.manifest,
+        _LAYOUT.plan,
+        _LAYOUT.jobs,
+        _LAYOUT.evidence,
+        _LAYOUT.universality,
+    )
 }
 _MEASUREMENTS, _REPORT = _LAYOUT.measurements.name, _LAYOUT.report.name
 _FOLDERS = {_REPORT, *(folder.name for folder in _LAYOUT.folders)}

@@ -23,6 +23,7 @@ from universality.train.standard_streams import Stream, lasting
 
 COMMANDS = {
     "run": "run.run",
+    "worker": "worker.worker",
     "list": "list.listing",
     "status": "status.status",
     "report": "report.report",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from universality.judge.resultset import ResultSet
     from universality.output.build import Summary
     from universality.plan.plan import Plan
+    from universality.train.launch import Trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,15 @@ def run(
     workers: int | None = None,
     engine: Literal["auto", "loop", "fused", "separate"] = "auto",
     timeout: float = 3600.0,
+    on_existing: Literal["skip", "retry-failed", "force"] = "retry-failed",
+    shard: str | None = None,
+    executor: Literal["local", "slurm"] = "local",
+    jobs: int = 1,
+    slurm: Sequence[str] = (),
     dry_run: bool = False,
     plugins: Sequence[Path] = (),
     data_root: Path | None = None,
-) -> Finished | Forecast:
+) -> Finished | Forecast | Trained:
     """Train what is missing, measure, and write the table. Finished runs are never trained again: the same
     command resumes after an interruption.
 
@@ -102,22 +108,32 @@ def run(
         engine: runs side by side: gradients one by one (loop) or at once (fused); separate: one after another
             (default: auto, what is faster there)
         timeout: seconds per run, and to measure a cell (default: 3600)
+        on_existing: runs that have failed, or crashed twice, are left alone (skip) or tried again (retry-failed);
+            force also deletes what is stored of the suite's runs and trains it anew (default: retry-failed)
+        shard: i/n: train only the i-th of n parts of the runs and measure nothing; the same command without it
+            measures them all, and trains what is missing then
+        executor: where runs are trained: here, or by jobs of a Slurm cluster whose nodes see the results folder
+            (default: local)
+        jobs: of the cluster, each a worker with these options (default: 1)
+        slurm: parameters of the jobs, as submitit names them: timeout_min=600 gpus_per_node=1 slurm_partition=gpu
         dry_run: say what would be trained, and its cost
 
     Raises:
         UniversalityError: for anything that can be known to be wrong before training, and for a folder that
             cannot be written.
     """
-    import msgspec
-
+    from universality.commands.worker import command_line
+    from universality.errors import BadParameter
     from universality.judge.foreseen import too_few_replicates
     from universality.judge.measure import failed_measuring
     from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
     from universality.plan.edited import edited_plugins
+    from universality.plan.jobs_json import JobsRecord
     from universality.plan.plan import unscaled, unvalidated
     from universality.plan.plan_json import PlanRecord
     from universality.plan.planner import Planner
+    from universality.plan.shards import share
     from universality.plan.suite import choose
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
@@ -128,11 +144,18 @@ def run(
     from universality.train.device import configure, find_device, gpus
     from universality.train.executors.local import default_slots
     from universality.train.executors.process import leave_if_imported_by_worker
-    from universality.train.launch import train
+    from universality.train.executors.slurm import parsed, run_jobs
+    from universality.train.launch import check_tried, missing, train
     from universality.train.messages import WorkerSettings
 
     leave_if_imported_by_worker()
-    _check_numbers(workers, timeout)
+    check_numbers(workers, timeout, jobs)
+    part, parameters = shard or "1/1", parsed(slurm)
+    share((), part)  # refused before anything is planned
+    if shard and executor != "local":
+        raise BadParameter(
+            "a shard is trained here", got=f"--shard {shard} --executor {executor}", do="leave out one"
+        )
     started = time.monotonic()
     configure(threads=1)
     axes = several(architectures), several(tasks), several(phenomena)
@@ -153,23 +176,15 @@ def run(
         return forecast
 
     store = Store.create(folder)
-    store.write(store.layout.suite, chosen.toml())
-
-    record = PlanRecord.of(
-        plan,
-        chosen,
-        environment(str(where)),
-        plugins=list(map(str, folders)),
-        data_root=data_root is not None,
-    )
-    store.write(store.layout.plan, record.file())
-    missing = [job for job in plan.jobs.values() if not store.covers(job.spec.id, job.observe)]
-    for line in edited_plugins(missing, store):
+    store.write(store.layout.jobs, JobsRecord.of(plan, chosen.name, list(map(str, folders))).file())
+    asked = share(list(plan.jobs.values()), part)
+    to_train = missing(asked, store, anew=on_existing == "force")
+    for line in edited_plugins(to_train, store):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
     print(
-        f"{chosen.name}: {len(plan.cells)} cells and controls, {len(plan.jobs)} runs, "
-        f"{len(plan.jobs) - len(missing)} stored, {len(missing)} to train on {forecast.workers}, "
-        f"about {clock(sum(job.seconds for job in missing) / max(1, slots))}",
+        f"{chosen.name}: {len(plan.cells)} cells and controls, {len(asked)} runs{f' in shard {shard}' if shard else ''}, "
+        f"{len(asked) - len(to_train)} stored, {len(to_train)} to train on {forecast.workers}, "
+        f"about {clock(sum(job.seconds for job in to_train) / max(1, slots))}",
         file=sys.stderr,
     )
     settings = WorkerSettings(
@@ -179,32 +194,53 @@ def run(
         data_root=root,
         engine=engine,
     )
-    if missing:
-        train(missing, settings, slots=slots, timeout_s=timeout)
+    retry = on_existing != "skip"
+    if executor == "slurm" and to_train:
+        options = command_line(device, workers, engine, timeout, folders, root)
+        # Only the first forgives earlier failures: the others would forgive what has just failed.
+        forgiving = ["retry-failed" if retry and number == 0 else "skip" for number in range(jobs)]
+        commands = [[*options, str(folder.resolve()), "--on-existing", each] for each in forgiving]
+        run_jobs(commands, folder.with_name(f"{folder.name}.slurm"), chosen.name, parameters)
+        check_tried(to_train, store)
+    elif to_train or shard:
+        trained = train(
+            to_train, settings, slots=slots, timeout_s=timeout, retry_failed=retry, wait=not shard
+        )
+        if shard:
+            return trained
     # No device is used for that: one GPU leaves most cores idle.
     measuring = default_slots() if workers is None else workers
     records = measure_all(plan, store, settings, slots=measuring, timeout_s=timeout)
-    record = msgspec.structs.replace(
-        record,
-        environment=environment(str(where)),
-        cells=tuple(each.id for each in records),
+    record = PlanRecord.of(
+        plan,
+        chosen,
+        environment(str(where)),
+        plugins=list(map(str, folders)),
+        data_root=data_root is not None,
+        cells=[each.id for each in records],
         wall_seconds=round(time.monotonic() - started, 1),
         run_seconds=round(store.seconds(plan.jobs), 1),
         probe_seconds=round(store.probe_seconds(plan.jobs), 1),
     )
+    # A plan and its measurements are replaced together, as far as files can be: until here the earlier ones stand.
+    store.write(store.layout.suite, chosen.toml())
     store.write(store.layout.plan, record.file())
+    store.keep_measurements(set(record.cells))
     failed = tuple(id for id, job in plan.jobs.items() if not store.covers(id, job.observe))
     return Finished(rebuild(store), failed, tuple(failed_measuring(records)))
 
 
-def show(result: Finished | Forecast) -> int:
+def show(result: Finished | Forecast | Trained) -> int:
     """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
+    from universality.commands.worker import show as show_trained
     from universality.output.build import print_summary
     from universality.text import plain
 
     if isinstance(result, Forecast):
         print(plain("\n".join(result.lines()), None, lines=True))
         return 0
+    if not isinstance(result, Finished):
+        return show_trained(result)
     print_summary(result.summary)
     for line in result.unmeasured:
         print(f"not measured: {plain(line, 600)}", file=sys.stderr)
@@ -217,10 +253,13 @@ def show(result: Finished | Forecast) -> int:
     return 3 if result.failed or result.unmeasured else 0
 
 
-def _check_numbers(workers: int | None, timeout: float) -> None:
+def check_numbers(workers: int | None, timeout: float, jobs: int = 1) -> None:
+    """Raises `BadParameter`."""
     from universality.errors import BadParameter
 
     if workers is not None and workers < 0:
         raise BadParameter("--workers is a number of processes", got=str(workers), expected="0 or more")
+    if jobs < 1:
+        raise BadParameter("--jobs is a number of jobs", got=str(jobs), expected="1 or more")
     if not 0 < timeout < float("inf"):
         raise BadParameter("--timeout is a number of seconds", got=f"{timeout:g}", expected="above 0")

@@ -35,15 +35,15 @@ def status(folder: Path) -> Status:
     """
     from collections import Counter
 
-    from universality.plan.plan_json import read_plan
+    from universality.plan.jobs_json import asked
     from universality.store.store import Store
     from universality.text import plain
 
     store = Store.open(Path(folder))
-    plan = read_plan(store.layout)
+    suite, runs = asked(store.layout)
     counts: Counter[RunState] = Counter()
     problems: list[str] = []
-    for run_id, planned in plan.runs.items():
+    for run_id, planned in runs.items():
         run, failures = store.trajectory(run_id, planned.observe), store.failures(run_id)
         if run is not None:
             counts[run.state] += 1
@@ -54,7 +54,7 @@ def status(folder: Path) -> Status:
         else:
             counts["missing"] += 1
     problems += [f"damaged  {plain(damage, 400)}" for damage in store.damaged]
-    return Status(plan.suite, dict(counts.most_common()), tuple(problems))
+    return Status(suite, dict(counts.most_common()), tuple(problems))
 
 
 def show(result: Status) -> int:

@@ -30,6 +30,9 @@ PROGRESS_SECONDS = 10.0
 MAX_CRASHES = 2
 """Attempts at a cell whose worker dies: something else may have killed it."""
 
+MAX_PRINTED = 1 << 20
+"""Bytes that a cell may print."""
+
 MEMORY_SHARE = 0.9
 """Of the memory of this machine, what all workers together may hold."""
 
@@ -42,7 +45,7 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 def measure_all(
     plan: Plan, store: Store, settings: WorkerSettings, *, slots: int, timeout_s: float
 ) -> list[CellRecord]:
-    """Measure every cell and control from what is stored; the folder then holds these and no others.
+    """Measure every cell and control from what is stored, and save the records beside earlier ones.
 
     A plugin that hangs, crashes, leaves the process, eats its memory or floods its output fails its own cell,
     in words of its `Problem`; a worker that dies is given a second attempt. Records and files are the same
@@ -69,10 +72,7 @@ def measure_all(
             memory_bytes=memory_share(slots),
         )
         with signals_raise():
-            Supervisor(queue, slots, timeout_s, WORKER, own, on_output=_show).run()
-    for path in store.layout.measurements.glob("*.json"):
-        if path not in queue.files:
-            path.unlink(missing_ok=True)
+            Supervisor(queue, slots, timeout_s, WORKER, own, on_output=_show, max_printed=MAX_PRINTED).run()
     return [record for number in range(len(plan.cells)) for record in queue.records[number]]
 
 
@@ -92,10 +92,9 @@ class CellQueue:
 
     Attributes:
         records: of each cell that is settled, by its number.
-        files: the measurements that were saved.
     """
 
-    held_by_others = 0
+    held_by_others = awaited = 0
 
     def __init__(self, cells: Sequence[PlannedCell], store: Store) -> None:
         self._store, self._total = store, len(cells)
@@ -103,7 +102,6 @@ class CellQueue:
         self._crashes: dict[int, int] = {}
         self._reported = time.monotonic()
         self.records: dict[int, list[CellRecord]] = {}
-        self.files: set[Path] = set()
 
     @property
     def open(self) -> int:
@@ -162,7 +160,8 @@ class CellQueue:
 
     def _settle(self, item: CellItem, records: Sequence[CellRecord]) -> None:
         self.records[item.number] = list(records)
-        self.files.update(map(self._store.save_measurement, records))
+        for record in records:
+            self._store.save_measurement(record)
         if time.monotonic() - self._reported > PROGRESS_SECONDS:
             self._reported = time.monotonic()
             done = f"measured {len(self.records)} of {self._total} cells and controls"

@@ -1,4 +1,4 @@
-"""plan.json: what was asked of a results folder, so that it can be read, judged and run again."""
+"""plan.json: what was asked of a results folder and measured, so that it can be read, judged and run again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         phenomena: facts of each phenomenon, by name.
         settings: phenomena with all their parameters, by address.
         tiers: per task, what evidence from it is worth; tasks that do not say are left out.
-        cells: ids of the measurements, in the order of the tables; empty until they were made.
+        cells: ids of the measurements, in the order of the tables.
         runs: by run id.
         sources: which code the plugins were, by kind and name; UNSET in sets that were made without it.
     """
@@ -81,29 +81,33 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         *,
         plugins: Sequence[str] = (),
         data_root: bool = False,
+        cells: Sequence[str] = (),
+        wall_seconds: float = 0.0,
+        run_seconds: float = 0.0,
+        probe_seconds: float = 0.0,
     ) -> Self:
-        """The record of a plan of which nothing is measured yet. `plugins` are folders as they were given."""
+        """The record of a plan. `plugins` are folders as they were given, `cells` ids of its measurements."""
         tasks = dict.fromkeys(cell.task for cell in plan.cells)
         return cls(
             suite=suite.name,
             description=suite.description,
             plugins=tuple(map(without_machine, plugins)),
             data_root=data_root,
-            wall_seconds=0.0,
-            run_seconds=0.0,
-            probe_seconds=0.0,
+            wall_seconds=wall_seconds,
+            run_seconds=run_seconds,
+            probe_seconds=probe_seconds,
             environment=environment,
             phenomena={cell.phenomenon.name: cell.phenomenon.about for cell in plan.cells},
             settings={str(part): part for part in (component(cell.phenomenon) for cell in plan.cells)},
             tiers={task: tier for task in tasks if (tier := registry.resolve("task", task).tier)},
-            cells=(),
+            cells=tuple(cells),
             runs={
                 run_id: PlannedRun(
                     spec=job.spec, observe={p: tuple(steps) for p, steps in job.observe.items()}
                 )
                 for run_id, job in plan.jobs.items()
             },
-            sources=_sources(plan),
+            sources=sources_of_plan(plan),
         )
 
     def file(self) -> bytes:
@@ -115,8 +119,8 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return convert(read_json(path), cls)
 
 
-def _sources(plan: Plan) -> dict[str, dict[str, PluginSource]]:
-    """Of everything that a plan uses and that a file declares."""
+def sources_of_plan(plan: Plan) -> dict[str, dict[str, PluginSource]]:
+    """Which code the plugins are, by kind and name: of everything that a plan uses and that a file declares."""
     specs = [job.spec for job in plan.jobs.values()]
     used = {
         "architecture": {spec.architecture.name for spec in specs},

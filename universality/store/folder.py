@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from universality.store.files import (
     write_once,
 )
 from universality.store.layout import SCHEMA_VERSION, Layout
-from universality.store.owner import is_orphan, owner_tag
+from universality.store.owner import is_orphan, owner_tag, process_of
 from universality.store.untrusted import OtherSchema, UntrustedFile, check_schema, read_bytes
 
 _PROBE_BYTES = 1 << 20
@@ -77,7 +76,9 @@ class ResultsFolder:
         refuse_links(paths)
         with storing(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
-            own = {path.name for path in (*paths.folders, paths.suite, paths.plan, paths.manifest)}
+            own = {
+                path.name for path in (*paths.folders, paths.suite, paths.plan, paths.jobs, paths.manifest)
+            }
             # An interrupted `create` leaves some of these names and no manifest.
             if paths.manifest.exists():
                 store._check_manifest()
@@ -104,8 +105,7 @@ class ResultsFolder:
         refuse_links(store.layout)
         store._check_manifest()
         if writable:
-            store._check_writable()
-            store._sweep()
+            store._sweep(now=store._check_writable())
         return store
 
     def write(self, path: Path, content: str | bytes) -> None:
@@ -154,7 +154,8 @@ class ResultsFolder:
                 do="check the path",
             ) from error
 
-    def _check_writable(self) -> None:
+    def _check_writable(self) -> float:
+        """The time by the clock of the file system, which may be another than that of this machine."""
         # Full file systems still accept empty files: what counts is that a block of data arrives.
         scratch = self._scratch()
         with storing(self.layout.root):
@@ -162,14 +163,26 @@ class ResultsFolder:
                 for folder in self.layout.folders:
                     folder.mkdir(exist_ok=True)
                 write_durably(scratch, bytes(_PROBE_BYTES))
+                return scratch.stat().st_mtime
             finally:
                 scratch.unlink(missing_ok=True)
 
-    def _sweep(self) -> None:
-        """Remove what dead processes left in `tmp/`, and what has not changed for a day."""
+    def _sweep(self, now: float) -> None:
+        """Remove what dead processes left in `tmp/`: of this machine at once; of others what has not changed for a
+        day, if the process that it is named after has given no heartbeat (`train.leases`) for that long either."""
+
+        def age(entry: os.DirEntry[str]) -> float:
+            return now - entry.stat(follow_symlinks=False).st_mtime
+
+        alive: set[str] = set()
+        for entry in entries_of(self.layout.leases):
+            with contextlib.suppress(OSError):
+                if entry.name.startswith(".") and age(entry) <= _GARBAGE_AFTER:
+                    alive.add(process_of(entry.name[1:]))
         for entry in entries_of(self.layout.tmp):
             with contextlib.suppress(OSError):
-                if is_orphan(entry.name) or time.time() - entry.stat().st_mtime > _GARBAGE_AFTER:
+                old = age(entry) > _GARBAGE_AFTER and process_of(entry.name) not in alive
+                if is_orphan(entry.name) or old:
                     if entry.is_dir(follow_symlinks=False):
                         shutil.rmtree(entry.path)
                     else:
@@ -181,8 +194,8 @@ def refuse_links(layout: Layout) -> None:
 
     The folder itself may be reached through links: whoever names it chose them.
     """
-    parts = [layout.suite, layout.manifest, layout.plan, layout.evidence, layout.universality]
-    parts += [layout.report, *layout.folders]
+    parts = [layout.suite, layout.manifest, layout.plan, layout.jobs, layout.evidence]
+    parts += [layout.universality, layout.report, *layout.folders]
     with storing(layout.root):
         link = next((part for part in parts if part.is_symlink()), None)
         for folder in (layout.report, layout.measurements):

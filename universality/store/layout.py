@@ -82,6 +82,7 @@ class Layout:
         self.suite = root / "suite.toml"
         self.manifest = root / MANIFEST
         self.plan = root / "plan.json"
+        self.jobs = root / "jobs.json"
         self.runs = root / "runs"
         self.measurements = root / "measurements"
         self.failed = root / "failed"

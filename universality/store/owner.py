@@ -28,8 +28,18 @@ def owner_tag() -> str:
     return f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
+def process_of(tag: str) -> str:
+    """`<machine>-<process id>`, which all tags of one process share.
+
+    >>> process_of("deadbeef-12-00000000")
+    'deadbeef-12'
+    """
+    return tag.rpartition("-")[0]
+
+
 def is_orphan(tag: str) -> bool:
-    """Whether `tag` names a process of this machine that is gone. False when in doubt."""
+    """Whether `tag` names a process of this machine that is gone, or that has ended and only waits for its parent to
+    notice: in many containers nobody does. False when in doubt."""
     machine, _, rest = tag.strip().partition("-")
     pid = rest.partition("-")[0]
     if machine != _machine() or not (pid.isascii() and pid.isdigit()) or int(pid) == 0:
@@ -39,5 +49,9 @@ def is_orphan(tag: str) -> bool:
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):
-        pass
-    return False
+        return False
+    try:
+        state = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in ("Z", "X")

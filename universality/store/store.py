@@ -6,11 +6,12 @@ anything at any time loses nothing finished and counts nothing half-done.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -116,6 +117,23 @@ class Store(ResultsFolder):
             if stored is not None and covers(stored.observed, observed):
                 return target
 
+    def discard(self, run_ids: Container[str]) -> int:
+        """Delete every recording of these runs, damaged ones too; returns of how many runs there were some.
+
+        Each leaves `runs/` in one step, so that nobody finds half of it.
+        """
+        discarded = set()
+        for entry in entries_of(self.layout.runs):
+            split = split_recording(entry.name)
+            if split is not None and split[0] in run_ids:
+                discarded.add(split[0])
+                scratch = self._scratch()
+                with storing(Path(entry.path)), contextlib.suppress(FileNotFoundError):
+                    os.rename(entry.path, scratch)
+                shutil.rmtree(scratch, ignore_errors=True)
+                self._read.pop(Path(entry.path), None)
+        return len(discarded)
+
     def recordings(self, run_id: str) -> Iterator[StoredTrajectory]:
         """The intact recordings of a run, oldest first."""
         number, absent = 1, 0
@@ -197,10 +215,10 @@ class Store(ResultsFolder):
         stems = (Path(entry.name).stem for entry in entries_of(self.layout.failures(run_id)))
         return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
 
-    def failures(self, run_id: str) -> list[Failure]:
-        """The failed attempts at a run, oldest first."""
+    def failures(self, run_id: str, after: int = 0) -> list[Failure]:
+        """The failed attempts at a run behind the number `after`, oldest first."""
         failures = []
-        for attempt in range(1, self.attempts(run_id) + 1):
+        for attempt in range(after + 1, self.attempts(run_id) + 1):
             path = self.layout.failure(run_id, attempt)
             try:
                 with storing(path):
@@ -214,6 +232,13 @@ class Store(ResultsFolder):
         path = self.layout.measurement(cell.id)
         self.write(path, cell.file())
         return path
+
+    def keep_measurements(self, ids: Container[str]) -> None:
+        """Delete all measurements but these; several processes may do so at once."""
+        with storing(self.layout.measurements):
+            for entry in entries_of(self.layout.measurements):
+                if Path(entry.name).stem not in ids:
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 def _encodable(text: str) -> str:

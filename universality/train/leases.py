@@ -116,11 +116,13 @@ class Leases:
             os.rename(path, discarded)
         except FileNotFoundError:
             return True
-        after = discarded.stat()
-        if (after.st_ino, after.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
-            # Another process was faster, and what was moved is the lease of the new owner: put it back.
-            with contextlib.suppress(OSError):
-                os.link(discarded, path)
+        # Whoever sweeps meanwhile may have cleared it away too.
+        with contextlib.suppress(FileNotFoundError):
+            after = discarded.stat()
+            if (after.st_ino, after.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+                # Another process was faster, and what was moved is the lease of the new owner: put it back.
+                with contextlib.suppress(OSError):
+                    os.link(discarded, path)
         discarded.unlink(missing_ok=True)
         return True
 

@@ -1,7 +1,7 @@
 """What a command and its workers send each other, pickled through a pipe on one machine.
 
 command -> worker   `PlannedRun`s, to be trained side by side where that pays; None to stop
-worker -> command   `Ready`, then a `RunReply` for every run; where the worker ends before its time,
+worker -> command   `Ready`, then a `RunReply` for every run, with `Alive` in between; where the worker ends before its time,
                     `Crashed` or an error that the user can mend and that ends the command
 
 Workers that measure speak the same language: see `universality.judge.measuring_worker`.
@@ -39,6 +39,11 @@ class WorkerSettings:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The worker has loaded its plugins and asks for its first runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """What the worker has in hand goes on."""
 
 
 @dataclass(frozen=True, slots=True)

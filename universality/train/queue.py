@@ -2,24 +2,25 @@
 
 A job ends `done` or `diverged` when the store holds it, else `failed`, `crashed` or `timeout`, with
 a record under `failed/`. The store decides, not the worker: one that replies `done` without having
-published has failed.
+published has failed. So does it how often a run is tried: once, and where it crashed `MAX_CRASHES`
+times, however many processes share the folder.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from universality.plan.plan import Job
 from universality.plan.plan_json import PlannedRun
 from universality.plugin.trajectory import RunState
-from universality.store.store import FailureKind, Store
+from universality.store.store import Failure, FailureKind, Store
 from universality.train.leases import Leases
 from universality.train.messages import RunReply
+from universality.train.open_jobs import OpenJobs, cost
 
 MAX_CRASHES = 2
-"""Attempts at a run whose worker dies: the machine may have been short of memory for a while."""
+"""Attempts at a run whose worker dies, of all processes together: a machine may have been short of memory."""
 
 
 def planned(stack: Sequence[Job]) -> tuple[PlannedRun, ...]:
@@ -43,26 +44,36 @@ class Event:
 
 
 class JobQueue:
-    """Hands out jobs under leases and settles them, those that the store has at once.
+    """Hands out jobs under leases and settles them, those that the store has or that have failed at once.
+
+    Args:
+        wait: whether the jobs that other processes hold are waited for.
+        retry_failed: whether failures from before this queue was made do not count.
 
     Raises:
         ValueError: for two jobs of one run; whoever plans takes the union of what they observe.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], store: Store, leases: Leases, on_event: Callable[[Event], None]
+        self,
+        jobs: Sequence[Job],
+        store: Store,
+        leases: Leases,
+        on_event: Callable[[Event], None],
+        *,
+        wait: bool = True,
+        retry_failed: bool = True,
     ) -> None:
         ids = [job.spec.id for job in jobs]
         if len(set(ids)) < len(ids):
             raise ValueError("two jobs have the same run id")
         self._store, self._leases, self._on_event = store, leases, on_event
         self._held_by_others: list[Job] = []
-        self._crashes: dict[str, int] = {}
+        self._wait = wait
         self._alone: set[str] = set()
-        # Failures of earlier commands do not count: asking again tries again.
-        self._attempts = {run_id: store.attempts(run_id) for run_id in ids}
+        self._forgiven = {run_id: store.attempts(run_id) for run_id in ids} if retry_failed else {}
         self.states: dict[str, RunState] = {}
-        self._open = deque(job for job in jobs if not self._settle_if_stored(job))
+        self._open = OpenJobs(job for job in jobs if not self._settle_if_ended(job))
 
     @property
     def open(self) -> int:
@@ -74,6 +85,11 @@ class JobQueue:
         """Jobs that other processes held when last looked at."""
         return len(self._held_by_others)
 
+    @property
+    def awaited(self) -> int:
+        """Of these, how many must be settled before there is nothing left to do."""
+        return len(self._held_by_others) if self._wait else 0
+
     def key(self, job: Job) -> str:
         """What a reply names the job by."""
         return job.spec.id
@@ -84,7 +100,8 @@ class JobQueue:
 
     def ask_again(self) -> None:
         """Open the jobs that others held, to see how they fared."""
-        self._open.extend(self._held_by_others)
+        for job in self._held_by_others:
+            self._open.append(job)
         self._held_by_others.clear()
 
     def take(self, slots: int = 1) -> list[Job]:
@@ -93,21 +110,20 @@ class JobQueue:
         More than one where the first allows it and others are like it, but never more than a fair
         share of the work that is left, so that no slot runs out of work before the others.
         """
-        open_cost = sum(map(_cost, self._open))
+        open_cost = self._open.cost
         first = self._next()
         if first is None:
             return []
-        stack, cost = [first], _cost(first)
+        stack, stack_cost = [first], cost(first)
         if self._may_stack(first):
-            kind = first.kind
-            for job in tuple(self._open):
-                if len(stack) >= first.stack or cost + _cost(job) > open_cost / max(1, slots):
+            for job in self._open.alike(first):
+                if len(stack) >= first.stack or stack_cost + cost(job) > open_cost / max(1, slots):
                     break
-                if self._may_stack(job) and job.kind == kind:
+                if self._may_stack(job):
                     self._open.remove(job)
                     if self._acquire(job):
                         stack.append(job)
-                        cost += _cost(job)
+                        stack_cost += cost(job)
         return stack
 
     def split(self, stack: Sequence[Job], why: str, seconds: float) -> None:
@@ -117,13 +133,13 @@ class JobQueue:
         """
         for job in reversed(stack):
             self._alone.add(job.spec.id)
-            self._open.appendleft(job)
+            self._open.put_first(job)
             message = f"alone, since its group ended: {why}"
             self._on_event(Event(job.spec.id, None, seconds, message))
 
     def _next(self) -> Job | None:
         while self._open:
-            job = self._open.popleft()
+            job = self._open.take_first()
             if self._acquire(job):
                 return job
         return None
@@ -131,13 +147,13 @@ class JobQueue:
     def _acquire(self, job: Job) -> bool:
         """Whether the job is ours to train now; else it is settled, or held by another process."""
         run_id = job.spec.id
-        if self._settle_if_stored(job):
+        if self._settle_if_ended(job):
             return False
         if not self._leases.acquire(run_id):
             self._held_by_others.append(job)
             return False
         # Another process may have published, or failed and given up, just before we got the lease.
-        return not (self._settle_if_stored(job) or self._settle_if_failed_elsewhere(run_id))
+        return not self._settle_if_ended(job)
 
     def _may_stack(self, job: Job) -> bool:
         return job.stack > 1 and job.spec.id not in self._alone
@@ -165,40 +181,31 @@ class JobQueue:
     ) -> None:
         """Record a failed attempt; a first crash puts the job back, its lease kept."""
         run_id = job.spec.id
-        self._attempts[run_id] = self._store.fail(
+        self._store.fail(
             run_id, kind, message, traceback=traceback, seconds=seconds, memory_bytes=memory_bytes
         )
-        if kind == "crashed":
-            self._crashes[run_id] = self._crashes.get(run_id, 0) + 1
-            if self._crashes[run_id] < MAX_CRASHES:
-                self._open.appendleft(job)
-                self._on_event(Event(run_id, None, seconds, message))
-                return
-        self._settle(run_id, kind, seconds, message)
+        if kind == "crashed" and self._given_up(run_id) is None:
+            self._open.put_first(job)
+            self._on_event(Event(run_id, None, seconds, message))
+        else:
+            self._settle(run_id, kind, seconds, message)
 
-    def _settle_if_stored(self, job: Job) -> bool:
-        run = self._store.trajectory(job.spec.id, job.observe)
-        if run is not None:
-            self._settle(job.spec.id, run.state, run.seconds)
-        return run is not None
+    def _settle_if_ended(self, job: Job) -> bool:
+        """Settle a job that the store has, or that some process has tried as often as it may be tried."""
+        run_id = job.spec.id
+        if (run := self._store.trajectory(run_id, job.observe)) is not None:
+            self._settle(run_id, run.state, run.seconds)
+        elif (failure := self._given_up(run_id)) is not None:
+            self._settle(run_id, failure.kind, failure.seconds, failure.message)
+        return run_id in self.states
 
-    def _settle_if_failed_elsewhere(self, run_id: str) -> bool:
-        """Settle a job at which another process has failed since this queue was made: a process
-        that fails keeps the lease until there is nothing left to try."""
-        if self._store.attempts(run_id) <= self._attempts[run_id]:
-            return False
-        failures = self._store.failures(run_id)
-        if failures:
-            last = failures[-1]
-            self._settle(run_id, last.kind, last.seconds, last.message)
-        return bool(failures)
+    def _given_up(self, run_id: str) -> Failure | None:
+        """The last failure of a run that is not to be tried again."""
+        failures = self._store.failures(run_id, after=self._forgiven.get(run_id, 0))
+        crashed = [failure.kind == "crashed" for failure in failures]
+        return failures[-1] if sum(crashed) >= MAX_CRASHES or not all(crashed) else None
 
     def _settle(self, run_id: str, state: RunState, seconds: float, message: str = "") -> None:
         self._leases.release(run_id)
         self.states[run_id] = state
         self._on_event(Event(run_id, state, seconds, message))
-
-
-def _cost(job: Job) -> float:
-    # Jobs without a prediction are equally long.
-    return max(job.seconds, 1e-9)

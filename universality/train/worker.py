@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from universality.errors import StoreError, described
+from universality.errors import DataUnavailable, DeviceUnavailable, StoreError, described
 from universality.plan.plan_json import PlannedRun
 from universality.plugin import registry
 from universality.plugin.registry import component
@@ -25,7 +25,11 @@ from universality.train.engine.loop import train_stack
 from universality.train.engine.member import Member, Trained
 from universality.train.engine.settings import default_settings
 from universality.train.messages import RunReply, WorkerSettings
+from universality.train.printed import keeping_printed
 from universality.train.shared_data import load_shared
+
+OF_THE_MACHINE = (DataUnavailable, DeviceUnavailable, StoreError)
+"""What no run is to blame for: another machine may have the data, or room on its disk."""
 
 
 def prepare(settings: WorkerSettings) -> Callable[[Sequence[PlannedRun]], Iterator[RunReply]]:
@@ -42,27 +46,33 @@ def replies(stack: Sequence[PlannedRun], store: Store, settings: WorkerSettings)
 
     A stack in which anything raises is trained one by one, so that a member's mistake, which becomes
     its own reply `failed`, costs the others nothing but time.
+
+    Raises what `OF_THE_MACHINE` names: a machine that lacks the data would fail every run that it takes.
     """
-    start = time.perf_counter()
-    try:
-        members = [_member(planned, settings) for planned in stack]
-        runs = train_stack(members, torch.device(settings.device), settings.engine)
-    except Exception as error:
-        if len(stack) == 1:
-            yield _failed(stack[0].spec.id, error, time.perf_counter() - start)
-            return
-    else:
+    start, failure = time.perf_counter(), None
+    with keeping_printed() as printed:
+        try:
+            members = [_member(planned, settings) for planned in stack]
+            runs = train_stack(members, torch.device(settings.device), settings.engine)
+        except OF_THE_MACHINE:
+            raise
+        except Exception as error:
+            failure = _failed(stack[0].spec.id, error, time.perf_counter() - start, printed.log)
+    if failure is None:
         seconds = (time.perf_counter() - start) / len(stack)
         for member, run in zip(members, runs, strict=True):
-            yield _publish(member, run, store, settings.device, seconds)
-        return
-    for planned in stack:
-        yield from replies([planned], store, settings)
+            yield _publish(member, run, printed.log, store, settings.device, seconds)
+    elif len(stack) == 1:
+        yield failure
+    else:
+        for planned in stack:
+            yield from replies([planned], store, settings)
 
 
 def _member(planned: PlannedRun, settings: WorkerSettings) -> Member:
     spec = planned.spec
     check_sources(spec, planned.observe)
+    _check_data(spec, settings.data_root)
     architecture = registry.instantiate("architecture", spec.architecture)
     splits = load_splits(spec, settings.data_root, settings.shared_data)
     observe = {split_edition(probe)[0]: steps for probe, steps in planned.observe.items()}
@@ -78,6 +88,25 @@ def load_splits(spec: RunSpec, data_root: Path, folder: Path | None = None) -> S
     return _load(registry.instantiate("task", spec.task), spec.seed_of("data"), data_root, folder)
 
 
+def _check_data(spec: RunSpec, data_root: Path) -> None:
+    """Raises `DataUnavailable` where the data here is not what the run was planned with."""
+    here = _content(registry.instantiate("task", spec.task), data_root)
+    if here != spec.content:
+        raise DataUnavailable(
+            "the data here is another than these runs were planned with",
+            where=f"{spec.task}, data root {data_root}",
+            got=f"content {here[:12] or 'none'}",
+            expected=spec.content[:12] or "none",
+            do="use a copy of the files that `universality run` planned with, or plan anew with these",
+        )
+
+
+@lru_cache
+def _content(task: Task, data_root: Path) -> str:
+    """A process looks once at each task: its files are large, and do not change under it."""
+    return task.content(data_root)
+
+
 @lru_cache(maxsize=4)
 def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits:
     @default_settings()
@@ -89,7 +118,9 @@ def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits
     return load_shared(folder, digest([component(task).identity(), seed], 64), load)
 
 
-def _publish(member: Member, run: Trained, store: Store, device: str, seconds: float) -> RunReply:
+def _publish(
+    member: Member, run: Trained, printed: str, store: Store, device: str, seconds: float
+) -> RunReply:
     recording = Recording(
         spec=member.spec,
         state=run.state,
@@ -98,16 +129,17 @@ def _publish(member: Member, run: Trained, store: Store, device: str, seconds: f
         observed={edition(address): steps for address, steps in member.observe.items()},
         facts=run.facts,
         seconds=run.seconds,
-        log=run.log,
+        log=run.log + printed,
     )
     try:
         store.publish(recording, device=device)
-    except StoreError:
-        raise  # a full disk is no property of this run
+    except OF_THE_MACHINE:
+        raise
     except Exception as error:
         return _failed(member.spec.id, error, seconds)
     return RunReply(member.spec.id, run.state, seconds)
 
 
-def _failed(run_id: str, error: Exception, seconds: float) -> RunReply:
-    return RunReply(run_id, "failed", seconds, described(error), traceback.format_exc())
+def _failed(run_id: str, error: Exception, seconds: float, printed: str = "") -> RunReply:
+    trace = "".join(traceback.format_exception(error))
+    return RunReply(run_id, "failed", seconds, described(error), trace + printed)

@@ -31,7 +31,7 @@ from universality.train.messages import RunReply, WorkerSettings
 from universality.train.queue import Event, JobQueue
 
 FAKE_WORKER = """
-import json, os, signal, sys, time
+import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 from universality.errors import DeviceUnavailable
@@ -63,16 +63,26 @@ def prepare(settings):
         reply = RunReply(spec.id, "done", 0.0)
         if act == "dies" or (act == "dies_once" and tries == 0):
             os.kill(os.getpid(), signal.SIGKILL)
-        elif act == "interrupts":
-            os.kill(os.getpid(), signal.SIGINT)
+        elif act in ("SIGINT", "SIGTERM", "SIGHUP"):
+            os.kill(os.getpid(), signal.Signals[act])
+            time.sleep(0.1)
             publish(store, spec, job)
         elif act == "exits":
             os._exit(3)
         elif act == "raises":
             raise ZeroDivisionError("outside of a job")
-        elif act == "hangs":
-            (scratch / "hanging").write_text(str(os.getpid()))
-            time.sleep(600)
+        elif act in ("hangs", "leaves", "leaves_and_dies"):
+            left = subprocess.Popen(["sleep", "900"])
+            (scratch / "left").write_text(str(left.pid))
+            if act == "hangs":
+                (scratch / "hanging").write_text(str(os.getpid()))
+                time.sleep(600)
+            if act == "leaves_and_dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            publish(store, spec, job)
+        elif act == "prints":
+            print("\\n".join(["so much"] * 500_000), file=sys.stderr)
+            publish(store, spec, job)
         elif act == "fails":
             reply = RunReply(spec.id, "failed", 0.0, "ValueError: bad", "Traceback ...")
         elif act != "lies":
@@ -211,6 +221,23 @@ def test_a_run_over_its_limit_is_killed_recorded_and_not_repeated(bench: Bench) 
     wait_until_dead(int((bench.scratch / "hanging").read_text()))
 
 
+@pytest.mark.parametrize(
+    ("act", "state"), [("hangs", "timeout"), ("leaves", "done"), ("leaves_and_dies", "crashed")]
+)
+def test_what_a_worker_has_started_ends_with_it(bench: Bench, act: str, state: str) -> None:
+    job = a_job(act)
+    assert bench.run([job], timeout_s=3.0) == {job.spec.id: state}
+    wait_until_dead(int((bench.scratch / "left").read_text()))
+
+
+def test_a_worker_that_prints_without_end_fills_no_log(
+    bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = a_job("prints")
+    assert bench.run([job]) == {job.spec.id: "done"}
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_failed_job_keeps_its_traceback_and_its_worker(bench: Bench) -> None:
     bad, good = a_job("fails"), a_job()
     assert bench.run([bad, good], slots=1) == {bad.spec.id: "failed", good.spec.id: "done"}
@@ -222,8 +249,9 @@ def test_a_failed_job_keeps_its_traceback_and_its_worker(bench: Bench) -> None:
     )
 
 
-def test_ctrl_c_that_reaches_a_child_is_left_to_the_parent(bench: Bench) -> None:
-    job = a_job("interrupts")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_to_all_processes_of_a_command_is_left_to_the_parent(bench: Bench, number: str) -> None:
+    job = a_job(number)
     assert bench.run([job]) == {job.spec.id: "done"}
     assert bench.attempts(job) == 1
 
@@ -338,6 +366,50 @@ def test_a_job_at_which_another_process_failed_meanwhile_is_not_tried_again(
     assert bench.attempts(job) == 0
 
 
+def test_a_failed_run_is_left_alone_by_whoever_does_not_ask_for_it(bench: Bench) -> None:
+    job = a_job("fails")
+    bench.run([job], slots=0)
+    assert bench.run([job], slots=0, retry_failed=False) == {job.spec.id: "failed"}
+    assert bench.attempts(job) == 1
+    assert bench.events[-1].message == "ValueError: bad"
+
+
+def test_crashes_are_counted_over_all_processes_that_try_a_run(bench: Bench) -> None:
+    once, twice = a_job("dies_once"), a_job("dies")
+    for job in (once, twice):
+        bench.store.fail(job.spec.id, "crashed", "killed elsewhere, and its supervisor with it")
+    states = bench.run([once, twice], retry_failed=False, slots=1)
+    assert states == {once.spec.id: "crashed", twice.spec.id: "crashed"}
+    assert [bench.attempts(job) for job in (once, twice)] == [1, 1]
+    assert bench.run([once, twice], retry_failed=False, slots=1) == states
+    assert [bench.attempts(job) for job in (once, twice)] == [1, 1]
+    # Whoever asks for them again gives both two attempts anew.
+    assert list(bench.run([once, twice], slots=1).values()) == ["done", "crashed"]
+    assert [bench.attempts(job) for job in (once, twice)] == [2, 3]
+
+
+@pytest.mark.parametrize("slots", [0, 1])
+def test_runs_that_others_hold_are_left_to_them_by_whoever_does_not_wait(bench: Bench, slots: int) -> None:
+    held, free = a_job(seed=0), a_job(seed=1)
+    with Leases(bench.root / "leases") as other:
+        assert other.acquire(held.spec.id)
+        assert bench.run([held, free], slots=slots, wait=False) == {free.spec.id: "done"}
+    assert bench.run([held, free], slots=slots, wait=False).keys() == {held.spec.id, free.spec.id}
+
+
+@pytest.mark.parametrize("slots", [0, 1])
+def test_a_run_that_was_given_back_while_others_trained_is_taken_by_whoever_does_not_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, slots: int
+) -> None:
+    monkeypatch.setattr(supervisor, "LOOK_AGAIN", 0.0)
+    held, free = a_job(seed=0), a_job(seed=1)
+    other = Leases(bench.root / "leases")
+    other.acquire(held.spec.id)
+    states = bench.run([held, free], slots=slots, wait=False, on_event=lambda event: other.close())
+    assert set(states.values()) == {"done"}
+    assert bench.attempts(held) == 1
+
+
 def test_an_error_that_the_user_can_mend_ends_the_command_as_itself(bench: Bench) -> None:
     with pytest.raises(DeviceUnavailable, match="no such device") as caught:
         bench.run([a_job()], device="absent")
@@ -402,14 +474,16 @@ def test_children_die_with_their_parent_and_what_was_published_stays(
     parent = subprocess.Popen(
         [sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True
     )
-    child = int(wait_for(bench.scratch / "hanging"))
+    child, left = (int(wait_for(bench.scratch / name)) for name in ("hanging", "left"))
     assert is_alive(child)
+    assert is_alive(left)
     parent.send_signal(number)
     try:
         parent.communicate(timeout=20)
     finally:
         parent.kill()
     wait_until_dead(child)
+    wait_until_dead(left)
     expected = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: -signal.SIGINT}
     assert parent.returncode == expected[number]
     assert Store.open(bench.root).run_ids() == [a_job().spec.id]
@@ -443,13 +517,14 @@ def stack_of(*acts: str, stack: int = 8, seconds: float = 1.0) -> list[Job]:
     return jobs
 
 
-ACTS = ("trains", "dies", "hangs", "fails")
+ACTS = ("trains", "dies", "hangs", "fails", "slow")
 
 STACK_WORKER = """
 import os, signal, time
 from pathlib import Path
 import numpy as np
 from universality.store.store import Recording, Store
+from universality.train.engine import pulse
 from universality.train.messages import RunReply
 
 def prepare(settings):
@@ -460,15 +535,22 @@ def prepare(settings):
             file.write(" ".join(str(job.spec.seed) for job in stack) + "\\n")
         for job in stack:
             spec = job.spec
-            act = ("trains", "dies", "hangs", "fails")[spec.seed % 10]
+            act = ("trains", "dies", "hangs", "fails", "slow")[spec.seed % 10]
             if act == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
             elif act == "hangs":
                 time.sleep(600)
-            elif act == "trains":
+            elif act == "slow":
+                time.sleep(1.3)
+                pulse.beat()
+            if act in ("trains", "slow"):
                 store.publish(Recording(spec=spec, state="done", series={}, arrays={}, seconds=0.0,
                                         observed=job.observe, facts={"slot": settings.slot}))
-            yield RunReply(spec.id, "failed" if act == "fails" else "done", 0.0, "bad")
+            if act != "slow":
+                yield RunReply(spec.id, "failed" if act == "fails" else "done", 0.0, "bad")
+        for job in stack:
+            if job.spec.seed % 10 == 4:
+                yield RunReply(job.spec.id, "done", 0.0)
 
     return train
 """
@@ -534,6 +616,17 @@ def test_a_stack_over_its_limit_is_trained_one_by_one(stacking: Bench) -> None:
     assert stacks == [[0, 12, 20], [12], [20]]
     (failure,) = stacking.store.failures(asked[1].spec.id)
     assert failure.kind == "timeout"
+
+
+def test_a_stack_that_hangs_is_noticed_after_the_time_of_one_of_its_members(stacking: Bench) -> None:
+    run_stacked(stacking, stack_of("hangs", "trains", "trains", "trains"), slots=1, timeout_s=2.0)
+    (first,) = {event.seconds for event in stacking.events if event.state is None}
+    assert 2.0 <= first < 6.0
+
+
+def test_a_stack_that_goes_on_has_the_time_of_all_its_members(stacking: Bench) -> None:
+    states, stacks = run_stacked(stacking, stack_of(*["slow"] * 3), slots=1, timeout_s=3.0)
+    assert (states, stacks) == (["done"] * 3, [[4, 14, 24]])
 
 
 def test_a_member_that_fails_is_its_own_failure(stacking: Bench) -> None:

@@ -23,6 +23,7 @@ from universality.train.engine.choice import choose_engine
 from universality.train.engine.ensemble import CannotStack
 from universality.train.engine.fused_steps import Capture, cuda_graph
 from universality.train.engine.member import Member, Trained
+from universality.train.engine.pulse import beat
 from universality.train.engine.randomness import Draws, seeded
 from universality.train.engine.run import MemberRun
 from universality.train.engine.settings import default_settings
@@ -135,11 +136,13 @@ def _train(
                 due = run.running and begin in run.events
                 if due and not run.record_due(begin, partial(ensemble.optimizer_of, number)):
                     ensemble.release(number)
+                beat()
             if not any(run.running for run in runs):
                 break
             if begin in rates.changes:
                 ensemble.scale_rates(rates.factor(begin))
             steps.advance(begin, end)
+            beat()
         for number, run in enumerate(runs):
             if run.running:
                 ensemble.release(number)

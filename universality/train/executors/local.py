@@ -37,11 +37,12 @@ def run_all(
     timeout_s: float,
     on_event: Callable[[Event], None],
     target: str = WORKER,
+    wait: bool = True,
+    retry_failed: bool = True,
 ) -> dict[str, RunState]:
-    """Train what the store lacks; returns the final state of every job by run id.
+    """Train what the store lacks; returns the final state of every job by run id, those that others hold left out.
 
-    A worker that dies costs its run one of two attempts and is replaced; the rest goes on. Jobs that
-    another process holds are waited for. Ctrl-C, SIGTERM and SIGHUP kill the workers and are raised again;
+    A worker that dies costs its run one of two attempts and is replaced; the rest goes on. Ctrl-C, SIGTERM and SIGHUP kill the workers and are raised again;
     what was published stays.
 
     Args:
@@ -50,13 +51,14 @@ def run_all(
         timeout_s: wall time of one run, after which its worker is killed; a stack has that of all its runs.
         target: `module:function` that a worker calls with its settings, for a function from a stack of
             `PlannedRun`s to an iterator over a `RunReply` for each.
+        wait, retry_failed: see `JobQueue`.
 
     Raises:
         UniversalityError: where workers cannot start, or one raised such an error outside of a run.
     """
     store = Store.open(settings.store_root, writable=True)
     with signals_raise(), Leases(store.layout.leases) as leases:
-        queue = JobQueue(jobs, store, leases, on_event)
+        queue = JobQueue(jobs, store, leases, on_event, wait=wait, retry_failed=retry_failed)
         if slots == 0:
             _train_here(queue, target, settings)
         elif queue.open:
@@ -68,11 +70,14 @@ def run_all(
 
 def _train_here(queue: JobQueue, target: str, settings: WorkerSettings) -> None:
     train = pkgutil.resolve_name(target)(settings)
-    while (stack := queue.take()) or queue.held_by_others:
+    looked = time.monotonic()
+    while (stack := queue.take()) or queue.awaited:
         if stack:
             jobs = {job.spec.id: job for job in stack}
             for reply in train(planned(stack)):
                 queue.finish(jobs[reply.run_id], reply)
         else:
             time.sleep(supervisor.LOOK_AGAIN)
+        if time.monotonic() - looked >= supervisor.LOOK_AGAIN:
             queue.ask_again()
+            looked = time.monotonic()

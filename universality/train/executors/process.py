@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -23,7 +24,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from universality.errors import UniversalityError, described
-from universality.train.messages import Crashed, Ready, WorkerSettings
+from universality.train.engine import pulse
+from universality.train.executors import process_group
+from universality.train.messages import Alive, Crashed, Ready, WorkerSettings
 from universality.train.standard_streams import make_last
 
 Item = TypeVar("Item")
@@ -112,31 +115,25 @@ def leave_if_imported_by_worker() -> None:
 
 
 class WorkerProcess(Generic[Item]):
-    """A child that serves one item, or one stack of items, at a time; started when it is made.
+    """A child that serves one item, or one stack of items, at a time; started when it is made. What it prints goes to
+    `output`; what it starts itself ends with it."""
 
-    Args:
-        capture: what it prints goes to `output` instead of this process's own streams.
-    """
-
-    def __init__(self, target: str, settings: WorkerSettings, slot: int, *, capture: bool = False) -> None:
+    def __init__(self, target: str, settings: WorkerSettings, slot: int) -> None:
         self.slot = slot
         context = multiprocessing.get_context("forkserver")
         self.connection, theirs = context.Pipe()
         # The child reads the lifeline and nobody writes: it ends when this process does.
         lifeline, self._lifeline = context.Pipe(duplex=False)
-        self.output: Connection | None = None
-        printed: Connection | None = None
-        if capture:
-            self.output, printed = context.Pipe(duplex=False)
-            os.set_blocking(self.output.fileno(), False)
+        self.output: Connection | None
+        self.output, printed = context.Pipe(duplex=False)
+        os.set_blocking(self.output.fileno(), False)
         self.process = context.Process(
             target=_serve, args=(theirs, lifeline, printed, target, replace(settings, slot=slot)), daemon=True
         )
         _start(self.process)
         theirs.close()
         lifeline.close()
-        if printed is not None:
-            printed.close()
+        printed.close()
         self.ready = False
         self.items: dict[str, Item] = {}
         """Those of its stack that it has not replied to, by key."""
@@ -144,12 +141,23 @@ class WorkerProcess(Generic[Item]):
         self.printed_bytes = 0
         """Since its stack was assigned, of what was read so far."""
         self._printed = b""
-        self._start = time.monotonic()
+        self._start = self._heard = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Since its stack was assigned, or it was started."""
         return time.monotonic() - self._start
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since it told something."""
+        return time.monotonic() - self._heard
+
+    def hear(self) -> Any:
+        """What it has told. Raises EOFError or OSError where it is gone."""
+        told = self.connection.recv()
+        self._heard = time.monotonic()
+        return told
 
     @property
     def printed(self) -> str:
@@ -160,7 +168,8 @@ class WorkerProcess(Generic[Item]):
         """Send a message that asks for a reply to each of these items."""
         self.read_output()
         self._printed, self.printed_bytes = b"", 0
-        self.items, self._start = dict(items), time.monotonic()
+        self.items = dict(items)
+        self._start = self._heard = time.monotonic()
         self.stack_size = len(items)
         # Where the child died while idle, its sentinel tells.
         with contextlib.suppress(BrokenPipeError):
@@ -195,9 +204,11 @@ class WorkerProcess(Generic[Item]):
             with contextlib.suppress(OSError):
                 self.connection.send(None)
             self.process.join(GRACE)
+        assert self.process.pid is not None
         if self.process.is_alive():
-            self.process.kill()
+            process_group.kill(self.process.pid)
         self.process.join()
+        process_group.kill_left_by(self.process.pid)
         code = self.process.exitcode
         self.read_output()
         for end in (self.connection, self._lifeline, self.output):
@@ -231,23 +242,22 @@ class WorkerProcess(Generic[Item]):
 def _serve(
     connection: Connection,
     lifeline: Connection,
-    output: Connection | None,
+    output: Connection,
     target: str,
     settings: WorkerSettings,
 ) -> None:
     """Main function of a child."""
-    # Ctrl-C reaches the whole process group; what happens then is the parent's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process_group.lead(GRACE)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
-    if output is not None:
-        for stream in (1, 2):
-            os.dup2(output.fileno(), stream)
-        output.close()
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    output.close()
     make_last()  # a plugin may print when nobody reads any more
     try:
         answers = pkgutil.resolve_name(target)(settings)
         # Only now: a death during imports or plugin loading is charged to no run.
         connection.send(Ready())
+        pulse.watch(partial(connection.send, Alive()))
         for message in _messages(connection):
             for reply in answers(message):
                 _flush()
@@ -276,4 +286,4 @@ def _messages(connection: Connection) -> Iterator[Any]:
 def _die_with_parent(lifeline: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
-    os._exit(1)
+    process_group.end_own()

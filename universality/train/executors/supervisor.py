@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from universality.errors import UniversalityError
 from universality.store.store import FailureKind
 from universality.train.executors.process import WorkerProcess, start_fork_server
-from universality.train.messages import Crashed, Ready, WorkerSettings
+from universality.train.messages import Alive, Crashed, Ready, WorkerSettings
 
 Item = TypeVar("Item")
 
@@ -24,10 +24,6 @@ LOOK_AGAIN = 5.0
 
 MAX_FAILED_STARTS = 3
 """Workers in a row that may die before they take a job."""
-
-
-MAX_PRINTED = 1 << 20
-"""Bytes that an item may print where that is captured, before it has failed."""
 
 
 class Queue(Protocol[Item]):
@@ -39,7 +35,11 @@ class Queue(Protocol[Item]):
 
     @property
     def held_by_others(self) -> int:
-        """Items that other processes serve."""
+        """Items that other processes serve, which are looked at again."""
+
+    @property
+    def awaited(self) -> int:
+        """Of these, how many must be settled before there is nothing left to do."""
 
     def ask_again(self) -> None:
         """Open the items that others held."""
@@ -75,11 +75,12 @@ class Supervisor(Generic[Item]):
     """Keeps up to `slots` worker processes at work until every item is settled.
 
     Args:
-        timeout_s: wall time of one item; a stack has that of all its items.
+        timeout_s: wall time of one item. A stack has that of all its items, but not without a sign of life for as
+            long as one.
         target: `module:function` that a worker calls with its settings, for a function from a message of
             `queue` to an iterator over a reply for each item.
-        on_output: is given what a worker printed while it served an item that it has replied to. Without it
-            workers print where this process does.
+        on_output: is given the last of what a worker printed while it served an item that it has replied to.
+        max_printed: bytes that an item may print before it has failed.
     """
 
     def __init__(
@@ -90,9 +91,11 @@ class Supervisor(Generic[Item]):
         target: str,
         settings: WorkerSettings,
         on_output: Callable[[Item, str], None] | None = None,
+        max_printed: int | None = None,
     ) -> None:
         self._queue, self._slots, self._timeout = queue, slots, timeout_s
-        self._target, self._settings, self._on_output = target, settings, on_output
+        self._target, self._settings = target, settings
+        self._on_output, self._max_printed = on_output, max_printed
         self._workers: list[WorkerProcess[Item]] = []
         self._failed_starts = 0
         self._next_look = math.inf
@@ -104,9 +107,7 @@ class Supervisor(Generic[Item]):
         try:
             while True:
                 self._employ()
-                if not (
-                    self._queue.open or self._queue.held_by_others or any(w.items for w in self._workers)
-                ):
+                if not (self._queue.open or self._queue.awaited or any(w.items for w in self._workers)):
                     break
                 watched = [end for w in self._workers for end in (w.connection, w.process.sentinel, w.output)]
                 self._handle(wait([end for end in watched if end is not None], self._patience()))
@@ -127,20 +128,20 @@ class Supervisor(Generic[Item]):
         without_item = sum(not worker.items for worker in self._workers)
         while len(self._workers) < self._slots and without_item < self._queue.open:
             slot = min(set(range(self._slots)) - {worker.slot for worker in self._workers})
-            capture = self._on_output is not None
-            self._workers.append(WorkerProcess(self._target, self._settings, slot, capture=capture))
+            self._workers.append(WorkerProcess(self._target, self._settings, slot))
             without_item += 1
         if self._queue.held_by_others and math.isinf(self._next_look):
             self._next_look = time.monotonic() + LOOK_AGAIN
 
     def _patience(self) -> float | None:
         """Seconds until a run times out or jobs that others hold are looked at again."""
-        rest = [self._limit(worker) - worker.seconds for worker in self._workers if worker.items]
+        rest = [self._time_left(worker) for worker in self._workers if worker.items]
         first = min([self._next_look - time.monotonic(), *rest])
         return None if math.isinf(first) else max(0.0, first)
 
-    def _limit(self, worker: WorkerProcess[Item]) -> float:
-        return self._timeout * worker.stack_size
+    def _time_left(self, worker: WorkerProcess[Item]) -> float:
+        rest = self._timeout * worker.stack_size - worker.seconds
+        return min(rest, self._timeout - worker.silent_seconds) if worker.stack_size > 1 else rest
 
     def _handle(self, ready: Sequence[Any]) -> None:
         for worker in tuple(self._workers):
@@ -150,21 +151,24 @@ class Supervisor(Generic[Item]):
                 self._receive(worker)
             elif worker.process.sentinel in ready:
                 self._settle_lost(worker)
-            elif worker.items and worker.printed_bytes > MAX_PRINTED:
-                self._end(worker, "failed", f"ended after printing more than {MAX_PRINTED >> 20} MiB")
-            elif worker.items and worker.seconds >= self._limit(worker):
-                cause = f"killed after {worker.seconds:.1f} s, the limit is {self._limit(worker):g} s"
+            elif worker.items and self._max_printed is not None and worker.printed_bytes > self._max_printed:
+                self._end(worker, "failed", f"ended after printing more than {self._max_printed >> 20} MiB")
+            elif worker.items and self._time_left(worker) <= 0:
+                silent = f", {worker.silent_seconds:.1f} s of them silent" if worker.stack_size > 1 else ""
+                cause = f"killed after {worker.seconds:.1f} s{silent}, the limit is {self._timeout:g} s"
                 self._end(worker, "timeout", cause)
 
     def _receive(self, worker: WorkerProcess[Item]) -> None:
         try:
-            reply = worker.connection.recv()
+            reply = worker.hear()
         except (EOFError, OSError):
             self._settle_lost(worker)
             return
         match reply:
             case Ready():
                 worker.ready, self._failed_starts = True, 0
+            case Alive():
+                pass
             case UniversalityError():
                 raise reply
             case Crashed():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.phenomena.fake_runs import FakeRun, outcome, unmet
-from universality.modifiers.mup import scaling_axis
 from universality.phenomena.mup_transfer import EARLY, SCALES, MupTransfer
 from universality.plugin import registry
+from universality.plugin.kit import scaling_axis
 from universality.plugin.registry import component
 from universality.plugin.runs import Run
 

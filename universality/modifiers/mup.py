@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -12,7 +12,14 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from universality.plugin import Architecture, BadParameter, InputSpec, Modifier, Recipe, register, unmodified
-from universality.plugin.kit import Multiplier, Reparametrised, fixed_draws, recentre, require_at_least
+from universality.plugin.kit import (
+    Multiplier,
+    Reparametrised,
+    fixed_draws,
+    recentre,
+    require_at_least,
+    scaling_axis,
+)
 
 _ROUNDING = 1e-6
 """Relative difference of two initial sizes up to which they are equal: sums of float32 numbers."""
@@ -169,16 +176,6 @@ def _built(architecture: Architecture, inputs: InputSpec, outputs: int) -> _Buil
             {name: float(p.double().square().mean().sqrt()) for name, p in parameters.items()},
             _queries(net),
         )
-
-
-def scaling_axis(architecture: Architecture) -> tuple[str, int]:
-    """The first parameter that the scaling axis changes, and its value. Raises `NotImplementedError` without one."""
-    own, wider = unmodified(architecture), unmodified(architecture.scaled(2.0))
-    for entry in fields(own):  # type: ignore[arg-type]  # architectures are dataclasses
-        value = getattr(own, entry.name)
-        if value != getattr(wider, entry.name):
-            return entry.name, value
-    raise NotImplementedError(f"{architecture.name} does not change with its scaling axis")
 
 
 def _maps(net: nn.Module) -> dict[str, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from universality import plugin as u
 from universality.measures import smooth_minimum
-from universality.modifiers.mup import scaling_axis
+from universality.plugin.kit import scaling_axis
 
 SCALES, RATES, EARLY = (1.0, 4.0, 16.0), tuple(2.0**k for k in range(-3, 4)), 4
 TAPS, OUTPUT, LOSS = "taps[rows=64,rotate=false]", "outputs[rows=64]", "train_loss"

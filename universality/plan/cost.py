@@ -15,9 +15,9 @@ from universality.plan.trial import try_network
 from universality.plugin.kit.losses import objective
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
+from universality.plugin.settings import default_settings
 from universality.plugin.spec import Recipe
 from universality.plugin.task import Signature
-from universality.train.engine.settings import default_settings
 
 OPTIMIZER_SECONDS = 1e-4
 """What an update costs beside its gradient: dispatching the optimizer's elementwise operations."""

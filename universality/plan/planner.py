@@ -30,11 +30,11 @@ from universality.plugin.phenomenon import Control, Cross, Phenomenon, controls_
 from universality.plugin.probe import Probe
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
+from universality.plugin.settings import default_settings
 from universality.plugin.sources import edition, split_edition
 from universality.plugin.spec import Recipe, RunSpec, canonical
 from universality.plugin.task import Signature, Task
 from universality.text import beside
-from universality.train.engine.settings import default_settings
 
 
 class _Built(NamedTuple):

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from universality.errors import MeasurementError, first_line
 from universality.measures import HessianOperator, preserved
 from universality.measures.network.gradients import nodes
-from universality.train.engine.randomness import Draws
+from universality.plugin.randomness import Draws
 
 ROWS = 64
 """Rows of a trial, which asks what is reached, not how far."""

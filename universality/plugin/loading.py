@@ -77,7 +77,7 @@ def load_plugins(extra: Iterable[Path] = ()) -> None:
         package = importlib.import_module(f"universality.{name}")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"universality.{name}.{module.name}")
-    from universality.train.engine.settings import default_settings  # loads torch, as the probes have
+    from universality.plugin.settings import default_settings  # loads torch, as the probes have
 
     with default_settings():  # what a file sets as it is loaded is not for those that come after it
         for folder in extra:

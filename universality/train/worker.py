@@ -16,6 +16,7 @@ from universality.errors import DataUnavailable, DeviceUnavailable, StoreError, 
 from universality.plan.plan_json import PlannedRun
 from universality.plugin import registry
 from universality.plugin.registry import component
+from universality.plugin.settings import default_settings
 from universality.plugin.sources import check_sources, edition, split_edition
 from universality.plugin.spec import RunSpec, derive_seed, digest
 from universality.plugin.task import Splits, Task
@@ -23,7 +24,6 @@ from universality.store.store import Recording, Store
 from universality.train.device import configure, device_of_slot, find_device
 from universality.train.engine.loop import train_stack
 from universality.train.engine.member import Member, Trained
-from universality.train.engine.settings import default_settings
 from universality.train.messages import RunReply, WorkerSettings
 from universality.train.printed import keeping_printed
 from universality.train.shared_data import load_shared

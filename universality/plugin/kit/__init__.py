@@ -15,4 +15,4 @@ from universality.plugin.kit.memory_format import channels_last, global_average
 from universality.plugin.kit.patches import Chunks, Patches, Rows, patch_side
 from universality.plugin.kit.reparametrised import Multiplier, Reparametrised
 from universality.plugin.kit.scaling import ScaledOutput, recentre, scale_parameters, unscaled
-from universality.plugin.kit.widths import require_at_least, scaled_width
+from universality.plugin.kit.widths import require_at_least, scaled_width, scaling_axis

@@ -20,9 +20,9 @@ from universality.errors import described, first_line
 from universality.measures import preserved
 from universality.measures.network.hidden_state import HiddenState
 from universality.plugin.kit.losses import objective
+from universality.plugin.randomness import Draws
 from universality.plugin.task import Split
 from universality.train.engine.ensemble import CannotStack, Ensemble
-from universality.train.engine.randomness import Draws
 from universality.train.engine.run import BLOCK, MemberRun
 
 GRADIENT_TOLERANCE = 1e-4

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from universality.errors import first_line
 from universality.plugin.architecture import Architecture
+from universality.plugin.randomness import Draws, seeded
+from universality.plugin.settings import default_settings
 from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Split, Splits
 from universality.train.engine.choice import choose_engine
@@ -24,9 +26,7 @@ from universality.train.engine.ensemble import CannotStack
 from universality.train.engine.fused_steps import Capture, cuda_graph
 from universality.train.engine.member import Member, Trained
 from universality.train.engine.pulse import beat
-from universality.train.engine.randomness import Draws, seeded
 from universality.train.engine.run import MemberRun
-from universality.train.engine.settings import default_settings
 from universality.train.messages import Engine
 
 _COMMON = ("optimizer", "batch_size", "steps", "loss", "milestones", "gamma", "warmup")

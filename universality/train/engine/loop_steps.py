@@ -14,8 +14,8 @@ from torch import Tensor
 
 from universality.measures.network.hidden_state import shared
 from universality.plugin.kit.losses import objective
+from universality.plugin.randomness import Draws
 from universality.train.engine.ensemble import CannotStack, Ensemble, Separate
-from universality.train.engine.randomness import Draws
 from universality.train.engine.run import MemberRun
 
 

@@ -11,11 +11,11 @@ from torch import nn
 
 from universality.plugin.architecture import Architecture
 from universality.plugin.modifier import Modified
+from universality.plugin.randomness import seeded
+from universality.plugin.settings import default_settings
 from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
-from universality.train.engine.randomness import seeded
-from universality.train.engine.settings import default_settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from torch import nn
 
 from universality.errors import MeasurementError
 from universality.plugin import registry
+from universality.plugin.settings import default_settings
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Recorded
-from universality.train.engine.settings import default_settings
 
 
 def restore(run: Recorded, splits: Splits, step: int) -> nn.Module:

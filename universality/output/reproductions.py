@@ -128,7 +128,7 @@ def page(found: Sequence[Reproduction]) -> str:
         "were chosen to agree with theirs.\n\n"
         f"{markdown_table(headers, rows)}\n"
         f"![ours over theirs, with intervals]({FIGURE}.svg)\n\n"
-        f"Each is measured by the suite `reproductions`, or alone by one of\n\n{commands}\n"
+        f"Each is measured by the suite `strands`, or alone by one of\n\n{commands}\n"
     )
 
 

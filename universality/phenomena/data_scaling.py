@@ -84,6 +84,6 @@ class DataScaling(u.Phenomenon):
         u.negative(
             "overlapping clusters",
             "the loss ends at the Bayes error, a floor that a power law does not know",
-            task="gaussian_mixture[separation=3,train_rows=1024]",
+            task="gaussian_mixture[dim=4,separation=3,train_rows=1024]",
         ),
     )

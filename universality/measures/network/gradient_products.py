@@ -112,7 +112,7 @@ def traceless_cosine(A: Float[Tensor, "d d"], B: Float[Tensor, "d d"]) -> float:
     Wide random weights have W^T W near a multiple of the identity, so that the plain cosine is near 1 of an untrained
     network too, for any G with as little structure.
 
-    Cost: O(d^2).
+    Cost: none; one pass over the entries.
 
     Raises:
         MeasurementError: matrices that are not square and of one size, or one that is a multiple of the identity.

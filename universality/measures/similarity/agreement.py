@@ -37,7 +37,7 @@ def error_consistency(first: Labels, second: Labels, labels: Labels) -> Agreemen
     that share nothing but which inputs are hard (overlapping classes, wrong labels) are above 0 too: it does not say
     why they agree.
 
-    Cost: n comparisons.
+    Cost: none; compares n rows once.
 
     Raises:
         MeasurementError: no inputs, other numbers of predictions, or both are always right, or both always wrong.
@@ -65,7 +65,7 @@ def wrong_alike(first: Labels, second: Labels, labels: Labels) -> Agreement:
     the inputs of each class in random order, the means of both would be equal: that all take a 4 for a 9 rather than
     for a 1 counts for nothing.
 
-    Cost: a table of classes by classes for each class.
+    Cost: none; counts pairs of classes.
 
     Raises:
         MeasurementError: no class has two such inputs, or no other wrong answer is ever given, as of two classes.

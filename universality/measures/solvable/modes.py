@@ -60,7 +60,7 @@ def passage_times(
 
     Between two records it is interpolated in ln a / (1 - a), in which a logistic is straight.
 
-    Cost: O(modes times).
+    Cost: none; one pass over modes and times.
 
     Raises:
         MeasurementError: a level outside 0 to 1, or times that are not as many as the strengths and increasing.

@@ -58,10 +58,6 @@ def test_timed_layers_of_slow_peers_have_the_widths_of_all(measures):
     assert job.share == 4 / 24
 
 
-UNTIMED = {"feature_matrices", "kernel_regression_error", "mode_strengths", "random_feature_errors"}
-"""Measures whose growth has no benchmark yet; none may be added."""
-
-
 def test_every_measure_that_states_a_cost_is_timed_in_all_its_sizes_or_refers_to_one_that_is(measures):
     from universality import measures as public
 
@@ -75,10 +71,7 @@ def test_every_measure_that_states_a_cost_is_timed_in_all_its_sizes_or_refers_to
     kinds = {name: case.kind_of_cost(cost) for name, cost in costs.items()}
     assert [name for name, kind in kinds.items() if kind == "unsaid"] == []
     for name, kind in kinds.items():
-        if name in UNTIMED:
-            assert kind == "growth", name
-            assert name not in varied, f"{name} is timed: take it off the list"
-        elif kind == "growth":
+        if kind == "growth":
             assert varied.get(name), f"{name}: {costs[name]}"
             assert case.symbols(name) - varied[name] == set(), f"{name}: {costs[name]}"
         else:

@@ -7,6 +7,7 @@ from .kernels import CASES as KERNELS
 from .numbers import CASES as NUMBERS
 from .rows import CASES as ROWS
 from .similarity import CASES as SIMILARITY
+from .solvable import CASES as SOLVABLE
 from .spectra import CASES as SPECTRA
 
 CASES: tuple[Growth, ...] = (
@@ -17,4 +18,5 @@ CASES: tuple[Growth, ...] = (
     *KERNELS,
     *SPECTRA,
     *NUMBERS,
+    *SOLVABLE,
 )

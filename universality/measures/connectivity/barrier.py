@@ -38,7 +38,7 @@ def error_barrier(
         error_of: of a function from inputs to outputs.
         points: t = 0, ..., 1.
 
-    Cost: none; calls the error at each of its points.
+    Cost: `points` evaluations of the error.
 
     Raises:
         MeasurementError: networks of other parameters, fewer than three points, or an error that is no number.

@@ -39,7 +39,7 @@ def feature_matrices(net: nn.Module, readout: nn.Module, inputs: Shaped[Tensor, 
     Args:
         readout: the last linear layer, of which G = W^T W holds for every W and says nothing.
 
-    Cost: one forward pass of the rows and a backward pass for each output. Memory: that of the graph of all rows.
+    Cost: O(n m): one forward pass of n rows, and one backward pass for each of m outputs. Memory: that of the graph of all rows.
 
     Raises:
         MeasurementError: no `nn.Linear`, `nn.Conv1d` or `nn.Conv2d` runs before the readout, the first does so more than
@@ -112,7 +112,7 @@ def traceless_cosine(A: Float[Tensor, "d d"], B: Float[Tensor, "d d"]) -> float:
     Wide random weights have W^T W near a multiple of the identity, so that the plain cosine is near 1 of an untrained
     network too, for any G with as little structure.
 
-    Cost: none; one pass over the entries.
+    Cost: O(d^2).
 
     Raises:
         MeasurementError: matrices that are not square and of one size, or one that is a multiple of the identity.

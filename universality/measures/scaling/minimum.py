@@ -32,7 +32,7 @@ def smooth_minimum(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, sc
     Args:
         scale: how far above the least y a point still counts much.
 
-    Cost: none; one pass over n points.
+    Cost: O(n).
 
     Raises:
         MeasurementError: fewer than 4 points, numbers that are not finite, x that repeat.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -37,7 +38,7 @@ def error_consistency(first: Labels, second: Labels, labels: Labels) -> Agreemen
     that share nothing but which inputs are hard (overlapping classes, wrong labels) are above 0 too: it does not say
     why they agree.
 
-    Cost: none; compares n rows once.
+    Cost: n comparisons.
 
     Raises:
         MeasurementError: no inputs, other numbers of predictions, or both are always right, or both always wrong.
@@ -65,7 +66,7 @@ def wrong_alike(first: Labels, second: Labels, labels: Labels) -> Agreement:
     the inputs of each class in random order, the means of both would be equal: that all take a 4 for a 9 rather than
     for a 1 counts for nothing.
 
-    Cost: none; counts pairs of classes.
+    Cost: O(n C) for C classes.
 
     Raises:
         MeasurementError: no class has two such inputs, or no other wrong answer is ever given, as of two classes.
@@ -84,7 +85,7 @@ def wrong_alike(first: Labels, second: Labels, labels: Labels) -> Agreement:
         a, b = first[both & (labels == label)], second[both & (labels == label)]
         if len(a) < 2:
             continue
-        same, pairs = (a == b).sum().item(), (a[:, None] == b[None, :]).sum().item()
+        same, pairs = (a == b).sum().item(), _equal_pairs(a, b)
         matches, inputs = matches + same, inputs + len(a)
         expected += (pairs - same) / (len(a) - 1)
     if not inputs:
@@ -94,6 +95,13 @@ def wrong_alike(first: Labels, second: Labels, labels: Labels) -> Agreement:
             got=f"{int(both.sum())} inputs that both get wrong",
         )
     return _kappa(matches / inputs, expected / inputs, int(inputs))
+
+
+def _equal_pairs(a: Tensor, b: Tensor) -> int:
+    """Of all pairs of one answer of `a` and one of `b`, how many are the same class."""
+    classes, answers = torch.unique(torch.cat((a, b)), return_inverse=True)
+    of_a, of_b = (torch.bincount(part, minlength=len(classes)) for part in answers.tensor_split((len(a),)))
+    return int((of_a * of_b).sum())
 
 
 def _kappa(observed: float, expected: float, inputs: int) -> Agreement:

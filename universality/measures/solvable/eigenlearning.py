@@ -24,7 +24,7 @@ def eigenlearning_error(
     with l_i the eigenvalues of the kernel under the population and v_i^2 the `power` of the target in mode i. Derived
     for coefficients of the modes that are as if independent and Gaussian. The learnabilities L_i sum to n at no ridge.
 
-    Cost: none; some 50 passes over the M modes.
+    Cost: O(M), about 50 times.
 
     Raises:
         MeasurementError: numbers that are negative or not finite, arrays that differ in length, or n that the kernel

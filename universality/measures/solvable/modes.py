@@ -22,7 +22,7 @@ def mode_strengths(
 
     With whitened inputs the correlation is the map that fits the data, at which every strength is 1.
 
-    Cost: one SVD, and times out in modes.
+    Cost: O(times out in modes), and one SVD.
 
     Raises:
         MeasurementError: maps of another shape than the correlation, a correlation without full rank, of which a mode
@@ -60,7 +60,7 @@ def passage_times(
 
     Between two records it is interpolated in ln a / (1 - a), in which a logistic is straight.
 
-    Cost: none; one pass over modes and times.
+    Cost: O(modes times).
 
     Raises:
         MeasurementError: a level outside 0 to 1, or times that are not as many as the strengths and increasing.

@@ -62,6 +62,10 @@ class MeasurementError(UniversalityError):
     """Input for which a measure would give a number without meaning."""
 
 
+class NotFinite(MeasurementError):
+    """Values of a network, or what was computed from them, that hold NaN or infinity."""
+
+
 def described(error: BaseException) -> str:
     """The type of an error and its text, which may have several lines."""
     return f"{type(error).__name__}: {error}"

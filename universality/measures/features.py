@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 
 
@@ -265,4 +265,4 @@ def checked(*representations: Tensor, where: str, least: int = 1, finite: bool =
         raise MeasurementError("too few rows", where=where, got=str(min(rows)), expected=f">= {least}")
     for shape, X in zip(shapes, representations, strict=True):
         if finite and not bool(torch.isfinite(X).all()):
-            raise MeasurementError("features are not finite", where=where, got=f"NaN or infinity in {shape}")
+            raise NotFinite("features are not finite", where=where, got=f"NaN or infinity in {shape}")

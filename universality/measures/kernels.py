@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Real, Shaped
 from torch import Tensor, nn
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 from universality.measures.features import largest_entry
 from universality.measures.network.gradients import gradients_of
@@ -352,7 +352,7 @@ def _blockwise(
             grid[i][j], grid[j][i] = total, total.T
     K = torch.cat([torch.cat(row, dim=1) for row in grid])
     if not bool(torch.isfinite(K).all()):
-        raise MeasurementError("gradients are not finite", where="empirical_ntk", got="NaN or infinity")
+        raise NotFinite("gradients are not finite", where="empirical_ntk", got="NaN or infinity")
     if summed:
         with torch.no_grad():
             K /= network(inputs[:1]).numel()
@@ -403,7 +403,7 @@ def _kernel(K: object, outputs: object, where: str, least: int = 3) -> tuple[Ten
             expected=f"a square matrix of at least {least} inputs",
         )
     if not bool(torch.isfinite(K).all()):
-        raise MeasurementError("kernel is not finite", where=where, got="NaN or infinity")
+        raise NotFinite("kernel is not finite", where=where, got="NaN or infinity")
     A, e = _scaled(K.detach().double())
     # Transposed by a copy in blocks: differences across the stride of a large K miss every cache.
     asymmetry, size = (A - A.T.contiguous()).abs().max(), largest_entry(A)

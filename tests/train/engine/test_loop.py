@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from universality.errors import MeasurementError
+from universality.errors import NotFinite
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.probe import Probe, Training
@@ -365,29 +365,45 @@ def test_divergence_is_recorded_where_the_next_to_look_is_a_probe(probe: str) ->
     assert all(0 in t.steps for n, t in result.series.items() if n.startswith(probe))
 
 
-@pytest.mark.parametrize(("size", "state"), [(1.0, "failed"), (1e14, "diverged")])
-def test_curvature_overflows_before_the_loss_does_and_that_is_divergence(
-    size: float, state: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("lr", "state"), [(1e-3, "failed"), (10.0, "diverged")])
+def test_values_that_are_not_finite_are_divergence_only_where_the_loss_has_risen(
+    lr: float, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss is finite in both; of the second the squared gradient is not, and of products of second derivatives less."""
-
     def record(self: Probe, training: Training) -> dict[str, float]:
-        raise MeasurementError("a product that is not finite")
+        raise NotFinite("a product that is not finite")
 
     monkeypatch.setattr(registry.plugin_class("probe", "sharpness"), "record", record)
-    splits = made_up_splits()
-    splits = replace(splits, train=Split(size * splits.train.inputs, splits.train.targets))
 
     def run() -> Trained:
-        return trained(LINEAR, Recipe(steps=3, lr=1e-30, loss="mse"), splits, {"sharpness": (1,)})
+        return trained(LINEAR, Recipe(steps=3, lr=lr, loss="mse"), made_up_splits(), {"sharpness": (2,)})
 
     if state == "failed":
-        with pytest.raises(MeasurementError):
+        with pytest.raises(NotFinite):
             run()
         return
     result = run()
-    assert np.isfinite(result.series["train_loss"].values[0])
-    assert (result.state, result.facts["diverged_at"]) == ("diverged", 1)
+    assert np.isfinite(result.series["train_loss"].values[:2]).all()
+    assert (result.state, result.facts["diverged_at"]) == ("diverged", 2)
+
+
+def test_a_network_without_finite_curvature_at_its_start_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(self: Probe, training: Training) -> dict[str, float]:
+        raise NotFinite("a product that is not finite")
+
+    monkeypatch.setattr(registry.plugin_class("probe", "sharpness"), "record", record)
+    with pytest.raises(NotFinite):
+        trained(LINEAR, Recipe(steps=3, lr=10.0, loss="mse"), made_up_splits(), {"sharpness": (0,)})
+
+
+def test_curvature_overflows_before_loss_and_gradient_do() -> None:
+    """Weights of a saturated tanh network reach 1e16 while the loss is 1e34: 1 - tanh^2 is 0, times infinity."""
+    recipe = Recipe(steps=60, lr=2.0, momentum=0.5, loss="mse")
+    network = "mlp[width=6,depth=3,activation=tanh]"
+    result = trained(network, recipe, made_up_splits(), {"sharpness": tuple(range(61))})
+    assert result.state == "diverged"
+    end = result.facts["diverged_at"]
+    assert np.isfinite(result.series["train_loss"].values).all(), "the probe, not the loss, must meet it"
+    assert result.series["sharpness.value"].steps[-1] < end
 
 
 def test_weights_that_leave_the_finite_numbers_in_the_last_update_are_no_finished_run() -> None:

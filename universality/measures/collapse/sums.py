@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 
 BLOCK = 2**19
 """Numbers in a block of rows that is worked on at a time: as many as stay in a cache."""
@@ -192,6 +192,6 @@ def moderate(scale: Tensor) -> bool:
 def check_finite(where: str, **tensors: Tensor | None) -> None:
     for name, tensor in tensors.items():
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
-            raise MeasurementError(
+            raise NotFinite(
                 f"{name} are not finite", where=where, got="NaN or infinity", expected="finite values"
             )

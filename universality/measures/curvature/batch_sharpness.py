@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 from universality.measures.curvature.hessian import HessianOperator, Loss
 from universality.measures.curvature.lanczos import safe_norm
@@ -113,7 +113,7 @@ def batch_sharpness(
         curvature = (unit @ hessian(unit)).item()
         square = size.double().square().item()
         if not (math.isfinite(square) and math.isfinite(curvature)):
-            raise MeasurementError(
+            raise NotFinite(
                 "a batch without a finite ratio g^T H g / |g|^2",
                 where=f"batch_sharpness, batch {len(ratios) + 1}",
                 got=f"|g|^2 = {square:g}, ratio {curvature:g}",

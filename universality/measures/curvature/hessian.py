@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 from universality.measures.network.gradients import check_reached, evaluated, gradients_of, operations
 
@@ -174,12 +174,12 @@ def _evaluate(closure: Loss) -> Tensor:
         # cuDNN has no double backward for recurrent nets; its flag is read in the forward pass.
         with torch.backends.cudnn.flags(enabled=False):
             value = closure()
-    real = value.is_floating_point()
-    if value.numel() != 1 or not real or not value.requires_grad or not bool(torch.isfinite(value)):
+    if value.numel() != 1 or not value.is_floating_point() or not value.requires_grad:
         raise MeasurementError(
             "a Hessian needs a finite scalar loss that depends on the parameters",
             where="HessianOperator",
-            got=f"shape {list(value.shape)}, requires_grad={value.requires_grad}"
-            + (f", value {value.item()}" if value.numel() == 1 else ""),
+            got=f"shape {list(value.shape)}, {value.dtype}, requires_grad={value.requires_grad}",
         )
+    if not bool(torch.isfinite(value)):
+        raise NotFinite("a loss that is not finite", where="HessianOperator", got=f"{value.item()}")
     return value.reshape(())

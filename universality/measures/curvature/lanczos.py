@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 
 Product = Callable[[Tensor], Tensor]
@@ -262,7 +262,7 @@ class _Basis:
         self.rows[j], self.images[j], self.size = vector, image, j + 1
         column = (self.rows[: j + 1] @ image).to("cpu", torch.float64)
         if not bool(torch.isfinite(column).all()):
-            raise MeasurementError(
+            raise NotFinite(
                 "a product that is not finite",
                 where=f"top_eigenvalues, product {self.products}",
                 got="NaN or infinity",

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 from universality.measures.curvature.lanczos import check_dtype, checked_image, safe_norm
 
@@ -176,7 +176,7 @@ def _lanczos(
         diagonal.append((Q[j] @ image).item())
         size = safe_norm(image).item()
         if not math.isfinite(size):
-            raise MeasurementError(
+            raise NotFinite(
                 "a product that is not finite",
                 where=f"spectral_density, step {j + 1}",
                 got="NaN or infinity",

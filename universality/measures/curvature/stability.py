@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 
 
@@ -158,7 +158,7 @@ def preconditioner(
             expected="a gradient of the same shape for each parameter of the optimizer",
         )
     if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-        raise MeasurementError("gradients are not finite", where="preconditioner", got="NaN or infinity")
+        raise NotFinite("gradients are not finite", where="preconditioner", got="NaN or infinity")
     if isinstance(optimizer, SGD):
         return torch.cat([torch.ones_like(p, requires_grad=False).reshape(-1) for p in parameters])
     adam = isinstance(optimizer, Adam)

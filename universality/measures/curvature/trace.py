@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 from universality.measures.curvature.lanczos import check_dtype, checked_image
 
@@ -94,7 +94,7 @@ def hessian_trace(
         image = matvec(vector.clone())  # it may work in place
         image = checked_image(image, vector, f"hessian_trace, product {matvecs}")
         if not bool(torch.isfinite(image).all()):
-            raise MeasurementError(
+            raise NotFinite(
                 "a product that is not finite",
                 where=f"hessian_trace, product {matvecs}",
                 got="NaN or infinity",

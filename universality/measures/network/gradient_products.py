@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 from universality.measures.network.preserved import preserved
 
@@ -86,7 +86,7 @@ def feature_matrices(net: nn.Module, readout: nn.Module, inputs: Shaped[Tensor, 
         (delta.T @ delta for delta in deltas), start=torch.zeros(m, m, dtype=torch.float64, device="cpu")
     ) / len(inputs)
     if not bool(torch.isfinite(M).all()):
-        raise MeasurementError("gradients that are not finite", where="feature_matrices", got=str(layer))
+        raise NotFinite("gradients that are not finite", where="feature_matrices", got=str(layer))
     return FeatureMatrices(W, W.T @ M @ W)
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 from universality.measures.features import (
     BELOW_ROUNDING,
@@ -251,7 +251,7 @@ class _CentredRows:
         self.means = [mean_of_rows(X) for X in Xs]
         for X, mean in zip(Xs, self.means, strict=True):
             if not bool(mean.isfinite().all()):
-                raise MeasurementError(
+                raise NotFinite(
                     "features are not finite", where=where, got=f"NaN or infinity in {list(X.shape)}"
                 )
         self.where = where

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, NotFinite
 from universality.measures.ambient import measure
 
 Floats = NDArray[np.float64]
@@ -172,7 +172,7 @@ def sampled_spectrum(
             expected="at least 5 blocks of at least 2 rows",
         )
     if not bool(torch.isfinite(X).all()):
-        raise MeasurementError("features are not finite", where=where)
+        raise NotFinite("features are not finite", where=where)
     reach = float(X.detach().double().abs().max())
     if reach > 1e150 or 0 < reach < 1e-140:
         raise MeasurementError(
@@ -339,7 +339,7 @@ def spectrum_of(values: Tensor, where: str) -> Tensor:
             expected="real values [k] or [n, d], not empty",
         )
     if not bool(torch.isfinite(values).all()):
-        raise MeasurementError("values are not finite", where=where)
+        raise NotFinite("values are not finite", where=where)
     spectrum = values.detach().double()
     if values.ndim == 2:
         spectrum = torch.linalg.svdvals(spectrum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -101,7 +102,8 @@ class MemberRun:
         """Look at the losses so far and record what is due; False where this member has diverged."""
         self.running = self._finite_losses()
         if self.running and step in self.recorder.due:
-            self.running = self.recorder.record(step, optimizer())
+            first = float(self._losses[0][0]) if self._losses else math.inf
+            self.running = self.recorder.record(step, optimizer(), first)
         if self.running and step == self.recipe.steps:
             # Of the last update: no later loss would show it.
             self.running = all(bool(p.isfinite().all()) for p in self.net.parameters())

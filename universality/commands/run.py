@@ -102,7 +102,8 @@ def run(
         phenomena: a cross of your own: its phenomena
         seeds: replicates per cell of that cross (default: 5)
         name: the results go to RESULTS/NAME (default: the suite's name)
-        results: the folder of all results (default: results)
+        results: the folder of all results: runs that another set in it holds, made on a machine like this, are taken over
+            (default: results)
         device: auto, cpu, cuda, cuda:1, ... (default: auto)
         workers: processes; 0 works in this one, several may share a GPU (default: one per core, one per GPU)
         engine: runs side by side: gradients one by one (loop) or at once (fused); separate: one after another
@@ -139,6 +140,7 @@ def run(
     from universality.plugin.kit.data import data_root as resolved
     from universality.store.environment import environment
     from universality.store.layout import Layout
+    from universality.store.siblings import take_over
     from universality.store.store import Store
     from universality.text import clock, plain
     from universality.train.device import configure, find_device, gpus
@@ -179,6 +181,11 @@ def run(
     store.write(store.layout.jobs, JobsRecord.of(plan, chosen.name, list(map(str, folders))).file())
     asked = share(list(plan.jobs.values()), part)
     to_train = missing(asked, store, anew=on_existing == "force")
+    if on_existing != "force":
+        wanted = {job.spec.id: job.observe for job in to_train}
+        for other, number in take_over(wanted, store, environment(str(where))).items():
+            print(f"note: {number} runs taken over from {plain(other)}", file=sys.stderr)
+        to_train = missing(to_train, store)
     for line in edited_plugins(to_train, store):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
     print(

@@ -98,6 +98,24 @@ class Store(ResultsFolder):
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 
+    def link(self, found: StoredTrajectory) -> Path:
+        """Publish a run that another store holds, by links to its files: both stand for themselves, since published files
+        never change. Copies where links cannot be made. Returns and raises as `publish`."""
+        scratch = self._scratch()
+        with storing(scratch):
+            try:
+                self.layout.runs.mkdir(exist_ok=True)
+                scratch.mkdir()
+                for entry in entries_of(found.folder):
+                    try:
+                        os.link(entry.path, scratch / entry.name)
+                    except OSError:
+                        shutil.copyfile(entry.path, scratch / entry.name)
+                sync_folder(scratch)
+                return self._move_in(scratch, found.spec.id, found.observed)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
     def _move_in(self, scratch: Path, run_id: str, observed: Observed) -> Path:
         number = 0
         while True:

@@ -109,6 +109,7 @@ CHANGED_RECIPES: dict[str, Recipe] = {
     "warmup": Recipe(steps=100, lr=0.1, warmup=0.1),
     "batch_size": Recipe(steps=100, lr=0.1, batch_size=10),
     "loss": Recipe(steps=100, lr=0.1, loss="mse"),
+    "fitted": Recipe(steps=100, lr=0.1, fitted=0.9),
 }
 
 

@@ -36,12 +36,14 @@ class FunctionAgreement(u.Phenomenon):
 
     Args:
         steps, lr, batch_size: of Adam, whose steps are scaled alike in every architecture.
+        fitted: where so many of its rows are, training is half-way (`Recipe.fitted`); 0 takes all `steps`.
         labels: `random` trains each on random labels of its own; a control does.
     """
 
     steps: int = 600
     lr: float = 2e-3
     batch_size: int = 128
+    fitted: float = 0.0
     labels: Literal["true", "random"] = "true"
 
     title, version, strand, sense = "Function agreement", 1, "universality", "sign"
@@ -53,7 +55,9 @@ class FunctionAgreement(u.Phenomenon):
 
     @u.per_pair
     def seeds(self, a: u.Run, b: u.Run) -> dict[str, u.Run]:
-        adam = u.Recipe(steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size)
+        adam = u.Recipe(
+            steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size, fitted=self.fitted
+        )
         observe = {"outputs": u.At(1), "accuracy": u.Every(10)}
         pair = (a, b) if self.labels == "true" else (a.on(random_labels=True), b.on(random_labels=True))
         return {key: run.trained(adam).observing(observe) for key, run in zip("ab", pair, strict=True)}

@@ -66,19 +66,22 @@ class RepresentationSimilarity(u.Phenomenon):
 
     Args:
         steps, lr, batch_size: of Adam, whose steps are scaled alike in every architecture.
+        fitted: where so many of its rows are, training is half-way (`Recipe.fitted`); 0 takes all `steps`.
         labels: `random` trains the pair itself on random labels, against a null of others; a control does.
     """
 
     steps: int = 600
     lr: float = 2e-3
     batch_size: int = 128
+    fitted: float = 0.0
     labels: Literal["true", "random"] = "true"
 
     title, version, strand, sense = "Representation similarity", 3, "universality", "sign"
     asks = (u.classes(2), u.not_families("algorithmic", why=LEAK), u.reference_rows(512))
-    fitted = u.at_end("accuracy.train")
     gates = (
-        u.require("training accuracy of the weaker", fitted, at_least=0.9, keys=("a", "b")),
+        u.require(
+            "training accuracy of the weaker", u.at_end("accuracy.train"), at_least=0.9, keys=("a", "b")
+        ),
         u.require("validation accuracy, weaker over stronger", balance, at_least=0.9, when=on_true_labels),
     )
 
@@ -87,7 +90,9 @@ class RepresentationSimilarity(u.Phenomenon):
         random, shift = self.labels == "random", 1000 if self.labels == "random" else 0
         runs = {"a": a.on(random_labels=random), "b": b.on(random_labels=random)}
         nulls = {f"{k}_random": r.on(random_labels=True).seeded(r.seed + shift) for k, r in runs.items()}
-        adam = u.Recipe(steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size)
+        adam = u.Recipe(
+            steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size, fitted=self.fitted
+        )
         observe = {"taps": u.At(0, 1), "accuracy": u.Every(10)}
         return {key: run.trained(adam).observing(observe) for key, run in (runs | nulls).items()}
 

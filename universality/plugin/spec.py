@@ -173,6 +173,9 @@ class Recipe:
         batch_size: rows per update; 0 is the full training set.
         milestones: fractions of `steps` at which lr is multiplied by `gamma`.
         warmup: fraction of `steps` over which lr rises linearly to its value.
+        fitted: a share of the training rows; 0 and regression train all `steps`. Where so many are seen to be classified
+            rightly after t updates, at one of 64 looks, training ends after 2 t, or after `steps` if these are fewer: until
+            it is fitted, then as long again. What is due later is recorded of the network as it was left.
         loss: `cross_entropy`, or `mse` = mean over rows of half the squared distance to the
             one-hot target, in regression to the target itself.
     """
@@ -192,6 +195,7 @@ class Recipe:
     warmup: float = 0.0
     batch_size: int = 0
     loss: Loss = "cross_entropy"
+    fitted: float | UnsetType = UNSET  # of recipes that do not say, no id knows of it
 
     def __post_init__(self) -> None:
         # Equal recipes need equal ids, and JSON writes 1 and 1.0 differently.
@@ -199,6 +203,7 @@ class Recipe:
             if entry.type == "float":
                 object.__setattr__(self, entry.name, float(getattr(self, entry.name)))
         object.__setattr__(self, "milestones", tuple(map(float, self.milestones)))
+        self._check_fitted()
         for name in ("steps", "batch_size"):
             if type(number := getattr(self, name)) is not int:
                 raise BadParameter(f"{name} of a recipe is no whole number", got=repr(number))
@@ -228,6 +233,22 @@ class Recipe:
             raise BadParameter("weight decay is negative", got=str(self.weight_decay), expected=">= 0")
         if self.batch_size < 0:
             raise BadParameter("batch_size is negative", got=str(self.batch_size))
+
+    def _check_fitted(self) -> None:
+        share = 0.0 if self.fitted is UNSET else float(self.fitted)
+        object.__setattr__(self, "fitted", share or UNSET)
+        if not 0 <= share <= 1:
+            raise BadParameter("fitted is a share of the training rows", got=str(share), expected="0 to 1")
+        if share and (self.milestones or self.warmup):
+            raise BadParameter(
+                "a recipe that ends where it has fitted cannot have a schedule, which is of all its steps",
+                got=f"fitted={share:g}, milestones={self.milestones}, warmup={self.warmup:g}",
+            )
+
+    @property
+    def looks(self) -> range:
+        """Updates after which it is looked whether the training set is `fitted`."""
+        return range(0) if self.fitted is UNSET else range(0, self.steps, max(1, self.steps // 64))
 
     def sees_batches(self, train_rows: int) -> bool:
         """Whether updates see batches, and not all of so many rows."""
@@ -295,7 +316,7 @@ class RunSpec:
             IDENTITY_VERSION,
             self.architecture.identity(),
             self.task.identity(),
-            asdict(self.recipe),
+            {name: value for name, value in asdict(self.recipe).items() if value is not UNSET},
             self.seed,
         ]
         if self.content:

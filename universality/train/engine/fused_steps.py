@@ -116,7 +116,8 @@ class FusedSteps:
         if end > begin:
             block = self._log[: end - begin].clone()
             for number, member in enumerate(self._members):
-                member.losses.append(block[:, number])
+                if member.updating:
+                    member.losses.append(block[:, number])
 
     def _update_once(self) -> None:
         if self._replay is not None:

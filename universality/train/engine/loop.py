@@ -136,6 +136,9 @@ def _train(
                 due = run.running and begin in run.events
                 if due and not run.record_due(begin, partial(ensemble.optimizer_of, number)):
                     ensemble.release(number)
+                elif due and run.updating and run.ends(begin):
+                    run.leave(ensemble.optimizer_of(number))
+                    ensemble.release(number)
                 beat()
             if not any(run.running for run in runs):
                 break
@@ -144,7 +147,7 @@ def _train(
             steps.advance(begin, end)
             beat()
         for number, run in enumerate(runs):
-            if run.running:
+            if run.updating:
                 ensemble.release(number)
         if foreign := [name for name in draws.taken() if name != "torch"]:
             for run in runs:

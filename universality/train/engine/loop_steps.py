@@ -43,8 +43,10 @@ class LoopSteps:
         running = [
             (number, member, self._ensemble.trainable[number], member.batch_of(begin, end), list[Tensor]())
             for number, member in enumerate(self._members)
-            if member.running
+            if member.updating
         ]
+        if not running:
+            return
         ensemble, loss_of, autograd = self._ensemble, self._loss_of, torch.autograd.grad
         draws = Draws(self._members[0].data.targets.device) if len(self._members) > 1 else None
         for step in range(begin, end):

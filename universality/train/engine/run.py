@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from msgspec import UNSET
 from numpy.typing import NDArray
 from torch import Tensor
 
 from universality.errors import MeasurementError
+from universality.measures import preserved
 from universality.measures.network.hidden_state import HiddenState
 from universality.plan.trial import try_network
 from universality.plugin import registry
@@ -36,6 +38,7 @@ class MemberRun:
         batches: None trains on all rows at every step.
         losses: blocks of losses, on the device, that have not been looked at: looking waits for the device.
         running: False once it has diverged.
+        left: the optimizer as it was when training ended before its last step (`Recipe.fitted`); None before that.
         schedule: of the learning rate, in units of `rate`.
         events: steps at which something is due: a record, a change of the rate, a look at the losses.
     """
@@ -76,10 +79,13 @@ class MemberRun:
             self.batches = Batches(rows, recipe.batch_size, spec.seed_of("batches"), device, spec.fork)
         self.losses: list[Tensor] = []
         self.running = True
+        self.left: torch.optim.Optimizer | None = None
+        self._fitted_at: int | None = None
         self.events = {
             *(step for steps in member.observe.values() for step in steps),
             *self.schedule.changes,
             *range(0, recipe.steps, BLOCK),
+            *recipe.looks,
             recipe.steps,
         }
         self._losses: list[NDArray[np.float64]] = []
@@ -103,11 +109,35 @@ class MemberRun:
         self.running = self._finite_losses()
         if self.running and step in self.recorder.due:
             first = float(self._losses[0][0]) if self._losses else math.inf
-            self.running = self.recorder.record(step, optimizer(), first)
+            self.running = self.recorder.record(step, self.left or optimizer(), first)
         if self.running and step == self.recipe.steps:
             # Of the last update: no later loss would show it.
             self.running = all(bool(p.isfinite().all()) for p in self.net.parameters())
         return self.running
+
+    @property
+    def updating(self) -> bool:
+        return self.running and self.left is None
+
+    def ends(self, step: int) -> bool:
+        """Whether it has been fitted, and trained as long again, after `step` updates."""
+        looks, train, share = self.recipe.looks, self.data, self.recipe.fitted
+        if step not in looks or share is UNSET or train.regression:
+            return False
+        if self._fitted_at is None:
+            with preserved(self.net), torch.no_grad():
+                self.net.eval()
+                right = (self.net(train.inputs).argmax(-1) == train.targets).double().mean().item()
+            if right < share:
+                return False
+            self._fitted_at = self.facts["fitted_at"] = step
+        return step >= 2 * self._fitted_at
+
+    def leave(self, optimizer: torch.optim.Optimizer) -> None:
+        """Train no more. `optimizer` is its own from here on, with state that no other changes."""
+        for state in optimizer.state.values():
+            state.update({k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()})
+        self.left = optimizer
 
     def _finite_losses(self) -> bool:
         """Whether the losses since the last look are finite. Waits for the device."""
@@ -132,6 +162,8 @@ class MemberRun:
         series = self.recorder.series()
         series["train_loss"] = Series(np.arange(len(loss), dtype=np.int64), loss)
         seconds = shared_seconds + self.recorder.seconds
+        if self.left is not None:
+            self.facts["ended_at"] = len(loss)
         self.facts |= {
             "learning_rate_sum": self.rate * self.schedule.sum_until(len(loss)),
             "probe_seconds": round(self.recorder.seconds, 3),

@@ -1,9 +1,10 @@
 """The next character of a text, as classification."""
 
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -42,6 +43,8 @@ class CharLM(Task):
     """
 
     tier = "real"
+    licence = "public domain"
+    digests: ClassVar[Mapping[str, str]] = {TINY_SHAKESPEARE: SHA256}
 
     path: str = TINY_SHAKESPEARE
     context: int = 32

@@ -164,6 +164,7 @@ class _IdxTask(_TorchvisionTask):
 class MNIST(_IdxTask):
     """60,000 handwritten digits, `[1, 28, 28]`."""
 
+    licence = "CC BY-SA 3.0"
     dataset = "MNIST"
     folder = "MNIST/raw"
 
@@ -173,6 +174,7 @@ class MNIST(_IdxTask):
 class FashionMNIST(_IdxTask):
     """60,000 pictures of clothes, `[1, 28, 28]`."""
 
+    licence = "MIT"
     dataset = "FashionMNIST"
     folder = "FashionMNIST/raw"
 
@@ -182,6 +184,7 @@ class FashionMNIST(_IdxTask):
 class CIFAR10(_TorchvisionTask):
     """50,000 colour photographs, `[3, 32, 32]`."""
 
+    licence = "none stated by its authors"
     dataset = "CIFAR10"
     folder = "cifar-10-batches-py"
 

@@ -21,8 +21,10 @@ NARROW = {"resnet": "resnet[width=8,blocks=1]", "cnn": "cnn[width=8]"}
 ARCHITECTURES = registry.names("architecture")
 TASKS = registry.names("task")
 
-FILES = {
+FILES: dict[str, tuple[InputSpec, int]] = {
+    "adult": (InputSpec("vector", (108,)), 2),
     "arrays": (InputSpec("image", (1, 16, 16)), 10),
+    "california_housing": (InputSpec("vector", (8,)), 1),
     "char_lm": (InputSpec("tokens", (32,), 65), 65),
     "cifar10": (InputSpec("image", (3, 32, 32)), 10),
     "fashion_mnist": (InputSpec("image", (1, 28, 28)), 10),
@@ -53,7 +55,7 @@ def examples(task: str) -> tuple[InputSpec, int, Tensor, Tensor]:
     spec, outputs = FILES[task]
     shape = (ROWS, *spec.shape)
     x = torch.randint(spec.vocabulary, shape) if spec.kind == "tokens" else torch.randn(shape)
-    return spec, outputs, x, torch.arange(ROWS) % outputs
+    return spec, outputs, x, torch.arange(ROWS) % outputs if outputs > 1 else torch.randn(ROWS, 1)
 
 
 def test_kinds_are_taken_or_refused_with_a_reason_and_most_pairs_apply() -> None:
@@ -65,8 +67,8 @@ def test_kinds_are_taken_or_refused_with_a_reason_and_most_pairs_apply() -> None
             reason = architecture.reject(spec)
             assert bool(reason) == (spec.kind in REFUSED.get(name, set())), (name, task)
             assert "does not take" not in reason, "the generic reason explains nothing"
-            applies[name, task] = not reason
-    assert sum(applies.values()) >= 0.85 * len(applies)
+            applies[name, task] = not reason and (name, task) not in ONE_STEP
+    assert sum(applies.values()) >= 0.83 * len(applies)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

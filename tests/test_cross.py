@@ -29,7 +29,10 @@ FILES: dict[str, tuple[InputSpec, int]] = {
     "cifar10": (InputSpec("image", (3, 32, 32)), 10),
     "fashion_mnist": (InputSpec("image", (1, 28, 28)), 10),
     "hub_text": (InputSpec("tokens", (64,), 1002), 4),
+    "kmnist": (InputSpec("image", (1, 28, 28)), 10),
     "mnist": (InputSpec("image", (1, 28, 28)), 10),
+    "mnist1d": (InputSpec("sequence", (40, 1)), 10),
+    "svhn": (InputSpec("image", (3, 32, 32)), 10),
 }
 """What the tasks look like that need files, as their own tests say; all others are loaded."""
 
@@ -68,6 +71,7 @@ def test_kinds_are_taken_or_refused_with_a_reason_and_most_pairs_apply() -> None
             assert bool(reason) == (spec.kind in REFUSED.get(name, set())), (name, task)
             assert "does not take" not in reason, "the generic reason explains nothing"
             applies[name, task] = not reason and (name, task) not in ONE_STEP
+    assert {examples(task)[0].kind for task in TASKS} == {"vector", "image", "tokens", "sequence"}
     assert sum(applies.values()) >= 0.83 * len(applies)
 
 

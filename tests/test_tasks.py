@@ -1050,19 +1050,13 @@ def test_the_official_idx_files_are_read_from_a_shared_folder(address: str, fold
 
 
 @real_data
-@pytest.mark.parametrize(
-    ("path", "kind", "sizes"),
-    [
-        ("CIFAR10/cifar10_lossless_subset.npz", "image", (8068, 1017, 3072)),
-        ("mnist1d/mnist1d_data.npz", "vector", (4000, 1000, 40)),
-    ],
-)
-def test_real_arrays_are_read(path: str, kind: str, sizes: tuple[int, int, int]) -> None:
+def test_real_arrays_are_read() -> None:
+    path = "mnist1d/mnist1d_data.npz"
     if not (Path(REAL) / path).is_file():
         pytest.skip(f"no {path}")
     splits = load(f"arrays[path={path}]", Path(REAL))
-    assert (len(splits.train), len(splits.validation), splits.inputs.size) == sizes
-    assert (splits.inputs.kind, splits.outputs) == (kind, 10)
+    assert (len(splits.train), len(splits.validation), splits.inputs.size) == (4000, 1000, 40)
+    assert (splits.inputs.kind, splits.outputs) == ("vector", 10)
 
 
 @real_data

@@ -110,7 +110,7 @@ class Task(ABC):
     licence: ClassVar[str] = ""
     """Of the data; "" where it is made by a formula or the user's own."""
     digests: ClassVar[Mapping[str, str]] = {}
-    """SHA-256 by path under the data root, of files that are taken in no other form."""
+    """SHA-256 by path under the data root, of files that are taken in no other form, or of what is read from them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_noise <= 1:

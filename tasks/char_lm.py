@@ -1,6 +1,5 @@
 """The next character of a text, as classification."""
 
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from universality.plugin import BadParameter, DataUnavailable, InputSpec, Split, Splits, Task, register
+from universality.plugin import BadParameter, InputSpec, Split, Splits, Task, register
 from universality.plugin.kit.data import (
     REFERENCE_ROWS,
     damaged,
     fetch_command,
     missing,
-    private_folder,
     read_rows,
     sha256,
     spaced,
 )
+from universality.plugin.kit.download import download
 
 TINY_SHAKESPEARE = "tinyshakespeare/input.txt"
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -94,30 +93,8 @@ class CharLM(Task):
             return
         if self.path != TINY_SHAKESPEARE:
             raise missing(file, root=root, do=self._remedy(root))
-
-        with private_folder(root, "download") as folder:
-            private = folder / file.name
-            try:
-                with urllib.request.urlopen(URL, timeout=60) as response:
-                    private.write_bytes(response.read())
-            except OSError as error:
-                raise DataUnavailable(
-                    "tiny shakespeare could not be downloaded",
-                    where=URL,
-                    got=str(error),
-                    expected=f"a network, or {self.path} under the data root {root}",
-                    do=self._remedy(root),
-                ) from error
-            if (got := sha256(private)) != SHA256:
-                raise DataUnavailable(
-                    "the download is not tiny shakespeare",
-                    where=URL,
-                    got=f"sha256 {got}",
-                    expected=f"sha256 {SHA256}",
-                    do=self._remedy(root),
-                )
-            file.parent.mkdir(parents=True, exist_ok=True)
-            private.replace(file)
+        remedy = self._remedy(root)
+        download(URL, TINY_SHAKESPEARE, root, name="tiny shakespeare", digest=SHA256, do=remedy)
 
     def _remedy(self, root: Path) -> str:
         if self.path == TINY_SHAKESPEARE:

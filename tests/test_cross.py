@@ -32,6 +32,7 @@ FILES: dict[str, tuple[InputSpec, int]] = {
     "kmnist": (InputSpec("image", (1, 28, 28)), 10),
     "mnist": (InputSpec("image", (1, 28, 28)), 10),
     "mnist1d": (InputSpec("sequence", (40, 1)), 10),
+    "spoken_digits": (InputSpec("sequence", (64, 32)), 10),
     "svhn": (InputSpec("image", (3, 32, 32)), 10),
 }
 """What the tasks look like that need files, as their own tests say; all others are loaded."""

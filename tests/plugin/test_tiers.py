@@ -23,6 +23,7 @@ BUILTIN = {
     "power_law": "synthetic",
     "sines": "synthetic",
     "sparse_parity": "synthetic",
+    "spoken_digits": "real",
     "svhn": "real",
     "whitened": "synthetic",
     "wine": "small real",

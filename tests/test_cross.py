@@ -13,11 +13,12 @@ from torch.nn import functional
 
 from universality.plugin import registry
 from universality.plugin.architecture import InputSpec
+from universality.plugin.kit.data import spaced
 
 registry.load_plugins()
 
 ROWS = 24
-NARROW = {"resnet": "resnet[width=8,blocks=1]", "cnn": "cnn[width=8]"}
+NARROW = {"resnet": "resnet[width=8,blocks=1]", "cnn": "cnn[width=8]", "kan": "kan[width=8]"}
 ARCHITECTURES = registry.names("architecture")
 TASKS = registry.names("task")
 
@@ -48,14 +49,18 @@ REFUSED = {
 ONE_STEP = {("gru", "sines"), ("lstm", "sines"), ("state_space", "sines")}
 """One number is a sequence of one step: there is no next one, to which a state is carried by parameters."""
 
+UNSEEN = {"mixer": "tokens.2.bias"}
+"""Added to all channels alike, which every normalisation after it takes out: its gradient is rounding."""
+
 
 @cache
 def examples(task: str) -> tuple[InputSpec, int, Tensor, Tensor]:
-    """Shape, outputs, and rows of a task: its first training rows, or made up where these are in files."""
+    """Shape, outputs, and rows of a task: some of its training rows, or made up where these are in files."""
     torch.manual_seed(0)
     if task not in FILES:
         splits = registry.resolve("task", task).load(np.random.default_rng(0), Path("/nowhere"))
-        return splits.inputs, splits.outputs, splits.train.inputs[:ROWS], splits.train.targets[:ROWS]
+        rows = splits.train.take(torch.from_numpy(spaced(len(splits.train), ROWS)))
+        return splits.inputs, splits.outputs, rows.inputs, rows.targets
     spec, outputs = FILES[task]
     shape = (ROWS, *spec.shape)
     x = torch.randint(spec.vocabulary, shape) if spec.kind == "tokens" else torch.randn(shape)
@@ -91,7 +96,7 @@ def test_a_gradient_reaches_every_parameter_on_every_task_that_applies(name: str
         loss.backward()
         assert loss.isfinite(), task
         for path, parameter in net.named_parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and not path.endswith(UNSEEN.get(name, "(none)")):
                 assert parameter.grad is not None, (task, path)
                 assert parameter.grad.isfinite().all(), (task, path)
                 assert parameter.grad.abs().max() > 0 or (name, task) in ONE_STEP, (task, path)

@@ -35,6 +35,7 @@ FILES: dict[str, tuple[InputSpec, int]] = {
     "mnist1d": (InputSpec("sequence", (40, 1)), 10),
     "spoken_digits": (InputSpec("sequence", (64, 32)), 10),
     "svhn": (InputSpec("image", (3, 32, 32)), 10),
+    "word_lm": (InputSpec("tokens", (16,), 1001), 1001),
 }
 """What the tasks look like that need files, as their own tests say; all others are loaded."""
 
@@ -78,7 +79,7 @@ def test_kinds_are_taken_or_refused_with_a_reason_and_most_pairs_apply() -> None
             assert "does not take" not in reason, "the generic reason explains nothing"
             applies[name, task] = not reason and (name, task) not in ONE_STEP
     assert {examples(task)[0].kind for task in TASKS} == {"vector", "image", "tokens", "sequence"}
-    assert sum(applies.values()) >= 0.83 * len(applies)
+    assert sum(applies.values()) >= 0.85 * len(applies)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

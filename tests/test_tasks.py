@@ -9,8 +9,8 @@ import http.server
 import itertools
 import os
 import pickle
+import re
 import struct
-import sys
 import tarfile
 import threading
 import warnings
@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
 from universality.plugin import registry
 from universality.plugin.architecture import InputSpec
-from universality.plugin.kit import data
+from universality.plugin.kit import data, texts
 from universality.plugin.kit.data import drawn
 from universality.plugin.task import Split, Splits
 
@@ -127,6 +127,7 @@ ADDRESSES = [
     "whitened",
     "arrays[path=images.npz]",
     "char_lm[path=letters.txt,rows=200]",
+    "word_lm[path=letters.txt,rows=200]",
     "hub_text[dataset=reviews]",
 ]
 FIXED = ("digits", "wine", "breast_cancer", "arrays", "hub_text")
@@ -198,7 +199,9 @@ def test_tensors_are_as_the_input_spec_says(address: str, root: Path) -> None:
     assert len(splits.reference) <= data.REFERENCE_ROWS
 
 
-@pytest.mark.parametrize("address", [a for a in ADDRESSES if not a.startswith(("hub_text", "char_lm"))])
+@pytest.mark.parametrize(
+    "address", [a for a in ADDRESSES if not a.startswith(("hub_text", "char_lm", "word_lm"))]
+)
 def test_no_validation_row_is_a_training_row(address: str, root: Path) -> None:
     splits = load(address, root)
     assert not rows_of(splits.train) & rows_of(splits.validation)
@@ -379,6 +382,8 @@ def test_mixture_means_are_the_separation_apart_in_root_mean_square(separation: 
         ("gaussian_mixture[validation_rows=0]", "a set without rows"),
         ("mnist[validation_rows=0]", "validation needs rows"),
         ("char_lm[context=0]", "windows need characters"),
+        ("word_lm[rows=0]", "windows need words"),
+        ("word_lm[vocabulary=0]", "vocabulary is too small"),
         ("hub_text[vocabulary=0]", "texts need words"),
         ("arrays", "task 'arrays' needs the parameter 'path'"),
     ],
@@ -891,20 +896,54 @@ def test_a_truncated_tiny_shakespeare_is_refused(tmp_path: Path) -> None:
 
 
 def test_fetching_tiny_shakespeare_checks_what_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules[type(task("char_lm")).__module__]
     server = tmp_path / "server.txt"
     server.write_text("to be or not " * 3000)
-    monkeypatch.setattr(module, "URL", server.as_uri())
+    monkeypatch.setattr(texts, "URL", server.as_uri())
     with pytest.raises(DataUnavailable, match="the download is not tiny shakespeare"):
         task("char_lm").fetch(tmp_path / "root")
     assert list((tmp_path / "root").iterdir()) == []
-    monkeypatch.setattr(module, "SHA256", hashlib.sha256(server.read_bytes()).hexdigest())
+    monkeypatch.setattr(texts, "SHA256", hashlib.sha256(server.read_bytes()).hexdigest())
     task("char_lm").fetch(tmp_path / "root")
     assert load("char_lm", tmp_path / "root").outputs == len(set("to be or not "))
     server.unlink()
     task("char_lm").fetch(tmp_path / "root")
     with pytest.raises(DataUnavailable, match="could not be downloaded"):
         task("char_lm").fetch(tmp_path / "other")
+
+
+# next word
+
+
+def test_words_are_numbered_by_their_frequency_in_the_training_part(tmp_path: Path) -> None:
+    words = "B b, b-a <unk> it's " * 9 + "c c c c c c b b b-a zz zz"
+    (tmp_path / "a.txt").write_text(words)
+    splits = load("word_lm[path=a.txt,vocabulary=3,context=2,rows=50]", tmp_path)
+    # 65 words, of which the first 58 count: b 20, then "," and b-a and it's, 9 each, and c 4
+    numbers = {"b": 1, ",": 2, "b-a": 3}
+    found = re.findall(r"<unk>|[^ ,]+|,", words.lower())
+    coded = [numbers.get(word, 0) for word in found]
+    assert len(coded) == 65
+    windows = [coded[i : i + 3] for i in range(63)]
+    for part, known in ((splits.train, windows[:56]), (splits.validation, windows[58:])):
+        rows = torch.cat([part.inputs, part.targets[:, None]], dim=1).tolist()
+        assert all(row in known for row in rows)
+    assert splits.validation.targets.tolist() == coded[60:]
+    assert (splits.outputs, splits.inputs) == (4, InputSpec("tokens", (2,), 4))
+
+
+def test_what_project_gutenberg_writes_around_a_book_is_left_out(tmp_path: Path) -> None:
+    book = "one two three " * 40
+    for name, text in (
+        (
+            "book",
+            f"free ebook\n*** START OF THIS PROJECT GUTENBERG EBOOK X ***\n{book}\n*** END OF THIS\nlicence",
+        ),
+        ("plain", book),
+    ):
+        (tmp_path / f"{name}.txt").write_text(text)
+    a, b = (load(f"word_lm[path={name}.txt,rows=50,context=2]", tmp_path) for name in ("book", "plain"))
+    assert same(a.train, b.train)
+    assert a.outputs == b.outputs == 4
 
 
 # text classification
@@ -1069,6 +1108,9 @@ def test_tiny_shakespeare_has_65_characters() -> None:
         pytest.skip("no tinyshakespeare")
     splits = load("char_lm", Path(REAL))
     assert (splits.outputs, len(splits.train), len(splits.validation)) == (65, 20_000, 2000)
+    words = load("word_lm", Path(REAL))
+    assert (words.outputs, len(words.train), len(words.validation)) == (1001, 20_000, 2000)
+    assert float((words.train.targets == 0).float().mean()) == pytest.approx(0.145, abs=0.01)
 
 
 # whitened, power_law

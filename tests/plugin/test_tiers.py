@@ -31,6 +31,7 @@ BUILTIN = {
     "teacher_student": "synthetic",
     "whitened": "synthetic",
     "wine": "small real",
+    "word_lm": "real",
 }
 
 

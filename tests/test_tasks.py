@@ -656,7 +656,7 @@ def test_the_reference_of_arrays_is_drawn_and_the_same_in_whatever_order_the_fil
     ):
         save_arrays(
             tmp_path / f"{name}.npz",
-            train_x=x[:40],
+            train_x=x[:40] + 100,
             train_y=np.arange(40) % 5,
             test_x=x[order],
             test_y=y[order],
@@ -700,7 +700,7 @@ def test_arrays_of_two_axes_of_uint8_must_say_what_they_are(tmp_path: Path) -> N
     save_arrays(tmp_path / "a.npz", train_x=x[:40], test_x=x[40:])
     text = refusal("arrays[path=a.npz]", tmp_path, BadParameter)
     assert "the kind of input cannot be told" in text
-    assert "arrays[path=a.npz,kind=image|vector|tokens]" in text
+    assert "arrays[path=a.npz,kind=image|vector|tokens|sequence]" in text
     assert load("arrays[path=a.npz,kind=tokens]", tmp_path).inputs.vocabulary == 240
     assert load("arrays[path=a.npz,kind=vector]", tmp_path).inputs.kind == "vector"
 
@@ -720,7 +720,12 @@ VECTORS = {"train_x": np.zeros((40, 3)), "test_x": np.zeros((20, 3))}
         ({"train_y": np.arange(40) % 4 + 1}, "class 0 has no training rows"),
         ({"train_y": np.arange(40) % 4 * 2}, "class 1 has no training rows"),
         ({"train_y": np.arange(40) % 4 - 1}, "the smallest of the training labels is -1"),
-        ({"train_y": np.arange(40) % 4 * 1.0}, "training labels are float64 of shape [40]"),
+        (
+            {"train_y": np.arange(40) / 7, "test_y": np.where(np.arange(20) == 3, np.nan, 0.5)},
+            "1 of the test targets are not finite in float32",
+        ),
+        ({"train_y": np.ones(40) / 2}, "1 columns are constant over the training rows: 0"),
+        ({"train_y": np.ones((40, 2)) / 2}, "training targets of shape [40, 2], test targets [20]"),
         ({"train_y": np.zeros((40, 1), dtype=int)}, "training labels are int64 of shape [40, 1]"),
         ({"train_y": np.array(["a", "b"] * 20)}, "training labels are <U1"),
         ({"train_y": np.zeros(40, dtype=int)}, "there is only one class"),

@@ -210,12 +210,17 @@ def standardised_columns(train: NDArray[Any], *others: NDArray[Any]) -> tuple[Te
     >>> [x.tolist() for x in standardised_columns(np.array([[1.0], [3.0]]), np.array([[4.0]]))]
     [[[-1.0], [1.0]], [[2.0]]]
     """
+    refuse_constant(train)
     mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
-    # Equal numbers may differ from their mean by its rounding.
+    return tuple(torch.from_numpy(((x - mean) / std).astype(np.float32)) for x in (train, *others))
+
+
+def refuse_constant(train: NDArray[Any]) -> None:
+    """Raises `ValueError` that names the columns of `[n, ...]` in which all rows are equal."""
+    # Not by the deviation: equal numbers may differ from their mean by its rounding.
     if constant := np.flatnonzero((train == train[:1]).all(axis=0)).tolist():
         shown = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
         raise ValueError(f"{len(constant)} columns are constant over the training rows: {shown}")
-    return tuple(torch.from_numpy(((x - mean) / std).astype(np.float32)) for x in (train, *others))
 
 
 def class_count(train: NDArray[Any], validation: NDArray[Any]) -> int:

@@ -45,13 +45,13 @@ class ConvolutionalNetwork(nn.Module):
 @register(
     "cnn",
     family="convolutional",
-    accepts={"image", "tokens"},
+    accepts={"image", "tokens", "sequence"},
     refuses={"vector": "a vector has no spatial arrangement to convolve"},
     source="LeCun et al. 1989",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CNN(Architecture):
-    """Convolutions 3x3, global average pool, linear readout; tokens are a 1 x length image.
+    """Convolutions 3x3, global average pool, linear readout; tokens and sequences are a 1 x length image.
 
     Args:
         width: channels of the first convolution, doubled by each later one; the scaling axis.

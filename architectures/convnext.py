@@ -54,7 +54,7 @@ class ConvNeXtNetwork(nn.Module):
 @register(
     "convnext",
     family="modern convolutional",
-    accepts={"image", "tokens"},
+    accepts={"image", "tokens", "sequence"},
     refuses={"vector": "a vector has no spatial arrangement to convolve"},
     source="Liu et al. 2022, arXiv:2201.03545",
 )

@@ -28,7 +28,7 @@ class MatrixProduct(nn.Module):
 @register(
     "deep_linear",
     family="linear",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Saxe et al. 2014, arXiv:1312.6120",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

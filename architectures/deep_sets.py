@@ -30,12 +30,12 @@ class SetNetwork(nn.Module):
 @register(
     "deep_sets",
     family="set",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Zaheer et al. 2017, arXiv:1703.06114",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepSets(Architecture):
-    """A function of the set of tokens, patches of an image or chunks of a vector, whatever their order.
+    """A function of the set of tokens, steps, patches of an image or chunks of a vector, whatever their order.
 
     The mean in place of the sum, so that outputs keep their size over sets of any.
 

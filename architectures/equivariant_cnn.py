@@ -73,6 +73,7 @@ class EquivariantNetwork(nn.Module):
     refuses={
         "vector": "a vector has no spatial arrangement to turn",
         "tokens": "a sequence cannot be turned by 90 degrees",
+        "sequence": "a sequence cannot be turned by 90 degrees",
     },
     source="Cohen & Welling 2016, arXiv:1602.07576",
 )

@@ -15,12 +15,12 @@ from .lstm import RecurrentNetwork
 @register(
     "gru",
     family="gated recurrent",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Cho et al. 2014, arXiv:1406.1078",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GRU(Architecture):
-    """One layer of gated units over tokens, the pixel rows of an image or the chunks of a vector.
+    """One layer of gated units over tokens, the steps of a sequence, the pixel rows of an image or the chunks of a vector.
 
     Args:
         width: numbers of the hidden state and of the embedding; the scaling axis.

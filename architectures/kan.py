@@ -68,7 +68,7 @@ class KolmogorovArnold(nn.Module):
 @register(
     "kan",
     family="spline",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Liu et al. 2024, arXiv:2404.19756",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,12 +68,12 @@ class LinearTransformer(nn.Module):
 @register(
     "linear_attention",
     family="linear attention",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Katharopoulos et al. 2020, arXiv:2006.16236",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearAttentionTransformer(Architecture):
-    """Encoder with linear attention on tokens, patches of an image or chunks of a vector.
+    """Encoder with linear attention on tokens, steps of a sequence, patches of an image or chunks of a vector.
 
     Args:
         dim: width of the residual stream; the scaling axis, a multiple of `heads`.

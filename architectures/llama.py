@@ -91,12 +91,12 @@ class LanguageModel(nn.Module):
 @register(
     "llama",
     family="rotary attention",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Touvron et al. 2023, arXiv:2302.13971",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Llama(Architecture):
-    """Decoder-only transformer (RMSNorm, rotary positions, SwiGLU) on tokens, patches of an image or chunks of a vector.
+    """Decoder-only transformer (RMSNorm, rotary positions, SwiGLU) on what `transformer` takes.
 
     Args:
         dim: width of the residual stream; the scaling axis, a multiple of 2 `heads`.

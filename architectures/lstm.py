@@ -40,12 +40,12 @@ class RecurrentNetwork(nn.Module):
 @register(
     "lstm",
     family="recurrent",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Hochreiter & Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LSTM(Architecture):
-    """One recurrent layer over tokens, the pixel rows of an image or the chunks of a vector.
+    """One recurrent layer over tokens, the steps of a sequence, the pixel rows of an image or the chunks of a vector.
 
     On CUDA `nn.LSTM` and `nn.GRU` run in cuDNN, which has no second derivative (Hessian-vector
     products need `torch.backends.cudnn.flags(enabled=False)`) and no gradient in eval mode.

@@ -56,12 +56,12 @@ class MixerNetwork(nn.Module):
 @register(
     "mixer",
     family="mixing",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Tolstikhin et al. 2021, arXiv:2105.01601",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixer(Architecture):
-    """MLP-Mixer on patches of an image, embedded tokens or chunks of a vector.
+    """MLP-Mixer on patches of an image, embedded tokens, steps of a sequence or chunks of a vector.
 
     The readout has torch's default initialisation; the paper's zero start makes the initial
     curvature of all other weights vanish.

@@ -46,7 +46,7 @@ class ExpertNetwork(nn.Module):
 @register(
     "mixture_of_experts",
     family="mixture",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Jacobs et al. 1991; Shazeer et al. 2017, arXiv:1701.06538",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

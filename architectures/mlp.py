@@ -40,7 +40,9 @@ class Perceptron(nn.Module):
         return logits
 
 
-@register("mlp", family="feedforward", accepts={"vector", "image", "tokens"}, source="Rosenblatt 1958")
+@register(
+    "mlp", family="feedforward", accepts={"vector", "image", "tokens", "sequence"}, source="Rosenblatt 1958"
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MLP(Architecture):
     """Multilayer perceptron on the flattened input, torch's default initialisation.

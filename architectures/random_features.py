@@ -35,7 +35,7 @@ class RandomFeatures(nn.Module):
 @register(
     "random_features",
     family="kernel",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Rahimi & Recht 2007",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

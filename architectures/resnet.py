@@ -103,7 +103,7 @@ class ResidualNetwork(nn.Module):
 @register(
     "resnet",
     family="convolutional",
-    accepts={"image", "tokens"},
+    accepts={"image", "tokens", "sequence"},
     refuses={"vector": "a vector has no spatial arrangement to convolve"},
     source="He et al. 2016, arXiv:1512.03385",
 )

@@ -50,7 +50,7 @@ class SinusoidalNetwork(nn.Module):
 @register(
     "siren",
     family="sinusoidal",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Sitzmann et al. 2020, arXiv:2006.09661",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

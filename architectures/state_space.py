@@ -82,12 +82,12 @@ class StateSpaceNetwork(nn.Module):
 @register(
     "state_space",
     family="state space",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Gu et al. 2022, arXiv:2206.11893",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagonalStateSpace(Architecture):
-    """S4D on tokens, the pixel rows of an image or the chunks of a vector.
+    """S4D on tokens, the steps of a sequence, the pixel rows of an image or the chunks of a vector.
 
     Args:
         dim: channels; the scaling axis.

@@ -98,12 +98,12 @@ class CausalTransformer(nn.Module):
 @register(
     "transformer",
     family="attention",
-    accepts={"vector", "image", "tokens"},
+    accepts={"vector", "image", "tokens", "sequence"},
     source="Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2018",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transformer(Architecture):
-    """Decoder-only transformer on tokens, patches of an image (row by row) or chunks of a vector.
+    """Decoder-only transformer on tokens, steps of a sequence, patches of an image (row by row) or chunks of a vector.
 
     Fused attention, in all blocks but the last, has no second derivative on a CPU: Hessian-vector
     products run under `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. The tap of the last block

@@ -47,6 +47,7 @@ class SelfAttention(nn.MultiheadAttention):
     refuses={
         "vector": "a vector has no patches",
         "tokens": "patches are cut from images; `transformer` takes tokens",
+        "sequence": "patches are cut from images; `transformer` takes sequences",
     },
     source="Dosovitskiy et al. 2021, arXiv:2010.11929",
 )

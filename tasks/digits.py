@@ -19,6 +19,7 @@ class Digits(Task):
     """
 
     tier = "small real"
+    licence = "CC BY 4.0"
 
     classes: int = 10
 

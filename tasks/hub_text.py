@@ -53,6 +53,7 @@ class HubText(Task):
     """
 
     tier = "real"
+    licence = "AG News: for research and other uses that are not commercial"
 
     dataset: str = "fancyzhx/ag_news"
     text_column: str = "text"

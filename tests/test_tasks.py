@@ -9,8 +9,8 @@ import http.server
 import itertools
 import os
 import pickle
+import re
 import struct
-import sys
 import tarfile
 import threading
 import warnings
@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from universality.errors import BadParameter, DataUnavailable, UniversalityError
 from universality.plugin import registry
 from universality.plugin.architecture import InputSpec
-from universality.plugin.kit import data
+from universality.plugin.kit import data, texts
 from universality.plugin.kit.data import drawn
 from universality.plugin.task import Split, Splits
 
@@ -110,6 +110,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ADDRESSES = [
     "digits",
+    "wine",
+    "breast_cancer",
     "modular[p=11]",
     "modular[p=11,operation=subtract]",
     "modular[p=11,operation=multiply]",
@@ -117,13 +119,19 @@ ADDRESSES = [
     "modular[p=11,leak_free=false]",
     "sparse_parity[train_rows=100]",
     "gaussian_mixture[train_rows=100]",
+    "permutations[n=3]",
+    "random_hierarchy[train_rows=100]",
+    "multi_index[rows=100]",
+    "teacher_student[rows=100]",
     "power_law[rows=100]",
     "whitened",
     "arrays[path=images.npz]",
     "char_lm[path=letters.txt,rows=200]",
+    "word_lm[path=letters.txt,rows=200]",
     "hub_text[dataset=reviews]",
 ]
-DRAWN = [a for a in ADDRESSES if a.split("[")[0] not in ("digits", "arrays", "hub_text")]
+FIXED = ("digits", "wine", "breast_cancer", "arrays", "hub_text")
+DRAWN = [a for a in ADDRESSES if a.split("[")[0] not in FIXED]
 
 
 # What holds of every task
@@ -163,7 +171,7 @@ def test_data_are_deterministic_and_validation_and_reference_ignore_the_seed(
     assert same(a.train, b.train)
     assert same(a.reference, c.reference)
     assert len(a.train) == len(c.train)
-    if not address.startswith("modular"):
+    if not address.startswith(("modular", "permutations")):
         assert same(a.validation, c.validation)
 
 
@@ -191,7 +199,9 @@ def test_tensors_are_as_the_input_spec_says(address: str, root: Path) -> None:
     assert len(splits.reference) <= data.REFERENCE_ROWS
 
 
-@pytest.mark.parametrize("address", [a for a in ADDRESSES if not a.startswith(("hub_text", "char_lm"))])
+@pytest.mark.parametrize(
+    "address", [a for a in ADDRESSES if not a.startswith(("hub_text", "char_lm", "word_lm"))]
+)
 def test_no_validation_row_is_a_training_row(address: str, root: Path) -> None:
     splits = load(address, root)
     assert not rows_of(splits.train) & rows_of(splits.validation)
@@ -372,6 +382,8 @@ def test_mixture_means_are_the_separation_apart_in_root_mean_square(separation: 
         ("gaussian_mixture[validation_rows=0]", "a set without rows"),
         ("mnist[validation_rows=0]", "validation needs rows"),
         ("char_lm[context=0]", "windows need characters"),
+        ("word_lm[rows=0]", "windows need words"),
+        ("word_lm[vocabulary=0]", "vocabulary is too small"),
         ("hub_text[vocabulary=0]", "texts need words"),
         ("arrays", "task 'arrays' needs the parameter 'path'"),
     ],
@@ -644,7 +656,7 @@ def test_the_reference_of_arrays_is_drawn_and_the_same_in_whatever_order_the_fil
     ):
         save_arrays(
             tmp_path / f"{name}.npz",
-            train_x=x[:40],
+            train_x=x[:40] + 100,
             train_y=np.arange(40) % 5,
             test_x=x[order],
             test_y=y[order],
@@ -688,7 +700,7 @@ def test_arrays_of_two_axes_of_uint8_must_say_what_they_are(tmp_path: Path) -> N
     save_arrays(tmp_path / "a.npz", train_x=x[:40], test_x=x[40:])
     text = refusal("arrays[path=a.npz]", tmp_path, BadParameter)
     assert "the kind of input cannot be told" in text
-    assert "arrays[path=a.npz,kind=image|vector|tokens]" in text
+    assert "arrays[path=a.npz,kind=image|vector|tokens|sequence]" in text
     assert load("arrays[path=a.npz,kind=tokens]", tmp_path).inputs.vocabulary == 240
     assert load("arrays[path=a.npz,kind=vector]", tmp_path).inputs.kind == "vector"
 
@@ -708,7 +720,12 @@ VECTORS = {"train_x": np.zeros((40, 3)), "test_x": np.zeros((20, 3))}
         ({"train_y": np.arange(40) % 4 + 1}, "class 0 has no training rows"),
         ({"train_y": np.arange(40) % 4 * 2}, "class 1 has no training rows"),
         ({"train_y": np.arange(40) % 4 - 1}, "the smallest of the training labels is -1"),
-        ({"train_y": np.arange(40) % 4 * 1.0}, "training labels are float64 of shape [40]"),
+        (
+            {"train_y": np.arange(40) / 7, "test_y": np.where(np.arange(20) == 3, np.nan, 0.5)},
+            "1 of the test targets are not finite in float32",
+        ),
+        ({"train_y": np.ones(40) / 2}, "1 columns are constant over the training rows: 0"),
+        ({"train_y": np.ones((40, 2)) / 2}, "training targets of shape [40, 2], test targets [20]"),
         ({"train_y": np.zeros((40, 1), dtype=int)}, "training labels are int64 of shape [40, 1]"),
         ({"train_y": np.array(["a", "b"] * 20)}, "training labels are <U1"),
         ({"train_y": np.zeros(40, dtype=int)}, "there is only one class"),
@@ -884,20 +901,54 @@ def test_a_truncated_tiny_shakespeare_is_refused(tmp_path: Path) -> None:
 
 
 def test_fetching_tiny_shakespeare_checks_what_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules[type(task("char_lm")).__module__]
     server = tmp_path / "server.txt"
     server.write_text("to be or not " * 3000)
-    monkeypatch.setattr(module, "URL", server.as_uri())
+    monkeypatch.setattr(texts, "URL", server.as_uri())
     with pytest.raises(DataUnavailable, match="the download is not tiny shakespeare"):
         task("char_lm").fetch(tmp_path / "root")
     assert list((tmp_path / "root").iterdir()) == []
-    monkeypatch.setattr(module, "SHA256", hashlib.sha256(server.read_bytes()).hexdigest())
+    monkeypatch.setattr(texts, "SHA256", hashlib.sha256(server.read_bytes()).hexdigest())
     task("char_lm").fetch(tmp_path / "root")
     assert load("char_lm", tmp_path / "root").outputs == len(set("to be or not "))
     server.unlink()
     task("char_lm").fetch(tmp_path / "root")
     with pytest.raises(DataUnavailable, match="could not be downloaded"):
         task("char_lm").fetch(tmp_path / "other")
+
+
+# next word
+
+
+def test_words_are_numbered_by_their_frequency_in_the_training_part(tmp_path: Path) -> None:
+    words = "B b, b-a <unk> it's " * 9 + "c c c c c c b b b-a zz zz"
+    (tmp_path / "a.txt").write_text(words)
+    splits = load("word_lm[path=a.txt,vocabulary=3,context=2,rows=50]", tmp_path)
+    # 65 words, of which the first 58 count: b 20, then "," and b-a and it's, 9 each, and c 4
+    numbers = {"b": 1, ",": 2, "b-a": 3}
+    found = re.findall(r"<unk>|[^ ,]+|,", words.lower())
+    coded = [numbers.get(word, 0) for word in found]
+    assert len(coded) == 65
+    windows = [coded[i : i + 3] for i in range(63)]
+    for part, known in ((splits.train, windows[:56]), (splits.validation, windows[58:])):
+        rows = torch.cat([part.inputs, part.targets[:, None]], dim=1).tolist()
+        assert all(row in known for row in rows)
+    assert splits.validation.targets.tolist() == coded[60:]
+    assert (splits.outputs, splits.inputs) == (4, InputSpec("tokens", (2,), 4))
+
+
+def test_what_project_gutenberg_writes_around_a_book_is_left_out(tmp_path: Path) -> None:
+    book = "one two three " * 40
+    for name, text in (
+        (
+            "book",
+            f"free ebook\n*** START OF THIS PROJECT GUTENBERG EBOOK X ***\n{book}\n*** END OF THIS\nlicence",
+        ),
+        ("plain", book),
+    ):
+        (tmp_path / f"{name}.txt").write_text(text)
+    a, b = (load(f"word_lm[path={name}.txt,rows=50,context=2]", tmp_path) for name in ("book", "plain"))
+    assert same(a.train, b.train)
+    assert a.outputs == b.outputs == 4
 
 
 # text classification
@@ -1047,19 +1098,13 @@ def test_the_official_idx_files_are_read_from_a_shared_folder(address: str, fold
 
 
 @real_data
-@pytest.mark.parametrize(
-    ("path", "kind", "sizes"),
-    [
-        ("CIFAR10/cifar10_lossless_subset.npz", "image", (8068, 1017, 3072)),
-        ("mnist1d/mnist1d_data.npz", "vector", (4000, 1000, 40)),
-    ],
-)
-def test_real_arrays_are_read(path: str, kind: str, sizes: tuple[int, int, int]) -> None:
+def test_real_arrays_are_read() -> None:
+    path = "mnist1d/mnist1d_data.npz"
     if not (Path(REAL) / path).is_file():
         pytest.skip(f"no {path}")
     splits = load(f"arrays[path={path}]", Path(REAL))
-    assert (len(splits.train), len(splits.validation), splits.inputs.size) == sizes
-    assert (splits.inputs.kind, splits.outputs) == (kind, 10)
+    assert (len(splits.train), len(splits.validation), splits.inputs.size) == (4000, 1000, 40)
+    assert (splits.inputs.kind, splits.outputs) == ("vector", 10)
 
 
 @real_data
@@ -1068,6 +1113,9 @@ def test_tiny_shakespeare_has_65_characters() -> None:
         pytest.skip("no tinyshakespeare")
     splits = load("char_lm", Path(REAL))
     assert (splits.outputs, len(splits.train), len(splits.validation)) == (65, 20_000, 2000)
+    words = load("word_lm", Path(REAL))
+    assert (words.outputs, len(words.train), len(words.validation)) == (1001, 20_000, 2000)
+    assert float((words.train.targets == 0).float().mean()) == pytest.approx(0.145, abs=0.01)
 
 
 # whitened, power_law

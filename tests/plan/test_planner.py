@@ -90,14 +90,15 @@ def test_inputs_far_from_what_networks_are_initialised_for_are_named(tmp_path: P
         "tiny": (1e-3, 1e-4),
         "huge": (1e25, 1.0),
     }.items():
-        x = np.random.default_rng(0).normal(size=(60, 2)) * scales
-        np.savez(tmp_path / f"{name}.npz", train_x=x, train_y=y, test_x=x, test_y=y)
+        x = np.random.default_rng(0).normal(size=(120, 2)) * scales
+        np.savez(tmp_path / f"{name}.npz", train_x=x[:60], train_y=y, test_x=x[60:], test_y=y)
     planner = Planner(tmp_path)
-    for name in ("raw", "scaled", "tiny", "huge"):
-        planner._signature(registry.resolve("task", f"arrays[path={name}.npz]"))
+    for name in ("raw", "scaled", "tiny", "huge", "huge.npz,standardise=true"):
+        path = name if "," in name else f"{name}.npz"
+        planner._signature(registry.resolve("task", f"arrays[path={path}]"))
     raw, tiny, huge = unscaled(planner.plan)
     assert raw.startswith("arrays[path=raw.npz]: inputs have root mean squares up to 7")
-    assert raw.endswith("scale each column by (x - mean) / std of the training rows")
+    assert raw.endswith("by (x - mean) / std of the training rows, as arrays[standardise=true] does")
     assert tiny.startswith("arrays[path=tiny.npz]: ")
     assert huge.startswith("arrays[path=huge.npz]: inputs have root mean squares up to inf")
 

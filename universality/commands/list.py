@@ -62,6 +62,10 @@ def _described(cls: type) -> Iterator[str]:
         yield f"  {'':<26}   [{defaults}]"
     if source := getattr(cls, "source", ""):
         yield f"  {'':<26}   {source}"
+    if facts := [getattr(cls, key) for key in ("tier", "licence") if getattr(cls, key, "")]:
+        yield f"  {'':<26}   {', '.join(facts)}"
+    for path, digest in getattr(cls, "digests", {}).items():
+        yield f"  {'':<26}   {path}: sha256 {digest[:12]}..."
     if dispute := getattr(cls, "dispute", ""):
         yield f"  {'':<26}   disputed: {dispute}"
 

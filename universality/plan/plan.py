@@ -92,7 +92,7 @@ def unscaled(plan: Plan) -> list[str]:
     """A line for each task whose inputs are far larger or smaller than networks are initialised for."""
     return [
         f"{task}: inputs have root mean squares up to {scale:.3g}, networks are initialised for about 1 and may train "
-        "badly: scale each column by (x - mean) / std of the training rows"
+        "badly: scale each column by (x - mean) / std of the training rows, as arrays[standardise=true] does"
         for task, scale in plan.scales.items()
         if not 1 / MAX_SCALE <= scale <= MAX_SCALE
     ]

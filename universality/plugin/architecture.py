@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["vector", "image", "tokens"]
+Kind = Literal["vector", "image", "tokens", "sequence"]
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What one example looks like: `vector` (d,), `image` (channels, height, width), `tokens` (length,).
+    """What one example looks like: `vector` (d,), `image` (channels, height, width), `tokens` (length,), `sequence`
+    (length, channels).
 
-    Vectors and images are float32; tokens are int64 in `0 .. vocabulary - 1`.
+    Tokens are int64 in `0 .. vocabulary - 1`; all others are float32.
     """
 
     kind: Kind

@@ -107,6 +107,10 @@ class Task(ABC):
     source: ClassVar[str] = ""
     tier: ClassVar[Tier | Literal[""]] = ""
     """What evidence from it is worth (`TIERS`); "" where the data is the user's own."""
+    licence: ClassVar[str] = ""
+    """Of the data; "" where it is made by a formula or the user's own."""
+    digests: ClassVar[Mapping[str, str]] = {}
+    """SHA-256 by path under the data root, of files that are taken in no other form, or of what is read from them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_noise <= 1:

@@ -29,6 +29,7 @@ from universality.plugin.kit import (
 VECTOR = InputSpec("vector", (20,))
 IMAGE = InputSpec("image", (3, 8, 12))
 TOKENS = InputSpec("tokens", (4,), 7)
+STEPS = InputSpec("sequence", (5, 3))
 
 
 # Flat
@@ -78,6 +79,12 @@ def test_the_image_adapter_writes_tokens_as_an_image_of_height_one() -> None:
     assert image.shape == (1, 7, 1, 4)
     assert image[0, :, 0].argmax(0).tolist() == [2, 0, 6, 2]
     assert image.sum() == 4
+
+
+def test_the_image_adapter_writes_steps_as_an_image_of_height_one() -> None:
+    adapter, x = image_adapter(STEPS), torch.randn(2, 5, 3)
+    assert (adapter.channels, adapter.height, adapter.width) == (3, 1, 5)
+    assert torch.equal(adapter(x)[:, :, 0], x.mT)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -141,8 +148,14 @@ def test_chunks_hold_the_vector_once_and_then_zeros(features: int) -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "images", "length"),
-    [(VECTOR, "patches", 4), (IMAGE, "patches", 16), (IMAGE, "rows", 8), (TOKENS, "patches", 4)],
-    ids=["vector", "patches", "rows", "tokens"],
+    [
+        (VECTOR, "patches", 4),
+        (IMAGE, "patches", 16),
+        (IMAGE, "rows", 8),
+        (TOKENS, "patches", 4),
+        (STEPS, "patches", 5),
+    ],
+    ids=["vector", "patches", "rows", "tokens", "steps"],
 )
 def test_a_sequence_adapter_states_the_length_and_width_of_what_it_makes(
     inputs: InputSpec, images: str, length: int
@@ -151,6 +164,12 @@ def test_a_sequence_adapter_states_the_length_and_width_of_what_it_makes(
     x = torch.randint(0, 7, (5, 4)) if inputs.kind == "tokens" else torch.randn(5, *inputs.shape)
     assert adapter.length == length
     assert adapter(x).shape == (5, length, 6)
+
+
+def test_a_step_of_a_sequence_is_embedded_by_one_linear_map() -> None:
+    adapter, x = sequence_adapter(STEPS, 6), torch.randn(2, 5, 3)
+    weight, bias = adapter.parameters()
+    torch.testing.assert_close(adapter(x)[1, 4], weight @ x[1, 4] + bias)
 
 
 # Activations, widths, scales

@@ -23,6 +23,7 @@ INPUTS: dict[Kind, tuple[InputSpec, ...]] = {
     "vector": (InputSpec("vector", (12,)), InputSpec("vector", (64,))),
     "image": (InputSpec("image", (1, 8, 8)), InputSpec("image", (3, 32, 32))),
     "tokens": (InputSpec("tokens", (6,), 11), InputSpec("tokens", (32,), 17)),
+    "sequence": (InputSpec("sequence", (6, 2)), InputSpec("sequence", (32, 4))),
 }
 """Examples to try an architecture on; of each kind the first that it does not reject."""
 

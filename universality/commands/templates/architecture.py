@@ -26,7 +26,10 @@ class GatedNet(nn.Module):
 
 
 @u.register(
-    "example", family="feedforward", accepts={"vector", "image", "tokens"}, source="van den Oord 2016"
+    "example",
+    family="feedforward",
+    accepts={"vector", "image", "tokens", "sequence"},
+    source="van den Oord 2016",
 )
 @dataclass(frozen=True, kw_only=True)
 class Example(u.Architecture):

@@ -1,7 +1,7 @@
 """What lets nearly every architecture take nearly every kind of input: flat, as an image, as a sequence.
 
-Tokens become one-hot vectors or learned embeddings, images patches or rows, vectors chunks, so
-that architectures cross with tasks without special pairs. Axes: rows = examples.
+Tokens become one-hot vectors or learned embeddings, images patches or rows, vectors chunks, and
+the steps of a sequence stay steps, so that architectures cross with tasks without special pairs. Axes: rows = examples.
 """
 
 from __future__ import annotations
@@ -49,21 +49,24 @@ class FlatAdapter(nn.Module):
 
 
 class ImageAdapter(nn.Module):
-    """Images, or tokens as an image of height 1: -> `[rows, channels, height, width]`.
+    """Images, or the steps of a sequence as an image of height 1: -> `[rows, channels, height, width]`.
 
     On a CPU in the format that is fast there, `universality.plugin.kit.channels_last`.
+
+    Args:
+        steps: makes `[rows, length, channels]` of an input; None for images.
     """
 
-    def __init__(self, one_hot: OneHot | None, shape: tuple[int, int, int]) -> None:
+    def __init__(self, steps: nn.Module | None, shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.one_hot = one_hot
+        self.steps = steps
         self.channels, self.height, self.width = shape
 
     def forward(self, x: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "rows channels height width"]:
-        if self.one_hot is None:
+        if self.steps is None:
             return channels_last(x)
-        hot: Tensor = self.one_hot(x)
-        return hot.transpose(1, 2).unsqueeze(2)
+        steps: Tensor = self.steps(x)
+        return steps.transpose(1, 2).unsqueeze(2)
 
 
 class SequenceAdapter(nn.Module):
@@ -95,7 +98,7 @@ def flat_adapter(inputs: InputSpec, *, embedding: int = 0) -> FlatAdapter:
 
 
 def image_adapter(inputs: InputSpec) -> ImageAdapter:
-    """Images unchanged; tokens as a 1 x length image with one channel per entry of the vocabulary.
+    """Images unchanged; a sequence as a 1 x length image, tokens with one channel per entry of the vocabulary.
 
     Raises `BadParameter` for vectors.
     """
@@ -103,6 +106,9 @@ def image_adapter(inputs: InputSpec) -> ImageAdapter:
         raise BadParameter("a vector has no spatial arrangement", got=f"vector of {inputs.size} numbers")
     if inputs.kind == "tokens":
         return ImageAdapter(OneHot(inputs.vocabulary), (inputs.vocabulary, 1, inputs.shape[0]))
+    if inputs.kind == "sequence":
+        length, channels = inputs.shape
+        return ImageAdapter(nn.Identity(), (channels, 1, length))
     channels, height, width = inputs.shape
     return ImageAdapter(None, (channels, height, width))
 
@@ -110,13 +116,17 @@ def image_adapter(inputs: InputSpec) -> ImageAdapter:
 def sequence_adapter(
     inputs: InputSpec, dim: int, *, images: Literal["patches", "rows"] = "patches"
 ) -> SequenceAdapter:
-    """Tokens by a learned embedding; patches or rows of an image and chunks of a vector by one linear map.
+    """Tokens by a learned embedding; steps of a sequence, patches or rows of an image and chunks of a vector by one
+    linear map.
 
     Positions are left to the architecture.
     """
     if inputs.kind == "tokens":
         embedding = nn.Embedding(inputs.vocabulary, dim)
         return SequenceAdapter(nn.Identity(), embedding, length=inputs.shape[0], dim=dim)
+    if inputs.kind == "sequence":
+        length, channels = inputs.shape
+        return SequenceAdapter(nn.Identity(), nn.Linear(channels, dim), length=length, dim=dim)
     cut: Patches | Rows | Chunks
     if inputs.kind == "vector":
         cut = Chunks(inputs.size)

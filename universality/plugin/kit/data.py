@@ -11,7 +11,7 @@ import os
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +80,20 @@ def sha256(*files: Path) -> str:
         with file.open("rb") as opened:
             hashlib.file_digest(opened, lambda: digest)
     return digest.hexdigest()
+
+
+def verified(root: Path, digests: Mapping[str, str], *, do: str) -> list[Path]:
+    """Files by their paths under `root`, each of the SHA-256 that `digests` has for it.
+
+    Raises `DataUnavailable`, which names those that are missing, or the first of another digest.
+    """
+    files = [root / path for path in digests]
+    if absent := [file for file in files if not file.is_file()]:
+        raise missing(absent, root=root, do=do)
+    for file, digest in zip(files, digests.values(), strict=True):
+        if (got := sha256(file)) != digest:
+            raise damaged(file, f"sha256 {got}", expected=f"sha256 {digest}", do=do)
+    return files
 
 
 @contextmanager
@@ -186,6 +200,27 @@ def standardised(train: NDArray[np.uint8], *others: NDArray[np.uint8]) -> tuple[
         return torch.from_numpy(table[np.ascontiguousarray(channels)])
 
     return tuple(scaled(images) for images in (train, *others))
+
+
+def standardised_columns(train: NDArray[Any], *others: NDArray[Any]) -> tuple[Tensor, ...]:
+    """Numbers `[n, ...]` to float32, each column by (x - mean) / std of its training rows, in float64.
+
+    Raises `ValueError` that names columns in which all training rows are equal.
+
+    >>> [x.tolist() for x in standardised_columns(np.array([[1.0], [3.0]]), np.array([[4.0]]))]
+    [[[-1.0], [1.0]], [[2.0]]]
+    """
+    refuse_constant(train)
+    mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    return tuple(torch.from_numpy(((x - mean) / std).astype(np.float32)) for x in (train, *others))
+
+
+def refuse_constant(train: NDArray[Any]) -> None:
+    """Raises `ValueError` that names the columns of `[n, ...]` in which all rows are equal."""
+    # Not by the deviation: equal numbers may differ from their mean by its rounding.
+    if constant := np.flatnonzero((train == train[:1]).all(axis=0)).tolist():
+        shown = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
+        raise ValueError(f"{len(constant)} columns are constant over the training rows: {shown}")
 
 
 def class_count(train: NDArray[Any], validation: NDArray[Any]) -> int:

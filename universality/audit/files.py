@@ -12,14 +12,21 @@ from universality.audit.findings import Audit
 from universality.store.layout import Layout
 from universality.store.untrusted import read_bytes
 
-MAX_FILES = 200_000
+MAX_FILES = 2_000_000
 MAX_DEPTH = 4
 """Folders inside each other."""
 
 _LAYOUT = Layout(Path())
 _TOP = {
     path.name
-    for path in (_LAYOUT.suite, _LAYOUT.manifest, _LAYOUT.plan, _LAYOUT.evidence, _LAYOUT.universality)
+    for path in (
+        _LAYOUT.suite,
+        _LAYOUT.manifest,
+        _LAYOUT.plan,
+        _LAYOUT.measured,
+        _LAYOUT.evidence,
+        _LAYOUT.universality,
+    )
 }
 _MEASUREMENTS, _REPORT = _LAYOUT.measurements.name, _LAYOUT.report.name
 _FOLDERS = {_REPORT, *(folder.name for folder in _LAYOUT.folders)}

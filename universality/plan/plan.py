@@ -30,6 +30,8 @@ class Job:
     """Of the training set, at most."""
     bytes: float = 0.0
     """Predicted memory, beside that of torch itself."""
+    disk_bytes: float = 0.0
+    """Predicted size of its recording."""
     stack: int = 1
     """How many runs of its kind a worker may train side by side."""
 

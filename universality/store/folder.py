@@ -77,7 +77,10 @@ class ResultsFolder:
         refuse_links(paths)
         with storing(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
-            own = {path.name for path in (*paths.folders, paths.suite, paths.plan, paths.manifest)}
+            own = {
+                path.name
+                for path in (*paths.folders, paths.suite, paths.plan, paths.manifest, paths.measured)
+            }
             # An interrupted `create` leaves some of these names and no manifest.
             if paths.manifest.exists():
                 store._check_manifest()
@@ -181,7 +184,14 @@ def refuse_links(layout: Layout) -> None:
 
     The folder itself may be reached through links: whoever names it chose them.
     """
-    parts = [layout.suite, layout.manifest, layout.plan, layout.evidence, layout.universality]
+    parts = [
+        layout.suite,
+        layout.manifest,
+        layout.plan,
+        layout.measured,
+        layout.evidence,
+        layout.universality,
+    ]
     parts += [layout.report, *layout.folders]
     with storing(layout.root):
         link = next((part for part in parts if part.is_symlink()), None)

@@ -84,6 +84,7 @@ class Layout:
         self.plan = root / "plan.json"
         self.runs = root / "runs"
         self.measurements = root / "measurements"
+        self.measured = root / "measured.json"
         self.failed = root / "failed"
         self.leases = root / "leases"
         self.tmp = root / "tmp"

@@ -410,7 +410,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "manifest.json").write_bytes(b""),
         "manifest.json is no JSON of a result set: Expecting",
     ),
-    "NaN in the manifest": (lambda f: (f / "manifest.json").write_text('{"a": NaN}'), "manifest.json is no JSON of a result set: NaN"),
+    "NaN in the manifest": (
+        lambda f: (f / "manifest.json").write_text('{"a": NaN}'),
+        "manifest.json is no JSON of a result set: NaN",
+    ),
     "binary in the manifest": (
         lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe"),
         "manifest.json is no JSON of a result set: 'utf-8'",

@@ -16,6 +16,9 @@ from universality.plugin.trajectory import Series
 from universality.store.cells import CellRecord
 from universality.store.recording import StoredTrajectory
 
+LARGE = 1_000
+"""Measurements of a set beyond which figures and page show some cells of each claim and not all."""
+
 SeriesOf = Mapping[str, Mapping[str, Series]]
 """Series by run and name."""
 

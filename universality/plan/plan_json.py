@@ -154,7 +154,16 @@ class _Runs(msgspec.Struct):
 
 def _planned(run_id: str, data: bytes, shared: Shared) -> PlannedRun:
     """A run of the file. Raises `UntrustedFile`."""
-    run = converted({"runs": {run_id: parse(data)}}, _Runs).runs[run_id]
+    try:
+        fields = msgspec.json.decode(data, type=dict[str, dict[str, msgspec.Raw]])
+    except msgspec.MsgspecError:
+        raw = parse(data)
+    else:
+        raw = {
+            name: {part: shared.parsed(bytes(text)) for part, text in parts.items()}
+            for name, parts in fields.items()
+        }
+    run = converted({"runs": {run_id: raw}}, _Runs).runs[run_id]
     return PlannedRun(spec=shared.spec(run.spec), observe=shared.observed(run.observe))
 
 

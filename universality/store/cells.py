@@ -14,7 +14,7 @@ from universality.plugin.controls import ControlId, Decidable
 from universality.plugin.outcome import Outcome
 from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState
-from universality.store.files import encode_json
+from universality.store.files import encode_record
 from universality.store.layout import SCHEMA_VERSION
 from universality.store.untrusted import (
     UntrustedFile,
@@ -118,7 +118,7 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def file(self) -> bytes:
         """The file of this measurement, whose name is its id."""
-        return encode_json({"schema_version": SCHEMA_VERSION, "id": self.id, **msgspec.to_builtins(self)})
+        return encode_record(self, schema_version=SCHEMA_VERSION, id=self.id)
 
     @classmethod
     def read(cls, path: Path) -> Self:

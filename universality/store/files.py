@@ -29,9 +29,12 @@ def encode_json(value: Any) -> bytes:
     >>> decode_json(encode_json({"a": float("-inf")}))
     {'a': -inf}
     """
-    text = json.dumps(
-        _finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
-    )
+    return _encoded(_finite(value))
+
+
+def _encoded(value: Any) -> bytes:
+    """Raises ValueError for numbers that JSON lacks."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     # Python's own encoder indents in Python, slowly; msgspec indents, and leaves numbers as they are.
     return msgspec.json.format(text.encode(), indent=1) + b"\n"
 
@@ -43,9 +46,14 @@ def decode_json(data: bytes) -> Any:
     return json.loads(data.decode(), object_hook=hook, parse_constant=_refuse)
 
 
-def encode_record(record: Any) -> bytes:
-    """The file of a record or of another value that msgspec knows."""
-    return encode_json(msgspec.to_builtins(record))
+def encode_record(record: Any, **more: Any) -> bytes:
+    """The file of a record or of another value that msgspec knows; `more`: further fields of builtin values."""
+    value = msgspec.to_builtins(record, str_keys=True)
+    value = {**more, **value} if more else value
+    try:
+        return _encoded(value)
+    except ValueError:  # NaN or an infinity: few have one
+        return encode_json(value)
 
 
 _PLAIN = frozenset({str, int, bool, type(None)})

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from universality.plugin.spec import RunSpec
+from universality.store.untrusted import parse
 
 T = TypeVar("T")
 
@@ -31,3 +32,9 @@ class Shared:
 
     def observed(self, observed: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         return {self.same(probe): self.same(steps) for probe, steps in observed.items()}
+
+    def parsed(self, data: bytes) -> Any:
+        """What these bytes hold, which nobody may change. Raises `UntrustedFile`."""
+        if data not in self._first:
+            self._first[data] = parse(data)
+        return self._first[data]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from universality.judge.resultset import ResultSet
 from universality.output.charts import charts_on_page
-from universality.output.collect import run_ids
+from universality.output.collect import LARGE, run_ids
 from universality.plugin.charts import Lines, series_of
 from universality.plugin.trajectory import Series
 from universality.store.cells import CellRecord
@@ -21,7 +21,8 @@ from universality.store.store import Store
 from universality.text import telling_digits
 
 MAX_POINTS, MIN_POINTS = 200, 12
-MOST_CELLS, CELLS_OF_A_CLAIM = 1_000, 60
+CELLS_OF_A_CLAIM = 60
+"""Of a large set, those whose runs are in the page: there is no room for more."""
 POINT_BYTES, RUN_BYTES = 11, 150
 """About what one point of a series, and one run beside its series, take."""
 
@@ -33,8 +34,7 @@ Drawn = tuple[StoredTrajectory, Mapping[str, bool]]
 def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
     """What the charts of cells draw, by run; where a run has none of it, its training loss.
 
-    Of a set of more than `MOST_CELLS` the first `CELLS_OF_A_CLAIM` of each claim: the page has no room for more, and
-    figures draw no more. Cost: O(runs of these).
+    Of a `LARGE` set the first `CELLS_OF_A_CLAIM` of each claim. Cost: O(runs of these).
     """
     series_of_run: dict[str, dict[str, bool]] = {}
     for record in _drawn(results.records):
@@ -61,7 +61,7 @@ def _drawn(records: Sequence[CellRecord]) -> Iterator[CellRecord]:
     for record in records:
         kind = record.phenomenon, record.claim_name, record.crossed
         seen[kind] += 1
-        if len(records) <= MOST_CELLS or seen[kind] <= CELLS_OF_A_CLAIM:
+        if len(records) <= LARGE or seen[kind] <= CELLS_OF_A_CLAIM:
             yield record
 
 

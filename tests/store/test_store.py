@@ -705,7 +705,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "a key less": (lambda m: m.pop("claim"), "Object missing required field `claim`"),
     "a default left out": (
         lambda m: m.pop("swept"),
-        "has a value in a form that universality does not write",
+        "is not in the form that universality writes",
     ),
     "a key more": (
         lambda m: m["groups"][0]["outcome"].update(p=0.01),

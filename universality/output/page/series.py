@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,17 @@ from numpy.typing import NDArray
 
 from universality.judge.resultset import ResultSet
 from universality.output.charts import charts_on_page
-from universality.output.collect import run_ids
+from universality.output.collect import LARGE, run_ids
 from universality.plugin.charts import Lines, series_of
 from universality.plugin.trajectory import Series
+from universality.store.cells import CellRecord
 from universality.store.recording import StoredTrajectory
 from universality.store.store import Store
 from universality.text import telling_digits
 
 MAX_POINTS, MIN_POINTS = 200, 12
+CELLS_OF_A_CLAIM = 60
+"""Of a large set, those whose runs are in the page: there is no room for more."""
 POINT_BYTES, RUN_BYTES = 11, 150
 """About what one point of a series, and one run beside its series, take."""
 
@@ -28,9 +32,12 @@ Drawn = tuple[StoredTrajectory, Mapping[str, bool]]
 
 
 def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
-    """What the charts of all cells draw, by run; where a run has none of it, its training loss."""
+    """What the charts of cells draw, by run; where a run has none of it, its training loss.
+
+    Of a `LARGE` set the first `CELLS_OF_A_CLAIM` of each claim. Cost: O(runs of these).
+    """
     series_of_run: dict[str, dict[str, bool]] = {}
-    for record in results.records:
+    for record in _drawn(results.records):
         drawn = {
             name: "x" in chart.log
             for chart in charts_on_page(results.plan, record)
@@ -46,6 +53,16 @@ def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
             loss = {"train_loss": False} if stored.steps("train_loss") else {}
             runs[run_id] = stored, recorded or loss
     return runs
+
+
+def _drawn(records: Sequence[CellRecord]) -> Iterator[CellRecord]:
+    """Those whose trajectories are drawn."""
+    seen: Counter[tuple[str, str, bool]] = Counter()
+    for record in records:
+        kind = record.phenomenon, record.claim_name, record.crossed
+        seen[kind] += 1
+        if len(records) <= LARGE or seen[kind] <= CELLS_OF_A_CLAIM:
+            yield record
 
 
 def fit(runs: Mapping[str, Drawn], room: int) -> dict[str, dict[str, Any]]:

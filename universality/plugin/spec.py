@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -295,7 +295,7 @@ class RunSpec:
             IDENTITY_VERSION,
             self.architecture.identity(),
             self.task.identity(),
-            asdict(self.recipe),
+            {name: getattr(self.recipe, name) for name in Recipe.__slots__},
             self.seed,
         ]
         if self.content:

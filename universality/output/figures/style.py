@@ -212,10 +212,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name.svg` and `name.png` (150 dots per inch) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
-    if figure.get_layout_engine() is not None:
-        # One layout for both.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+    if (engine := figure.get_layout_engine()) is not None:
+        # One layout for both files; with an engine, even an empty one, each would draw the figure once more to place it.
+        engine.execute(figure)
+        figure.set_layout_engine(None)
         # The solver's last digit differs between processes, and names of clip paths hash it.
         for axes in figure.axes:
             left, bottom, width, height = (round(end, 9) for end in axes.get_position().bounds)

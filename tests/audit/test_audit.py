@@ -512,7 +512,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         effect(True),
         f"{MEASUREMENT}: is damaged: Expected `float | null`, got `bool` - at `$.groups[0].outcome.effect`",
     ),
-    "a whole number for an effect": (effect(1), f"{MEASUREMENT}: has a value in a form that universality"),
+    "a whole number for an effect": (effect(1), f"{MEASUREMENT}: is not in the form that universality"),
     "a text for an effect": (
         effect("1.0"),
         f"{MEASUREMENT}: is damaged: Expected `float | null`, got `str` - at `$.groups[0].outcome.effect`",
@@ -535,7 +535,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a setting more": (
         in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(more=1)),
-        "plan.json: has a value in a form that universality does not write",
+        "plan.json: is not in the form that universality writes",
     ),
     "a recipe that cannot be": (
         in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(steps=-1)),

@@ -410,7 +410,10 @@ def test_a_dry_run_says_what_would_be_trained_and_touches_nothing(
         "toy_early  toy_net[width=6]  toy_points  5 runs  (positive control: wide toy)",
     ]
     assert total.startswith("9 distinct runs, about 0:00 on one core, 0:00 on 2 cpu worker(s); probes take ")
-    assert re.search(r" [1-9]\d?% of it; a worker needs about \d+ MiB of memory beside that of torch$", total)
+    assert re.search(
+        r" [1-9]\d?% of it; a worker needs about \d+ MiB of memory beside that of torch; ", total
+    )
+    assert total.endswith("; runs that are not stored yet take about 1 MiB of disk")
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from universality.errors import UniversalityError
-from universality.judge import measuring
+from universality.judge import earlier, measuring
 from universality.judge.measure import failed_measuring
 from universality.judge.measuring import measure_all
 from universality.judge.measuring_worker import decode_cell, encode_cell, limit_memory
@@ -19,6 +19,7 @@ from universality.plugin import registry
 from universality.plugin.phenomenon import Control
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.plugin.trajectory import Series
+from universality.store import environment
 from universality.store.cells import CellRecord
 from universality.store.store import Recording, Store
 from universality.train.messages import WorkerSettings
@@ -157,6 +158,7 @@ def test_workers_leave_the_records_and_files_of_this_process_in_the_order_of_the
     here = measure(cells, store, folder, slots=0)
     written = files(store)
     assert {r.groups[0].state for r in here} == {"done", "failed", "missing"}
+    store.layout.measured.unlink()
     assert measure(cells, store, folder, slots=2) == here
     assert files(store) == written
     assert [(r.task, r.claim_name) for r in here[:3]] == [
@@ -164,6 +166,43 @@ def test_workers_leave_the_records_and_files_of_this_process_in_the_order_of_the
         ("points0", "thrice"),
         ("points1", "twice"),
     ]
+
+
+def test_a_cell_is_measured_again_where_something_changed_that_it_follows_from(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [a_cell("none"), a_cell("late", seeds=(7,)), a_cell("raise")]
+
+    def attempts(act: str) -> int:
+        return len((store.layout.tmp / act).read_text())
+
+    first = measure(cells, store, folder, slots=0)
+    assert [record.groups[0].state for record in first[::2]] == ["done", "missing", "failed"]
+    assert measure(cells, Store.open(store.layout.root), folder, slots=0) == first
+    # What could not be measured is tried again.
+    assert (attempts("none"), attempts("raise")) == (1, 2)
+    written, path = files(store), store.layout.measurement(first[0].id)
+    path.write_bytes(path.read_bytes().replace(b'"effect": 2.0', b'"effect": 9.0'))
+    assert measure(cells, store, folder, slots=0) == first
+    assert (attempts("none"), files(store)) == (2, written)
+    late = Recording(
+        spec=a_run(7),
+        state="done",
+        series={"toy.value": Series(np.array([0, 10]), np.array([0.0, 8.0]))},
+        arrays={},
+        observed=OBSERVED,
+        facts={},
+        seconds=0.1,
+    )
+    store.publish(late)
+    assert measure(cells, Store.open(store.layout.root), folder, slots=0)[2].groups[0].effect == 16.0
+    assert (attempts("none"), attempts("late")) == (2, 1)
+    monkeypatch.setattr(earlier, "code_digest", lambda: "edited")
+    measure(cells, store, folder, slots=0)
+    assert (attempts("none"), attempts("late")) == (3, 2)
+    store.layout.measured.write_text("{")
+    measure(cells, store, folder, slots=0)
+    assert (attempts("none"), attempts("late")) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +317,7 @@ def test_a_limit_of_memory_is_no_more_than_the_one_there_is() -> None:
 def test_workers_share_the_memory_and_none_gets_too_little_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"SC_PAGE_SIZE": 1 << 12, "SC_PHYS_PAGES": 10 << 18}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
-    monkeypatch.setattr(measuring, "_CGROUP", Path("/nowhere"))
+    monkeypatch.setattr(environment, "_CGROUP", Path("/nowhere"))
     assert [measuring.memory_share(slots) for slots in (1, 2, 64)] == [9 << 30, 9 << 29, 4 << 30]
     pages["SC_PHYS_PAGES"] = 1 << 18
     assert measuring.memory_share(8) == int(0.9 * (1 << 30))
@@ -288,7 +327,7 @@ def test_a_limit_of_the_container_counts_where_it_is_less(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1 << 12, "SC_PHYS_PAGES": 100 << 18}.__getitem__)
-    monkeypatch.setattr(measuring, "_CGROUP", tmp_path / "memory.max")
+    monkeypatch.setattr(environment, "_CGROUP", tmp_path / "memory.max")
     for text, expected in ((f"{20 << 30}", 18 << 30), ("max", 90 << 30)):
         (tmp_path / "memory.max").write_text(text + "\n")
         assert measuring.memory_share(1) == expected

@@ -19,7 +19,7 @@ def test_a_share_that_is_unanimous_stays_until_the_bound_passes_the_lowest_effec
     found = decide(cell(effects(*RATIOS), DELAY))
     (lower,) = stays(found)
     assert (lower.end, lower.low, lower.high) == ("lower", -math.inf, 6.0)
-    assert margin(found) == pytest.approx(6 / 5)
+    assert margin(stays(found), found.record.claim.scale) == pytest.approx(6 / 5)
     assert str(lower) == "lower bound below 6"
 
 
@@ -29,7 +29,7 @@ def test_an_interval_inside_stays_until_a_bound_passes_its_end() -> None:
     assert (lower.low, lower.high) == (-math.inf, found.low)
     assert (upper.low, upper.high) == (found.high, math.inf)
     assert found.high is not None
-    assert margin(found) == pytest.approx(1 - found.high)
+    assert margin(stays(found), found.record.claim.scale) == pytest.approx(1 - found.high)
     assert [str(lower), str(upper)] == ["lower bound below 0.426", "upper bound above 0.674"]
 
 
@@ -44,7 +44,7 @@ def test_an_absence_by_criteria_alone_has_no_bound_to_blame() -> None:
     found = decide(cell([group(i, criterion=False) for i in range(5)]))
     assert found.verdict == "absent"
     assert [str(s) for s in stays(found)] == ["lower bound anywhere", "upper bound anywhere"]
-    assert margin(found) == math.inf
+    assert margin(stays(found), found.record.claim.scale) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_an_absence_by_criteria_alone_has_no_bound_to_blame() -> None:
 )
 def test_what_no_bound_decides_has_no_margin(record: CellRecord) -> None:
     assert stays(decide(record)) == ()
-    assert margin(decide(record)) is None
+    assert margin(stays(decide(record)), record.claim.scale) is None
 
 
 @pytest.mark.parametrize(

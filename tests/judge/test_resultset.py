@@ -101,7 +101,10 @@ def test_a_set_of_an_earlier_version_is_refused_with_what_to_do(tmp_path: Path) 
             lambda raw: raw["groups"][0]["outcome"].update(effect=True),
             "got `bool` - at `$.groups[0].outcome.effect`",
         ),
-        (lambda raw: raw["groups"][0]["outcome"].update(effect=1), "a form that universality does not write"),
+        (
+            lambda raw: raw["groups"][0]["outcome"].update(effect=1),
+            "not in the form that universality writes",
+        ),
         (
             lambda raw: raw["groups"][0]["outcome"]["gates"].append(0),
             "got `int` - at `$.groups[0].outcome.gates[0]`",

@@ -30,6 +30,7 @@ from universality.judge.boundary import Boundary
 from universality.judge.moved import stays
 from universality.judge.resultset import ResultSet
 from universality.output.build import rebuild
+from universality.output.collect import run_ids
 from universality.output.page.commands import Commands
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
@@ -927,6 +928,20 @@ def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:
     few = dataclasses.replace(results, records=results.records[:10])
     full = fit(stored_series(store, few), 4_900_000)
     assert all(len(steps) > 150 for run in full.values() for steps, _ in run["series"].values())
+
+
+def test_of_more_runs_than_there_is_room_for_every_claim_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("universality.output.page.series.MAX_RUNS", 7)
+    results = result_set(
+        [
+            cell(f"mlp[width={width}]", phenomenon=phenomenon, effect=1.0, seeds=2)
+            for phenomenon, widths in (("many", range(8, 12)), ("few", range(20, 22)))
+            for width in widths
+        ]
+    )
+    run: Any = SimpleNamespace(spec=SimpleNamespace(seed=0), state="done", steps=lambda name: (0,))
+    store: Any = SimpleNamespace(recordings=lambda run_id: iter([run]))
+    assert set(stored_series(store, results)) == run_ids([*results.records[:2], results.records[4]])
 
 
 def large() -> ResultSet:

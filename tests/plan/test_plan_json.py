@@ -109,7 +109,7 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "a whole number of seconds": (
         lambda raw: raw.update(wall_seconds=1),
-        "a value in a form that universality does not write",
+        "is not in the form that universality writes",
     ),
     "seconds before the start": (
         lambda raw: raw.update(run_seconds=-1.0),

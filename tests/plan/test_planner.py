@@ -15,8 +15,8 @@ import torch
 
 from universality.errors import BadParameter, BadSuite, DataUnavailable, UnknownName
 from universality.judge.measure import measure_cell
+from universality.plan import inquiry, suite
 from universality.plan import planner as planning
-from universality.plan import suite
 from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost, gradient_cost
 from universality.plan.plan import Plan, PlannedCell, unscaled, unvalidated
 from universality.plan.planner import Planner
@@ -34,8 +34,8 @@ from universality.store.store import Store
 
 @pytest.fixture(autouse=True)
 def _free_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "gradient_cost", lambda request, signature, rows: GradientCost(0.5, 100.0))
-    monkeypatch.setattr(planning, "try_request", lambda *_, curvature: None)
+    monkeypatch.setattr(inquiry, "gradient_cost", lambda request, signature, rows: GradientCost(0.5, 100.0))
+    monkeypatch.setattr(inquiry, "try_request", lambda *_, curvature: None)
 
 
 def cross(phenomena: str, architectures: str, tasks: str, seeds: int = 2) -> CrossSpec:
@@ -95,7 +95,7 @@ def test_inputs_far_from_what_networks_are_initialised_for_are_named(tmp_path: P
     planner = Planner(tmp_path)
     for name in ("raw", "scaled", "tiny", "huge", "huge.npz,standardise=true"):
         path = name if "," in name else f"{name}.npz"
-        planner._signature(registry.resolve("task", f"arrays[path={path}]"))
+        planner._inquiry.signature(registry.resolve("task", f"arrays[path={path}]"))
     raw, tiny, huge = unscaled(planner.plan)
     assert raw.startswith("arrays[path=raw.npz]: inputs have root mean squares up to 7")
     assert raw.endswith("by (x - mean) / std of the training rows, as arrays[standardise=true] does")
@@ -346,7 +346,7 @@ def test_memory_is_that_of_the_network_its_data_and_an_update_or_a_probe_that_ne
 ) -> None:
     probe = registry.plugin_class("probe", "toy_probe")
     (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
-    rows = Planner(tmp_path)._signature(registry.resolve("task", "toy_points")).train_rows
+    rows = Planner(tmp_path)._inquiry.signature(registry.resolve("task", "toy_points")).train_rows
     assert job.bytes == 16 * job.parameters + job.data_bytes + 100 * rows
     monkeypatch.setattr(probe, "memory", lambda self, recipe, signature, row_bytes: 1e9 + row_bytes)
     (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()

@@ -16,8 +16,9 @@ from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.modifier import Modified, Modifier, unmodified
 from universality.plugin.registry import component, instantiate, modified, resolve, with_parameters
 from universality.plugin.spec import Component, Recipe, RunSpec
-from universality.store.files import encode_record, read_record
+from universality.store.files import encode_record
 from universality.store.layout import safe_name
+from universality.store.untrusted import UntrustedFile, read_record
 
 ADDRESS = "mlp[width=64]+mup[base=32]+output_scale[alpha=10.0,centred=true]"
 VECTOR = InputSpec("vector", (5,))
@@ -76,10 +77,10 @@ def test_a_stored_form_that_is_not_written_is_refused(tmp_path: Any) -> None:
     first["modifiers"] = [second]
     path = tmp_path / "spec.json"
     path.write_bytes(encode_record(plain))
-    with pytest.raises(ValueError, match="not in the form that universality writes"):
+    with pytest.raises(UntrustedFile, match="not in the form that universality writes"):
         read_record(path, RunSpec)
     path.write_bytes(encode_record(nested))
-    with pytest.raises(ValueError, match="a modifier is modified"):
+    with pytest.raises(UntrustedFile, match="a modifier is modified"):
         read_record(path, RunSpec)
 
 

@@ -458,17 +458,23 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a manifest that is no JSON": (
         lambda f: (f / "manifest.json").write_text("{"),
-        "manifest.json: Expecting",
+        "manifest.json is no JSON of a result set: Expecting",
     ),
     "a manifest that is a list": (
         lambda f: (f / "manifest.json").write_text("[]"),
-        "manifest.json: Expected `object`, got `array`",
+        "manifest.json is damaged: Expected `object`, got `array`",
     ),
-    "an empty manifest": (lambda f: (f / "manifest.json").write_bytes(b""), "manifest.json: Expecting"),
-    "NaN in the manifest": (lambda f: (f / "manifest.json").write_text('{"a": NaN}'), "manifest.json: NaN"),
+    "an empty manifest": (
+        lambda f: (f / "manifest.json").write_bytes(b""),
+        "manifest.json is no JSON of a result set: Expecting",
+    ),
+    "NaN in the manifest": (
+        lambda f: (f / "manifest.json").write_text('{"a": NaN}'),
+        "manifest.json is no JSON of a result set: NaN",
+    ),
     "binary in the manifest": (
         lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe"),
-        "manifest.json: 'utf-8'",
+        "manifest.json is no JSON of a result set: 'utf-8'",
     ),
     "another schema": (
         lambda f: edit_manifest(f, lambda r: r.update(schema_version=SCHEMA_VERSION + 1)),
@@ -481,40 +487,40 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a manifest that says more": (
         lambda f: edit_manifest(f, lambda r: r.update(author="me")),
-        "manifest.json: Object contains unknown field `author`",
+        "manifest.json is damaged: Object contains unknown field `author`",
     ),
     "True for a schema": (
         lambda f: edit_manifest(f, lambda r: r.update(schema_version=True)),
-        "manifest.json: Expected `int`, got `bool` - at `$.schema_version`",
+        "manifest.json is damaged: Expected `int`, got `bool` - at `$.schema_version`",
     ),
     "a fact of facts.json more": (
         forged_json("facts.json", lambda r: r.update(verdict="present")),
-        "facts.json: Object contains unknown field `verdict`",
+        "facts.json is damaged: Object contains unknown field `verdict`",
     ),
     "a fact of facts.json less": (
         forged_json("facts.json", lambda r: r.pop("seconds")),
-        "facts.json: Object missing required field `seconds`",
+        "facts.json is damaged: Object missing required field `seconds`",
     ),
     "True for a step": (
         forged_json("facts.json", lambda r: r["observed"].update(taps=[0, True])),
-        "facts.json: Expected `int`, got `bool` - at `$.observed[...][1]`",
+        "facts.json is damaged: Expected `int`, got `bool` - at `$.observed[...][1]`",
     ),
     "a text for seconds": (
         forged_json("facts.json", lambda r: r.update(seconds="1.5")),
-        "facts.json: Expected `float`, got `str` - at `$.seconds`",
+        "facts.json is damaged: Expected `float`, got `str` - at `$.seconds`",
     ),
     "a state that leaves no recording": (
         forged_json("facts.json", lambda r: r.update(state="crashed")),
-        "facts.json: Invalid enum value 'crashed' - at `$.state`",
+        "facts.json is damaged: Invalid enum value 'crashed' - at `$.state`",
     ),
-    "deep facts": (forged("facts.json", lambda data: DEEP), "facts.json: maximum recursion depth"),
+    "deep facts": (forged("facts.json", lambda data: DEEP), "facts.json is nested too deeply"),
     "NaN in the facts": (
         forged("facts.json", lambda data: data.replace(b'"seconds": 1.5', b'"seconds": NaN')),
-        "facts.json: NaN is not JSON",
+        "facts.json is no JSON of a result set: NaN is not JSON",
     ),
     "Infinity in the facts": (
         forged("facts.json", lambda data: data.replace(b'"seconds": 1.5', b'"seconds": Infinity')),
-        "facts.json: Infinity is not JSON",
+        "facts.json is no JSON of a result set: Infinity is not JSON",
     ),
     "a number too large in the facts": (
         forged("facts.json", lambda data: data.replace(b'"seconds": 1.5', b'"seconds": 1e999')),
@@ -526,11 +532,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "True for a seed": (
         forged_json("spec.json", lambda r: r.update(seed=True)),
-        "spec.json: Expected `int`, got `bool` - at `$.seed`",
+        "spec.json is damaged: Expected `int`, got `bool` - at `$.seed`",
     ),
     "True for a number of steps": (
         forged_json("spec.json", lambda r: r["recipe"].update(steps=True)),
-        "spec.json: Expected `int`, got `bool` - at `$.recipe.steps`",
+        "spec.json is damaged: Expected `int`, got `bool` - at `$.recipe.steps`",
     ),
     "a setting that does not exist": (
         forged_json("spec.json", lambda r: r["recipe"].update(warmdown=0.5)),
@@ -542,7 +548,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a recipe that cannot be": (
         forged_json("spec.json", lambda r: r["recipe"].update(steps=-1)),
-        "spec.json: a recipe has a negative number of steps",
+        "spec.json is damaged: a recipe has a negative number of steps",
     ),
 }
 
@@ -641,10 +647,10 @@ def in_text(old: bytes, new: bytes) -> Callable[[Path], None]:
 
 OTHER_FORM = "1.json is not in the form that universality writes"
 FAILURES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "half a record": (lambda p: p.write_text("{"), "1.json: Expecting"),
+    "half a record": (lambda p: p.write_text("{"), "1.json is no JSON of a result set: Expecting"),
     "a schema and nothing else": (
         lambda p: p.write_text(json.dumps({"schema_version": SCHEMA_VERSION})),
-        "1.json: Object missing required field `run_id`",
+        "1.json is damaged: Object missing required field `run_id`",
     ),
     "a key less": (in_failure(lambda r: r.pop("host")), "Object missing required field `host`"),
     "a key more": (in_failure(lambda r: r.update(blame="you")), "Object contains unknown field `blame`"),
@@ -659,9 +665,15 @@ FAILURES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a whole number of seconds": (in_failure(lambda r: r.update(seconds=2)), OTHER_FORM),
     "a repeated key": (in_text(b'"seconds": 2.0', b'"seconds": 9.0,\n "seconds": 2.0'), OTHER_FORM),
-    "NaN": (in_text(b'"seconds": 2.0', b'"seconds": NaN'), "1.json: NaN is not JSON"),
-    "Infinity": (in_text(b'"seconds": 2.0', b'"seconds": Infinity'), "1.json: Infinity is not JSON"),
-    "deep JSON": (lambda p: p.write_bytes(DEEP), "maximum recursion depth"),
+    "NaN": (
+        in_text(b'"seconds": 2.0', b'"seconds": NaN'),
+        "1.json is no JSON of a result set: NaN is not JSON",
+    ),
+    "Infinity": (
+        in_text(b'"seconds": 2.0', b'"seconds": Infinity'),
+        "1.json is no JSON of a result set: Infinity is not JSON",
+    ),
+    "deep JSON": (lambda p: p.write_bytes(DEEP), "is nested too deeply"),
     "no UTF-8": (lambda p: p.write_bytes(b"\xff\xfe"), "'utf-8' codec can't decode"),
 }
 
@@ -751,7 +763,7 @@ MEASUREMENTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "a key less": (lambda m: m.pop("claim"), "Object missing required field `claim`"),
     "a default left out": (
         lambda m: m.pop("swept"),
-        "has a value in a form that universality does not write",
+        "is not in the form that universality writes",
     ),
     "a key more": (
         lambda m: m["groups"][0]["outcome"].update(p=0.01),

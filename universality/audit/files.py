@@ -12,7 +12,7 @@ from universality.audit.findings import Audit
 from universality.store.layout import Layout
 from universality.store.untrusted import read_bytes
 
-MAX_FILES = 200_000
+MAX_FILES = 2_000_000
 MAX_DEPTH = 4
 """Folders inside each other."""
 
@@ -24,6 +24,7 @@ _TOP = {
         _LAYOUT.manifest,
         _LAYOUT.plan,
         _LAYOUT.jobs,
+        _LAYOUT.measured,
         _LAYOUT.evidence,
         _LAYOUT.universality,
     )

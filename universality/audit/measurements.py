@@ -20,12 +20,13 @@ def check_measurements(audit: Audit, layout: Layout, plan: PlanRecord | None) ->
         audit.problem(folder.name, "is missing")
         return {}
     records: dict[str, CellRecord] = {}
+    asked = set(plan.cells if plan is not None else ())
     for path in sorted(p for p in folder.iterdir() if p.suffix == ".json"):
         name = f"{folder.name}/{path.name}"
         with audit.refusals(name):
             record = CellRecord.read(path)
             _check_names(audit, name, record)
-            if plan is not None and record.id not in plan.cells:
+            if plan is not None and path.stem not in asked:
                 audit.problem(name, "is not in the plan")
             if plan is not None and record.phenomenon not in plan.phenomena:
                 raise UntrustedFile(f"is of {quoted(record.phenomenon)}, of which the plan says nothing")

@@ -9,9 +9,9 @@ from universality.audit.findings import Audit, file_of
 from universality.errors import UniversalityError
 from universality.plan.plan_json import PlanRecord
 from universality.store.cells import CellRecord
-from universality.store.layout import ENVIRONMENT, FACTS, HASHED, LOG, MANIFEST, SPEC, Layout, split_recording
+from universality.store.layout import ENVIRONMENT, HASHED, LOG, MANIFEST, Layout, split_recording
 from universality.store.recording import DamagedRecordingError, StoredTrajectory, covers, read_recording
-from universality.store.untrusted import UntrustedFile, read_bytes, read_json
+from universality.store.untrusted import UntrustedFile, parse, read_bytes
 from universality.text import short
 
 
@@ -57,11 +57,10 @@ def _read(audit: Audit, name: str, folder: Path, run_id: str) -> StoredTrajector
             raise UntrustedFile(f"{path.name} is a link or no file")
         if path.name not in (*HASHED, MANIFEST):
             audit.problem(f"{name}/{path.name}", "is a file that no recording has")
-    for file in (SPEC, FACTS, ENVIRONMENT, MANIFEST):
-        try:
-            read_json(folder / file)
-        except UntrustedFile as problem:
-            raise UntrustedFile(f"{file} {problem}") from None
+    try:
+        parse(read_bytes(folder / ENVIRONMENT))
+    except UntrustedFile as problem:
+        raise UntrustedFile(f"{ENVIRONMENT} {problem}") from None
     read_bytes(folder / LOG)
     return read_recording(folder, run_id)
 

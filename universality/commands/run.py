@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +14,7 @@ from universality.commands.cli import several
 if TYPE_CHECKING:
     from universality.judge.resultset import ResultSet
     from universality.output.build import Summary
-    from universality.plan.plan import Plan
+    from universality.plan.forecast import Forecast
     from universality.train.launch import Trained
 
 
@@ -29,45 +29,6 @@ class Finished:
     @property
     def results(self) -> ResultSet:
         return self.summary.results
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a run would train, and on how many workers."""
-
-    plan: Plan
-    slots: int
-    device: str
-
-    @property
-    def workers(self) -> str:
-        return f"{self.slots} {self.device} worker(s)" if self.slots else "this process"
-
-    def lines(self) -> Iterator[str]:
-        """What `--dry-run` prints."""
-        from universality.plugin.registry import component
-        from universality.text import clock, memory, plain
-
-        plan = self.plan
-        for cell in plan.cells:
-            runs = {run for group in cell.groups for run in group.runs.values()}
-            what = (
-                f"not applicable: {plain(cell.not_applicable)}"
-                if cell.not_applicable
-                else f"{len(runs)} runs"
-            )
-            control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
-            swept = "  (swept, not counted)" if cell.swept else ""
-            name = f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}"
-            yield f"{name}  {what}{control}{swept}"
-        total = sum(job.seconds for job in plan.jobs.values())
-        probes = sum(job.probe_seconds for job in plan.jobs.values())
-        yield (
-            f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
-            f"{clock(total / max(1, self.slots))} on {self.workers}; "
-            f"probes take {probes / max(total, 1e-9):.0%} of it; "
-            f"a worker needs about {memory(max(job.bytes for job in plan.jobs.values()))} of memory beside that of torch"
-        )
 
 
 def run(
@@ -121,7 +82,7 @@ def run(
 
     Raises:
         UniversalityError: for anything that can be known to be wrong before training, and for a folder that
-            cannot be written.
+            cannot be written, or for runs that this machine has no room for.
     """
     from universality.commands.worker import command_line
     from universality.errors import BadParameter
@@ -130,6 +91,7 @@ def run(
     from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
     from universality.plan.edited import edited_plugins
+    from universality.plan.forecast import Forecast
     from universality.plan.jobs_json import JobsRecord
     from universality.plan.plan import unscaled, unvalidated
     from universality.plan.plan_json import PlanRecord
@@ -173,7 +135,8 @@ def run(
     slots = default_slots(gpus(where)) if workers is None else workers
     for line in (*unvalidated(plan, chosen), *too_few_replicates(plan), *unscaled(plan)):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
-    forecast = Forecast(plan, slots, where.type)
+    forecast = Forecast(plan, slots, where.type, folder)
+    forecast.check_fits()
     if dry_run:
         return forecast
 
@@ -241,6 +204,7 @@ def show(result: Finished | Forecast | Trained) -> int:
     """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
     from universality.commands.worker import show as show_trained
     from universality.output.build import print_summary
+    from universality.plan.forecast import Forecast
     from universality.text import plain
 
     if isinstance(result, Forecast):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from universality.judge.earlier import EarlierCells
 from universality.judge.measure import measure_cell
 from universality.judge.measuring_worker import CellReply, MeasuringSettings, Question, encode_cell, measured
 from universality.plan.plan import Plan, PlannedCell
 from universality.plugin.registry import component
 from universality.store.cells import CellRecord
+from universality.store.environment import memory_bytes
 from universality.store.store import FailureKind, Store
 from universality.text import plain
 from universality.train.executors.supervisor import Supervisor
@@ -39,13 +38,11 @@ MEMORY_SHARE = 0.9
 LEAST_MEMORY = 4 << 30
 """Bytes that each may hold however many there are: few cells need much at once."""
 
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
-
 
 def measure_all(
     plan: Plan, store: Store, settings: WorkerSettings, *, slots: int, timeout_s: float
 ) -> list[CellRecord]:
-    """Measure every cell and control from what is stored, and save the records beside earlier ones.
+    """Measure every cell and control from what is stored, but for `EarlierCells`, and save the records beside earlier ones.
 
     A plugin that hangs, crashes, leaves the process, eats its memory or floods its output fails its own cell,
     in words of its `Problem`; a worker that dies is given a second attempt. Records and files are the same
@@ -59,7 +56,8 @@ def measure_all(
     Raises:
         UniversalityError: where workers cannot start, or the disk refuses.
     """
-    queue = CellQueue(plan.cells, store)
+    earlier = EarlierCells(store)
+    queue = CellQueue(plan.cells, store, earlier)
     if slots == 0:
         for item in queue.take_all():
             queue.finish(item, measured(queue.key(item), item.cell, store, settings.data_root))
@@ -73,6 +71,7 @@ def measure_all(
         )
         with signals_raise():
             Supervisor(queue, slots, timeout_s, WORKER, own, on_output=_show, max_printed=MAX_PRINTED).run()
+    earlier.save()
     return [record for number in range(len(plan.cells)) for record in queue.records[number]]
 
 
@@ -96,12 +95,13 @@ class CellQueue:
 
     held_by_others = awaited = 0
 
-    def __init__(self, cells: Sequence[PlannedCell], store: Store) -> None:
-        self._store, self._total = store, len(cells)
-        self._open = deque(CellItem(number, cell) for number, cell in enumerate(cells))
+    def __init__(self, cells: Sequence[PlannedCell], store: Store, earlier: EarlierCells) -> None:
+        self._store, self._total, self._earlier = store, len(cells), earlier
         self._crashes: dict[int, int] = {}
         self._reported = time.monotonic()
         self.records: dict[int, list[CellRecord]] = {}
+        items = (CellItem(number, cell) for number, cell in enumerate(cells))
+        self._open = deque(item for item in items if not self._known(item))
 
     @property
     def open(self) -> int:
@@ -158,14 +158,23 @@ class CellQueue:
         text = f"measure() of phenomenon '{item.cell.phenomenon.name}': {plain(why, None, lines=True)}"
         self._settle(item, measure_cell(item.cell, self._store, lost=text))
 
+    def _known(self, item: CellItem) -> bool:
+        """Settle a cell that an earlier command measured."""
+        if (records := self._earlier.records(item.cell)) is None:
+            return False
+        self.records[item.number] = records
+        return True
+
     def _settle(self, item: CellItem, records: Sequence[CellRecord]) -> None:
         self.records[item.number] = list(records)
         for record in records:
             self._store.save_measurement(record)
+        self._earlier.keep(item.cell, records)
         if time.monotonic() - self._reported > PROGRESS_SECONDS:
             self._reported = time.monotonic()
             done = f"measured {len(self.records)} of {self._total} cells and controls"
             print(done, file=sys.stderr, flush=True)
+            self._earlier.save()
 
 
 def _show(item: CellItem, printed: str) -> None:
@@ -175,11 +184,7 @@ def _show(item: CellItem, printed: str) -> None:
 
 def memory_share(slots: int) -> int | None:
     """Bytes that one of so many workers may hold; None where the system does not tell."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
+    if (memory := memory_bytes()) is None:
         return None
-    with contextlib.suppress(OSError, ValueError):  # no cgroup, or one without a limit
-        memory = min(memory, int(_CGROUP.read_text()))
     most = int(MEMORY_SHARE * memory)
     return max(most // slots, min(most, LEAST_MEMORY))

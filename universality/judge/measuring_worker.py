@@ -21,7 +21,7 @@ from universality.plugin import registry
 from universality.plugin.registry import component
 from universality.store.cells import CellRecord
 from universality.store.store import Store
-from universality.store.untrusted import MAX_BYTES
+from universality.store.untrusted import too_large
 from universality.train.device import configure
 from universality.train.messages import WorkerSettings
 
@@ -69,8 +69,8 @@ def replies(question: Question, store: Store, data_root: Path) -> Iterator[CellR
 def measured(key: str, cell: PlannedCell, store: Store, data_root: Path) -> CellReply:
     """Measure a cell. Outcomes that together fit in no file are the failure of the phenomenon."""
     records = tuple(measure_cell(cell, store, data_root=data_root))
-    if (most := max((len(record.file()) for record in records), default=0)) > MAX_BYTES:
-        return CellReply(key, lost=f"its outcomes make a file of {most:,} bytes, at most {MAX_BYTES:,}")
+    for reason in filter(None, map(too_large, map(CellRecord.file, records))):
+        return CellReply(key, lost=f"the file of its outcomes {reason}")
     return CellReply(key, records)
 
 

@@ -89,9 +89,9 @@ def _with(claim: Bound, end: End, value: float) -> Bound:
     return replace(claim, **{field: value})
 
 
-def margin(verdict: CellVerdict) -> float | None:
+def margin(ends: Sequence[Stays], scale: Scale) -> float | None:
     """How far the nearest bound could move before the verdict changes: a distance, on the log scale a factor."""
-    return min((s.margin(verdict.record.claim.scale) for s in stays(verdict)), default=None)
+    return min((end.margin(scale) for end in ends), default=None)
 
 
 @dataclass(frozen=True, slots=True)

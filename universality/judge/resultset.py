@@ -19,9 +19,18 @@ from universality.judge.decide import CellVerdict
 from universality.judge.summary import ClaimRow, summarise
 from universality.plan.plan_json import PlanRecord
 from universality.store.cells import CellRecord
+from universality.store.files import encode_record
 from universality.store.folder import Manifest, refuse_links
 from universality.store.layout import Layout
-from universality.store.untrusted import OtherSchema, UntrustedFile, check_schema, convert, read_json
+from universality.store.untrusted import (
+    OtherSchema,
+    UntrustedFile,
+    check_schema,
+    check_written,
+    converted,
+    parse,
+    read_bytes,
+)
 from universality.text import short
 
 
@@ -104,9 +113,12 @@ class ResultSet:
 
 def read_manifest(layout: Layout) -> Manifest:
     """Raises `UntrustedFile`, for another schema with what to do about it."""
-    raw = read_json(layout.manifest)
+    data = read_bytes(layout.manifest)
+    raw = parse(data)
     check_schema(raw)
-    return convert(raw, Manifest)
+    manifest = converted(raw, Manifest)
+    check_written(data, map(encode_record, [manifest]))
+    return manifest
 
 
 def find(places: Sequence[Path]) -> list[Path]:

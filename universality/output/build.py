@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from universality.judge.resultset import ResultSet
 from universality.output import tables
-from universality.output.collect import SeriesOf, recorded, run_ids, thinned_before
+from universality.output.collect import Recorded, SeriesOf, run_ids, thinned_before
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
 from universality.output.page.series import fit, stored_series
@@ -56,9 +56,9 @@ def _page(results: ResultSet, store: Store) -> tuple[str, SeriesOf]:
     layout = results.layout
     toml = layout.suite.read_text(encoding="utf-8", errors="replace") if layout.suite.is_file() else ""
     runs = stored_series(store, results)
-    if store.run_ids():
-        html = frame(results, toml, len(runs))
-        return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), recorded(runs)
+    if stored := set(store.run_ids()):
+        html = frame(results, toml, len(stored & run_ids(results.records)))
+        return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), Recorded(runs)
     earlier = earlier_runs(layout.report / "index.html", run_ids(results.records))
     return with_runs(frame(results, toml, len(earlier)), earlier), thinned_before(earlier)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,9 +24,42 @@ def run_ids(records: Sequence[CellRecord]) -> set[str]:
     return {run for record in records for group in record.groups for run in group.runs.values()}
 
 
-def recorded(runs: Mapping[str, tuple[StoredTrajectory, Mapping[str, object]]]) -> SeriesOf:
-    """All that is drawn of stored runs."""
-    return {run_id: {name: run.series(name) for name in names} for run_id, (run, names) in runs.items()}
+class Recorded(Mapping[str, Mapping[str, Series]]):
+    """All that is drawn of stored runs. A series is read when it is asked for, and not kept: together they may be more
+    than fits into memory."""
+
+    def __init__(self, runs: Mapping[str, tuple[StoredTrajectory, Collection[str]]]) -> None:
+        self._runs = runs
+
+    def __getitem__(self, run_id: str) -> Mapping[str, Series]:
+        return _RecordedSeries(*self._runs[run_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+
+class _RecordedSeries(Mapping[str, Series]):
+    """Of one run, those of these names."""
+
+    def __init__(self, run: StoredTrajectory, names: Collection[str]) -> None:
+        self._run, self._names = run, names
+
+    def __getitem__(self, name: str) -> Series:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._run.series(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def thinned_before(runs: Mapping[str, Mapping[str, Any]]) -> SeriesOf:

@@ -35,7 +35,7 @@ def evidence_table(results: ResultSet) -> pd.DataFrame:
 
 
 def _evidence_row(v: CellVerdict, results: ResultSet) -> dict[str, object]:
-    record = v.record
+    record, ends = v.record, stays(v)
     return {
         "id": record.id,
         "phenomenon": record.phenomenon,
@@ -65,8 +65,8 @@ def _evidence_row(v: CellVerdict, results: ResultSet) -> dict[str, object]:
         "decided": v.decided,
         "holding": v.holding,
         "seeds_needed": v.seeds_needed,
-        "margin": margin(v),
-        "bound_stays": "; ".join(map(str, stays(v))),
+        "margin": margin(ends, record.claim.scale),
+        "bound_stays": "; ".join(map(str, ends)),
         "details": json.dumps(dict(v.details), sort_keys=True),
     }
 

@@ -8,13 +8,12 @@ from dataclasses import replace
 
 from msgspec import UNSET
 
-from universality.errors import StoreError
 from universality.plan.plan import Job
 from universality.plugin.sources import split_edition
 from universality.plugin.spec import RunSpec
-from universality.store.files import read_record, storing
 from universality.store.layout import SPEC
 from universality.store.store import Store
+from universality.store.untrusted import UntrustedFile, read_record
 
 
 def edited_plugins(missing: Sequence[Job], store: Store) -> list[str]:
@@ -65,7 +64,6 @@ def _spec(store: Store, run_id: str) -> RunSpec | None:
     """Of a stored run; a damaged one is reported elsewhere."""
     path = store.layout.recording(run_id, 1) / SPEC
     try:
-        with storing(path):
-            return read_record(path, RunSpec)
-    except (ValueError, StoreError):
+        return read_record(path, RunSpec)
+    except UntrustedFile:
         return None

@@ -18,7 +18,7 @@ from universality.plugin import registry
 from universality.plugin.sources import PluginSource, source
 from universality.store.files import encode_record
 from universality.store.layout import Layout, safe_name, without_machine
-from universality.store.untrusted import UntrustedFile, convert, read_json
+from universality.store.untrusted import UntrustedFile, read_record
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -132,7 +132,7 @@ def _planned(job: Job) -> PlannedJob:
 def read_jobs(layout: Layout) -> JobsRecord:
     """What is to be trained in a results folder. Raises `StoreError` where it cannot be read."""
     try:
-        return convert(read_json(layout.jobs), JobsRecord)
+        return read_record(layout.jobs, JobsRecord)
     except UntrustedFile as problem:
         raise StoreError(
             "what is to be trained here cannot be read",

@@ -32,6 +32,8 @@ class Job:
     """Predicted memory, beside that of torch itself."""
     calibrates: bool = False
     """Whether a calibration asks for it: these are trained first."""
+    disk_bytes: float = 0.0
+    """Predicted size of its recording."""
     stack: int = 1
     """How many runs of its kind a worker may train side by side."""
 

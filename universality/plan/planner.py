@@ -6,59 +6,46 @@ A training that several phenomena need is planned once, with the union of what t
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
 
 from universality.errors import BadParameter, BadSuite
-from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost, gradient_cost, try_request
+from universality.plan.cost import OPTIMIZER_SECONDS
 from universality.plan.groups import Group, asked_by, groups_of
+from universality.plan.inquiry import Built, Inquiry
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
 from universality.plan.requests import spec_of
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
-from universality.plugin.architecture import Architecture, InputSpec
+from universality.plugin.architecture import Architecture
 from universality.plugin.asking import ask
 from universality.plugin.cell import Cell
 from universality.plugin.modifier import Modified
 from universality.plugin.phenomenon import Control, Cross, Phenomenon, controls_of
-from universality.plugin.probe import Probe
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
-from universality.plugin.settings import default_settings
 from universality.plugin.sources import edition, split_edition
-from universality.plugin.spec import Recipe, RunSpec, canonical
+from universality.plugin.spec import RunSpec
 from universality.plugin.task import Signature, Task
-from universality.text import beside
 
-
-class _Built(NamedTuple):
-    """What is known of a network that was built."""
-
-    parameters: int
-    features: int
-    layers: int
+RECORDING_BYTES, STEP_BYTES = 6 * 4096, 16
+"""Of a recording: its files, each at least a block of the disk, and of every update the training loss."""
 
 
 class Planner:
     """Builds a plan; every error that can be found without training is raised here.
 
     Task data is loaded once per task, and every network is built once, so that missing data and
-    parameters that do not fit are found before anything is trained.
+    parameters that do not fit are found before anything is trained. Cost: O(cells + requested runs).
     """
 
     def __init__(self, data_root: Path) -> None:
-        self._data_root = data_root
-        self._signatures: dict[str, Signature] = {}
-        self._built: dict[tuple[str, InputSpec, int], _Built] = {}
-        self._gradients: dict[str, GradientCost] = {}
-        self._tried: set[str] = set()
-        self.plan = Plan()
+        self._inquiry = Inquiry(data_root)
+        self._cells: dict[tuple[str, str, str, str], PlannedCell] = {}
+        self._steps: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self.plan = Plan(scales=self._inquiry.scales)
 
     def add_suite(self, suite: Suite) -> Plan:
         controlled: dict[str, Phenomenon] = {}
@@ -103,7 +90,7 @@ class Planner:
         architectures: list[Architecture] = [registry.resolve("architecture", a) for a in cross.architectures]
         tasks: list[Task] = [registry.resolve("task", t) for t in cross.tasks]
         for task in tasks:
-            able = [a for a in architectures if not _rejects(a, self._signature(task))]
+            able = [a for a in architectures if not _rejects(a, self._inquiry.signature(task))]
             cells = [self._cell(architecture, task) for architecture in architectures]
             for phenomenon in crossed:
                 for cell in cells:
@@ -117,9 +104,9 @@ class Planner:
         return self._cell(registry.resolve("architecture", architecture), registry.resolve("task", task))
 
     def _cell(self, architecture: Architecture, task: Task) -> Cell:
-        signature = self._signature(task)
+        signature = self._inquiry.signature(task)
         taken = not _rejects(architecture, signature)
-        built = self._build(architecture, signature) if taken else _Built(0, 0, 0)
+        built = self._inquiry.built(architecture, signature) if taken else Built(0, 0, 0)
         return Cell(architecture, task, signature, built.features, built.layers)
 
     def _add_control(self, control: Control) -> None:
@@ -139,7 +126,7 @@ class Planner:
         *,
         swept: bool = False,
     ) -> None:
-        names = (str(component(cell.architecture)), str(component(cell.task)))
+        names = (str(self._inquiry.component(cell.architecture)), str(self._inquiry.component(cell.task)))
         reason = _rejects(cell.architecture, cell.signature)
         reason = reason or ask(phenomenon, "applies", lambda: phenomenon.applies(cell))
         claims = phenomenon.claims if control is None else control.claims
@@ -156,16 +143,16 @@ class Planner:
                 got="its run sets gave no runs for its claims",
             )
         planned = PlannedCell(phenomenon, *names, tuple(groups), reason, left_out, control, swept)
-        for other in self.plan.cells:
+        other = self._cells.setdefault(planned.question, planned)
+        if other is not planned:
             if replace(planned, swept=other.swept) == other:  # crosses may overlap; evidence counts once
                 return
-            if planned.question == other.question:
-                raise BadSuite(
-                    "two crosses ask for one cell in different ways",
-                    where=f"{component(phenomenon)}, {names[0]}, {names[1]}",
-                    got="different seeds or different partner architectures",
-                    do="give both crosses the same seeds and architectures, or keep them apart",
-                )
+            raise BadSuite(
+                "two crosses ask for one cell in different ways",
+                where=f"{component(phenomenon)}, {names[0]}, {names[1]}",
+                got="different seeds or different partner architectures",
+                do="give both crosses the same seeds and architectures, or keep them apart",
+            )
         self.plan.cells.append(planned)
 
     def _add_group(self, phenomenon: Phenomenon, group: Group) -> PlannedGroup:
@@ -173,83 +160,48 @@ class Planner:
         observe: dict[str, dict[str, tuple[int, ...]]] = {}
         run_set = next(c.runs for c in phenomenon.claims.values() if group.bears_on(c))
         for role, request in group.runs.items():
-            signature = self._signature(request.task)
+            signature = self._inquiry.signature(request.task)
             with asked_by(run_set):
-                spec = spec_of(request, signature)
-                steps = {edition(o.probe): o.at.steps(request.recipe.steps) for o in request.observe}
+                spec = spec_of(request, signature, self._inquiry.component)
+                steps = {
+                    edition(o.probe): self._shared(o.at.steps(request.recipe.steps)) for o in request.observe
+                }
                 if isinstance(request.architecture, Modified):
                     request.architecture.check_recipe(spec.recipe)
             runs[role], observe[role] = spec.id, steps
-            self._add_job(spec, request, steps)
-            self.plan.jobs[spec.id].calibrates |= phenomenon.calibration
+            self._add_job(runs[role], spec, request, steps)
+            self.plan.jobs[runs[role]].calibrates |= phenomenon.calibration
         return PlannedGroup(group.key, group.units, runs, observe, group.run_set, group.keys, group.left_out)
 
-    def _add_job(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:
-        job, signature = self.plan.jobs.get(spec.id), self._signature(request.task)
-        self._try(spec, request, observe)  # before any other call of the network
+    def _shared(self, steps: tuple[int, ...]) -> tuple[int, ...]:
+        """One object for equal steps: thousands of runs are observed at the same."""
+        return self._steps.setdefault(steps, steps)
+
+    def _add_job(
+        self, run_id: str, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        job, signature = self.plan.jobs.get(run_id), self._inquiry.signature(request.task)
+        self._inquiry.try_network(spec, request, observe)  # before any other call of the network
         if job is None:
-            job = self.plan.jobs[spec.id] = Job(spec, {})
-            update = self._gradient(request)
+            job = self.plan.jobs[run_id] = Job(spec, {})
+            update = self._inquiry.gradient(request, spec.recipe.batch_size)
             job.seconds = spec.recipe.steps * (update.seconds + OPTIMIZER_SECONDS)
-            job.parameters = self._build(request.architecture, signature).parameters
+            job.parameters = self._inquiry.built(request.architecture, signature).parameters
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
             batch = min(spec.recipe.batch_size or signature.train_rows, signature.train_rows)
             job.bytes = _network_bytes(job) + batch * update.row_bytes
-        full = self._gradient(replace(request, recipe=replace(spec.recipe, batch_size=0)))
+            job.disk_bytes = RECORDING_BYTES + STEP_BYTES * spec.recipe.steps
+        full = self._inquiry.gradient(request, 0)
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
-            job.observe[probe] = tuple(sorted({*before, *steps}))
-            cost, needed = _probe_cost(split_edition(probe)[0], spec.recipe, signature, full.row_bytes)
-            more = (len(job.observe[probe]) - len(before)) * cost * full.seconds
+            job.observe[probe] = self._shared(tuple(sorted({*before, *steps})))
+            address = split_edition(probe)[0]
+            record = self._inquiry.record(address, spec.recipe, request.task, full.row_bytes, job.parameters)
+            further = len(job.observe[probe]) - len(before)
+            more = further * record.gradients * full.seconds
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
-            job.bytes = max(job.bytes, _network_bytes(job) + needed)
-
-    def _signature(self, task: Task) -> Signature:
-        key = canonical(component(task).identity())
-        if key not in self._signatures:
-            with default_settings():
-                self._signatures[key] = ask(task, "read", lambda: task.signature(self._data_root))
-            self.plan.scales[str(component(task))] = self._signatures[key].scale
-        return self._signatures[key]
-
-    def _build(self, architecture: Architecture, signature: Signature) -> _Built:
-        """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
-        key = (canonical(component(architecture).identity()), signature.inputs, signature.outputs)
-        if key not in self._built:
-            self._built[key] = ask(architecture, "build", lambda: _built(architecture, signature))
-        return self._built[key]
-
-    def _try(self, spec: RunSpec, request: Request, observe: Mapping[str, tuple[int, ...]]) -> None:
-        """Raises `MeasurementError` for a network that no update would reach, or a probe cannot look at."""
-        if not spec.recipe.steps:
-            return
-        probes = [registry.resolve("probe", split_edition(probe)[0]) for probe in observe]
-        curvature = bool(spec.recipe.lr_over_stability) or any(probe.curvature for probe in probes)
-        signature = self._signature(request.task)
-        network = component(request.architecture).identity()
-        key = canonical(
-            [network, repr(signature.inputs), signature.outputs, spec.recipe.loss, int(curvature)]
-        )
-        if key not in self._tried:
-            self._tried.add(key)
-            ask(
-                request.architecture,
-                "forward",
-                lambda: try_request(request, signature, spec.recipe, curvature=curvature),
-            )
-
-    def _gradient(self, request: Request) -> GradientCost:
-        """What one gradient costs here, measured once per network, data shape and batch size."""
-        signature = self._signature(request.task)
-        rows = min(request.recipe.batch_size or signature.train_rows, signature.train_rows)
-        key = canonical(
-            [component(request.architecture).identity(), repr(signature.inputs), signature.outputs, rows]
-        )
-        if key not in self._gradients:
-            self._gradients[key] = ask(
-                request.architecture, "forward", lambda: gradient_cost(request, signature, rows)
-            )
-        return self._gradients[key]
+            job.bytes = max(job.bytes, _network_bytes(job) + record.memory)
+            job.disk_bytes += further * record.stored
 
 
 def _network_bytes(job: Job) -> float:
@@ -257,63 +209,5 @@ def _network_bytes(job: Job) -> float:
     return 16 * job.parameters + job.data_bytes
 
 
-def _probe_cost(address: str, recipe: Recipe, signature: Signature, row_bytes: float) -> tuple[float, float]:
-    """Of one record: gradients of the full training loss, and bytes. Raises `BadParameter` where the probe cannot
-    tell."""
-    probe: Probe = registry.resolve("probe", address)
-    cost = ask(probe, "cost", lambda: float(probe.cost(recipe, signature)))
-    needed = ask(probe, "memory", lambda: float(probe.memory(recipe, signature, row_bytes)))
-    for method, got, unit in (
-        ("cost", cost, "gradients of the full training loss"),
-        ("memory", needed, "bytes"),
-    ):
-        if not 0 <= got < math.inf:
-            raise BadParameter(
-                f"probe '{probe.name}' cannot be planned",
-                where=f"{type(probe).__module__}, {method}()",
-                got=f"{got:g}",
-                expected=f"{unit}, 0 or more",
-            )
-    return cost, needed
-
-
 def _rejects(architecture: Architecture, signature: Signature) -> str:
     return ask(architecture, "reject", lambda: architecture.reject(signature.inputs))
-
-
-def _built(architecture: Architecture, signature: Signature) -> _Built:
-    """Raises `BadParameter` for a network that cannot be built, or not be trained on this machine."""
-    try:
-        with default_settings(), torch.random.fork_rng(devices=[]):
-            _check_fits(architecture, signature)
-            net = architecture.build(signature.inputs, signature.outputs)
-    except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
-        raise BadParameter(
-            "a network cannot be built",
-            where=str(component(architecture)),
-            got=str(error).partition("\n")[0],
-            expected=f"parameters that suit inputs {list(signature.inputs.shape)}, and fit in memory",
-        ) from error
-    parameters = sum(p.numel() for p in net.parameters())
-    return _Built(parameters, architecture.readout(net).in_features, len(architecture.taps(net)))
-
-
-def _check_fits(architecture: Architecture, signature: Signature) -> None:
-    """Raises `MemoryError` for a network that this machine cannot train, before it is given memory.
-
-    Weights, gradients and two numbers of an optimizer for each make four times the parameters.
-    """
-    try:
-        with torch.device("meta"):
-            net = architecture.build(signature.inputs, signature.outputs)
-        needed = 4 * sum(p.numel() * p.element_size() for p in net.parameters())
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OverflowError, MemoryError):
-        raise
-    except Exception:
-        return  # the network needs numbers to be built, or the system does not tell: it is tried
-    if needed > memory:
-        asked, there = needed / 2**30, memory / 2**30
-        raise MemoryError(
-            f"training needs {beside(asked, there)} GiB, this machine has {beside(there, asked)}"
-        )

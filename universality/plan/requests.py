@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from universality.errors import BadParameter
-from universality.plugin.registry import component
+from universality.plugin.registry import Plugin, component
 from universality.plugin.runs import Request
 from universality.plugin.sources import sources_of
-from universality.plugin.spec import RunSpec
+from universality.plugin.spec import Component, RunSpec
 from universality.plugin.streams import Streams
 from universality.plugin.task import Signature
 
 
-def spec_of(request: Request, signature: Signature) -> RunSpec:
-    """The run that is requested. `signature`: of its task.
+def spec_of(
+    request: Request, signature: Signature, describe: Callable[[Plugin], Component] = component
+) -> RunSpec:
+    """The run that is requested. `signature`: of its task; `describe`: `component`, or what remembers its answers.
 
     Raises:
         BadParameter: a loss of classes for a task without, other batches or a fork for a run that sees no
             batches, or what `RunSpec` and `Streams` refuse.
     """
+    architecture, task = describe(request.architecture), describe(request.task)
     spec = RunSpec(
-        component(request.architecture),
-        component(request.task),
+        architecture,
+        task,
         request.recipe,
         request.seed,
         signature.content,
-        sources=sources_of(
-            ("architecture", component(request.architecture)), ("task", component(request.task))
-        ),
+        sources=sources_of(("architecture", architecture), ("task", task)),
         streams=Streams.of(request.streams, request.fork),
     )
     where = f"{spec.architecture} on {spec.task}, seed {spec.seed}"

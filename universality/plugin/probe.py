@@ -102,3 +102,11 @@ class Probe(ABC):
             row_bytes: what a forward pass keeps of each row for its gradient.
         """
         return 0.0
+
+    def stored(self, signature: Signature, row_bytes: float, parameters: int) -> float:
+        """Bytes that one record leaves on the disk; the default is of a few floats. For predictions alone.
+
+        Args:
+            parameters: of the network.
+        """
+        return 100.0

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -316,7 +316,7 @@ class RunSpec:
             IDENTITY_VERSION,
             self.architecture.identity(),
             self.task.identity(),
-            {name: value for name, value in asdict(self.recipe).items() if value is not UNSET},
+            {name: value for name in Recipe.__slots__ if (value := getattr(self.recipe, name)) is not UNSET},
             self.seed,
         ]
         if self.content:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from universality.measures.features import checked
 from universality.measures.network.capture import capture
-from universality.plugin import Probe, Training, register
+from universality.plugin import Probe, Signature, Training, register
 
 
 @register("outputs")
@@ -22,6 +22,9 @@ class Outputs(Probe):
     """
 
     rows: int = 512
+
+    def stored(self, signature: Signature, row_bytes: float, parameters: int) -> float:
+        return 4.0 * min(self.rows, signature.reference_rows) * signature.outputs
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         inputs = training.splits.reference.inputs[: self.rows]

@@ -45,6 +45,11 @@ class Taps(Probe):
         # What is captured of each row, and of the widest in float64 a copy and its factorisation.
         return rows * row_bytes + 3 * 8 * max(numbers, rows * row_bytes / 4)
 
+    def stored(self, signature: Signature, row_bytes: float, parameters: int) -> float:
+        # No more than all that a forward pass keeps, and the inputs; what is wider than `rows` is rotated.
+        rows = min(self.rows, signature.reference_rows)
+        return rows * (row_bytes + 4.0 * signature.inputs.size)
+
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         architecture, net = training.architecture, training.net
         reference = training.splits.reference

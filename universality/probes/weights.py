@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from universality.plugin import Probe, Training, register
+from universality.plugin import Probe, Signature, Training, register
 
 
 @register("weights")
@@ -17,6 +17,9 @@ class Weights(Probe):
 
     `universality.train.engine.restore` makes a network of it again. Cost: a copy of the parameters.
     """
+
+    def stored(self, signature: Signature, row_bytes: float, parameters: int) -> float:
+        return 4.0 * parameters
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         return {name: tensor.detach().clone() for name, tensor in training.net.state_dict().items()}

@@ -14,9 +14,16 @@ from universality.plugin.controls import ControlId, Decidable
 from universality.plugin.outcome import Outcome
 from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState
-from universality.store.files import encode_json
+from universality.store.files import encode_record
 from universality.store.layout import SCHEMA_VERSION
-from universality.store.untrusted import UntrustedFile, check_schema, convert, read_json
+from universality.store.untrusted import (
+    UntrustedFile,
+    check_schema,
+    check_written,
+    converted,
+    parse,
+    read_bytes,
+)
 from universality.text import short
 
 MAX_NAME = 300
@@ -111,16 +118,17 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def file(self) -> bytes:
         """The file of this measurement, whose name is its id."""
-        return encode_json({"schema_version": SCHEMA_VERSION, "id": self.id, **msgspec.to_builtins(self)})
+        return encode_record(self, schema_version=SCHEMA_VERSION, id=self.id)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """The cell in a measurement's file. Raises `UntrustedFile` for anything that `file` does not write."""
-        raw = read_json(path)
+        data = read_bytes(path)
+        raw = parse(data)
         check_schema(raw)
         del raw["schema_version"]
         name = raw.pop("id", None)
-        record = convert(raw, cls)
+        record = converted(raw, cls)
         control = "" if record.control is None else record.control.name
         if max(len(control), len(record.claim.unit)) > MAX_NAME:
             raise UntrustedFile(f"has a control or a unit of more than {MAX_NAME} characters")
@@ -128,4 +136,5 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise UntrustedFile(f"claims what no effect can meet or every one does: {wrong}")
         if not record.id == name == path.stem:
             raise UntrustedFile(f"holds the measurement {record.id}, and is named {short(str(name), 120)}")
+        check_written(data, map(cls.file, [record]))
         return record

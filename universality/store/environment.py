@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import universality
 
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
 _PACKAGE_CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -81,6 +83,17 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def memory_bytes() -> int | None:
+    """Memory of this machine, or what a container of it may use; None where the system does not tell."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+    with contextlib.suppress(OSError, ValueError):  # no cgroup, or one without a limit
+        memory = min(memory, int(_CGROUP.read_text()))
+    return memory
 
 
 def _accelerator(torch: Any, device: str | None) -> str | None:

@@ -10,13 +10,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from universality.errors import BadParameter, StoreError
-
-T = TypeVar("T")
+from universality.errors import StoreError
 
 _NON_FINITE = "$float"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -31,35 +29,39 @@ def encode_json(value: Any) -> bytes:
     >>> decode_json(encode_json({"a": float("-inf")}))
     {'a': -inf}
     """
-    text = json.dumps(_finite(value), sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
-    return (text + "\n").encode()
+    return _encoded(_finite(value))
+
+
+def _encoded(value: Any) -> bytes:
+    """Raises ValueError for numbers that JSON lacks."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    # Python's own encoder indents in Python, slowly; msgspec indents, and leaves numbers as they are.
+    return msgspec.json.format(text.encode(), indent=1) + b"\n"
 
 
 def decode_json(data: bytes) -> Any:
     """The inverse of `encode_json`. Raises ValueError for anything that is not strict JSON."""
-    return json.loads(data.decode(), object_hook=_non_finite, parse_constant=_refuse)
+    # A call for every object, only where one may be such a number.
+    hook = _non_finite if b"$" in data or b"\\" in data else None
+    return json.loads(data.decode(), object_hook=hook, parse_constant=_refuse)
 
 
-def encode_record(record: Any) -> bytes:
-    """The file of a record or of another value that msgspec knows."""
-    return encode_json(msgspec.to_builtins(record))
-
-
-def read_record(path: Path, kind: type[T]) -> T:
-    """The record in a file. Raises ValueError, which names it, for a file that `encode_record` would not write."""
-    data = path.read_bytes()
+def encode_record(record: Any, **more: Any) -> bytes:
+    """The file of a record or of another value that msgspec knows; `more`: further fields of builtin values."""
+    value = msgspec.to_builtins(record, str_keys=True)
+    value = {**more, **value} if more else value
     try:
-        record = msgspec.convert(decode_json(data), kind)
-        same = encode_record(record) == data
-    except (ValueError, RecursionError, BadParameter) as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    # A repeated key, an unknown one of a dataclass, 1 for 1.0: read by some, and by others read differently.
-    if not same:
-        raise ValueError(f"{path.name} is not in the form that universality writes")
-    return record
+        return _encoded(value)
+    except ValueError:  # NaN or an infinity: few have one
+        return encode_json(value)
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def _finite(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -77,7 +77,15 @@ class ResultsFolder:
         with storing(paths.root):
             paths.root.mkdir(parents=True, exist_ok=True)
             own = {
-                path.name for path in (*paths.folders, paths.suite, paths.plan, paths.jobs, paths.manifest)
+                path.name
+                for path in (
+                    *paths.folders,
+                    paths.suite,
+                    paths.plan,
+                    paths.jobs,
+                    paths.manifest,
+                    paths.measured,
+                )
             }
             # An interrupted `create` leaves some of these names and no manifest.
             if paths.manifest.exists():
@@ -194,7 +202,7 @@ def refuse_links(layout: Layout) -> None:
 
     The folder itself may be reached through links: whoever names it chose them.
     """
-    parts = [layout.suite, layout.manifest, layout.plan, layout.jobs, layout.evidence]
+    parts = [layout.suite, layout.manifest, layout.plan, layout.jobs, layout.measured, layout.evidence]
     parts += [layout.universality, layout.report, *layout.folders]
     with storing(layout.root):
         link = next((part for part in parts if part.is_symlink()), None)

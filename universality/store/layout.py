@@ -85,6 +85,7 @@ class Layout:
         self.jobs = root / "jobs.json"
         self.runs = root / "runs"
         self.measurements = root / "measurements"
+        self.measured = root / "measured.json"
         self.failed = root / "failed"
         self.leases = root / "leases"
         self.tmp = root / "tmp"

@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,7 +33,8 @@ from universality.plugin.sources import split_edition
 from universality.plugin.spec import RunSpec
 from universality.plugin.trajectory import RunState, Series
 from universality.store import layout
-from universality.store.files import encode_json, encode_record, read_record, storing
+from universality.store.files import encode_json, encode_record, storing
+from universality.store.untrusted import UntrustedFile, read_record
 from universality.text import is_printable, short
 
 MAX_STEP = 1 << 53
@@ -45,6 +46,8 @@ _KINDS = {"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "
 
 Observed = Mapping[str, Sequence[int]]
 """Probe addresses and the steps at which they record."""
+
+T = TypeVar("T")
 
 Ended = Literal["done", "diverged"]
 """The ends that leave a recording."""
@@ -221,7 +224,7 @@ def _verified(folder: Path, run_id: str) -> StoredTrajectory:
     for name in (layout.MANIFEST, *layout.HASHED):
         if not (folder / name).is_file():
             raise ValueError(f"{name} is missing")
-    manifest = read_record(folder / layout.MANIFEST, RecordingManifest)
+    manifest = _read(folder / layout.MANIFEST, RecordingManifest)
     if manifest.schema_version != layout.SCHEMA_VERSION:
         raise ValueError(f"schema version {manifest.schema_version}, expected {layout.SCHEMA_VERSION}")
     # The names are compared with the known ones, never followed: a manifest cannot point elsewhere.
@@ -231,14 +234,22 @@ def _verified(folder: Path, run_id: str) -> StoredTrajectory:
         with open(folder / name, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256[name]:
                 raise ValueError(f"{name} does not have the sha256 of {layout.MANIFEST}")
-    spec = read_record(folder / layout.SPEC, RunSpec)
+    spec = _read(folder / layout.SPEC, RunSpec)
     if not spec.id == manifest.run_id == run_id:
         raise ValueError(f"holds the run {spec.id}")
-    stored = read_record(folder / layout.FACTS, Facts)
+    stored = _read(folder / layout.FACTS, Facts)
     with safetensors.safe_open(folder / layout.ARRAYS, framework="numpy") as arrays:
         names = frozenset(arrays.keys())
         _check_arrays(arrays, names)
     return StoredTrajectory(folder, spec, stored.state, stored.observed, stored.facts, stored.seconds, names)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    """Raises ValueError, which names the file."""
+    try:
+        return read_record(path, kind)
+    except UntrustedFile as problem:
+        raise ValueError(f"{path.name} {problem}") from None
 
 
 def _check_arrays(arrays: Any, names: frozenset[str]) -> None:

@@ -12,17 +12,16 @@ import os
 import platform
 import shutil
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from universality.errors import StoreError
 from universality.store.cells import CellRecord
 from universality.store.environment import environment
 from universality.store.files import (
     encode_record,
-    read_record,
     storing,
     sync_folder,
     write_durably,
@@ -39,6 +38,8 @@ from universality.store.recording import (
     encode_recording,
     read_recording,
 )
+from universality.store.shared import Shared
+from universality.store.untrusted import UntrustedFile, read_record
 
 __all__ = ["Damage", "Failure", "Recording", "Store", "StoredTrajectory"]
 
@@ -69,6 +70,7 @@ class Store(ResultsFolder):
         super().__init__(root)
         # Published folders never change, so one verification each is enough.
         self._read: dict[Path, StoredTrajectory | None] = {}
+        self._shared = Shared()
 
     def publish(self, recording: Recording, *, device: str | None = None) -> Path:
         """Store a finished run: all files in `tmp/`, forced to disk, then one rename.
@@ -193,11 +195,16 @@ class Store(ResultsFolder):
     def _recording(self, run_id: str, folder: Path) -> StoredTrajectory | None:
         if folder not in self._read:
             try:
-                self._read[folder] = read_recording(folder, run_id)
+                self._read[folder] = self._compact(read_recording(folder, run_id))
             except DamagedRecordingError as damage:
                 self._read[folder] = None
                 self._report(folder, str(damage))
         return self._read[folder]
+
+    def _compact(self, stored: StoredTrajectory) -> StoredTrajectory:
+        """The same in less memory."""
+        spec, observed = self._shared.spec(stored.spec), self._shared.observed(stored.observed)
+        return replace(stored, spec=spec, observed=observed, names=self._shared.same(stored.names))
 
     def fail(
         self,
@@ -239,10 +246,9 @@ class Store(ResultsFolder):
         for attempt in range(after + 1, self.attempts(run_id) + 1):
             path = self.layout.failure(run_id, attempt)
             try:
-                with storing(path):
-                    failures.append(read_record(path, Failure))
-            except (StoreError, ValueError) as error:
-                self._report(path, str(error))
+                failures.append(read_record(path, Failure))
+            except UntrustedFile as error:
+                self._report(path, f"{path.name} {error}")
         return failures
 
     def save_measurement(self, cell: CellRecord) -> Path:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import math
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from universality.errors import UniversalityError
-from universality.store.files import decode_json, encode_json
+from universality.store.files import decode_json, encode_record
 from universality.store.layout import SCHEMA_VERSION
 from universality.text import short
 
 MAX_BYTES = 64 << 20
 """Of one JSON or CSV file."""
+MAX_PARTS = 2_000_000
+"""Of one JSON file: numbers, texts, lists and objects, each some hundred bytes of memory."""
 MAX_TEXT = 10_000
 """Characters of one text: a message may be long, a name of megabytes is an attack."""
 MAX_NUMBER = 1e150
@@ -60,52 +63,81 @@ def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
         raise UntrustedFile(error.strerror or str(error)) from None
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds, if it is byte for byte what `universality` writes. Raises `UntrustedFile`.
+def too_large(data: bytes) -> str:
+    """Why a JSON file is not read because of its size; empty where it is."""
+    if len(data) > MAX_BYTES:
+        return f"has {len(data):,} bytes, at most {MAX_BYTES:,}"
+    parts = sum(map(data.count, (b",", b"[", b"{")))
+    return f"has {parts:,} parts, at most {MAX_PARTS:,}" if parts > MAX_PARTS else ""
 
-    A repeated key, 1e999 and numbers of ten thousand digits are JSON to some readers: they do not
-    come back as the same bytes.
+
+def parse(data: bytes) -> Any:
+    """What the bytes of a JSON file hold, within all bounds. Raises `UntrustedFile`.
+
+    Bounds are checked before anything is made of the bytes: thirty megabytes of `{}` are a gigabyte of objects.
     """
-    data = read_bytes(path)
+    if reason := too_large(data):
+        raise UntrustedFile(reason)
     try:
         value = decode_json(data)
         _check_bounds(value)
-        same = encode_json(value) == data
     except RecursionError:
         raise UntrustedFile("is nested too deeply") from None
     except (ValueError, TypeError, OverflowError) as error:
         raise UntrustedFile(f"is no JSON of a result set: {short(str(error), 120)}") from None
-    if not same:
-        raise UntrustedFile("is not in the form that universality writes (a repeated key, other spacing)")
     return value
 
 
-def convert(raw: Any, kind: type[T]) -> T:
-    """`raw` as a record of the type `kind`, and of nothing that this type would not write.
+def converted(raw: Any, kind: type[T]) -> T:
+    """`raw` as a record of the type `kind`.
 
     Raises `UntrustedFile`, whose text names the part that is wrong, as in `$.groups[0].state`.
     """
     try:
-        record = msgspec.convert(raw, kind)
-        again = msgspec.to_builtins(record)
+        return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         raise UntrustedFile(f"is damaged: {short(str(error), 300)}") from None
     except UniversalityError as error:
         raise UntrustedFile(f"is damaged: {error.what}: {short(error.got, 120)}") from None
-    # msgspec reads 1 as 1.0 and accepts a default that is written out; we write neither.
-    if encode_json(again) != encode_json(raw):
-        raise UntrustedFile("has a value in a form that universality does not write")
+
+
+def check_written(data: bytes, written: Iterable[bytes]) -> None:
+    """That a file is, byte for byte, what is written of the record that it was read as. Raises `UntrustedFile`.
+
+    A repeated key, 1e999, numbers of ten thousand digits, a default that is written out, and 1 for 1.0 are read, and do
+    not come back as the same bytes.
+    """
+    place = 0
+    try:
+        for part in written:
+            if not data.startswith(part, place):
+                break
+            place += len(part)
+        else:
+            if place == len(data):
+                return
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise UntrustedFile(f"is no JSON of a result set: {short(str(error), 120)}") from None
+    raise UntrustedFile(
+        "is not in the form that universality writes (a repeated key, other spacing, 1 for 1.0)"
+    )
+
+
+def read_record(path: Path, kind: type[T], *, most: int = MAX_BYTES) -> T:
+    """The record in a file of its own. Raises `UntrustedFile` for anything that `encode_record` does not write."""
+    data = read_bytes(path, most)
+    record = converted(parse(data), kind)
+    check_written(data, map(encode_record, [record]))
     return record
 
 
 def check_readable(record: Any, kind: type[Any]) -> None:
     """Raises `UntrustedFile` for a record of ours that would be refused where it is read."""
     try:
-        raw = decode_json(encode_json(msgspec.to_builtins(record)))
-        _check_bounds(raw)
+        data = encode_record(record)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UntrustedFile(short(f"{type(error).__name__}: {error}", 300)) from None
-    convert(raw, kind)
+    check_written(data, map(encode_record, [converted(parse(data), kind)]))
 
 
 def check_schema(raw: Any) -> None:
@@ -118,20 +150,24 @@ def check_schema(raw: Any) -> None:
 
 
 def _check_bounds(value: Any, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
+    """Of a value that `decode_json` made: of its exact types, which is asked faster than of subclasses."""
+    kind = type(value)
+    if kind is str:
+        if len(value) > MAX_TEXT:
+            raise ValueError(f"a text of {len(value)} characters, at most {MAX_TEXT}")
+    elif kind is float:
+        if abs(value) > MAX_NUMBER and math.isfinite(value):
+            raise ValueError(f"a number beyond {MAX_NUMBER:g}")
+    elif kind is int:
+        # Whole numbers are compared as they are: 10**400 has no float.
+        if abs(value) > MAX_NUMBER:
+            raise ValueError(f"a number beyond {MAX_NUMBER:g}")
+    elif depth > MAX_DEPTH and kind in (dict, list):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    if isinstance(value, dict):
+    elif kind is dict:
         for key, item in value.items():
             _check_bounds(key, depth)
             _check_bounds(item, depth + 1)
-    elif isinstance(value, list):
+    elif kind is list:
         for item in value:
             _check_bounds(item, depth + 1)
-    elif isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            raise ValueError(f"a text of {len(value)} characters, at most {MAX_TEXT}")
-    # Whole numbers are compared as they are: 10**400 has no float.
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        infinite = isinstance(value, float) and not math.isfinite(value)
-        if not infinite and abs(value) > MAX_NUMBER:
-            raise ValueError(f"a number beyond {MAX_NUMBER:g}")

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from universality.errors import MeasurementError
 from universality.judge.controls import Standing
@@ -19,7 +17,8 @@ from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.output import palette
 from universality.output.figures import style
-from universality.output.palette import COLOURS, MARKS, MEANINGS
+from universality.output.figures.overview import overview
+from universality.output.palette import COLOURS, MARKS
 from universality.output.phrases import effect_text, label_in
 from universality.plugin.bounds import Bound
 from universality.text import typeset
@@ -29,6 +28,9 @@ READING = (
     "One tile: one claim, measured for one architecture (below) on one task (above). "
     "Colour and symbol: the verdict. Number: the measured effect, in the unit named beside the claim."
 )
+
+MAX_TILES = 600
+"""Beyond, a picture with numbers in it would be metres long."""
 
 # Inches. Eight columns make a page 11 wide: 1659 dots.
 TILE = (0.92, 0.44)
@@ -75,8 +77,11 @@ def verdict_heatmap(results: ResultSet) -> Figure:
 
     Each tile carries the mark of its verdict and, where measured, the effect; colour repeats the
     mark. Controls have no tile: what they gave stands at the end of their claim's row. More than
-    eight columns continue in a further panel. Raises `MeasurementError` where there is no cell.
+    eight columns continue in a further panel; more than `MAX_TILES` cells are drawn by `overview`. Raises
+    `MeasurementError` where there is no cell.
     """
+    if sum(record.crossed for record in results.records) > MAX_TILES:
+        return overview(results)
     panels = _panels(results)
     if not panels:
         raise MeasurementError("a figure of no cells", where="verdict_heatmap")
@@ -84,14 +89,7 @@ def verdict_heatmap(results: ResultSet) -> Figure:
     row = max(TILE[1], *(claim.height() + 0.06 for panel in panels for claim in panel.claims))
     rows = [len(panel.claims) for panel in panels]
     names = sum(style.height(*p.architectures()) + style.height(*(t[0] for t in p.tasks())) for p in panels)
-    present = {cell.verdict for panel in panels for cell in panel.cells.values()}
-    handles = [
-        Patch(
-            facecolor=colour, edgecolor=palette.BLACK, label=f"{MARKS[v]}  {v}: {MEANINGS[v]}", linewidth=0.4
-        )
-        for v, colour in COLOURS.items()
-        if v in present
-    ]
+    handles = style.verdict_keys({cell.verdict for panel in panels for cell in panel.cells.values()})
     width = LEFT + RIGHT + TILE[0] * most
     ncols = int(width / LEGEND_ENTRY)
     legend = 0.9 + 0.2 * math.ceil(len(handles) / ncols)
@@ -144,10 +142,9 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
         [[np.nan if v is None else list(COLOURS).index(v.verdict) for v in line] for line in tiles]
     )
     labels = np.array([["" if v is None else _label(v) for v in line] for line in tiles])
-    look: dict[str, Any] = {"linewidths": 1.5, "linecolor": "white", "cbar": False, "yticklabels": False}
+    look: dict[str, Any] = {"linewidths": 1.5, "linecolor": "white"}
     colours = {"cmap": ListedColormap(list(COLOURS.values())), "vmin": -0.5, "vmax": len(COLOURS) - 0.5}
-    sns.heatmap(verdicts, ax=axes, annot=labels, fmt="", annot_kws={"fontsize": 10}, **look, **colours)
-    style.ink_numbers(axes)
+    style.tiles(axes, verdicts, labels, size=10, **look, **colours)
     axes.set_xticks(np.arange(len(panel.columns)) + 0.5, panel.architectures())
     axes.tick_params(length=0)
     tasks = panel.tasks()

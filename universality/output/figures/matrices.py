@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -87,12 +85,9 @@ def _draw(axes: Axes, chart: Matrices, matrix: Matrix, title: str) -> None:
         texts = (
             np.array([[_short(v) for v in row] for row in matrix.values], dtype=object)
             if max(values.shape) <= MAX_WRITTEN
-            else False
+            else None
         )
-        look: dict[str, Any] = {"vmin": chart.low, "vmax": chart.high}
-        look |= {"annot_kws": {"fontsize": style.TINY}, "xticklabels": False, "yticklabels": False}
-        sns.heatmap(values, ax=axes, cmap="viridis", cbar=False, annot=texts, fmt="", **look)
-        style.ink_numbers(axes)
+        style.tiles(axes, values, texts, size=style.TINY, vmin=chart.low, vmax=chart.high, cmap="viridis")
         # The first layers at the lower left.
         axes.invert_yaxis()
     axes.set_title(title, fontsize=style.TINY, pad=3)

@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 PANEL = (2.35, 2.3)
 """Inches, with the names above and the space to the next one."""
-MAX_COLUMNS, MAX_PANELS = 4, 60
+MAX_COLUMNS, MAX_PANELS, FEW_PANELS = 4, 60, 12
+LARGE = 1_000
+"""Measurements of a set beyond which a figure has `FEW_PANELS`: there may be many figures."""
 TITLE_LINE = 0.135
 """Inches."""
 LEGEND_LETTER, LEGEND_MARK, LEGEND_LINE = 0.066, 0.55, 0.19
@@ -45,21 +47,23 @@ class Panel(NamedTuple, Generic[T]):
 def panels_of(
     results: ResultSet, sheet: Sheet, draws: Callable[[CellRecord], Sequence[T]]
 ) -> tuple[list[Panel[Sequence[T]]], str]:
-    """The cells of the cross in which a sheet has something to draw, and how many were left out, if any.
+    """The first cells of the cross in which a sheet has something to draw, and how many are left out, if any.
 
     Raises `MeasurementError` where there is none.
     """
     cells: dict[tuple[str, str], list[tuple[CellVerdict, Sequence[T]]]] = {}
+    asked: set[tuple[str, str]] = set()
+    most = MAX_PANELS if len(results.records) <= LARGE else FEW_PANELS
     for v in results.verdicts:
-        record = v.record
-        asked = record.crossed and record.phenomenon == sheet.phenomenon and record.claim_name in sheet.charts
-        if asked and (drawn := draws(record)):
-            cells.setdefault((record.task, record.architecture), []).append((v, drawn))
+        record, place = v.record, (v.record.task, v.record.architecture)
+        if record.crossed and record.phenomenon == sheet.phenomenon and record.claim_name in sheet.charts:
+            asked.add(place)
+            if (place in cells or len(cells) < most) and (drawn := draws(record)):
+                cells.setdefault(place, []).append((v, drawn))
     if not cells:
         raise MeasurementError("a figure of no data", where=sheet.name, expected=str(sheet.chart)[:120])
-    panels = [Panel(*place, parts) for place, parts in cells.items()]
-    left_out = f"{MAX_PANELS} of {len(panels)} cells are shown" if len(panels) > MAX_PANELS else ""
-    return panels[:MAX_PANELS], left_out
+    left_out = f"{len(cells)} of {len(asked)} cells are shown" if len(asked) > most else ""
+    return [Panel(*place, parts) for place, parts in cells.items()], left_out
 
 
 def grid(

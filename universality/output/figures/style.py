@@ -6,25 +6,30 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import matplotlib.style
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 
+from universality.judge.decide import Verdict
 from universality.output.figures import fonts
-from universality.output.palette import ink
+from universality.output.palette import BLACK, COLOURS, MARKS, MEANINGS, ink
 from universality.store.files import replace_file
 from universality.text import MAX_SHOWN, code_point, plain, short, typeset
 
 T = TypeVar("T")
+Floats = NDArray[np.float64]
 
 HEADING, BODY, SMALL, TINY = 11.0, 9.0, 8.0, 7.0
 """Points."""
@@ -107,12 +112,28 @@ def heading(figure: Figure, place: SubplotSpec, text: str, *, bold: bool = False
     axes.set_title(text, fontsize=SMALL, fontweight="bold" if bold else "normal", pad=pad)
 
 
-def ink_numbers(axes: Axes) -> None:
-    """Give what seaborn wrote into the tiles of a heatmap the colour with the most contrast."""
-    values: Any = np.ma.asarray(axes.collections[0].get_array()).ravel()
-    colours = axes.collections[0].to_rgba(values)[~np.ma.getmaskarray(values)]
+def tiles(axes: Axes, values: Floats, texts: NDArray[Any] | None, *, size: float, **look: Any) -> None:
+    """A tile per number, none for NaN, the first row on top, each with its text in the colour with the most contrast.
+
+    `look`: of `seaborn.heatmap`, which without names of rows and columns has no need to draw the figure.
+    """
+    annotated: dict[str, Any] = {"annot": False if texts is None else texts, "annot_kws": {"fontsize": size}}
+    bare = {"cbar": False, "xticklabels": False, "yticklabels": False}
+    sns.heatmap(values, ax=axes, fmt="", **annotated, **bare, **look)
+    written: Any = np.ma.asarray(axes.collections[0].get_array()).ravel()
+    colours = axes.collections[0].to_rgba(written)[~np.ma.getmaskarray(written)]
     for text, colour in zip(axes.texts, colours, strict=False):
         text.set_color(ink(to_hex(colour)))
+
+
+def verdict_keys(verdicts: Collection[Verdict]) -> list[Patch]:
+    """Keys to the colours of these verdicts, for a legend."""
+    look: Any = {"edgecolor": BLACK, "linewidth": 0.4}
+    return [
+        Patch(facecolor=colour, label=f"{MARKS[v]}  {v}: {MEANINGS[v]}", **look)
+        for v, colour in COLOURS.items()
+        if v in verdicts
+    ]
 
 
 def shelves(columns: Sequence[tuple[str, T]], most: int) -> list[list[tuple[str, T]]]:
@@ -191,10 +212,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name.svg` and `name.png` (150 dots per inch) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
-    if figure.get_layout_engine() is not None:
-        # One layout for both.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+    if (engine := figure.get_layout_engine()) is not None:
+        # One layout for both files; with an engine, even an empty one, each would draw the figure once more to place it.
+        engine.execute(figure)
+        figure.set_layout_engine(None)
         # The solver's last digit differs between processes, and names of clip paths hash it.
         for axes in figure.axes:
             left, bottom, width, height = (round(end, 9) for end in axes.get_position().bounds)

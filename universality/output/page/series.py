@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from universality.output.charts import charts_on_page
 from universality.output.collect import run_ids
 from universality.plugin.charts import Lines, series_of
 from universality.plugin.trajectory import Series
+from universality.store.cells import CellRecord
 from universality.store.recording import StoredTrajectory
 from universality.store.store import Store
 from universality.text import telling_digits
 
 MAX_POINTS, MIN_POINTS = 200, 12
+MAX_RUNS = 3_000
+"""With trajectories in the page, at `MIN_POINTS` of two series a million bytes. Each is read whole."""
 POINT_BYTES, RUN_BYTES = 11, 150
 """About what one point of a series, and one run beside its series, take."""
 
@@ -28,9 +32,12 @@ Drawn = tuple[StoredTrajectory, Mapping[str, bool]]
 
 
 def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
-    """What the charts of all cells draw, by run; where a run has none of it, its training loss."""
+    """What the charts of cells draw, by run; where a run has none of it, its training loss.
+
+    Of a set of more than `MAX_RUNS` those of the first cells of each claim. Cost: O(cells), and the reading of these runs.
+    """
     series_of_run: dict[str, dict[str, bool]] = {}
-    for record in results.records:
+    for record in _drawn(results.records):
         drawn = {
             name: "x" in chart.log
             for chart in charts_on_page(results.plan, record)
@@ -46,6 +53,24 @@ def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
             loss = {"train_loss": False} if stored.steps("train_loss") else {}
             runs[run_id] = stored, recorded or loss
     return runs
+
+
+def _drawn(records: Sequence[CellRecord]) -> list[CellRecord]:
+    """Those whose trajectories are drawn: of every claim the first cell, then the second, until they have `MAX_RUNS`."""
+    seen: Counter[tuple[str, str, bool]] = Counter()
+    turns: list[tuple[int, int]] = []
+    for place, record in enumerate(records):
+        kind = record.phenomenon, record.claim_name, record.crossed
+        turns.append((seen[kind], place))
+        seen[kind] += 1
+    runs: set[str] = set()
+    places: list[int] = []
+    for _, place in sorted(turns):
+        runs |= run_ids([records[place]])
+        if len(runs) > MAX_RUNS:
+            break
+        places.append(place)
+    return [records[place] for place in sorted(places)]
 
 
 def fit(runs: Mapping[str, Drawn], room: int) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from universality.text import brief, code_point, finite, is_invisible
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_IN_SCRIPT = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def breakable(name: str) -> Markup:
@@ -45,8 +45,17 @@ def script_json(value: Any) -> Markup:
     >>> str(script_json({"a": "</script>", "b": float("nan")}))
     '{"a":"\\u003c/script\\u003e","b":null}'
     """
-    text = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.translate(_IN_SCRIPT))
+    try:
+        text = _json(value)
+    except ValueError:
+        text = _json(finite(value))
+    for character, escape_of in _IN_SCRIPT.items():  # of a page of megabytes, faster than `translate`
+        text = text.replace(character, escape_of)
+    return Markup(text)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def linked(source: object) -> Markup:

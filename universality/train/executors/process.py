@@ -45,16 +45,11 @@ UNGUARDED = 97
 
 _PIPE = 1 << 16
 
-PRELOAD = [
-    "torch",
-    "torch._inductor.config",
-    "universality.train.worker",
-    "universality.judge.measuring_worker",
-]
+PRELOAD = ["torch", "torch._dynamo", "universality.train.worker", "universality.judge.measuring_worker"]
 """Imported by the process that workers are forked from, so that they start at once.
 
-The second is what `torch.use_deterministic_algorithms` imports when it is called: 2.5 of the 2.7 seconds that
-a worker took to start.
+The second is torch's compiler, which its optimizers import when the first is made: more than half of the time that a
+worker took to start.
 """
 
 

@@ -1,0 +1,111 @@
+"""Cells that an earlier command measured, of the same runs by the same code: they are not measured again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from universality.plan.plan import PlannedCell, PlannedGroup
+from universality.plugin.loading import builtin_folder
+from universality.plugin.registry import component
+from universality.plugin.sources import source
+from universality.plugin.spec import digest
+from universality.store.cells import CellRecord
+from universality.store.files import encode_record
+from universality.store.layout import MANIFEST
+from universality.store.store import Store
+from universality.store.untrusted import UntrustedFile, read_bytes, read_record
+
+LIBRARIES = ("numpy", "scipy", "torch")
+"""With which effects are computed."""
+
+Files = tuple[tuple[str, str], ...]
+"""Ids of the records of a cell, in the order of its claims, each with the SHA-256 of its file."""
+
+
+class EarlierCells:
+    """What is known of a results folder, in its file `measured.json`; without the file, everything is measured.
+
+    A cell is known where nothing changed that its records follow from: what is asked, the recordings of its runs or how
+    these failed, and the code. Code is that of the phenomenon, of this package, and the versions of `LIBRARIES`: any
+    edit counts. What could not be measured is not kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        try:
+            self._before = read_record(store.layout.measured, dict[str, Files])
+        except UntrustedFile:
+            self._before = {}
+        self._now: dict[str, Files] = {}
+
+    def records(self, cell: PlannedCell) -> list[CellRecord] | None:
+        """Of a cell whose records are stored, and intact."""
+        key = self._key(cell)
+        if key is None or (known := self._before.get(key)) is None:
+            return None
+        try:
+            records = [self._read(*each) for each in known]
+        except UntrustedFile:
+            return None
+        self._now[key] = known
+        return records
+
+    def _read(self, measurement_id: str, sha256: str) -> CellRecord:
+        path = self._store.layout.measurement(measurement_id)
+        if hashlib.sha256(read_bytes(path)).hexdigest() != sha256:
+            raise UntrustedFile("was edited since")
+        return CellRecord.read(path)
+
+    def keep(self, cell: PlannedCell, records: Sequence[CellRecord]) -> None:
+        """Remember what was measured, and is stored."""
+        problems = [group.problem for record in records for group in record.groups if group.problem]
+        key = self._key(cell)
+        if key is not None and not any(problem.stage == "measuring" for problem in problems):
+            self._now[key] = tuple((each.id, hashlib.sha256(each.file()).hexdigest()) for each in records)
+
+    def save(self) -> None:
+        """For the next command."""
+        self._store.write(self._store.layout.measured, encode_record(self._now))
+
+    def _key(self, cell: PlannedCell) -> str | None:
+        """None for a phenomenon that no file declares, whose code nobody knows."""
+        if (about := source("phenomenon", cell.phenomenon.name)) is None:
+            return None
+        asked = [str(component(cell.phenomenon)), cell.phenomenon.version, cell.architecture, cell.task]
+        control = None if cell.control is None else [str(cell.control.id), list(cell.control.claims)]
+        groups = [
+            [group.key, group.units, group.run_set, repr(group.keys), group.left_out, self._runs(group)]
+            for group in cell.groups
+        ]
+        state = [*asked, cell.not_applicable, dict(cell.left_out), control, cell.swept, groups]
+        return digest([about.sha256, code_digest(), state], 32)
+
+    def _runs(self, group: PlannedGroup) -> list[list[object]]:
+        """Of each run: its role, its id, what it had to observe, and the recording that has this, or how it failed."""
+        found: list[list[object]] = []
+        for role, run_id in group.runs.items():
+            run = self._store.trajectory(run_id, group.observe[role])
+            if run is not None:
+                state = hashlib.sha256((run.folder / MANIFEST).read_bytes()).hexdigest()
+            else:
+                state = "; ".join(
+                    f"{each.kind}: {each.message}" for each in self._store.failures(run_id)[-1:]
+                )
+            found.append([role, run_id, dict(group.observe[role]), state])
+        return found
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Of every module of this package, of its built-in plugins, and of the versions of `LIBRARIES`."""
+    sha256 = hashlib.sha256()
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package, builtin_folder("architectures"), builtin_folder("tasks")):
+        for path in sorted(folder.rglob("*.py")):
+            sha256.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    sha256.update("".join(f"{name} {version(name)}\n" for name in LIBRARIES).encode())
+    return sha256.hexdigest()

@@ -1,0 +1,98 @@
+"""What a plan would take: time, memory and disk, and whether this machine has them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from universality.errors import BadParameter, StoreError
+from universality.plan.plan import Plan
+from universality.plugin.registry import component
+from universality.store.environment import memory_bytes
+from universality.store.layout import Layout
+from universality.text import clock, memory, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run would train, and on how many workers.
+
+    Args:
+        folder: of the results.
+    """
+
+    plan: Plan
+    slots: int
+    device: str
+    folder: Path
+
+    @property
+    def workers(self) -> str:
+        return f"{self.slots} {self.device} worker(s)" if self.slots else "this process"
+
+    @property
+    def memory(self) -> float:
+        """Bytes that a worker needs for the largest run, beside torch."""
+        return max(job.bytes for job in self.plan.jobs.values())
+
+    @property
+    def disk(self) -> float:
+        """Bytes of the runs that have no folder yet."""
+        layout = Layout(self.folder)
+        return sum(
+            job.disk_bytes
+            for run_id, job in self.plan.jobs.items()
+            if not layout.recording(run_id, 1).exists()
+        )
+
+    def check_fits(self) -> None:
+        """Refuse what this machine has no room for, before anything is trained.
+
+        Raises:
+            BadParameter: where all workers together need more memory than there is.
+            StoreError: where the runs to come need more disk than is free.
+        """
+        there, workers = memory_bytes(), max(1, self.slots)
+        if self.device == "cpu" and there is not None and workers * self.memory > there:
+            fitting = int(there // self.memory)
+            raise BadParameter(
+                "these runs need more memory than this machine has",
+                got=f"{memory(self.memory)} for each of {self.workers}",
+                expected=f"{memory(there)} in all",
+                do=f"--workers {fitting}" if fitting else "train smaller networks, or on less data",
+            )
+        place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        if (needed := self.disk) > (free := shutil.disk_usage(place).free):
+            raise StoreError(
+                "the runs to come need more disk than is free",
+                where=str(self.folder),
+                got=f"{memory(free)} free",
+                expected=f"about {memory(needed)}",
+                do="free some space, or put --results elsewhere",
+            )
+
+    def lines(self) -> Iterator[str]:
+        """What `--dry-run` prints."""
+        plan = self.plan
+        for cell in plan.cells:
+            runs = {run for group in cell.groups for run in group.runs.values()}
+            what = (
+                f"not applicable: {plain(cell.not_applicable)}"
+                if cell.not_applicable
+                else f"{len(runs)} runs"
+            )
+            control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
+            swept = "  (swept, not counted)" if cell.swept else ""
+            name = f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}"
+            yield f"{name}  {what}{control}{swept}"
+        total = sum(job.seconds for job in plan.jobs.values())
+        probes = sum(job.probe_seconds for job in plan.jobs.values())
+        yield (
+            f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
+            f"{clock(total / max(1, self.slots))} on {self.workers}; "
+            f"probes take {probes / max(total, 1e-9):.0%} of it; "
+            f"a worker needs about {memory(self.memory)} of memory beside that of torch; "
+            f"runs that are not stored yet take about {memory(self.disk)} of disk"
+        )

@@ -99,6 +99,10 @@ def hvp() -> bool:
     return measures.check_hvp(NET, lambda net: net(INPUTS.double()).pow(2).sum()).ok
 
 
+def ends(net: Any) -> list[tuple[nn.Linear, nn.Linear]]:
+    return [(net[0], net[2])]
+
+
 m = measures
 SETTLED = {1.0: m.Settling(5.0, 0.8, 1.4, 1.0, 1.3, 1.3), 2.0: m.Settling(9.0, 0.6, 1.3, 1.0, 1.2, 1.2)}
 CALLS: dict[str, Callable[[], Any]] = {
@@ -148,6 +152,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "log_slope": lambda: m.log_slope(SIZES, LOSSES),
     "max_cka_null": lambda: m.max_cka_null([X], [Y], 9, seeded()).maxima,
     "max_knn_null": lambda: m.max_knn_null([X], [Y], 9, seeded()).maxima,
+    "match_weights": lambda: m.match_weights(LAYERS, LAYERS, ends).net[0].weight,
     "mean_cca": lambda: m.mean_cca(X, Y),
     "mean_cca_matrix": lambda: m.mean_cca_matrix([X], [Y]),
     "mode_strengths": lambda: [a.tolist() for a in m.mode_strengths(np.ones((3, 2, 2)), np.diag([2.0, 1.0]))],
@@ -168,6 +173,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     ),
     "permutation_null": lambda: m.permutation_null(m.debiased_cka, X, Y, 5, seeded()),
     "permuted_collapse": lambda: m.permuted_collapse(X, LABELS, normal(3, 6), None, seeded()),
+    "permute_units": lambda: m.permute_units(LAYERS, ends, seeded()).net[0].weight,
     "preconditioned": lambda: m.preconditioned(product, OPERATOR)(OPERATOR),
     "preconditioner": lambda: m.preconditioner(ADAM, PARAMETERS, GRADIENTS),
     "preserved": preserved,

@@ -254,7 +254,8 @@ def test_an_architecture_that_a_modifier_refuses_is_an_error_with_both_names() -
 
 @pytest.mark.parametrize("name", registry.names("architecture"))
 @pytest.mark.parametrize(
-    "address", ["output_scale[alpha=3.0,centred=true]", "init_scale[scale=2]", "pinned", "mup[base=8]"]
+    "address",
+    ["output_scale[alpha=3.0,centred=true]", "init_scale[scale=2]", "pinned", "mup[base=8]", "normalised"],
 )
 def test_every_architecture_keeps_its_taps_and_its_readout(name: str, address: str) -> None:
     small = resolve("architecture", name).scaled(0.25)

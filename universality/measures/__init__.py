@@ -2,7 +2,7 @@
 
 curvature       `HessianOperator`, `top_eigenvalues`, `spectral_density`, `hessian_trace`,
                 `batch_sharpness`, `stability_threshold`, `preconditioner`; `check_hvp` tests a network
-connectivity    `error_barrier`, along the line between two networks
+connectivity    `error_barrier`, along the line between two networks; `match_weights`, `permute_units`
 collapse        `neural_collapse`, `permuted_collapse`, `nearest_mean_mismatch`
 similarity      `cka_matrix`, `StreamingCKA`, `mutual_knn_matrix`, `procrustes_distance`, `svcca`, `pwcca`,
                 `rsa`; `error_consistency`, `wrong_alike`; their nulls `cka_null`, `mutual_knn_null`, `max_cka_null`; `capture` of features

@@ -6,6 +6,9 @@ from .collapse.neural_collapse import class_means as class_means
 from .collapse.neural_collapse import nearest_mean_mismatch as nearest_mean_mismatch
 from .collapse.neural_collapse import neural_collapse as neural_collapse
 from .collapse.neural_collapse import permuted_collapse as permuted_collapse
+from .connectivity.alignment import Alignment as Alignment
+from .connectivity.alignment import match_weights as match_weights
+from .connectivity.alignment import permute_units as permute_units
 from .connectivity.barrier import Barrier as Barrier
 from .connectivity.barrier import error_barrier as error_barrier
 from .curvature.batch_sharpness import BatchSharpness as BatchSharpness

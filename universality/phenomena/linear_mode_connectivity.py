@@ -29,8 +29,7 @@ def barrier(runs: u.Runs) -> u.Outcome:
     found = error_barrier(a, b, error)
     u.need("distance of the branches, over their norm", found.distance, at_least=0.01, label="one network")
     at = [i / (len(found.errors) - 1) for i in range(len(found.errors))]
-    ends = (found.errors[0] + found.errors[-1]) / 2
-    points = {"above": u.Points.of(at, [error - ends for error in found.errors])}
+    points = {"above": u.Points.of(at, found.above)}
     points["allowed"] = u.Points.of(at, [CUSTOMARY] * len(at))
     return u.Outcome(effect=found.height, details={"distance": found.distance}, points=points)
 

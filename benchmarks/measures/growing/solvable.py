@@ -68,6 +68,24 @@ def barrier(points: int) -> Callable[[], Any]:
     return lambda: measures.error_barrier(first, second, lambda f: float(f(inputs).square().mean()), points)
 
 
+def perceptron(d: int, h: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(d, h, bias=False), nn.ReLU(), nn.Linear(h, 1, bias=False))
+
+
+def ends(net: Any) -> list[tuple[nn.Linear, nn.Linear]]:
+    return [(net[0], net[2])]
+
+
+def matched(d: int, h: int) -> Callable[[], Any]:
+    first, second = perceptron(d, h), perceptron(d, h)
+    return lambda: measures.match_weights(first, second, ends, max_sweeps=1)
+
+
+def permuted(P: int) -> Callable[[], Any]:
+    net = perceptron(P // 1000, 1000)
+    return lambda: measures.permute_units(net, ends, torch.Generator().manual_seed(0))
+
+
 CASES: Sequence[Growth] = (
     Growth("eigenlearning_error", "M", doubled(500_000), lambda M: M, eigenlearning),
     Growth(
@@ -112,4 +130,7 @@ CASES: Sequence[Growth] = (
     Growth("wrong_alike", "n", doubled(500_000), lambda n: n, lambda n: answers(measures.wrong_alike, n, 10)),
     Growth("wrong_alike", "C", doubled(20), lambda C: C, lambda C: answers(measures.wrong_alike, 500_000, C)),
     Growth("error_barrier", "points", doubled(20), lambda k: k, barrier),
+    Growth("match_weights", "h", doubled(300), lambda h: h**3, lambda h: matched(200, h)),
+    Growth("match_weights", "d", doubled(20_000), lambda d: d, lambda d: matched(d, 200), "d far above h"),
+    Growth("permute_units", "P", doubled(4_000_000), lambda P: P, permuted),
 )

@@ -22,6 +22,7 @@ NETS = (
     "transformer[dim=8,heads=2]+mup[base=4]",
     "vit[dim=8,depth=1,heads=2]+mup[base=4]+init_scale[scale=0.5]",
     "mixer[dim=8]+output_scale[alpha=3]",
+    "transformer[dim=8,heads=2]+normalised[rms=0.1]",
 )
 
 

@@ -22,6 +22,11 @@ class Barrier:
     errors: tuple[float, ...]
     distance: float
 
+    @property
+    def above(self) -> list[float]:
+        """The errors less the mean of the two ends; the largest is the height."""
+        return [error - (self.errors[0] + self.errors[-1]) / 2 for error in self.errors]
+
 
 @measure
 def error_barrier(

@@ -294,6 +294,13 @@ def test_a_broken_task_is_told_what_is_wrong(
     assert [text for text in texts if text.startswith(expected)], texts
 
 
+def test_tokens_that_follow_no_training_window_are_noted_and_not_wrong(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abcd" * 200 + "z")
+    (findings,) = check("char_lm[path=a.txt,context=4,rows=50]", tmp_path).values()
+    assert not any(f.wrong for f in findings)
+    assert findings[-1].note == "1 of 5 tokens have none"
+
+
 def numbers(outputs: int) -> Callable[[Any], Any]:
     return lambda y: torch.stack([y.float()] * outputs, 1)
 

@@ -119,9 +119,10 @@ def test_a_subset_stands_in_for_cifar10_under_a_digest_of_its_own(
 
 @pytest.mark.skipif(not (REAL / "CIFAR10").is_dir(), reason="no CIFAR10")
 def test_the_subset_has_its_counts() -> None:
-    splits = load("cifar10", REAL)
-    assert (len(splits.train), len(splits.validation), len(splits.reference)) == (8068, 1017, 512)
-    assert splits.train.targets.bincount().tolist() == [810, 777, 808, 783, 856, 782, 808, 799, 835, 810]
+    train_x, train_y, test_x, test_y = task("cifar10").arrays(REAL)
+    assert (train_x.shape, test_x.shape) == ((8068, 32, 32, 3), (1017, 32, 32, 3))
+    assert (train_x.dtype, len(test_y)) == (np.uint8, 1017)
+    assert np.bincount(train_y).tolist() == [810, 777, 808, 783, 856, 782, 808, 799, 835, 810]
 
 
 # MNIST-1D

@@ -249,6 +249,7 @@ def test_the_official_houses_have_their_counts() -> None:
 def test_a_table_that_is_absent_or_cut_short_is_named(
     name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert task(name).content(tmp_path) == ""
     with pytest.raises(DataUnavailable) as caught:
         load(name, tmp_path)
     assert file in str(caught.value).splitlines()[0]

@@ -35,7 +35,12 @@ def check_task(plugin: Task, data_root: Path) -> Iterator[Finding]:
         return
     classes = set(first.train.targets.tolist())
     lost = sorted(set(range(first.outputs)) - classes)
-    yield Finding("every class has training rows", f"class {lost[0]} has none" if lost else "")
+    question = "every class has training rows"
+    if first.inputs.kind == "tokens" and first.outputs == first.inputs.vocabulary:
+        # A rare word may follow none of the windows that were drawn.
+        yield Finding(question, note=f"{len(lost)} of {first.outputs} tokens have none" if lost else "")
+    else:
+        yield Finding(question, f"class {lost[0]} has none" if lost else "")
 
 
 def _split(part: Split, splits: Splits) -> str:

@@ -32,11 +32,11 @@ class FetchedTable(Task):
         """The columns as scikit-learn brings them; `folder` is thrown away."""
 
     def content(self, root: Path) -> str:
-        return "" if self._is_official(root) else sha256(root / self.fetched)
+        return sha256(root / self.fetched) if self._is_fetched(root) else ""
 
     def fetch(self, root: Path) -> None:
         """Fetch by scikit-learn, where neither an official file nor an earlier fetch is there."""
-        if self._is_official(root) or (root / self.fetched).is_file():
+        if self._is_official(root) or self._is_fetched(root):
             return
         with private_folder(root, "download") as folder:
             try:
@@ -58,13 +58,16 @@ class FetchedTable(Task):
 
         Raises `DataUnavailable`.
         """
-        do = fetch_command(self.name, root)
-        if self._is_official(root) or not (root / self.fetched).is_file():
-            return [self._table(file, titled=self.titled) for file in verified(root, self.digests, do=do)]
-        return [self._table(root / self.fetched, titled=True)]
+        if self._is_fetched(root):
+            return [self._table(root / self.fetched, titled=True)]
+        files = verified(root, self.digests, do=fetch_command(self.name, root))
+        return [self._table(file, titled=self.titled) for file in files]
 
     def _is_official(self, root: Path) -> bool:
         return any((root / path).exists() for path in self.digests)
+
+    def _is_fetched(self, root: Path) -> bool:
+        return not self._is_official(root) and (root / self.fetched).is_file()
 
     def _table(self, file: Path, *, titled: bool) -> pd.DataFrame:
         import pandas as pd

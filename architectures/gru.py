@@ -8,8 +8,7 @@ from torch import nn
 
 from universality.plugin import Architecture, InputSpec, register
 from universality.plugin.kit import require_at_least, scaled_width, sequence_adapter
-
-from .lstm import RecurrentNetwork
+from universality.plugin.kit.recurrent import RecurrentNetwork
 
 
 @register(

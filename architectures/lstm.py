@@ -5,36 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from universality.plugin import Architecture, InputSpec, register
-from universality.plugin.kit import SequenceAdapter, require_at_least, scaled_width, sequence_adapter
-
-
-class HiddenStates(nn.Module):
-    """`[rows, length, width]` -> the hidden state after every element, without the tuple of `nn.LSTM`."""
-
-    def __init__(self, width: int, cell: str) -> None:
-        super().__init__()
-        self.cell = (nn.LSTM if cell == "lstm" else nn.GRU)(width, width, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        states: Tensor = self.cell(x)[0]
-        return states
-
-
-class RecurrentNetwork(nn.Module):
-    """Embed, run one recurrent layer, read out the last hidden state."""
-
-    def __init__(self, adapter: SequenceAdapter, outputs: int, *, cell: str) -> None:
-        super().__init__()
-        self.adapter = adapter
-        self.states = HiddenStates(adapter.dim, cell)
-        self.readout = nn.Linear(adapter.dim, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.readout(self.states(self.adapter(x))[:, -1])
-        return logits
+from universality.plugin.kit import require_at_least, scaled_width, sequence_adapter
+from universality.plugin.kit.recurrent import RecurrentNetwork
 
 
 @register(

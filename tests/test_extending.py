@@ -47,7 +47,7 @@ def universality(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
 
 
 def test_the_page_has_a_file_of_every_kind_and_a_short_phenomenon() -> None:
-    assert NAMES == ["rising_sharpness", "weight_norm", "random_features", "frozen_biases", "spirals"]
+    assert NAMES == ["rising_sharpness", "weight_norm", "random_relu", "frozen_biases", "spirals"]
     assert len(FILES["rising_sharpness.py"].splitlines()) <= 60
 
 
@@ -89,7 +89,7 @@ def test_pieces_of_a_class_keep_the_contract_in_one(tmp_path: Path) -> None:
 
 
 def test_its_phenomenon_comes_out_as_it_says(folder: Path) -> None:
-    axes = ["--phenomena", "rising_sharpness", "--architectures", "random_features+frozen_biases"]
+    axes = ["--phenomena", "rising_sharpness", "--architectures", "random_relu+frozen_biases"]
     result = universality(
         *("run", "--plugins", "my_plugins", "--name", "page", "--seeds", "3"),
         *(*axes, "--tasks", "spirals[rows=60]"),

@@ -79,7 +79,7 @@ def first_line(error: object) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UnknownName:
     """The error for `name`, with the closest of the `known` names."""
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=2, cutoff=0.5)
+    close = difflib.get_close_matches(name, options, n=2, cutoff=0.6)
     return UnknownName(
         f"unknown {kind} '{name}'",
         where=where,

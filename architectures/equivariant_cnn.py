@@ -61,7 +61,7 @@ class EquivariantNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.layers(self.adapter(x))
-        pooled = features.mean((2, 3)).unflatten(1, (TURNS, -1)).mean(1)
+        pooled = features.mean((2, 3)).view(len(x), TURNS, self.readout.in_features).mean(1)
         logits: Tensor = self.readout(pooled)
         return logits
 

@@ -153,15 +153,23 @@ def _row(r: Reproduction) -> list[str]:
 def figure(found: Sequence[Reproduction]) -> Figure:
     """A row for each number that is not 0: ours over theirs, on the line at 1."""
     shown = list(_ratios(found))
-    result = Figure((6.4, 0.9 + 0.3 * len(shown)), layout="constrained")
+    result = Figure((8.0, 0.9 + 0.3 * len(shown)), layout="constrained")
     axes = result.add_subplot()
     axes.axvline(1.0, color=palette.GREY, linestyle=(0, (4, 1.5)), linewidth=1)
-    for row, (_, ratio, low, high) in enumerate(shown):
+    for row, (p, ratio, low, high) in enumerate(shown):
+        axes.text(
+            1.02,
+            row,
+            f"{p.fitted} fitted",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=style.SMALL,
+        )
         axes.plot([low, high], [row, row], color=palette.CYCLE[0], linewidth=1.4)
         axes.plot([ratio], [row], "o", color=palette.CYCLE[0], markersize=4.5)
-    axes.set_yticks(range(len(shown)), [style.shown(f"{p.what} ({p.fitted} fitted)", 70) for p, *_ in shown])
+    axes.set_yticks(range(len(shown)), [style.shown(p.what, 70) for p, *_ in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlabel(typeset("ours / theirs, with the 95% interval over seeds"))
+    axes.set_xlabel(typeset("ours / theirs, 95% interval"))
     return result
 
 

@@ -22,13 +22,13 @@ def few_classes(cell: u.Cell) -> str:
     return "" if has <= 20 else f"takes an eigenvector for each class: at most 20, the task has {has}"
 
 
-def progress(run: u.Trajectory) -> tuple[dict[str, float], dict[str, u.Points]]:
-    """Of every branch, over that of SGD; and its losses."""
+def progress(run: u.Trajectory, *drawn: str) -> tuple[dict[str, float], dict[str, u.Points]]:
+    """Of every branch, over that of SGD; and the losses of those that are drawn."""
     step = int(run.series("projected_updates.share").steps[-1])
     loss = {name: run.array(f"projected_updates.loss_{name}", step) for name in BRANCHES}
     gained = {name: float(values[0] - values[-1]) for name, values in loss.items()}
     u.need("progress of SGD over the loss", gained["sgd"] / loss["sgd"][0], at_least=0.02)
-    points = {f"loss:{name}": u.Points.of(np.linspace(0, 60, len(y)), y) for name, y in loss.items()}
+    points = {f"loss:{name}": u.Points.of(np.linspace(0, 60, len(loss[name])), loss[name]) for name in drawn}
     return {name: value / gained["sgd"] for name, value in gained.items()}, points
 
 
@@ -70,14 +70,14 @@ class GradientSubspace(u.Phenomenon):
 
     @u.claim(NONE, runs=run, title="the dominant part does not learn", chart=LOSSES)
     def dom(self, run: u.Trajectory) -> u.Outcome:
-        of, points = progress(run)
+        of, points = progress(run, "sgd", "dom", "random")
         u.need("progress by random directions, over that of SGD", of["random"], at_least=0.05)
         judged = of["random_2" if self.null else "dom"]
         return u.Outcome(effect=judged / of["random"], details=of, points=points)
 
     @u.claim(ALL, runs=run, title="the rest learns as much as all", chart=LOSSES)
     def bulk(self, run: u.Trajectory) -> u.Outcome:
-        of, points = progress(run)
+        of, points = progress(run, "bulk", "rest")
         u.need("progress that random directions lose", 1 - of["rest"], at_least=0.1)
         more = of["rest_2" if self.null else "bulk"] - of["rest"]
         return u.Outcome(effect=more / (1 - of["rest"]), details=of, points=points)

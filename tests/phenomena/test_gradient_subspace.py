@@ -40,8 +40,9 @@ def test_what_song_et_al_found_is_none_and_all() -> None:
     assert {name: o.effect for name, o in found.items()} == pytest.approx({"share": 0.5, "dom": 0, "bulk": 1})
     assert all(o.decided() for o in found.values())
     assert found["dom"].details["random"] == pytest.approx(0.5)
-    assert found["dom"].points["loss:bulk"].x == (0, 30, 60)
-    assert found["dom"].points["loss:bulk"].y == pytest.approx((1, 0.9, 0.8))
+    assert found["bulk"].points["loss:bulk"].x == (0, 30, 60)
+    assert found["bulk"].points["loss:bulk"].y == pytest.approx((1, 0.9, 0.8))
+    assert set(found["dom"].points) == {"loss:sgd", "loss:dom", "loss:random"}
 
 
 def test_directions_that_are_not_special_are_one_and_nothing() -> None:

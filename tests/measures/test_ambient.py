@@ -126,6 +126,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "cka_null": lambda: m.cka_null([X], [Y], debiased=False),
     "class_means": lambda: m.class_means(X, LABELS, 3),
     "compare_scaling": lambda: m.compare_scaling(SIZES, LOSSES),
+    "critical_batch_size": lambda: m.critical_batch_size(np.arange(1, 6), np.arange(9.0, 4, -1)),
+    "curve_collapse": lambda: m.curve_collapse(np.arange(1.0, 41).reshape(2, 2, 10)).ratio,
     "debiased_cka": lambda: m.debiased_cka(X, Y),
     "delay_summary": lambda: m.delay_summary(DELAYS, CENSORED),
     "dissimilarities": lambda: m.dissimilarities(X),
@@ -140,6 +142,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "gap_area": lambda: m.gap_area(STEPS, TRAIN, VALIDATION),
     "gram": lambda: m.gram(X),
     "grokking_times": lambda: m.grokking_times(STEPS, TRAIN, VALIDATION, budget=1000, chance=0.1),
+    "gradient_noise_scale": lambda: m.gradient_noise_scale(
+        lambda i: loss_of(INPUTS[i], TARGETS[i]), 60, 5, PARAMETERS
+    ),
     "hessian_trace": lambda: m.hessian_trace(product, 60, sketch=3),
     "isometric_compress": lambda: m.isometric_compress(X[:4]),
     "kernel_change": lambda: m.kernel_change(KERNEL, OTHER),

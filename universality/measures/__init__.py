@@ -1,7 +1,8 @@
 """Measures of networks as pure tensor mathematics; each imports alone, without the harness.
 
 curvature       `HessianOperator`, `top_eigenvalues`, `spectral_density`, `hessian_trace`,
-                `batch_sharpness`, `stability_threshold`, `preconditioner`; `check_hvp` tests a network
+                `batch_sharpness`, `stability_threshold`, `preconditioner`; `check_hvp` tests a network;
+                `gradient_noise_scale`
 connectivity    `error_barrier`, along the line between two networks; `match_weights`, `permute_units`
 collapse        `neural_collapse`, `permuted_collapse`, `nearest_mean_mismatch`
 similarity      `cka_matrix`, `StreamingCKA`, `mutual_knn_matrix`, `procrustes_distance`, `svcca`, `pwcca`,
@@ -12,7 +13,7 @@ grokking        `grokking_times`, `fragility`, `delay_summary`
 spectra         `effective_rank`, `spectral_decay`, `fit_tail`
 solvable        `mode_strengths`, `passage_times` of linear networks; `eigenlearning_error`,
                 `kernel_regression_error`; `random_feature_errors`
-scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`, `smooth_minimum`
+scaling laws    `fit_scaling`, `compare_scaling`, `log_slope`, `smooth_minimum`; `critical_batch_size`
 
 Every function refuses input that would give a silent wrong number; estimates carry their error.
 """

@@ -57,11 +57,17 @@ from .network.capture import capture as capture
 from .network.gradient_products import FeatureMatrices as FeatureMatrices
 from .network.gradient_products import feature_matrices as feature_matrices
 from .network.gradient_products import traceless_cosine as traceless_cosine
+from .network.noise_scale import NoiseScale as NoiseScale
+from .network.noise_scale import gradient_noise_scale as gradient_noise_scale
 from .network.preserved import preserved as preserved
+from .scaling.curve_collapse import CurveCollapse as CurveCollapse
+from .scaling.curve_collapse import curve_collapse as curve_collapse
 from .scaling.fits import ScalingComparison as ScalingComparison
 from .scaling.fits import ScalingFit as ScalingFit
 from .scaling.fits import compare_scaling as compare_scaling
 from .scaling.fits import fit_scaling as fit_scaling
+from .scaling.hyperbola import Hyperbola as Hyperbola
+from .scaling.hyperbola import critical_batch_size as critical_batch_size
 from .scaling.minimum import Minimum as Minimum
 from .scaling.minimum import smooth_minimum as smooth_minimum
 from .scaling.slopes import LogSlope as LogSlope

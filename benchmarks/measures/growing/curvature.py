@@ -57,6 +57,16 @@ def sharpness_of_batches(batches: int, batch_rows: int) -> Callable[[], Any]:
     return lambda: measures.batch_sharpness(loss, rows, batch_rows, parameters, tolerance=1e-12)
 
 
+def noise_of_batches(K: int) -> Callable[[], Any]:
+    net = network(100)
+    X, T = torch.randn(K * 100, 64), torch.randn(K * 100, 10)
+
+    def loss(rows: Tensor) -> Tensor:
+        return 0.5 * (net(X[rows]) - T[rows]).square().sum(1).mean()
+
+    return lambda: measures.gradient_noise_scale(loss, K * 100, 100, list(net.parameters()))
+
+
 def checked_products(rows: int) -> Callable[[], Any]:
     net, X = network(100), torch.randn(rows, 64, dtype=torch.float64)
     return lambda: measures.check_hvp(net, lambda n: n(X.to(next(n.parameters()).dtype)).square().mean())
@@ -118,6 +128,7 @@ CASES: Sequence[Growth] = (
     ),
     Growth("batch_sharpness", "batches", doubled(10), lambda b: b, lambda b: sharpness_of_batches(b, 400)),
     Growth("batch_sharpness", "batch_rows", doubled(800), lambda m: m, lambda m: sharpness_of_batches(10, m)),
+    Growth("gradient_noise_scale", "K", doubled(50), lambda K: K, noise_of_batches),
     Growth("check_hvp", "rows", doubled(1000), lambda rows: rows, checked_products),
     Growth(
         "top_eigenvalues", "d", doubled(1_000_000), lambda d: d, eigenvalues, "beside products; beyond L3"

@@ -21,6 +21,16 @@ def scaling(measure: Callable[..., Any], sizes: int, seeds: int, exponent: float
     return lambda: measure(N, losses)
 
 
+def hyperbola(n: int) -> Callable[[], Any]:
+    B = np.geomspace(1, 1e3, n)
+    return lambda: measures.critical_batch_size(B, 20 * (1 + 50 / B))
+
+
+def curves(n: int) -> Callable[[], Any]:
+    losses = np.random.default_rng(0).random((4, 5, n // 20)) + 1
+    return lambda: measures.curve_collapse(losses)
+
+
 def delays(r: int) -> Callable[[], Any]:
     values, censored = np.random.default_rng(0).random(r), np.zeros(r, dtype=bool)
     return lambda: measures.delay_summary(values, censored)
@@ -67,6 +77,8 @@ def area(n: int) -> Callable[[], Any]:
 WORST = "no record holds"
 
 CASES: Sequence[Growth] = (
+    Growth("curve_collapse", "n", doubled(1_000_000), lambda n: n, curves),
+    Growth("critical_batch_size", "n", doubled(50_000), lambda n: n, hyperbola),
     Growth(
         "fit_scaling", "seeds", doubled(8), lambda s: s + 1, lambda s: scaling(measures.fit_scaling, 8, s)
     ),

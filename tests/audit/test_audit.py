@@ -20,7 +20,8 @@ from universality.audit.result_set import audit
 from universality.commands.check import check, show
 from universality.judge.resultset import ResultSet, read_manifest
 from universality.output.write import write_tables
-from universality.plan.plan_json import PlannedRun, PlanRecord
+from universality.plan.plan_json import PlanRecord
+from universality.plan.runs_file import PlannedRun
 from universality.plan.suite import CrossSpec, Suite
 from universality.plugin.bounds import Within
 from universality.plugin.charts import Dots, Lines

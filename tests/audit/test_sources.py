@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from universality.audit.findings import Audit
 from universality.audit.sources import check_sources
-from universality.plan.plan_json import PlannedRun, PlanRecord
+from universality.plan.plan_json import PlanRecord
+from universality.plan.runs_file import PlannedRun
 from universality.plugin.loading import Home
 from universality.plugin.sources import PluginSource, sha256_of, source
 from universality.plugin.spec import Component, Recipe, RunSpec

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from universality.judge.resultset import ResultSet
-from universality.plan.plan_json import PlannedRun, PlanRecord
+from universality.plan.plan_json import PlanRecord
+from universality.plan.runs_file import PlannedRun
 from universality.plugin.bounds import Bound, Most, Within
 from universality.plugin.controls import ControlId, Decidable, Sign
 from universality.plugin.outcome import Check, Outcome

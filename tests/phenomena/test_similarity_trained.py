@@ -10,8 +10,8 @@ import pytest
 from universality.judge.decide import CellVerdict, decide
 from universality.judge.measure import measure_cell
 from universality.phenomena.representation_similarity import RepresentationSimilarity
-from universality.plan.plan_json import PlannedRun
 from universality.plan.planner import Planner
+from universality.plan.runs_file import PlannedRun
 from universality.plan.suite import parse
 from universality.plugin import registry
 from universality.plugin.phenomenon import controls_of

@@ -15,6 +15,7 @@ from universality.plan.plan import Job, Plan
 from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite
 from universality.plugin import registry
+from universality.store import untrusted
 from universality.store.files import decode_json, encode_json
 from universality.store.store import Store
 
@@ -49,6 +50,17 @@ def test_the_jobs_of_a_plan_come_back_with_what_their_order_and_stacks_depend_on
     assert all(job.seconds > 0 and job.parameters > 0 and job.data_bytes > 0 for job in record.jobs())
     assert record.changed_here() == []
     assert asked(store.layout) == ("toy", record.runs)
+
+
+def test_bounds_are_of_each_run_and_not_of_all(
+    planned: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred thousand runs are more than any other file may hold."""
+    plan, store = planned
+    longest = max(len(JobsRecord.of(Plan(jobs={id: job}), "toy").file()) for id, job in plan.jobs.items())
+    assert len(store.layout.jobs.read_bytes()) > 2 * longest
+    monkeypatch.setattr(untrusted, "MAX_BYTES", longest)
+    assert set(read_jobs(store.layout).runs) == set(plan.jobs)
 
 
 def test_an_id_that_is_another_here_is_of_another_version(planned: tuple[Plan, Store]) -> None:

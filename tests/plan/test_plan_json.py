@@ -10,8 +10,9 @@ import pytest
 
 from tests.judge.toy_cells import cell, effects, plan_of
 from universality.errors import StoreError
-from universality.plan.plan_json import PlannedRun, PlanRecord, read_plan
+from universality.plan.plan_json import PlanRecord, read_plan
 from universality.plan.planner import Planner
+from universality.plan.runs_file import PlannedRun
 from universality.plan.suite import CrossSpec, Suite
 from universality.plugin.charts import Lines
 from universality.plugin.phenomenon import About

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from universality.errors import DataUnavailable, StoreError, UniversalityError
-from universality.plan.plan_json import PlannedRun
+from universality.plan.runs_file import PlannedRun
 from universality.plugin import registry
 from universality.plugin.registry import component
 from universality.plugin.sources import edition, sources_of

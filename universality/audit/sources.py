@@ -8,7 +8,8 @@ from pathlib import Path
 from msgspec import UNSET
 
 from universality.audit.findings import Audit
-from universality.plan.plan_json import PlannedRun, PlanRecord
+from universality.plan.plan_json import PlanRecord
+from universality.plan.runs_file import PlannedRun
 from universality.plugin.sources import source_at, split_edition
 from universality.store.layout import Layout
 from universality.text import short

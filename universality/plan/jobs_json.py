@@ -12,13 +12,14 @@ import msgspec
 from msgspec import Meta
 
 from universality.errors import BadParameter, StoreError
+from universality.plan import runs_file
 from universality.plan.plan import Job, Plan
-from universality.plan.plan_json import PlannedRun, Seconds, read_plan, sources_of_plan
+from universality.plan.plan_json import Seconds, read_plan, sources_of_plan
+from universality.plan.runs_file import PlannedRun
 from universality.plugin import registry
 from universality.plugin.sources import PluginSource, source
-from universality.store.files import encode_record
 from universality.store.layout import Layout, safe_name, without_machine
-from universality.store.untrusted import UntrustedFile, read_record
+from universality.store.untrusted import UntrustedFile
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -62,7 +63,7 @@ class JobsRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         )
 
     def file(self) -> bytes:
-        return encode_record(self)
+        return b"".join(runs_file.parts(self))
 
     def jobs(self) -> list[Job]:
         """What this process can train, its plugins loaded.
@@ -132,7 +133,7 @@ def _planned(job: Job) -> PlannedJob:
 def read_jobs(layout: Layout) -> JobsRecord:
     """What is to be trained in a results folder. Raises `StoreError` where it cannot be read."""
     try:
-        return read_record(layout.jobs, JobsRecord)
+        return runs_file.read(layout.jobs, JobsRecord, PlannedJob)
     except UntrustedFile as problem:
         raise StoreError(
             "what is to be trained here cannot be read",

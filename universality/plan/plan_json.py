@@ -10,33 +10,20 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from universality.errors import StoreError
+from universality.plan import runs_file
 from universality.plan.plan import Plan
+from universality.plan.runs_file import PlannedRun
 from universality.plan.suite import Suite
 from universality.plugin import registry
 from universality.plugin.phenomenon import About
 from universality.plugin.registry import component
 from universality.plugin.sources import PluginSource, source, split_edition
-from universality.plugin.spec import Component, RunSpec, parse_address
+from universality.plugin.spec import Component, parse_address
 from universality.plugin.task import Tier
-from universality.store.files import encode_record
 from universality.store.layout import Layout, safe_name, without_machine
-from universality.store.shared import Shared
-from universality.store.untrusted import UntrustedFile, check_written, converted, parse, read_bytes
-from universality.text import short
+from universality.store.untrusted import UntrustedFile
 
-MAX_BYTES, MAX_RUNS = 512 << 20, 250_000
-"""Of one plan."""
-_NO_RUNS = b'\n "runs": {}'
-
-Step = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
-
-
-class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A training, and the steps at which each probe must have recorded, by its `edition`."""
-
-    spec: RunSpec
-    observe: Mapping[str, tuple[Step, ...]]
 
 
 class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,69 +104,12 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         )
 
     def file(self) -> bytes:
-        return b"".join(self._parts())
-
-    def _parts(self) -> Iterator[bytes]:
-        """Its file in parts: of all runs together the values of JSON would take ten times the memory."""
-        before, empty, after = encode_record(msgspec.structs.replace(self, runs={})).partition(_NO_RUNS)
-        yield before
-        yield empty if not self.runs else empty.removesuffix(b"}")
-        for place, (run_id, run) in enumerate(sorted(self.runs.items())):
-            text = encode_record({run_id: run}).removeprefix(b"{").removesuffix(b"\n}\n")
-            yield (b"," if place else b"") + text.replace(b"\n", b"\n ")
-        yield b"\n }" + after if self.runs else after
+        return b"".join(runs_file.parts(self))
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """The plan in a file. Raises `UntrustedFile` for anything that `file` does not write."""
-        data = read_bytes(path, MAX_BYTES)
-        _check_size(data)
-        try:
-            parts = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-            runs = msgspec.json.decode(parts.pop("runs", b"{}"), type=dict[str, msgspec.Raw])
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise UntrustedFile(f"is no JSON of a result set: {short(str(error), 120)}") from None
-        rest = {name: parse(bytes(raw)) for name, raw in parts.items()}
-        record, shared = converted({**rest, "runs": {}}, cls), Shared()
-        planned = {run_id: _planned(run_id, bytes(raw), shared) for run_id, raw in runs.items()}
-        try:
-            record = msgspec.structs.replace(record, runs=planned)
-        except StoreError as error:
-            raise UntrustedFile(f"is damaged: {error.what}: {short(error.got, 120)}") from None
-        check_written(data, record._parts())
-        return record
-
-
-class _Runs(msgspec.Struct):
-    """Gives a run its place in what is said to be wrong with it."""
-
-    runs: dict[str, PlannedRun]
-
-
-def _planned(run_id: str, data: bytes, shared: Shared) -> PlannedRun:
-    """A run of the file. Raises `UntrustedFile`."""
-    try:
-        fields = msgspec.json.decode(data, type=dict[str, dict[str, msgspec.Raw]])
-    except msgspec.MsgspecError:
-        raw = parse(data)
-    else:
-        raw = {
-            name: {part: shared.parsed(bytes(text)) for part, text in parts.items()}
-            for name, parts in fields.items()
-        }
-    run = converted({"runs": {run_id: raw}}, _Runs).runs[run_id]
-    return PlannedRun(spec=shared.spec(run.spec), observe=shared.observed(run.observe))
-
-
-def _check_size(data: bytes) -> None:
-    """Raises `UntrustedFile` for more than can be read in little memory, before anything is made of it.
-
-    What `file` writes has a line for each run, which alone is indented by two, and no comma inside a line but in a name.
-    """
-    if data.count(b'\n  "') > MAX_RUNS or data.count(b",") - data.count(b",\n") > 8 * MAX_RUNS:
-        raise UntrustedFile(
-            f"asks for more than {MAX_RUNS:,} runs, or is not in the form that universality writes"
-        )
+        return runs_file.read(path, cls, PlannedRun)
 
 
 def sources_of_plan(plan: Plan) -> dict[str, dict[str, PluginSource]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from universality.plan.plan import Job
-from universality.plan.plan_json import PlannedRun
+from universality.plan.runs_file import PlannedRun
 from universality.plugin.trajectory import RunState
 from universality.store.store import Failure, FailureKind, Store
 from universality.train.leases import Leases

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from universality.errors import DataUnavailable, DeviceUnavailable, StoreError, described
-from universality.plan.plan_json import PlannedRun
+from universality.plan.runs_file import PlannedRun
 from universality.plugin import registry
 from universality.plugin.registry import component
 from universality.plugin.settings import default_settings

@@ -9,7 +9,7 @@ from tests.output.toy_charts import cell, results
 from universality.errors import MeasurementError
 from universality.output.collect import Block, blocks
 from universality.output.figures.matrices import matrices
-from universality.plan.plan_json import PlannedRun
+from universality.plan.runs_file import PlannedRun
 from universality.plugin.charts import Matrices
 from universality.plugin.outcome import Matrix, Outcome
 from universality.plugin.phenomenon import ControlId

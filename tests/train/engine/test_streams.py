@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.train.engine.test_loop import Dropping
-from universality.plan.plan_json import PlannedRun
+from universality.plan.runs_file import PlannedRun
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture
 from universality.plugin.registry import component

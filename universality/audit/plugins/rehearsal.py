@@ -17,8 +17,8 @@ from universality.judge.measured_run import MeasuredRun
 from universality.judge.outcomes import measure_group
 from universality.plan.groups import Group, groups_of
 from universality.plan.plan import PlannedGroup
-from universality.plan.plan_json import PlannedRun
 from universality.plan.requests import spec_of
+from universality.plan.runs_file import PlannedRun
 from universality.plugin.cell import Cell
 from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
 from universality.plugin.claim import Claim

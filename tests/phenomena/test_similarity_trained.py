@@ -44,6 +44,7 @@ def verdicts(architecture: str, folder: Path) -> dict[str, CellVerdict]:
     return {v.record.claim_name: v for v in decided if not v.record.not_applicable}
 
 
+@pytest.mark.slow  # the controls of `test_controls.py` at half of their budget
 @pytest.mark.parametrize(
     ("control", "verdict"), [("large initial weights", "absent"), ("three layers", "present")]
 )

@@ -93,7 +93,7 @@ MALFORMED: dict[str, tuple[str, str]] = {
         "unknown key of a suite 'crosses'\n"
         "  where:    x.toml\n"
         "  expected: one of: controls, cross, description, name, sweep\n"
-        "  do:       did you mean 'cross' or 'controls'?",
+        "  do:       did you mean 'cross'?",
     ),
     "unknown key of a cross": (
         f"name = 'a'\n{CROSS}seed = 3",

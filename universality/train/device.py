@@ -7,6 +7,7 @@ import ctypes
 import os
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from universality.errors import DeviceUnavailable, first_line
 
@@ -64,6 +65,10 @@ def configure(threads: int) -> None:
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
     torch.set_num_threads(threads)
+    # numpy and scipy bring a pool each, as large as the machine: of two workers on two cores both wait for the other's.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)  # for what is not loaded yet
+    threadpool_limits(threads, user_api="blas")
     torch.set_flush_denormal(True)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

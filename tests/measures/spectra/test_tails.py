@@ -48,7 +48,7 @@ def test_rivals_are_normalised_to_the_tail():
 
 def test_the_interval_of_alpha_with_xmin_given_covers():
     rng, hits = np.random.default_rng(2), []
-    for _ in range(80):
+    for _ in range(60):
         x = torch.tensor(rng.random(60) ** (-1 / 1.5))
         tail = fit_tail(x, seeded(), xmin=1.0, draws=50)
         hits.append(tail.low <= 2.5 <= tail.high)

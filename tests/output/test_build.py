@@ -427,6 +427,22 @@ def test_a_published_set_without_its_runs_redraws_its_lines_from_its_page(tmp_pa
     assert figure.read_bytes() == first, "the page keeps what the figure is drawn from"
 
 
+def test_a_figure_that_nothing_draws_any_more_is_deleted(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "r")
+    records = every_kind()
+    for each in records:
+        store.save_measurement(each)
+    plan = toy_cells.plan_of(records, phenomena={"all_kinds": ABOUT})
+    store.write(store.layout.plan, plan.file().decode())
+    rebuild(store)
+    drawn = {path.name for path in store.layout.report.iterdir()}
+    (store.layout.report / "earlier_claim-curves.svg").write_text("<svg/>")
+    # Of its runs nothing is known here: it may be all that is left of them.
+    (store.layout.report / "all_kinds-lines.svg").write_text("<svg/>")
+    rebuild(store)
+    assert {path.name for path in store.layout.report.iterdir()} == drawn | {"all_kinds-lines.svg"}
+
+
 def test_tables_of_claims_without_numbers_need_no_trajectories(tmp_path: Path) -> None:
     one = results(record(effect=9.0, claim=Most(at_least=5)))
     write_tables(dataclasses.replace(one, layout=Layout(tmp_path)))

@@ -42,15 +42,23 @@ def write_figures(results: ResultSet, runs: SeriesOf) -> list[Path]:
     """The heatmap of all cells, and what claims declare; returns the files in the order written.
 
     Args:
-        runs: the series that are known. A figure of which nothing is known is left as it was.
+        runs: the series that are known. A figure of series of which none is known is left as it was; others that there
+            were, and that nothing draws any more, are deleted.
     """
     folder = results.layout.report
     folder.mkdir(parents=True, exist_ok=True)
     crossed = any(record.crossed for record in results.records)
     paths = save(verdict_heatmap(results), folder, "heatmap") if crossed else []
+    kept: set[str] = set()
     for sheet in sheets(results):
         with suppress(MeasurementError):
             paths += save(_figure(results, sheet, runs), folder, sheet.name)
+        if isinstance(sheet.chart, Lines):
+            kept |= {f"{sheet.name}.svg", f"{sheet.name}.png"}
+    kept |= {path.name for path in paths}
+    for old in (*folder.glob("*.svg"), *folder.glob("*.png")):
+        if old.name not in kept:
+            old.unlink()
     return paths
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from universality.plugin import Architecture, InputSpec, register
+from universality.plugin import InputSpec, register
 from universality.plugin.kit import require_at_least, scaled_width, sequence_adapter
-from universality.plugin.kit.recurrent import RecurrentNetwork
+from universality.plugin.kit.recurrent import Recurrent, RecurrentNetwork
 
 
 @register(
@@ -18,7 +18,7 @@ from universality.plugin.kit.recurrent import RecurrentNetwork
     source="Cho et al. 2014, arXiv:1406.1078",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GRU(Architecture):
+class GRU(Recurrent):
     """One layer of gated units over tokens, the steps of a sequence, the pixel rows of an image or the chunks of a vector.
 
     Args:
@@ -32,14 +32,6 @@ class GRU(Architecture):
 
     def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
         return RecurrentNetwork(sequence_adapter(inputs, self.width, images="rows"), outputs, cell="gru")
-
-    def taps(self, net: nn.Module) -> dict[str, nn.Module]:
-        assert isinstance(net, RecurrentNetwork)
-        return {"states": net.states}
-
-    def readout(self, net: nn.Module) -> nn.Linear:
-        assert isinstance(net, RecurrentNetwork)
-        return net.readout
 
     def scaled(self, factor: float) -> GRU:
         return replace(self, width=scaled_width(self.width, factor))

@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import nn
 
-from universality.plugin import Architecture, InputSpec, register
+from universality.plugin import InputSpec, register
 from universality.plugin.kit import require_at_least, scaled_width, sequence_adapter
-from universality.plugin.kit.recurrent import RecurrentNetwork
+from universality.plugin.kit.recurrent import Recurrent, RecurrentNetwork
 
 
 @register(
@@ -19,7 +19,7 @@ from universality.plugin.kit.recurrent import RecurrentNetwork
     source="Hochreiter & Schmidhuber 1997; Cho et al. 2014, arXiv:1406.1078",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LSTM(Architecture):
+class LSTM(Recurrent):
     """One recurrent layer over tokens, the steps of a sequence, the pixel rows of an image or the chunks of a vector.
 
     On CUDA `nn.LSTM` and `nn.GRU` run in cuDNN, which has no second derivative (Hessian-vector
@@ -39,14 +39,6 @@ class LSTM(Architecture):
     def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
         adapter = sequence_adapter(inputs, self.width, images="rows")
         return RecurrentNetwork(adapter, outputs, cell=self.cell)
-
-    def taps(self, net: nn.Module) -> dict[str, nn.Module]:
-        assert isinstance(net, RecurrentNetwork)
-        return {"states": net.states}
-
-    def readout(self, net: nn.Module) -> nn.Linear:
-        assert isinstance(net, RecurrentNetwork)
-        return net.readout
 
     def scaled(self, factor: float) -> LSTM:
         return replace(self, width=scaled_width(self.width, factor))

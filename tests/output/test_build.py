@@ -410,14 +410,20 @@ def test_a_plan_of_before_there_were_charts_has_the_heatmap_alone(tmp_path: Path
     assert b"charts" not in of.plan.file()
 
 
-def test_a_published_set_without_its_runs_redraws_its_lines_from_its_page(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "r")
+def published(folder: Path) -> Store:
+    """A set of every kind of chart, with its report and without its runs."""
+    store = Store.create(folder)
     records = every_kind()
     for each in records:
         store.save_measurement(each)
     plan = toy_cells.plan_of(records, phenomena={"all_kinds": ABOUT})
     store.write(store.layout.plan, plan.file().decode())
     rebuild(store)
+    return store
+
+
+def test_a_published_set_without_its_runs_redraws_its_lines_from_its_page(tmp_path: Path) -> None:
+    store = published(tmp_path / "r")
     page, figure = store.layout.report / "index.html", store.layout.report / "all_kinds-lines.svg"
     assert not figure.exists(), "nothing is known of its runs"
     page.write_text(with_runs(frame(ResultSet.load(store.layout.root), "", 3), RUNS), encoding="utf-8")
@@ -428,13 +434,7 @@ def test_a_published_set_without_its_runs_redraws_its_lines_from_its_page(tmp_pa
 
 
 def test_a_figure_that_nothing_draws_any_more_is_deleted(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "r")
-    records = every_kind()
-    for each in records:
-        store.save_measurement(each)
-    plan = toy_cells.plan_of(records, phenomena={"all_kinds": ABOUT})
-    store.write(store.layout.plan, plan.file().decode())
-    rebuild(store)
+    store = published(tmp_path / "r")
     drawn = {path.name for path in store.layout.report.iterdir()}
     (store.layout.report / "earlier_claim-curves.svg").write_text("<svg/>")
     # Of its runs nothing is known here: it may be all that is left of them.

@@ -43,7 +43,7 @@ def take_over(wanted: Mapping[str, Observed], store: Store, here: Mapping[str, A
         StoreError: where `store` cannot be written.
     """
     left, taken = dict(wanted), dict[str, int]()
-    for other in _beside(store.layout.root):
+    for other in _beside(store.layout.root) if left else ():
         held = set(other.run_ids())
         for run_id in [each for each in left if each in held]:
             found = other.trajectory(run_id, left[run_id])

@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -86,35 +86,37 @@ class Store(ResultsFolder):
             StoreError: where nothing can be written.
             ValueError: where the recording is malformed, see `encode_recording`.
         """
-        run_id = recording.spec.id
         files = encode_recording(recording, environment(device))
-        scratch = self._scratch()
-        with storing(scratch):
-            try:
-                self.layout.runs.mkdir(exist_ok=True)
-                scratch.mkdir()
-                for name, data in files.items():
-                    write_durably(scratch / name, data)
-                sync_folder(scratch)
-                return self._move_in(scratch, run_id, recording.observed)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+
+        def write(folder: Path) -> None:
+            for name, data in files.items():
+                write_durably(folder / name, data)
+
+        return self._put(recording.spec.id, recording.observed, write)
 
     def link(self, found: StoredTrajectory) -> Path:
         """Publish a run that another store holds, by links to its files: both stand for themselves, since published files
         never change. Copies where links cannot be made. Returns and raises as `publish`."""
+
+        def write(folder: Path) -> None:
+            for entry in entries_of(found.folder):
+                try:
+                    os.link(entry.path, folder / entry.name)
+                except OSError:
+                    shutil.copyfile(entry.path, folder / entry.name)
+
+        return self._put(found.spec.id, found.observed, write)
+
+    def _put(self, run_id: str, observed: Observed, write: Callable[[Path], None]) -> Path:
+        """Let `write` fill a folder in `tmp/`, and move it to its place."""
         scratch = self._scratch()
         with storing(scratch):
             try:
                 self.layout.runs.mkdir(exist_ok=True)
                 scratch.mkdir()
-                for entry in entries_of(found.folder):
-                    try:
-                        os.link(entry.path, scratch / entry.name)
-                    except OSError:
-                        shutil.copyfile(entry.path, scratch / entry.name)
+                write(scratch)
                 sync_folder(scratch)
-                return self._move_in(scratch, found.spec.id, found.observed)
+                return self._move_in(scratch, run_id, observed)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 

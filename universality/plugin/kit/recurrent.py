@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from universality.plugin.architecture import Architecture
 from universality.plugin.kit.adapters import SequenceAdapter
 
 
@@ -31,3 +32,17 @@ class RecurrentNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.readout(self.states(self.adapter(x))[:, -1])
         return logits
+
+
+class Recurrent(Architecture):
+    """An architecture that builds a `RecurrentNetwork`."""
+
+    __slots__ = ()
+
+    def taps(self, net: nn.Module) -> dict[str, nn.Module]:
+        assert isinstance(net, RecurrentNetwork)
+        return {"states": net.states}
+
+    def readout(self, net: nn.Module) -> nn.Linear:
+        assert isinstance(net, RecurrentNetwork)
+        return net.readout

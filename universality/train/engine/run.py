@@ -17,7 +17,7 @@ from universality.measures import preserved
 from universality.measures.network.hidden_state import HiddenState
 from universality.plan.trial import try_network
 from universality.plugin import registry
-from universality.plugin.kit.losses import objective
+from universality.plugin.kit.losses import accuracy, objective
 from universality.plugin.rates import RateSchedule
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
@@ -127,7 +127,7 @@ class MemberRun:
         if self._fitted_at is None:
             with preserved(self.net), torch.no_grad():
                 self.net.eval()
-                right = (self.net(train.inputs).argmax(-1) == train.targets).double().mean().item()
+                right = float(accuracy(self.net(train.inputs), train.targets))
             if right < share:
                 return False
             self._fitted_at = self.facts["fitted_at"] = step

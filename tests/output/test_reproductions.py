@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,11 +37,11 @@ def test_a_published_number_is_asked_of_a_claim_and_of_its_control_as_that_is_de
 
 def test_ours_is_the_effect_of_the_cell_with_its_interval() -> None:
     results = ResultSet.load(QUICK)
-    (found,) = [r for r in output.reproductions([results]) if r.published.claim == "edge_of_stability.gd"][:1]
+    (found,) = [r for r in output.reproductions([results]) if r.published.claim == "neural_collapse.nc3"]
     (control,) = [
         v
         for v in results.verdicts
-        if v.record.claim_name == "gd" and v.record.control and v.record.control.sign == "positive"
+        if v.record.claim_name == "nc3" and v.record.control and v.record.control.sign == "positive"
     ]
     assert (found.estimate, found.low, found.high) == (control.effect, control.low, control.high)
     assert found.verdict == control
@@ -49,20 +50,22 @@ def test_ours_is_the_effect_of_the_cell_with_its_interval() -> None:
 
 def test_a_detail_has_an_interval_of_its_own_and_a_missing_cell_none(monkeypatch: pytest.MonkeyPatch) -> None:
     results = ResultSet.load(QUICK)
-    first = output.published()[0]
+    first = next(entry for entry in output.published() if entry.claim == "neural_collapse.nc3")
     entries = (
-        Published(**{f: getattr(first, f) for f in first.__struct_fields__} | {"detail": "rates"}),
+        Published(
+            **{f: getattr(first, f) for f in first.__struct_fields__} | {"detail": "validation_accuracy"}
+        ),
         Published(**{f: getattr(first, f) for f in first.__struct_fields__} | {"task": "digits[subset=7]"}),
     )
     monkeypatch.setattr(output, "published", lambda: entries)
     detail, missing = output.reproductions([results])
-    assert (detail.estimate, detail.low, detail.high) == (2.0, 2.0, 2.0)
+    assert (detail.estimate, detail.low, detail.high) == (1.0, 1.0, 1.0)
     assert (missing.estimate, missing.verdict) == (None, None)
     assert "| not run | - |" in output.page([detail, missing])
 
 
-def test_dots_are_ratios_and_what_should_be_zero_has_none() -> None:
-    entry = {
+def test_dots_are_ratios_or_differences_from_zero_and_bounds_have_none() -> None:
+    entry: dict[str, Any] = {
         "what": "slope",
         "source": "s",
         "setting": "s",
@@ -71,8 +74,11 @@ def test_dots_are_ratios_and_what_should_be_zero_has_none() -> None:
         "task": "digits",
     }
     found = [
-        Reproduction(Published(value=-2.0, **entry), None, -1.0, -1.5, -0.5),  # type: ignore[arg-type]
-        Reproduction(Published(value=0.0, **entry), None, 0.1, 0.0, 0.2),  # type: ignore[arg-type]
+        Reproduction(Published(value=-2.0, **entry), None, -1.0, -1.5, -0.5),
+        Reproduction(Published(value=0.0, **entry), None, 0.1, 0.0, 0.2),
+        Reproduction(Published(value=1.0, bound="at most", **entry), None, 0.1, 0.0, 0.2),
+        Reproduction(Published(value=4.0, **entry), None, None, None, None),
     ]
-    axes = output.figure(found).axes[0]
-    assert [list(line.get_xdata()) for line in axes.lines[1:]] == [[0.25, 0.75], [0.5]]  # type: ignore[arg-type]
+    drawn = [[list(line.get_xdata()) for line in axes.lines[1:]] for axes in output.figure(found).axes]
+    assert drawn == [[[0.25, 0.75], [0.5]], [[0.0, 0.2], [0.1]]]
+    assert "| slope | at most 1.00 |" in output.page(found)

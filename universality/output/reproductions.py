@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from universality.errors import BadParameter
@@ -36,6 +37,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         architecture, task: addresses of the cell.
         control: the name of the control, where it is measured in one.
         detail: of the outcome, where it is not the effect; its mean over the seeds, as that of an effect.
+        bound: they claim that the quantity is at most, or at least, their number; which, in words. No dot is drawn.
         fitted: how many numbers of ours were chosen to agree with theirs.
     """
 
@@ -48,6 +50,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     task: str
     control: str = ""
     detail: str = ""
+    bound: Literal["", "at most", "at least"] = ""
     fitted: int = 0
 
 
@@ -139,7 +142,7 @@ def _row(r: Reproduction) -> list[str]:
     seeds = f", {v.units} seeds" if v else ""
     return [
         p.what,
-        number(p.value),
+        f"{p.bound} {number(p.value)}".strip(),
         ours,
         v.raw if v else "-",
         str(p.fitted),
@@ -151,34 +154,36 @@ def _row(r: Reproduction) -> list[str]:
 
 @style.LOOK
 def figure(found: Sequence[Reproduction]) -> Figure:
-    """A row for each number that is not 0: ours over theirs, on the line at 1."""
-    shown = list(_ratios(found))
-    result = Figure((8.0, 0.9 + 0.3 * len(shown)), layout="constrained")
-    axes = result.add_subplot()
-    axes.axvline(1.0, color=palette.GREY, linestyle=(0, (4, 1.5)), linewidth=1)
-    for row, (p, ratio, low, high) in enumerate(shown):
-        axes.text(
-            1.02,
-            row,
-            f"{p.fitted} fitted",
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=style.SMALL,
-        )
-        axes.plot([low, high], [row, row], color=palette.CYCLE[0], linewidth=1.4)
-        axes.plot([ratio], [row], "o", color=palette.CYCLE[0], markersize=4.5)
-    axes.set_yticks(range(len(shown)), [style.shown(p.what, 70) for p, *_ in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlabel(typeset("ours / theirs, 95% interval"))
+    """Dots on the line on which both agree: ours over theirs, and ours less theirs where theirs is 0."""
+    drawn = [r for r in found if r.estimate is not None and not r.published.bound]
+    panels = [
+        ("ours / theirs", 1.0, [r for r in drawn if r.published.value]),
+        ("ours, where theirs is 0", 0.0, [r for r in drawn if not r.published.value]),
+    ]
+    panels = [panel for panel in panels if panel[2]]
+    rows = [len(entries) for *_, entries in panels] or [0]
+    result = Figure((8.0, 1.1 * len(rows) + 0.3 * sum(rows)), layout="constrained")
+    grid = result.subplots(len(rows), height_ratios=[r + 1.5 for r in rows], squeeze=False)
+    for axes, (title, line, entries) in zip(grid[:, 0], panels, strict=False):
+        axes.axvline(line, color=palette.GREY, linestyle=(0, (4, 1.5)), linewidth=1)
+        for row, r in enumerate(entries):
+            _dot(axes, row, r)
+        axes.set_yticks(range(len(entries)), [style.shown(r.published.what, 70) for r in entries])
+        axes.set_ylim(len(entries) - 0.5, -0.5)
+        axes.set_xlabel(typeset(f"{title}, 95% interval"))
     return result
 
 
-def _ratios(found: Sequence[Reproduction]) -> Iterator[tuple[Published, float, float, float]]:
-    for r in found:
-        p = r.published
-        if p.value and r.estimate is not None and r.low is not None and r.high is not None:
-            low, high = sorted((r.low / p.value, r.high / p.value))
-            yield p, r.estimate / p.value, low, high
+def _dot(axes: Axes, row: int, r: Reproduction) -> None:
+    theirs = r.published.value or 1.0
+    if r.low is not None and r.high is not None:
+        axes.plot(
+            sorted((r.low / theirs, r.high / theirs)), [row, row], color=palette.CYCLE[0], linewidth=1.4
+        )
+    if r.estimate is not None:
+        axes.plot([r.estimate / theirs], [row], "o", color=palette.CYCLE[0], markersize=4.5)
+    where = axes.get_yaxis_transform()
+    axes.text(1.02, row, f"{r.published.fitted} fitted", transform=where, va="center", fontsize=style.SMALL)
 
 
 def write(sets: Sequence[ResultSet], path: Path) -> list[Path]:

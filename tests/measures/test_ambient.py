@@ -121,6 +121,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "canonical_correlations": lambda: m.canonical_correlations(X, Y),
     "capture": lambda: m.capture(NET, {"body": NET.body}, NET.head, INPUTS)["body"],
     "chance_nc1": lambda: m.chance_nc1(600, 23, 3),
+    "central_flow": lambda: m.central_flow(
+        lambda w: 0.5 * w[1] * w[0] ** 2 - 0.1 * w[1], OPERATOR[:2].double(), lr=0.5, updates=2
+    ),
     "check_hvp": hvp,
     "cka_matrix": lambda: m.cka_matrix([X], [Y]),
     "cka_null": lambda: m.cka_null([X], [Y], debiased=False),

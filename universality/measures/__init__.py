@@ -1,7 +1,7 @@
 """Measures of networks as pure tensor mathematics; each imports alone, without the harness.
 
 curvature       `HessianOperator`, `top_eigenvalues`, `spectral_density`, `hessian_trace`,
-                `batch_sharpness`, `stability_threshold`, `preconditioner`; `check_hvp` tests a network;
+                `central_flow`, `batch_sharpness`, `stability_threshold`, `preconditioner`; `check_hvp` tests a network;
                 `gradient_noise_scale`
 connectivity    `error_barrier`, along the line between two networks; `match_weights`, `permute_units`
 collapse        `neural_collapse`, `permuted_collapse`, `nearest_mean_mismatch`

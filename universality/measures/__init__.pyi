@@ -14,6 +14,8 @@ from .connectivity.barrier import error_barrier as error_barrier
 from .curvature.batch_sharpness import BatchSharpness as BatchSharpness
 from .curvature.batch_sharpness import batch_losses as batch_losses
 from .curvature.batch_sharpness import batch_sharpness as batch_sharpness
+from .curvature.central_flow import FlowPoint as FlowPoint
+from .curvature.central_flow import central_flow as central_flow
 from .curvature.hessian import HessianOperator as HessianOperator
 from .curvature.hvp_check import HvpCheck as HvpCheck
 from .curvature.hvp_check import check_hvp as check_hvp

@@ -135,6 +135,17 @@ class Stateful(Net):
         return self.readout(h)
 
 
+class Own(Net):
+    """Has a generator that nothing seeds, for training only."""
+
+    def __init__(self, inputs: Any, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.own = np.random.default_rng()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (self.own.random() if self.training else 1.0)
+
+
 def unseeded(inputs: Any, outputs: int) -> nn.Module:
     net = Net(inputs, outputs)
     nn.init.constant_(net.hidden.bias, next(COUNTER))
@@ -146,6 +157,7 @@ def unseeded(inputs: Any, outputs: int) -> nn.Module:
     [
         ({"stacks_over": frozenset({"gian"})}, "stacks_over names its parameters: it has no gian"),
         (built(unseeded), "vector: builds the same network from the same seed: its weights differ"),
+        (built(Own), "vector: the same run again gives the same: a network that is another when it is built again from the same seeds"),
         (built(lambda i, o: Net(i, o + 1)), "vector: gives finite logits [n, classes]: got [6, 4]"),
         (built(Nan), "vector: gives finite logits [n, classes]: not all are finite"),
         (built(Scaled), "vector: its readout gives the logits: what leaves it is not what the network returns"),
@@ -179,7 +191,7 @@ def unseeded(inputs: Any, outputs: int) -> nn.Module:
         ({**built(Net), "scaled": lambda s, f: s}, "scaled(2) is a wider network of the same family: "),
     ],
     ids=[
-        "stray parameter", "own randomness", "classes", "nan", "scaled logits", "wrong readout", "no taps", "order of taps",
+        "stray parameter", "own randomness", "own generator", "classes", "nan", "scaled logits", "wrong readout", "no taps", "order of taps",
         "stray tap", "unused parameters", "wrong curvature", "build raises", "chain", "stray chain", "no wider",
     ],
 )  # fmt: skip

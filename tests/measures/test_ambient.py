@@ -390,6 +390,14 @@ def test_what_else_is_no_tensor_is_refused_in_one_way(name: str, argument: str, 
         called_with(name, argument, value)
 
 
+@pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
+def test_a_sparse_tensor_is_refused_in_one_way(name: str, argument: str) -> None:
+    with pytest.raises(
+        MeasurementError, match=rf"a dense tensor is expected(.|\n)*where: +{name}, {argument}(.|\n)*to_dense"
+    ):
+        called_with(name, argument, X.to_sparse())
+
+
 @pytest.mark.parametrize("kind", [measures.StreamingCKA, measures.MinibatchCKA])
 def test_batches_of_arrays_are_refused_like_arrays(kind: Any) -> None:
     with pytest.raises(MeasurementError, match=rf"{kind.__name__}.update, Xs\[0\](.|\n)*a numpy array"):

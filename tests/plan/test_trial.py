@@ -35,14 +35,18 @@ TARGETS = torch.arange(ROWS) % 3
 
 
 class Checkpointed(nn.Module):
-    def __init__(self, *, reentrant: bool, embedded: bool = False, training_only: bool = False) -> None:
+    def __init__(
+        self, *, reentrant: bool, embedded: bool = False, training_only: bool = False, leaf: bool = False
+    ) -> None:
         super().__init__()
         self.embed = nn.Linear(5, 5) if embedded else nn.Identity()
         self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
-        self.reentrant, self.training_only = reentrant, training_only
+        self.reentrant, self.training_only, self.leaf = reentrant, training_only, leaf
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x)
+        if self.leaf:  # the usual way to make a reentrant checkpoint reach its parameters
+            x = x.detach().requires_grad_()
         if self.training_only and not self.training:
             return self.last(self.first(x))
         with warnings.catch_warnings():
@@ -157,12 +161,22 @@ def tried(net: nn.Module, *, curvature: bool = False) -> MeasurementError | None
         (lambda: Checkpointed(reentrant=True), "here: first.weight and 1 more of 4"),
         (lambda: Checkpointed(reentrant=True, embedded=True), "here: first.weight and 1 more of 6"),
         (lambda: Checkpointed(reentrant=True, training_only=True), "here: first.weight and 1 more of 4"),
+        (lambda: Checkpointed(reentrant=True, leaf=True), "here: first.weight and 1 more of 4"),
         (Detached, "here: body.weight and 1 more of 4"),
         (sparse, "here: 0.weight of Embedding"),
         (lambda: Replaced("data"), "here: first.weight"),
         (lambda: Replaced("parameter"), "here: first.weight"),
     ],
-    ids=["checkpoint", "after a layer", "in training", "detached", "sparse", "new data", "new parameter"],
+    ids=[
+        "checkpoint",
+        "after a layer",
+        "in training",
+        "of a leaf",
+        "detached",
+        "sparse",
+        "new data",
+        "new parameter",
+    ],
 )
 def test_a_parameter_that_no_update_would_change_is_named(make: Callable[[], nn.Module], where: str) -> None:
     error = tried(make())

@@ -234,3 +234,16 @@ def test_what_taps_need_is_predicted_from_the_tokens() -> None:
 
     assert predicted(100) == 3 * 8 * 512 * 64 * 100
     assert predicted(30_000) == 3 * 8 * 512 * 512
+
+
+@pytest.mark.parametrize("rotate", [True, False])
+@pytest.mark.parametrize(("rows", "length", "vocabulary"), [(40, 64, 20_000), (40, 8, 3), (9, 8, 3)])
+def test_what_taps_leave_of_the_inputs_is_predicted(
+    rows: int, length: int, vocabulary: int, rotate: bool
+) -> None:
+    tokens = torch.randint(vocabulary, (rows, length), generator=seeded())
+    spec, part = InputSpec("tokens", (length,), vocabulary), Split(tokens, torch.arange(rows) % 3)
+    probe = Taps(rotate=rotate)
+    found = probe.record(training("transformer[dim=4,heads=2]", Splits(part, part, part, spec, 3)))["inputs"]
+    assert isinstance(found, Tensor)
+    assert probe.stored(Signature(spec, 3, rows, rows, rows), 0.0, 0) == found.numel() * found.element_size()

@@ -37,7 +37,8 @@ def measure(function: Callable[P, R]) -> Callable[P, R]:
     """The function under settings of its own (see above), refusing arrays where its signature names tensors.
 
     Raises:
-        MeasurementError: an argument that is annotated as a tensor, or a sequence of them, and is something else.
+        MeasurementError: an argument that is annotated as a tensor, or a sequence of them, and is something else, or
+            is sparse.
 
     >>> @measure
     ... def total(X: Tensor) -> float:
@@ -128,8 +129,15 @@ def _float32() -> tuple[Any, ...]:
 
 
 def _check(value: object, where: str, *, many: bool, optional: bool) -> None:
-    from torch import Tensor
+    from torch import Tensor, strided
 
+    if isinstance(value, Tensor) and value.layout is not strided:
+        raise MeasurementError(
+            "a dense tensor is expected",
+            where=where,
+            got=f"layout {value.layout}, shape {list(value.shape)}",
+            do="pass X.to_dense()",
+        )
     if isinstance(value, Tensor) or (value is None and optional):
         return
     if many and isinstance(value, list | tuple):

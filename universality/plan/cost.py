@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from universality.errors import MeasurementError
+from universality.plan.rebuilt import check_rebuilt
 from universality.plan.trial import ROWS as TRIAL_ROWS
 from universality.plan.trial import try_network
 from universality.plugin.kit.losses import objective
+from universality.plugin.randomness import seeded
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
 from universality.plugin.settings import default_settings
@@ -69,10 +71,13 @@ def try_request(request: Request, signature: Signature, recipe: Recipe, *, curva
     Raises:
         MeasurementError: as of `try_network`.
     """
-    net, inputs, targets = _made_up(request, signature, min(TRIAL_ROWS, signature.train_rows))
+    (again, *_), (net, inputs, targets) = (
+        _made_up(request, signature, min(TRIAL_ROWS, signature.train_rows)) for _ in range(2)
+    )
     where = f"{component(request.architecture)} on {component(request.task)}"
     try:
         try_network(net, objective(recipe), inputs, targets, where=where, curvature=curvature)
+        check_rebuilt(net, again, inputs, where=where)
     except MeasurementError:
         raise
     except Exception:
@@ -82,7 +87,7 @@ def try_request(request: Request, signature: Signature, recipe: Recipe, *, curva
 def _made_up(request: Request, signature: Signature, rows: int) -> tuple[nn.Module, Tensor, Tensor]:
     """A network, with inputs and targets such as its task has."""
     spec = signature.inputs
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         net = request.architecture.build(spec, signature.outputs)
         inputs = (
             torch.randint(spec.vocabulary, (rows, *spec.shape))

@@ -101,10 +101,10 @@ def _check_reached(
     for attempt in range(ATTEMPTS):
         value = loss(attempt)
         _check_in_place(net, places, where)
-        _check_listed(net, value, where)
         if hidden := _hidden_by_checkpoint(value, trained):
             missing = hidden
             break
+        _check_listed(net, value, where)
         # Without a graph nothing is reached.
         if value.requires_grad:
             gradients = torch.autograd.grad(value, list(missing.values()), allow_unused=True)
@@ -178,11 +178,7 @@ def _check_repeats(
         loss().backward()  # type: ignore[no-untyped-call]
         again = [weight.grad for weight in weights]
     for name, a, b in zip(trained, first, again, strict=True):
-        if a is None or b is None:
-            same = a is b
-        else:
-            same = bool((a - b).norm() <= NEAR * torch.maximum(a.norm(), b.norm()))
-        if not same and not (a is not None and b is not None and not bool((a - b).isfinite().all())):
+        if unlike(a, b):
             raise MeasurementError(
                 "a network whose gradient is another when it is taken again",
                 where=f"{where}: {name}",
@@ -190,6 +186,14 @@ def _check_repeats(
                 do="keep what forward or a hook changes in a buffer, draw from torch's generator, and call "
                 "torch.utils.checkpoint with use_reentrant=False",
             )
+
+
+def unlike(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two gradients differ by more than rounding; where a number is not finite nobody can tell."""
+    if a is None or b is None:
+        return a is not b
+    apart = a - b
+    return bool(apart.isfinite().all()) and bool(apart.norm() > NEAR * torch.maximum(a.norm(), b.norm()))
 
 
 def _hidden_by_checkpoint(value: Tensor, trained: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:

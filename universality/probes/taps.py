@@ -38,17 +38,20 @@ class Taps(Probe):
     rotate: bool = True
 
     def memory(self, recipe: Recipe, signature: Signature, row_bytes: float) -> float:
-        spec, rows = signature.inputs, min(self.rows, signature.reference_rows)
-        numbers = rows * spec.size
-        if spec.kind == "tokens" and numbers > _ONE_HOT:
-            numbers = rows * rows
+        rows, width = self._inputs_made(signature)
         # What is captured of each row, and of the widest in float64 a copy and its factorisation.
-        return rows * row_bytes + 3 * 8 * max(numbers, rows * row_bytes / 4)
+        return rows * row_bytes + 3 * 8 * max(rows * width, rows * row_bytes / 4)
 
     def stored(self, signature: Signature, row_bytes: float, parameters: int) -> float:
         # No more than all that a forward pass keeps, and the inputs; what is wider than `rows` is rotated.
-        rows = min(self.rows, signature.reference_rows)
-        return rows * (row_bytes + 4.0 * signature.inputs.size)
+        rows, width = self._inputs_made(signature)
+        return rows * (row_bytes + 4.0 * (min(width, rows) if self.rotate else width))
+
+    def _inputs_made(self, signature: Signature) -> tuple[int, int]:
+        """Rows of inputs, and the numbers that are made of one."""
+        spec, rows = signature.inputs, min(self.rows, signature.reference_rows)
+        too_many = spec.kind == "tokens" and rows * spec.size > _ONE_HOT
+        return rows, rows if too_many else spec.size
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         architecture, net = training.architecture, training.net

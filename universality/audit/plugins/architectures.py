@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from universality.audit.plugins.questions import Finding, NotAskedError, finding
 from universality.audit.plugins.trainings import check_training
 from universality.measures.curvature.hvp_check import check_hvp
+from universality.plan.rebuilt import weights_apart
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec, Kind
 from universality.plugin.kit import activation
 from universality.plugin.modifier import Modified, Modifier
+from universality.plugin.randomness import seeded
 
 OUTPUTS = 3
 _ROWS = 6
@@ -74,8 +76,7 @@ def check_network(plugin: Architecture, spec: InputSpec) -> Iterator[Finding]:
 
 
 def _network(plugin: Architecture, spec: InputSpec) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         return plugin.build(spec, OUTPUTS)
 
 
@@ -88,11 +89,12 @@ def _inputs(spec: InputSpec) -> Tensor:
 
 
 def _builds(plugin: Architecture, spec: InputSpec) -> str:
-    first, again = (list(_network(plugin, spec).state_dict().values()) for _ in range(2))
-    if not first:
+    net, again = (_network(plugin, spec) for _ in range(2))
+    if not net.state_dict():
         return "it has no parameters"
-    same = all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    return "" if same else "its weights differ: randomness must come from torch's global generator only"
+    apart = weights_apart(net, again)
+    sources = "torch's global generator, random or numpy.random, which runs seed"
+    return f"its weights differ, {apart} first: randomness must come from {sources}" if apart else ""
 
 
 def _forward(net: nn.Module, inputs: Tensor) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from universality.errors import MeasurementError
 from universality.measures import preserved
 from universality.measures.network.hidden_state import HiddenState
+from universality.plan.rebuilt import check_rebuilt
 from universality.plan.trial import try_network
 from universality.plugin import registry
 from universality.plugin.kit.losses import accuracy, objective
@@ -47,8 +48,9 @@ class MemberRun:
         spec, rows = member.spec, len(splits.train)
         self.recipe = recipe = spec.recipe
         self.schedule = RateSchedule(recipe)
-        self.net = build_network(spec, member.architecture, splits).to(device)
-        self.net.train()
+        again, self.net = (
+            build_network(spec, member.architecture, splits).to(device).train() for _ in range(2)
+        )
         self.hidden = HiddenState(self.net)
         self.data = splits.train
         self.facts: dict[str, Any] = {
@@ -56,8 +58,8 @@ class MemberRun:
             "taps": list(member.architecture.taps(self.net)),
         }
         self.rate = recipe.lr
+        where = f"{spec.architecture} on {spec.task}, seed {spec.seed}"
         if recipe.steps:
-            where = f"{spec.architecture} on {spec.task}, seed {spec.seed}"
             if self.hidden.lost:
                 raise MeasurementError(
                     "a network that keeps an iterator which cannot be copied",
@@ -70,6 +72,7 @@ class MemberRun:
             )
             inputs, targets = splits.train.inputs, splits.train.targets
             try_network(self.net, objective(recipe), inputs, targets, where=where, curvature=curvature)
+        check_rebuilt(self.net, again, splits.train.inputs, where=where)
         if recipe.lr_over_stability:
             self.rate, self.facts["initial_sharpness"] = stable_rate(spec, self.net, splits.train)
         self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}

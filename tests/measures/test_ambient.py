@@ -398,6 +398,26 @@ def test_a_sparse_tensor_is_refused_in_one_way(name: str, argument: str) -> None
         called_with(name, argument, X.to_sparse())
 
 
+ARRAYS = [
+    (name, parameter.name)
+    for name in MEASURES
+    if name not in CLASSES
+    for parameter in inspect.signature(getattr(measures, name)).parameters.values()
+    if "ndarray" in str(parameter.annotation)
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), ARRAYS)
+@pytest.mark.parametrize(("value", "do"), [(X, "tensor.numpy"), ([1.0, 2.0], "np.array"), (1.0, "np.array")])
+def test_what_is_no_array_is_refused_in_one_way(name: str, argument: str, value: Any, do: str) -> None:
+    others = inspect.signature(getattr(measures, name)).parameters.values()
+    given = {each.name: X.numpy() for each in others if each.default is inspect.Parameter.empty}
+    with pytest.raises(
+        MeasurementError, match=rf"a numpy array is expected(.|\n)*where: +{name}, {argument}(.|\n)*{do}"
+    ):
+        getattr(measures, name)(**given | {argument: value})
+
+
 @pytest.mark.parametrize("kind", [measures.StreamingCKA, measures.MinibatchCKA])
 def test_batches_of_arrays_are_refused_like_arrays(kind: Any) -> None:
     with pytest.raises(MeasurementError, match=rf"{kind.__name__}.update, Xs\[0\](.|\n)*a numpy array"):

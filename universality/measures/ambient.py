@@ -34,11 +34,12 @@ R = TypeVar("R")
 
 
 def measure(function: Callable[P, R]) -> Callable[P, R]:
-    """The function under settings of its own (see above), refusing arrays where its signature names tensors.
+    """The function under settings of its own (see above), refusing arrays where its signature names tensors, and
+    tensors where it names arrays.
 
     Raises:
         MeasurementError: an argument that is annotated as a tensor, or a sequence of them, and is something else, or
-            is sparse.
+            is sparse; one that is annotated as an array and is none.
 
     >>> @measure
     ... def total(X: Tensor) -> float:
@@ -53,11 +54,13 @@ def measure(function: Callable[P, R]) -> Callable[P, R]:
       do:       pass torch.from_numpy(array)
     """
     signature = inspect.signature(function)
-    names, said = list(signature.parameters), {}
+    names, said, arrays = list(signature.parameters), {}, []
     for name, parameter in signature.parameters.items():
         text = str(parameter.annotation)
         if "Tensor" in text and "Callable" not in text:
             said[name] = {"many": "Sequence" in text, "optional": "None" in text}
+        elif "ndarray" in text and "Callable" not in text:
+            arrays.append(name)
     where = function.__qualname__.replace(".__init__", "").replace(".__call__", "")
 
     @functools.wraps(function)
@@ -66,6 +69,9 @@ def measure(function: Callable[P, R]) -> Callable[P, R]:
         for name, rule in said.items():
             if name in given:
                 _check(given[name], f"{where}, {name}", **rule)
+        for name in arrays:
+            if name in given and not isinstance(given[name], np.ndarray):
+                raise _no_array(given[name], f"{where}, {name}")
         with own_settings():
             return function(*args, **kwargs)
 
@@ -155,5 +161,18 @@ def _check(value: object, where: str, *, many: bool, optional: bool) -> None:
         where=where,
         got=got,
         expected="a sequence of tensors" if many else "a tensor",
+        do=f"pass {do}",
+    )
+
+
+def _no_array(value: object, where: str) -> MeasurementError:
+    got, do = type(value).__name__, "np.array(values)"
+    if hasattr(value, "layout") and hasattr(value, "numpy"):
+        got, do = f"a torch tensor, {getattr(value, 'dtype', '')}", "tensor.numpy()"
+    return MeasurementError(
+        "a numpy array is expected, and tensors are not converted",
+        where=where,
+        got=got,
+        expected="an array",
         do=f"pass {do}",
     )

@@ -30,11 +30,11 @@ from universality.judge.boundary import Boundary
 from universality.judge.moved import stays
 from universality.judge.resultset import ResultSet
 from universality.output.build import rebuild
-from universality.output.collect import run_ids
+from universality.output.collect import run_ids, thinned
 from universality.output.page.commands import Commands
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
-from universality.output.page.series import fit, stored_series, thinned
+from universality.output.page.series import fit, stored_series
 from universality.output.palette import COLOURS, contrast, ink
 from universality.plan.plan_json import PlanRecord
 from universality.plan.planner import Planner

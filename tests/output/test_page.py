@@ -540,10 +540,8 @@ def test_every_verdict_can_be_read_on_its_colour() -> None:
 
 def test_report_writes_the_page_and_the_latex_table_without_torch(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "results")
-    for record in RECORDS:
-        store.save_measurement(record)
     plan = replace(PLAN, cells=tuple(record.id for record in RECORDS))
-    store.write(store.layout.plan, plan.file().decode())
+    store.write_measurements(RECORDS, plan.file())
     store.write(store.layout.suite, 'name = "demo"\n')
     code = (
         "import sys\n"
@@ -581,10 +579,8 @@ def test_the_boundaries_of_the_table_are_those_of_the_page(
     )
     monkeypatch.setattr(resultset, "boundaries", lambda verdicts, plan: [end])
     store = Store.create(tmp_path / "results")
-    for record in RECORDS:
-        store.save_measurement(record)
     plan = replace(PLAN, cells=tuple(record.id for record in RECORDS))
-    store.write(store.layout.plan, plan.file().decode())
+    store.write_measurements(RECORDS, plan.file())
     assert rebuild(store).results.boundaries == (end,)
     for name in ("universality.md", "index.html"):
         assert "changes between 1 and 10" in (store.layout.report / name).read_text()

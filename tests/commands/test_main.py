@@ -20,6 +20,7 @@ import universality
 from tests.stored import content, edit
 from universality.commands import main as cli
 from universality.judge import measuring
+from universality.output.page.text import unpacked
 from universality.plan.jobs_json import read_jobs
 from universality.plan.plan_json import PlanRecord
 from universality.plugin import registry
@@ -706,7 +707,7 @@ def test_the_command_on_the_page_has_the_folders_of_the_run_and_no_path_of_the_m
     assert (asked["plugins"], asked["data_root"]) == ([shown], True)
     page = (folder / "report" / "index.html").read_text()
     (cells,) = re.findall(r'id="cell-data">(.*?)</script>', page)
-    commands = [" ".join(cell["command"]) for cell in json.loads(cells)["cells"]]
+    commands = [" ".join(cell["command"]) for cell in json.loads(unpacked(cells))["cells"]]
     assert any(commands)
     assert all(c.endswith(f" --plugins {shown} --data-root PATH/TO/DATA") for c in commands if c)
     published = [p for p in folder.rglob("*") if p.is_file() and p.parts[2] not in ("runs", "failed")]

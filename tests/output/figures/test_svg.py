@@ -3,15 +3,19 @@
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Tree
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 from universality.output.figures import style
 from universality.output.figures.svg import HREF, SVG, compact, steps
+from universality.output.palette import COLOURS
 
 Drawn = tuple[list[tuple[float, float]], dict[str, str], list[float]]
 """Points on the page, look, and the box that it is clipped to."""
@@ -151,3 +155,18 @@ def test_rounding_errors_of_steps_do_not_add_up() -> None:
     x = np.cumsum(np.full(5_000, 0.04))
     ends = points_of(steps("M 0 0 " + " ".join(f"L {each} 0" for each in x), 1))
     assert abs(ends[-1][0] - x[-1]) <= 0.05
+
+
+def test_a_saved_picture_of_dots_has_few_colours_near_those_that_were_drawn(tmp_path: Path) -> None:
+    figure = Figure((3, 2))
+    axes = figure.subplots()
+    for place, colour in enumerate(COLOURS.values()):
+        axes.barh(place, 1, color=colour)
+    svg, png = style.save(figure, tmp_path, "bars")
+    with Image.open(png) as image:
+        assert (image.mode, image.size) == ("P", (300, 200))
+        shown = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(int)
+    for colour in COLOURS.values():
+        asked = np.array(to_rgb(colour)) * 255
+        assert np.abs(shown - asked).max(axis=1).min() <= 4, colour
+    assert len(drawn(svg.read_bytes())) > len(COLOURS)

@@ -21,9 +21,9 @@ from universality.text import telling_digits
 
 MAX_POINTS, MIN_POINTS = 200, 12
 MAX_RUNS = 3_000
-"""With trajectories in the page, at `MIN_POINTS` of two series a million bytes. Each is read whole."""
-POINT_BYTES, RUN_BYTES = 11, 150
-"""About what one point of a series, and one run beside its series, take."""
+"""With trajectories in the page, at `MIN_POINTS` of two series half a million bytes. Each is read whole."""
+POINT_BYTES, RUN_BYTES = 4, 60
+"""About what one point of a series, and one run beside its series, take when packed."""
 
 
 Drawn = tuple[StoredTrajectory, Mapping[str, bool]]

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from scipy import stats
 
 from tests.judge import toy_cells
+from tests.stored import edit_line
 from universality.commands import compare as command
 from universality.errors import StoreError
 from universality.judge.compare import Comparison, Difference, compare, difference

@@ -160,7 +160,10 @@ def test_workers_leave_the_records_and_lines_of_this_process_in_the_order_of_the
     here = measure(cells, store, folder, slots=0)
     written = saved(store)
     assert {r.groups[0].state for r in here} == {"done", "failed", "missing"}
-    assert {r.line() for r in here if r.groups[0].state != "failed"} == {line + b"\n" for line in written}
+    kept = {r.line() for r in here if r.groups[0].state != "failed" and "raise" not in r.variant}
+    assert kept == {line + b"\n" for line in written}, (
+        "a cell of which a claim could not be measured is tried again"
+    )
     store.layout.measured.unlink()
     assert measure(cells, store, folder, slots=2) == here
     assert saved(store) == written

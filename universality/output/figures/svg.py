@@ -161,10 +161,11 @@ def _once(marks: Tree.Element) -> None:
 
 def _share_texts(root: Tree.Element, shapes: Tree.Element) -> None:
     """A text that stands in several places, names of axes above all, is a shape of its own."""
-    places: dict[bytes, list[Tree.Element]] = {}
+    places: dict[tuple[tuple[str, str], ...], list[Tree.Element]] = {}
     for group in root.iter(GROUP):
         if len(group) > 1 and all(part.tag == USE and "class" not in part.attrib for part in group):
-            places.setdefault(b"".join(map(Tree.tostring, group)), []).append(group)
+            letters = tuple(named for part in group for named in part.attrib.items())
+            places.setdefault(letters, []).append(group)
     for number, groups in enumerate(groups for groups in places.values() if len(groups) > 1):
         shape = Tree.SubElement(shapes, GROUP, id=f"text {number}")
         shape.extend(groups[0])

@@ -507,6 +507,15 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
         raise AssertionError("trained again")
 
     monkeypatch.setattr(launch, "run_all", never)
+    # As an earlier version left it: refused by what reads, made anew of its runs by the same command.
+    (folder / "plan.json.gz").rename(folder / "plan.json")
+    (folder / "measurements.jsonl.gz").unlink()
+    (folder / "measured.tsv").unlink()
+    (folder / "measurements").mkdir()
+    assert cli.main(["report", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert "plan.json is of an earlier version of universality" in told
+    assert "run the same `universality run` again" in told
     assert cli.main(arguments) == 0
     assert "9 runs, 9 stored, 0 to train" in capsys.readouterr().err
     for command in (["report"], ["compare", str(folder)], ["leaderboard"], ["check"]):

@@ -211,6 +211,15 @@ def test_a_cell_is_measured_again_where_something_changed_that_it_follows_from(
     assert (attempts("none"), attempts("late")) == (4, 3)
 
 
+def test_what_was_measured_before_the_command_ended_is_not_measured_again(store: Store, folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        measure([a_cell("none"), a_cell("interrupt"), a_cell("none", "p2")], store, folder, slots=0)
+    assert len(saved(store)) == 2, "the claims of the first cell"
+    measure([a_cell("none"), a_cell("none", "p2")], Store.open(store.layout.root), folder, slots=0)
+    assert len((store.layout.tmp / "none").read_text()) == 2, "once for each of the two"
+    assert len(saved(store)) == 4
+
+
 @pytest.mark.parametrize(
     ("act", "told", "attempts"),
     [

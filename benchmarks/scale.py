@@ -38,7 +38,7 @@ from universality.plugin import registry
 from universality.plugin.kit.data import data_root
 from universality.plugin.spec import RunSpec
 from universality.plugin.trajectory import Series
-from universality.store.cells import CellRecord
+from universality.store import measurements
 from universality.store.environment import environment
 from universality.store.recording import Observed, Recording, encode_recording
 from universality.store.store import Store
@@ -108,15 +108,16 @@ def copy(root: Path) -> None:
     other, random = beside(root), np.random.default_rng(1)
     shutil.rmtree(other, ignore_errors=True)
     shutil.copytree(root, other, ignore=shutil.ignore_patterns("runs", "tmp", "report"))
-    store = Store.open(other)
-    for path in store.layout.measurements.glob("*.json"):
-        record, groups = CellRecord.read(path), []
+    store, changed = Store.open(other), []
+    for record in measurements.read(store.layout.measurements):
+        groups = []
         for group in record.groups:
             assert group.outcome is not None
             noise = math.exp(0.02 * random.standard_normal())
             outcome = msgspec.structs.replace(group.outcome, effect=noise * (group.outcome.effect or 0.0))
             groups.append(msgspec.structs.replace(group, outcome=outcome))
-        path.write_bytes(msgspec.structs.replace(record, groups=tuple(groups)).file())
+        changed.append(msgspec.structs.replace(record, groups=tuple(groups)))
+    store.write_measurements(changed, store.layout.plan.read_bytes())
 
 
 def page(root: Path) -> None:

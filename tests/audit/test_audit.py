@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.stored import edit, edit_bytes, edit_line, write_lines
 from universality.audit.findings import MAX_LINES
 from universality.audit.result_set import audit
 from universality.commands.check import check, show
@@ -30,7 +31,6 @@ from universality.plugin.phenomenon import About, ControlId, Sign
 from universality.plugin.spec import Component, Recipe, RunSpec, parse_address
 from universality.plugin.trajectory import Series
 from universality.store.cells import CellRecord, GroupRecord
-from universality.store.files import decode_json, encode_json
 from universality.store.layout import Layout
 from universality.store.store import Recording, Store
 
@@ -130,10 +130,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 seconds=0.1,
             )
             store.publish(recording)
-        store.save_measurement(r)
     layout = store.layout
     store.write(layout.suite, SUITE.toml())
-    store.write(layout.plan, PLAN.file().decode())
+    store.write_measurements(CELLS, PLAN.file())
     write_tables_of(layout.root, CELLS)
     for folder in layout.folders:
         if not list(folder.iterdir()):
@@ -150,10 +149,8 @@ def problems(root: Path) -> list[str]:
     return [str(problem) for problem in audit(root).problems]
 
 
-def edited(path: Path, change: Callable[[Any], object]) -> None:
-    raw = decode_json(path.read_bytes())
-    change(raw)
-    path.write_bytes(encode_json(raw))
+PLAN_FILE = "plan.json.gz"
+LINES = "measurements.jsonl.gz"
 
 
 # --------------------------------------------------------------------------------------------- whole sets
@@ -172,8 +169,8 @@ def test_a_set_as_the_program_writes_it_holds_together(
 
 def test_a_claim_that_its_controls_do_not_validate_is_noted_with_what_the_tables_say(mine: Path) -> None:
     lost = CELLS[-1]
-    (mine / "measurements" / f"{lost.id}.json").unlink()
-    edited(mine / "plan.json", lambda p: p["cells"].remove(lost.id))
+    write_lines(mine, CELLS[:-1])
+    edit(mine / PLAN_FILE, lambda p: p["cells"].remove(lost.id))
     write_tables_of(mine, CELLS[:-1])
     assert problems(mine) == []
     why = "no negative control was run"
@@ -197,18 +194,30 @@ def test_looking_changes_nothing(mine: Path) -> None:
 
 UNBOUNDED = {"name": "reached", "value": 1.0, "at_least": None, "at_most": None}
 RAGGED = {"rows": ["a"], "columns": ["b"], "values": [[1.0, 2.0]]}
-MEASUREMENT = f"measurements/{CELLS[0].id}.json"
+MEASUREMENT = f"{LINES}, line 1"
 RUN = f"runs/{spec('mlp', 0).id}"
 
 Change = Callable[[Path], object]
 
 
 def in_json(name: str, change: Callable[[Any], object]) -> Change:
-    return lambda root: edited(root / name, change)
+    return lambda root: edit(root / name, change)
+
+
+def in_line(change: Callable[[Any], object], number: int = 0) -> Change:
+    return lambda root: edit_line(root, number, change)
+
+
+def in_bytes(old: bytes, new: bytes) -> Change:
+    def changed(line: bytes) -> bytes:
+        assert old in line
+        return line.replace(old, new, 1)
+
+    return lambda root: edit_bytes(root, 0, changed)
 
 
 def in_chart(**change: Any) -> Change:
-    return in_json("plan.json", lambda p: p["phenomena"]["toy"]["charts"]["one"][0].update(change))
+    return in_json(PLAN_FILE, lambda p: p["phenomena"]["toy"]["charts"]["one"][0].update(change))
 
 
 def appended(name: str, text: str) -> Change:
@@ -225,7 +234,7 @@ def replaced(name: str, old: str, new: str) -> Change:
 
 
 def effect(value: object) -> Change:
-    return in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(effect=value))
+    return in_line(lambda m: m["groups"][0]["outcome"].update(effect=value))
 
 
 def renamed(old: str, new: str) -> Change:
@@ -241,10 +250,8 @@ def with_changed(**changes: Any) -> Change:
 
     def change(root: Path) -> None:
         record = msgspec.structs.replace(CELLS[0], **changes)
-        layout = Layout(root)
-        layout.measurement(CELLS[0].id).unlink()
-        layout.measurement(record.id).write_bytes(record.file())
-        edited(layout.plan, lambda p: p.update(cells=[record.id, *p["cells"][1:]]))
+        write_lines(root, [record, *CELLS[1:]])
+        edit(Layout(root).plan, lambda p: p.update(cells=[record.id, *p["cells"][1:]]))
         write_tables_of(root, [record, *CELLS[1:]])
 
     return change
@@ -253,20 +260,37 @@ def with_changed(**changes: Any) -> Change:
 WRONG: dict[str, tuple[Change, str]] = {
     # Half-written sets.
     "no manifest": (lambda r: (r / "manifest.json").unlink(), ".: holds no manifest.json"),
-    "no plan": (lambda r: (r / "plan.json").unlink(), "plan.json: is missing"),
+    "no plan": (lambda r: (r / PLAN_FILE).unlink(), "plan.json.gz: is missing"),
     "no suite": (lambda r: (r / "suite.toml").unlink(), "suite.toml: is missing"),
-    "no measurements": (lambda r: shutil.rmtree(r / "measurements"), "measurements: is missing"),
+    "no measurements": (lambda r: (r / LINES).unlink(), f"{LINES}: is missing"),
     "one measurement": (
-        lambda r: (r / MEASUREMENT).unlink(),
-        f"{MEASUREMENT}: is missing; the plan asks for it",
+        lambda r: write_lines(r, CELLS[1:]),
+        f"{LINES}: lacks {CELLS[0].id}; the plan asks for it",
+    ),
+    "another order": (lambda r: write_lines(r, CELLS[::-1]), f"{LINES}: is in another order than the plan"),
+    "a measurement twice": (
+        lambda r: write_lines(r, [*CELLS, CELLS[0]]),
+        f"{LINES}, line 5: holds {CELLS[0].id} a second time",
+    ),
+    "half a file of measurements": (
+        lambda r: (r / LINES).write_bytes((r / LINES).read_bytes()[:-20]),
+        f"{LINES}: is damaged: it ends too early",
+    ),
+    "something behind the measurements": (
+        lambda r: (r / LINES).write_bytes((r / LINES).read_bytes() * 2),
+        f"{LINES}: is damaged: something stands behind its end",
+    ),
+    "measurements of the earlier form": (
+        lambda r: (r / PLAN_FILE).rename(r / "plan.json"),
+        "plan.json: is of an earlier version; the same `universality run` makes it anew",
     ),
     "no evidence": (lambda r: (r / "evidence.csv").unlink(), "evidence.csv: is missing"),
     "no report": (lambda r: shutil.rmtree(r / "report"), "report/universality.md: is missing"),
     "half a measurement": (
-        lambda r: (r / MEASUREMENT).write_bytes((r / MEASUREMENT).read_bytes()[:200]),
+        lambda r: edit_bytes(r, 0, lambda line: line[:200] + b"\n"),
         f"{MEASUREMENT}: is no JSON of a result set",
     ),
-    "an empty plan": (in_json("plan.json", lambda p: p.update(cells=[])), "plan.json: asks for no cell"),
+    "an empty plan": (in_json(PLAN_FILE, lambda p: p.update(cells=[])), "plan.json.gz: asks for no cell"),
     # Tampering.
     "an effect": (effect(1.5), "evidence.csv: toy, one, mlp, points: "),
     "a row of evidence": (
@@ -289,35 +313,35 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a cell left out": (
         lambda r: (
-            edited(r / "plan.json", lambda p: p["cells"].pop(1)),
-            (r / f"measurements/{CELLS[1].id}.json").unlink(),
+            edit(r / PLAN_FILE, lambda p: p["cells"].pop(1)),
+            write_lines(r, [CELLS[0], *CELLS[2:]]),
         ),
         "suite.toml: asks for 1 cells of toy, cnn, points; 0 are here",
     ),
     "a cell more than planned": (
-        in_json("plan.json", lambda p: p["cells"].pop(0)),
-        f"{MEASUREMENT}: is not in the plan",
+        in_json(PLAN_FILE, lambda p: p["cells"].pop(0)),
+        f"{LINES}, {CELLS[0].id}: is not in the plan",
     ),
     "a suite that asks for less": (
         replaced("suite.toml", '"mlp", "cnn"', '"mlp"'),
-        "plan.json: holds a cell that the suite does not ask for: toy, cnn, points",
+        "plan.json.gz: holds a cell that the suite does not ask for: toy, cnn, points",
     ),
     "a verdict that was expected": (
-        in_json(f"measurements/{CELLS[3].id}.json", lambda m: m.update(expects=["present"])),
+        in_line(lambda m: m.update(expects=["present"]), 3),
         "is damaged: a negative control that does not expect absent",
     ),
     "a bound": (
-        in_json(MEASUREMENT, lambda m: m["claim"].update(high=3.0)),
+        in_line(lambda m: m["claim"].update(high=3.0)),
         "evidence.csv: toy, one, mlp, points",
     ),
-    "an id": (renamed(MEASUREMENT, "measurements/0123456789ab.json"), "holds the measurement"),
+    "an id": (in_line(lambda m: m.update(id="0123456789ab")), "holds the measurement"),
     "another run": (
-        in_json("plan.json", lambda p: p["runs"].pop(spec("mlp", 0).id)),
-        f"{MEASUREMENT}: draws on a run that is not planned: {spec('mlp', 0).id}",
+        in_json(PLAN_FILE, lambda p: p["runs"].pop(spec("mlp", 0).id)),
+        f"{LINES}, {CELLS[0].id}: draws on a run that is not planned: {spec('mlp', 0).id}",
     ),
     "the settings of a run": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 0).id]["spec"]["recipe"].update(lr=0.2)),
-        f"plan.json: the settings of {spec('mlp', 0).id} are those of mlp-points-s0-",
+        in_json(PLAN_FILE, lambda p: p["runs"][spec("mlp", 0).id]["spec"]["recipe"].update(lr=0.2)),
+        f"plan.json.gz: the settings of {spec('mlp', 0).id} are those of mlp-points-s0-",
     ),
     "a run's numbers": (
         lambda r: (r / RUN / "arrays.safetensors").write_bytes(
@@ -331,12 +355,12 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a lost run": (
         lambda r: shutil.rmtree(r / RUN),
-        f"{MEASUREMENT}: s0 is called done, its run {spec('mlp', 0).id} is not here",
+        f"{LINES}, {CELLS[0].id}: s0 is called done, its run {spec('mlp', 0).id} is not here",
     ),
     "a run under another name": (renamed(RUN, f"{RUN}x"), f"{RUN}x: holds the run {spec('mlp', 0).id}"),
     "another folder name": (
-        in_json("plan.json", lambda p: p.update(suite="theirs")),
-        "plan.json: is of the suite 'theirs', the folder is 'mine'",
+        in_json(PLAN_FILE, lambda p: p.update(suite="theirs")),
+        "plan.json.gz: is of the suite 'theirs', the folder is 'mine'",
     ),
     "another suite name": (
         replaced("suite.toml", '"mine"', '"theirs"'),
@@ -346,33 +370,33 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a huge number": (effect(10**400), f"{MEASUREMENT}: is no JSON of a result set: a number beyond 1e+150"),
     "a huge float": (effect(1e200), f"{MEASUREMENT}: is no JSON of a result set: a number beyond 1e+150"),
     "1e999": (
-        replaced(MEASUREMENT, '"effect": 1.0', '"effect": 1e999'),
+        in_bytes(b'"effect":1.0', b'"effect":1e999'),
         f"{MEASUREMENT}: is not in the form that universality writes",
     ),
     "ten thousand digits": (
-        replaced(MEASUREMENT, '"effect": 1.0', f'"effect": {"9" * 10_000}'),
+        in_bytes(b'"effect":1.0', b'"effect":' + b"9" * 10_000),
         f"{MEASUREMENT}: is no JSON of a result set",
     ),
     "NaN": (
-        replaced(MEASUREMENT, '"effect": 1.0', '"effect": NaN'),
+        in_bytes(b'"effect":1.0', b'"effect":NaN'),
         f"{MEASUREMENT}: is no JSON of a result set: NaN is not JSON",
     ),
     "deep JSON": (
-        lambda r: (r / MEASUREMENT).write_text("[" * 200_000 + "]" * 200_000),
+        lambda r: edit_bytes(r, 0, lambda line: b"[" * 200_000 + b"]" * 200_000 + b"\n"),
         f"{MEASUREMENT}: is nested too deeply",
     ),
     "a repeated key": (
-        replaced(MEASUREMENT, '"effect": 1.0', '"effect": 5.0,\n     "effect": 1.0'),
+        in_bytes(b'"effect":1.0', b'"effect":5.0,"effect":1.0'),
         f"{MEASUREMENT}: is not in the form that universality writes (a repeated key",
     ),
-    "no UTF-8": (lambda r: (r / MEASUREMENT).write_bytes(b"\xff\xfe{"), f"{MEASUREMENT}: is no JSON"),
+    "no UTF-8": (lambda r: edit_bytes(r, 0, lambda line: b"\xff\xfe{\n"), f"{MEASUREMENT}: is no JSON"),
     "path traversal in the plan": (
-        in_json("plan.json", lambda p: p["cells"].append("../../etc/passwd")),
-        "plan.json: is damaged: a name cannot be a file name: '../../etc/passwd'",
+        in_json(PLAN_FILE, lambda p: p["cells"].append("../../etc/passwd")),
+        "plan.json.gz: is damaged: a name cannot be a file name: '../../etc/passwd'",
     ),
     "path traversal in a run": (
-        in_json("plan.json", lambda p: p["runs"].update({"../x": next(iter(p["runs"].values()))})),
-        "plan.json: is damaged: a name cannot be a file name: '../x'",
+        in_json(PLAN_FILE, lambda p: p["runs"].update({"../x": next(iter(p["runs"].values()))})),
+        "plan.json.gz: is damaged: a name cannot be a file name: '../x'",
     ),
     "path traversal in a run of a measurement": (
         with_changed(groups=(msgspec.structs.replace(CELLS[0].groups[0], runs={"run": "../x"}),)),
@@ -383,16 +407,16 @@ WRONG: dict[str, tuple[Change, str]] = {
         "has unprintable text: '\\x1b[31m'",
     ),
     "escapes in a control": (
-        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m["control"].update(name="\x1b[31m")),
-        f"measurements/{CELLS[2].id}.json: holds the measurement",
+        in_line(lambda m: m["control"].update(name="\x1b[31m"), 2),
+        f"{LINES}, line 3: holds the measurement",
     ),
     "a folder of plugins somewhere": (
-        in_json("plan.json", lambda p: p.update(plugins=["mine", "/home/me/mine"])),
-        "plan.json: is damaged: '/home/me/mine' is a path of somebody's machine",
+        in_json(PLAN_FILE, lambda p: p.update(plugins=["mine", "/home/me/mine"])),
+        "plan.json.gz: is damaged: '/home/me/mine' is a path of somebody's machine",
     ),
     "a place of data": (
-        in_json("plan.json", lambda p: p.update(data_root="/home/me")),
-        "plan.json: is damaged: Expected `bool`, got `str` - at `$.data_root`",
+        in_json(PLAN_FILE, lambda p: p.update(data_root="/home/me")),
+        "plan.json.gz: is damaged: Expected `bool`, got `str` - at `$.data_root`",
     ),
     "a script as a name": (
         with_name("<script>alert(1)</script>"),
@@ -401,42 +425,42 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a path as a name": (with_name("../../etc"), "its architecture is no address: '../../etc'"),
     "escapes in a name": (with_name("mlp\x1b[31m"), "its architecture is no address"),
     "a name of 10 MB": (
-        in_json(MEASUREMENT, lambda m: m.update(architecture="x" * 10_000_000)),
+        in_line(lambda m: m.update(architecture="x" * 10_000_000)),
         f"{MEASUREMENT}: is no JSON of a result set: a text of 10000000 characters, at most 10000",
     ),
     "escapes in a title": (
-        in_json("plan.json", lambda p: p["phenomena"]["toy"].update(title="\x1b]0;owned\x07")),
-        "plan.json: describes a phenomenon with unprintable text",
+        in_json(PLAN_FILE, lambda p: p["phenomena"]["toy"].update(title="\x1b]0;owned\x07")),
+        "plan.json.gz: describes a phenomenon with unprintable text",
     ),
     "escapes in a chart": (
         in_chart(series=[["train_loss", "\x1b[31m"]]),
-        "plan.json: is damaged: a title in series of a chart is a text of at most 120 characters in one line",
+        "plan.json.gz: is damaged: a title in series of a chart is a text of at most 120 characters in one line",
     ),
     "a chart that nobody can read": (
         in_chart(label="x" * 5000),
-        "plan.json: is damaged: label of a chart is a text of at most 120 characters",
+        "plan.json.gz: is damaged: label of a chart is a text of at most 120 characters",
     ),
     "a chart of a thousand lines": (
         in_chart(series=[[f"s{i}", ""] for i in range(1000)]),
-        "plan.json: is damaged: Expected `array` of length <= 12",
+        "plan.json.gz: is damaged: Expected `array` of length <= 12",
     ),
     "a chart at infinity": (in_chart(level={"$float": "inf"}), "level is a finite number, got inf"),
-    "a chart of another kind": (in_chart(kind="pie"), "plan.json: is damaged: Invalid value 'pie'"),
+    "a chart of another kind": (in_chart(kind="pie"), "plan.json.gz: is damaged: Invalid value 'pie'"),
     "a chart of a claim that is not made": (
         in_json(
-            "plan.json",
+            PLAN_FILE,
             lambda p: p["phenomena"]["toy"]["charts"].update(two=p["phenomena"]["toy"]["charts"]["one"]),
         ),
-        "plan.json: draws a claim that 'toy' does not make: 'two'",
+        "plan.json.gz: draws a claim that 'toy' does not make: 'two'",
     ),
     "a link": (lambda r: (r / "report" / "x.png").symlink_to("/etc/passwd"), "report/x.png: is a link"),
-    "a link for a measurement": (
-        lambda r: ((r / MEASUREMENT).unlink(), (r / MEASUREMENT).symlink_to("/etc/passwd")),
-        f"{MEASUREMENT}: is a link, which is not followed",
+    "a link for the measurements": (
+        lambda r: ((r / LINES).unlink(), (r / LINES).symlink_to("/etc/passwd")),
+        f"{LINES}: is a link, which is not followed",
     ),
     "a link for a folder": (
-        lambda r: (shutil.rmtree(r / "measurements"), (r / "measurements").symlink_to("/etc")),
-        "measurements: is a link, which is not followed",
+        lambda r: (shutil.rmtree(r / "report"), (r / "report").symlink_to("/etc")),
+        "report: is a link, which is not followed",
     ),
     "a link in a run": (
         lambda r: ((r / RUN / "log.txt").unlink(), (r / RUN / "log.txt").symlink_to("/etc/passwd")),
@@ -500,13 +524,9 @@ WRONG: dict[str, tuple[Change, str]] = {
         in_json("manifest.json", lambda m: m.pop("created")),
         "manifest.json: is damaged: Object missing required field `created`",
     ),
-    "another schema of a measurement": (
-        in_json(MEASUREMENT, lambda m: m.update(schema_version=1)),
-        f"{MEASUREMENT}: has schema version 1, this reads 2: read it with the version of universality that",
-    ),
     # Values of another kind: the part is named by its path.
     "a truth value for a version": (
-        in_json(MEASUREMENT, lambda m: m.update(version=True)),
+        in_line(lambda m: m.update(version=True)),
         f"{MEASUREMENT}: is damaged: Expected `int`, got `bool` - at `$.version`",
     ),
     "a truth value for an effect": (
@@ -519,108 +539,108 @@ WRONG: dict[str, tuple[Change, str]] = {
         f"{MEASUREMENT}: is damaged: Expected `float | null`, got `str` - at `$.groups[0].outcome.effect`",
     ),
     "a truth value for a seed": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"].update(seed=True)),
-        "plan.json: is damaged: Expected `int`, got `bool` - at `$.runs[...].spec.seed`",
+        in_json(PLAN_FILE, lambda p: p["runs"][spec("mlp", 1).id]["spec"].update(seed=True)),
+        "plan.json.gz: is damaged: Expected `int`, got `bool` - at `$.runs[...].spec.seed`",
     ),
     "a truth value for a step": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id].update(observe={"loss": [False, 4]})),
-        "plan.json: is damaged: Expected `int`, got `bool` - at `$.runs[...].observe[...][0]`",
+        in_json(PLAN_FILE, lambda p: p["runs"][spec("mlp", 1).id].update(observe={"loss": [False, 4]})),
+        "plan.json.gz: is damaged: Expected `int`, got `bool` - at `$.runs[...].observe[...][0]`",
     ),
     "a step before the first": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id].update(observe={"loss": [-1, 4]})),
-        "plan.json: is damaged: Expected `int` >= 0 - at `$.runs[...].observe[...][0]`",
+        in_json(PLAN_FILE, lambda p: p["runs"][spec("mlp", 1).id].update(observe={"loss": [-1, 4]})),
+        "plan.json.gz: is damaged: Expected `int` >= 0 - at `$.runs[...].observe[...][0]`",
     ),
     "a setting that is no number": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(gamma=math.nan)),
-        f"plan.json: a setting of {spec('mlp', 1).id} is no finite number",
+        in_json(PLAN_FILE, lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(gamma=math.nan)),
+        f"plan.json.gz: a setting of {spec('mlp', 1).id} is no finite number",
     ),
     "a setting more": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(more=1)),
-        "plan.json: is not in the form that universality writes",
+        in_json(PLAN_FILE, lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(more=1)),
+        "plan.json.gz: is not in the form that universality writes",
     ),
     "a recipe that cannot be": (
-        in_json("plan.json", lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(steps=-1)),
-        "plan.json: is damaged: a recipe has a negative number of steps: -1",
+        in_json(PLAN_FILE, lambda p: p["runs"][spec("mlp", 1).id]["spec"]["recipe"].update(steps=-1)),
+        "plan.json.gz: is damaged: a recipe has a negative number of steps: -1",
     ),
     "a key more": (
-        in_json(MEASUREMENT, lambda m: m.update(verdict="present")),
+        in_line(lambda m: m.update(verdict="present")),
         f"{MEASUREMENT}: is damaged: Object contains unknown field `verdict`",
     ),
     "a key less": (
-        in_json(MEASUREMENT, lambda m: m["groups"][1].pop("units")),
+        in_line(lambda m: m["groups"][1].pop("units")),
         f"{MEASUREMENT}: is damaged: Object missing required field `units` - at `$.groups[1]`",
     ),
     "a state of its own": (
-        in_json(MEASUREMENT, lambda m: m["groups"][2].update(state="perfect")),
+        in_line(lambda m: m["groups"][2].update(state="perfect")),
         f"{MEASUREMENT}: is damaged: Invalid enum value 'perfect' - at `$.groups[2].state`",
     ),
     "a group that draws on nothing": (
-        in_json(MEASUREMENT, lambda m: m["groups"][0].update(units=[])),
+        in_line(lambda m: m["groups"][0].update(units=[])),
         f"{MEASUREMENT}: is damaged: Expected `array` of length >= 1 - at `$.groups[0].units`",
     ),
     "a group twice": (
-        in_json(MEASUREMENT, lambda m: m["groups"].append(m["groups"][0])),
+        in_line(lambda m: m["groups"].append(m["groups"][0])),
         f"{MEASUREMENT}: is damaged: two groups of one name",
     ),
     "a check without a bound": (
-        in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(gates=[UNBOUNDED])),
+        in_line(lambda m: m["groups"][0]["outcome"].update(gates=[UNBOUNDED])),
         f"{MEASUREMENT}: is damaged: the check 'reached' has no bound",
     ),
     "a check that says itself that it is met": (
-        in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(gates=[{**UNBOUNDED, "met": True}])),
+        in_line(lambda m: m["groups"][0]["outcome"].update(gates=[{**UNBOUNDED, "met": True}])),
         f"{MEASUREMENT}: is damaged: Object contains unknown field `met`",
     ),
     "a matrix of another size": (
-        in_json(MEASUREMENT, lambda m: m["groups"][0]["outcome"].update(matrices={"m": RAGGED})),
+        in_line(lambda m: m["groups"][0]["outcome"].update(matrices={"m": RAGGED})),
         f"{MEASUREMENT}: is damaged: a matrix of another size than its labels",
     ),
     "a control of neither sign": (
-        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m["control"].update(sign="neutral")),
-        f"measurements/{CELLS[2].id}.json: is damaged: Invalid enum value 'neutral' - at `$.control.sign`",
+        in_line(lambda m: m["control"].update(sign="neutral"), 2),
+        f"{LINES}, line 3: is damaged: Invalid enum value 'neutral' - at `$.control.sign`",
     ),
     "a control that expects nothing": (
-        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m.update(expects=[])),
+        in_line(lambda m: m.update(expects=[]), 2),
         "is damaged: a control without verdicts that are right",
     ),
     "a control that is swept": (
-        in_json(f"measurements/{CELLS[2].id}.json", lambda m: m.update(swept=True)),
+        in_line(lambda m: m.update(swept=True), 2),
         "is damaged: both a control and swept",
     ),
     "a claim that everything meets": (
-        in_json(MEASUREMENT, lambda m: m["claim"].update(low=-math.inf, high=math.inf)),
+        in_line(lambda m: m["claim"].update(low=-math.inf, high=math.inf)),
         f"{MEASUREMENT}: claims what no effect can meet or every one does: no finite bound",
     ),
     "a claim of an empty range": (
-        in_json(MEASUREMENT, lambda m: m["claim"].update(low=3.0)),
+        in_line(lambda m: m["claim"].update(low=3.0)),
         f"{MEASUREMENT}: claims what no effect can meet or every one does: the lower bound lies above",
     ),
     "a unit of a page": (
-        in_json(MEASUREMENT, lambda m: m["claim"].update(unit="u" * 301)),
+        in_line(lambda m: m["claim"].update(unit="u" * 301)),
         f"{MEASUREMENT}: has a control or a unit of more than 300 characters",
     ),
     "a name of a page": (
-        in_json(MEASUREMENT, lambda m: m.update(task="t" * 301)),
+        in_line(lambda m: m.update(task="t" * 301)),
         f"{MEASUREMENT}: is damaged: Expected `str` of length <= 300 - at `$.task`",
     ),
     "a phenomenon without a word": (
-        in_json("plan.json", lambda p: p.update(phenomena={})),
+        in_json(PLAN_FILE, lambda p: p.update(phenomena={})),
         f"{MEASUREMENT}: is of 'toy', of which the plan says nothing",
     ),
     "a strand of its own": (
-        in_json("plan.json", lambda p: p["phenomena"]["toy"].update(strand="magic")),
-        "plan.json: is damaged: Invalid enum value 'magic' - at `$.phenomena[...].strand`",
+        in_json(PLAN_FILE, lambda p: p["phenomena"]["toy"].update(strand="magic")),
+        "plan.json.gz: is damaged: Invalid enum value 'magic' - at `$.phenomena[...].strand`",
     ),
     "a tier of its own": (
-        in_json("plan.json", lambda p: p.update(tiers={"points": "best"})),
-        "plan.json: is damaged: Invalid enum value 'best' - at `$.tiers[...]`",
+        in_json(PLAN_FILE, lambda p: p.update(tiers={"points": "best"})),
+        "plan.json.gz: is damaged: Invalid enum value 'best' - at `$.tiers[...]`",
     ),
     "escapes in the title of a claim": (
-        in_json("plan.json", lambda p: p["phenomena"]["toy"]["claims"].update(one="\x1b[31m")),
-        "plan.json: describes a phenomenon with unprintable text",
+        in_json(PLAN_FILE, lambda p: p["phenomena"]["toy"]["claims"].update(one="\x1b[31m")),
+        "plan.json.gz: describes a phenomenon with unprintable text",
     ),
     "a cell twice": (
-        in_json("plan.json", lambda p: p["cells"].append(p["cells"][0])),
-        "plan.json: is damaged: asks for a cell twice",
+        in_json(PLAN_FILE, lambda p: p["cells"].append(p["cells"][0])),
+        "plan.json.gz: is damaged: asks for a cell twice",
     ),
     "columns in another order": (
         lambda r: (r / "evidence.csv").write_text(
@@ -664,7 +684,7 @@ def test_nothing_from_the_set_is_executed_or_imported(
 ) -> None:
     monkeypatch.chdir(mine)
     code = "import pathlib; pathlib.Path(__file__).with_name('owned').touch()"
-    for place in ("toy.py", "sitecustomize.py", "measurements/toy.py", "universality.py"):
+    for place in ("toy.py", "sitecustomize.py", "report/toy.py", "universality.py"):
         (mine / place).write_text(code)
     before = set(sys.modules)
     audit(mine)
@@ -700,7 +720,7 @@ def test_work_in_progress_and_pages_are_noted(mine: Path) -> None:
     (mine / "tmp" / "host.1.abc").mkdir()
     (mine / "tmp" / "host.1.abc" / "spec.json").touch()
     (mine / "report" / "index.html").write_text("<script></script>")
-    edited(mine / "plan.json", lambda p: p["environment"].update(commit="c0ffee+changes"))
+    edit(mine / PLAN_FILE, lambda p: p["environment"].update(commit="c0ffee+changes"))
     report = audit(mine)
     assert not report.problems
     notes = " ".join(report.notes)

@@ -15,6 +15,7 @@ from universality.commands.report import report
 from universality.errors import StoreError
 from universality.plugin import registry
 from universality.plugin.bounds import Most, Within
+from universality.store import measurements
 from universality.store.cells import CellRecord
 from universality.store.files import encode_json
 from universality.store.store import Store
@@ -24,7 +25,7 @@ EDGE = registry.plugin_class("phenomenon", "edge_of_stability").version
 
 
 def records() -> list[CellRecord]:
-    return [CellRecord.read(path) for path in sorted((PUBLISHED / "measurements").glob("*.json"))]
+    return sorted(measurements.read(PUBLISHED / "measurements.jsonl.gz"), key=lambda record: record.id)
 
 
 def audit_of(measurements: list[CellRecord]) -> Audit:
@@ -98,7 +99,7 @@ def test_bounds_that_differ_within_a_set_are_found_for_unknown_phenomena_too() -
     assert any("not built in" in note for note in audit.notes)
 
 
-@pytest.mark.parametrize("name", ["evidence.csv", "report", "plan.json", "measurements"])
+@pytest.mark.parametrize("name", ["evidence.csv", "report", "plan.json.gz", "measurements.jsonl.gz"])
 def test_report_refuses_a_set_with_links_and_writes_nothing_through_them(name: str, tmp_path: Path) -> None:
     root = Path(shutil.copytree(PUBLISHED, tmp_path / "quick-cpu"))
     part, outside = root / name, tmp_path / "outside"

@@ -17,10 +17,14 @@ import pytest
 import torch
 
 import universality
+from tests.stored import content, edit
 from universality.commands import main as cli
 from universality.judge import measuring
+from universality.output.page.text import unpacked
 from universality.plan.jobs_json import read_jobs
+from universality.plan.plan_json import PlanRecord
 from universality.plugin import registry
+from universality.store import measurements
 from universality.store.files import decode_json
 from universality.store.store import Store
 from universality.text import plain
@@ -454,8 +458,7 @@ def test_the_name_of_a_suite_that_somebody_else_chose_moves_no_cursor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(CHECKOUT / "results" / "quick-cpu", tmp_path / "set")
-    plan = tmp_path / "set" / "plan.json"
-    plan.write_text(json.dumps(json.loads(plan.read_bytes()) | {"suite": "\x1b[2Jgone"}))
+    edit(tmp_path / "set" / "plan.json.gz", lambda plan: plan.update(suite="\x1b[2Jgone"))
     cli.main(["status", str(tmp_path / "set")])
     assert "\x1b" not in capsys.readouterr().out
 
@@ -496,7 +499,7 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
     assert re.search(r"^probes took \d+% of the time of all runs$", out, re.MULTILINE)
     assert cli.main(["status", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines() == ["mine: 9 runs planned", "  done     9"]
-    stored = decode_json((folder / "plan.json").read_bytes())
+    stored = decode_json(content(folder / "plan.json.gz"))
     assert len(stored["runs"]) == 9
     assert 0 <= stored["probe_seconds"] <= stored["run_seconds"]
 
@@ -504,6 +507,15 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
         raise AssertionError("trained again")
 
     monkeypatch.setattr(launch, "run_all", never)
+    # As an earlier version left it: refused by what reads, made anew of its runs by the same command.
+    (folder / "plan.json.gz").rename(folder / "plan.json")
+    (folder / "measurements.jsonl.gz").unlink()
+    (folder / "measured.tsv").unlink()
+    (folder / "measurements").mkdir()
+    assert cli.main(["report", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert "plan.json is of an earlier version of universality" in told
+    assert "run the same `universality run` again" in told
     assert cli.main(arguments) == 0
     assert "9 runs, 9 stored, 0 to train" in capsys.readouterr().err
     for command in (["report"], ["compare", str(folder)], ["leaderboard"], ["check"]):
@@ -511,6 +523,10 @@ def test_a_clean_run_exits_with_0_and_resumes_without_training(
             *command, str(folder), cwd=tmp_path, code=WITHOUT_TORCH, MPLCONFIGDIR=str(tmp_path)
         )
         assert (reading.returncode, reading.stderr) == (0, ""), command
+
+
+def measurement_ids(folder: Path) -> set[str]:
+    return {record.id for record in measurements.read(folder / "measurements.jsonl.gz")}
 
 
 @pytest.mark.parametrize("killed_while", ["training", "measuring"])
@@ -524,9 +540,9 @@ def test_a_finished_set_can_be_read_while_more_is_asked_of_it_and_after_that_was
     options = ["--workers", "0", "--results", str(tmp_path / "results"), "--name", "mine"]
     folder = tmp_path / "results" / "mine"
     assert cli.main([*toy_run(toys), *options]) == 0
-    evidence, names = (folder / "evidence.csv").read_bytes(), {"evidence.csv", "suite.toml", "plan.json"}
+    evidence, names = (folder / "evidence.csv").read_bytes(), {"evidence.csv", "suite.toml", "plan.json.gz"}
     before = {name: (folder / name).read_bytes() for name in names}
-    measured = {path.name for path in (folder / "measurements").iterdir()}
+    measured = measurement_ids(folder)
 
     def killed(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
@@ -536,7 +552,7 @@ def test_a_finished_set_can_be_read_while_more_is_asked_of_it_and_after_that_was
         # Other seeds: none of the cells is the same afterwards.
         assert cli.main([*toy_run(toys), *options, "--seeds", "4"]) == 130
     assert {name: (folder / name).read_bytes() for name in names} == before
-    assert measured <= {path.name for path in (folder / "measurements").iterdir()}
+    assert measured <= measurement_ids(folder)
     capsys.readouterr()
     for command in (["report"], ["leaderboard"], ["check"]):
         assert cli.main([*command, str(folder)]) == 0, capsys.readouterr()
@@ -545,8 +561,8 @@ def test_a_finished_set_can_be_read_while_more_is_asked_of_it_and_after_that_was
 
     assert cli.main([*toy_run(toys), *options, "--seeds", "4"]) == 0
     assert (folder / "evidence.csv").read_bytes() != evidence
-    left = {path.stem for path in (folder / "measurements").iterdir()}
-    assert left == set(decode_json((folder / "plan.json").read_bytes())["cells"]), "outdated ones are gone"
+    asked = PlanRecord.read(folder / "plan.json.gz").cells
+    assert measurement_ids(folder) == set(asked), "outdated ones are gone"
     assert cli.main(["check", str(folder)]) == 0
 
 
@@ -619,7 +635,7 @@ def test_a_worker_trains_what_a_run_has_planned_and_the_run_measures_it(
     assert "mine: 9 runs, 0 stored, 9 to train" in err
     assert out.startswith("nothing is left to train here")
     assert cli.main(["status", str(folder)]) == 0
-    assert not (folder / "plan.json").exists()
+    assert not (folder / "plan.json.gz").exists()
     assert cli.main([*toy_run(toys), "--workers", "0", "--results", str(tmp_path), "--name", "mine"]) == 0
     assert "9 stored, 0 to train" in capsys.readouterr().err
     assert cli.main(["check", str(folder)]) == 0
@@ -696,11 +712,11 @@ def test_the_command_on_the_page_has_the_folders_of_the_run_and_no_path_of_the_m
     arguments = toy_run(Path(given.format(root=tmp_path)), "--workers", "0", "--data-root", str(tmp_path))
     assert cli.main(arguments) == 0
     folder = Path("results", "custom")
-    asked = decode_json((folder / "plan.json").read_bytes())
+    asked = decode_json(content(folder / "plan.json.gz"))
     assert (asked["plugins"], asked["data_root"]) == ([shown], True)
     page = (folder / "report" / "index.html").read_text()
     (cells,) = re.findall(r'id="cell-data">(.*?)</script>', page)
-    commands = [" ".join(cell["command"]) for cell in json.loads(cells)["cells"]]
+    commands = [" ".join(cell["command"]) for cell in json.loads(unpacked(cells))["cells"]]
     assert any(commands)
     assert all(c.endswith(f" --plugins {shown} --data-root PATH/TO/DATA") for c in commands if c)
     published = [p for p in folder.rglob("*") if p.is_file() and p.parts[2] not in ("runs", "failed")]

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from scipy import stats
 
 from tests.judge import toy_cells
+from tests.stored import edit_line
 from universality.commands import compare as command
 from universality.errors import StoreError
 from universality.judge.compare import Comparison, Difference, compare, difference
@@ -27,7 +28,6 @@ from universality.plugin.controls import ControlId, Decidable, Sign
 from universality.plugin.outcome import Outcome
 from universality.plugin.phenomenon import About
 from universality.store.cells import CellRecord, GroupRecord
-from universality.store.files import decode_json, encode_json
 from universality.store.layout import Layout
 
 LINEAR = Within(low=0.9, high=1.1, unit="lr * sharpness")
@@ -102,10 +102,8 @@ def publish(root: Path, *records: CellRecord) -> Path:
 
 
 def edit(root: Path, measurement: CellRecord, change: Callable[[dict[str, Any]], None]) -> None:
-    path = Layout(root).measurement(measurement.id)
-    raw = decode_json(path.read_bytes())
-    change(raw)
-    path.write_bytes(encode_json(raw))
+    ids = [record.id for record in ResultSet.load(root).records]
+    edit_line(root, ids.index(measurement.id), change)
 
 
 def shifted(r: CellRecord, by: Callable[[int, float], float]) -> CellRecord:

@@ -15,6 +15,7 @@ import pytest
 
 import universality
 from tests.judge import toy_cells
+from tests.stored import write
 from universality.commands import leaderboard as command
 from universality.errors import StoreError
 from universality.judge.crossed import prevalence
@@ -284,14 +285,14 @@ def test_the_default_is_the_results_of_this_folder(
 
 
 def test_a_damaged_set_is_left_out_and_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (results / "two" / "plan.json").write_text('{"suite": ')
+    write(results / "two" / "plan.json.gz", b'{"suite": ')
     assert command.show(command.leaderboard([results], out=results / "out")) == 1
     out, err = capsys.readouterr()
     assert "1 result set(s)" in out
-    assert f"left out: {results / 'two'}: a result set cannot be used: plan.json is no JSON" in err
+    assert f"left out: {results / 'two'}: a result set cannot be used: plan.json.gz is no JSON" in err
     assert "left out" in (results / "out" / "leaderboard.html").read_text()
     assert "left out" in (results / "out" / "leaderboard.md").read_text()
-    (results / "one" / "plan.json").unlink()
+    (results / "one" / "plan.json.gz").unlink()
     with pytest.raises(StoreError, match="none of these result sets can be used"):
         command.leaderboard([results])
 

@@ -144,11 +144,13 @@ def measure(
     return measure_all(Plan(cells), store, settings, slots=slots, timeout_s=timeout_s)
 
 
-def files(store: Store) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in store.layout.measurements.iterdir()}
+def saved(store: Store) -> set[bytes]:
+    """The lines of all that was measured, but for what could not be."""
+    lines = store.layout.measured.read_bytes().splitlines()
+    return {record for line in lines for record in line.split(b"\t")[2:]}
 
 
-def test_workers_leave_the_records_and_files_of_this_process_in_the_order_of_the_plan(
+def test_workers_leave_the_records_and_lines_of_this_process_in_the_order_of_the_plan(
     store: Store, folder: Path
 ) -> None:
     cells = [a_cell("none", f"points{i}", (0, 1)) for i in range(5)] + [
@@ -156,11 +158,15 @@ def test_workers_leave_the_records_and_files_of_this_process_in_the_order_of_the
         a_cell("gone", "p", (7,)),
     ]
     here = measure(cells, store, folder, slots=0)
-    written = files(store)
+    written = saved(store)
     assert {r.groups[0].state for r in here} == {"done", "failed", "missing"}
+    kept = {r.line() for r in here if r.groups[0].state != "failed" and "raise" not in r.variant}
+    assert kept == {line + b"\n" for line in written}, (
+        "a cell of which a claim could not be measured is tried again"
+    )
     store.layout.measured.unlink()
     assert measure(cells, store, folder, slots=2) == here
-    assert files(store) == written
+    assert saved(store) == written
     assert [(r.task, r.claim_name) for r in here[:3]] == [
         ("points0", "twice"),
         ("points0", "thrice"),
@@ -181,10 +187,10 @@ def test_a_cell_is_measured_again_where_something_changed_that_it_follows_from(
     assert measure(cells, Store.open(store.layout.root), folder, slots=0) == first
     # What could not be measured is tried again.
     assert (attempts("none"), attempts("raise")) == (1, 2)
-    written, path = files(store), store.layout.measurement(first[0].id)
-    path.write_bytes(path.read_bytes().replace(b'"effect": 2.0', b'"effect": 9.0'))
+    written, path = saved(store), store.layout.measured
+    path.write_bytes(path.read_bytes().replace(b'"effect":2.0', b'"effect":9.0'))
     assert measure(cells, store, folder, slots=0) == first
-    assert (attempts("none"), files(store)) == (2, written)
+    assert (attempts("none"), saved(store)) == (2, written)
     late = Recording(
         spec=a_run(7),
         state="done",
@@ -203,6 +209,15 @@ def test_a_cell_is_measured_again_where_something_changed_that_it_follows_from(
     store.layout.measured.write_text("{")
     measure(cells, store, folder, slots=0)
     assert (attempts("none"), attempts("late")) == (4, 3)
+
+
+def test_what_was_measured_before_the_command_ended_is_not_measured_again(store: Store, folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        measure([a_cell("none"), a_cell("interrupt"), a_cell("none", "p2")], store, folder, slots=0)
+    assert len(saved(store)) == 2, "the claims of the first cell"
+    measure([a_cell("none"), a_cell("none", "p2")], Store.open(store.layout.root), folder, slots=0)
+    assert len((store.layout.tmp / "none").read_text()) == 2, "once for each of the two"
+    assert len(saved(store)) == 4
 
 
 @pytest.mark.parametrize(
@@ -236,7 +251,7 @@ def test_a_plugin_that_misbehaves_fails_its_own_cell_and_says_what_it_did(
         assert told in lost.problem.text
         assert len(lost.problem.text) <= 2000
     assert len(failed_measuring(records)) == 2
-    assert set(files(store)) == {f"{record.id}.json" for record in records}
+    assert saved(store) == {r.line().removesuffix(b"\n") for r in good}
     assert len((store.layout.root / "tmp" / act).read_text()) == attempts
 
 
@@ -281,7 +296,7 @@ def test_what_python_can_tell_fails_its_own_claim_and_names_the_line(
     assert problem is not None
     assert re.match(told, problem.text)
     assert str(folder) not in problem.text
-    assert [CellRecord.read(store.layout.measurements / f"{r.id}.json") for r in records] == records
+    assert [CellRecord.read(record.line()) for record in records] == records
 
 
 def test_a_plugin_that_a_worker_cannot_find_ends_the_command_with_the_reason(

@@ -12,23 +12,20 @@ import pytest
 
 import universality
 from tests.judge.toy_cells import PASSING, PHENOMENA, cell, effects, group, publish
+from tests.stored import content, edit, edit_bytes, edit_line, write_lines
 from universality.errors import StoreError
 from universality.judge.controls import judge
 from universality.judge.resultset import ResultSet, find, labels
-from universality.store.files import decode_json, encode_json
+from universality.store.compressed import gunzipped
+from universality.store.files import decode_json
 from universality.store.layout import Layout
+from universality.store.measurements import lines
 
 PUBLISHED = sorted(
     path.parent for path in (Path(universality.__file__).parents[1] / "results").glob("*/manifest.json")
 )
 
 CELLS = [cell(effects(0.5, 0.5, 0.6)), cell([group(0, gate=1.0)], architecture="cnn"), *PASSING]
-
-
-def edit(path: Path, change: Callable[[Any], object]) -> None:
-    raw = decode_json(path.read_bytes())
-    change(raw)
-    path.write_bytes(encode_json(raw))
 
 
 def refusal(root: Path) -> StoreError:
@@ -47,15 +44,30 @@ def test_a_set_is_its_plan_and_its_measurements_in_the_order_of_the_plan(tmp_pat
     assert ResultSet.load(root, "another label").label == "another label"
 
 
-def test_measurements_that_the_plan_does_not_name_are_not_read(tmp_path: Path) -> None:
+def test_measurements_that_the_plan_does_not_name_are_left_out(tmp_path: Path) -> None:
+    """Between the writing of the measurements and of the plan, those of the earlier plan stand behind the new ones."""
     root = publish(tmp_path / "mine", CELLS)
-    (Layout(root).measurements / "stray.json").write_text("{")
-    assert len(ResultSet.load(root).records) == len(CELLS)
+    write_lines(root, [cell(effects(0.5), task="other"), *CELLS[::-1]])
+    assert ResultSet.load(root).records == tuple(CELLS)
+
+
+def test_a_measurement_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    root = publish(tmp_path / "mine", CELLS)
+    write_lines(root, [*CELLS, CELLS[0]])
+    assert refusal(root).got == f"measurements.jsonl.gz holds {CELLS[0].id} twice"
+
+
+def test_a_set_of_the_earlier_form_says_how_it_is_made_anew(tmp_path: Path) -> None:
+    layout = Layout(publish(tmp_path / "mine", CELLS))
+    layout.plan.rename(layout.root / "plan.json")
+    error = refusal(layout.root)
+    assert error.got == "plan.json.gz is missing; plan.json is of an earlier version of universality"
+    assert "run the same `universality run` again" in error.do
 
 
 def test_a_set_in_which_nothing_was_measured_is_refused(tmp_path: Path) -> None:
     assert refusal(publish(tmp_path / "mine", [])).got == (
-        "plan.json names no measurement: nothing has been measured here yet"
+        "plan.json.gz names no measurement: nothing has been measured here yet"
     )
 
 
@@ -66,16 +78,15 @@ def test_a_path_at_which_there_is_nothing_is_what_to_check(tmp_path: Path) -> No
 def test_a_measurement_of_a_phenomenon_that_the_plan_does_not_describe_is_refused(tmp_path: Path) -> None:
     root = publish(tmp_path / "mine", CELLS, phenomena={"other": PHENOMENA["edge"]})
     assert refusal(root).got == (
-        f"measurements/{CELLS[0].id}.json is of 'edge', of which the plan says nothing"
+        f"measurements.jsonl.gz holds {CELLS[0].id}, of 'edge', of which the plan says nothing"
     )
 
 
 def test_damage_is_named_and_nothing_is_concluded(tmp_path: Path) -> None:
     root = publish(tmp_path / "first", CELLS)
-    path = Layout(root).measurement(CELLS[2].id)
-    path.write_bytes(path.read_bytes()[:100])
+    edit_bytes(root, 2, lambda line: line[:100] + b"\n")
     error = refusal(root)
-    assert f"measurements/{path.name} is no JSON" in error.got
+    assert "measurements.jsonl.gz line 3 is no JSON" in error.got
     assert f"universality check {root}" in error.do
 
 
@@ -121,7 +132,6 @@ def test_a_set_of_an_earlier_version_is_refused_with_what_to_do(tmp_path: Path) 
         ),
         (lambda raw: raw["groups"][0].update(units=[]), "of length >= 1 - at `$.groups[0].units`"),
         (lambda raw: raw.update(groups=raw["groups"] * 2), "two groups of one name"),
-        (lambda raw: raw.update(schema_version=True), "has schema version True"),
         (lambda raw: raw.update(version="1"), "Expected `int`, got `str` - at `$.version`"),
         (lambda raw: raw.update(version=True), "Expected `int`, got `bool` - at `$.version`"),
         (lambda raw: raw.update(expects=["present"]), "no control with some"),
@@ -133,9 +143,9 @@ def test_a_measurement_of_another_shape_is_refused(
     tmp_path: Path, change: Callable[[dict[str, Any]], None], why: str
 ) -> None:
     root = publish(tmp_path / "first", CELLS)
-    edit(Layout(root).measurement(CELLS[0].id), change)
+    edit_line(root, 0, change)
     error = refusal(root)
-    assert error.got.startswith(f"measurements/{CELLS[0].id}.json ")
+    assert error.got.startswith("measurements.jsonl.gz line 1 ")
     assert why in error.got
 
 
@@ -177,8 +187,8 @@ def test_the_ids_of_published_runs_and_measurements_have_not_changed(root: Path)
     assert {run.spec.id: run_id for run_id, run in results.plan.runs.items()} == {
         run_id: run_id for run_id in results.plan.runs
     }
-    names = [path.stem for path in Layout(root).measurements.glob("*.json")]
-    assert sorted(record.id for record in results.records) == sorted(names)
+    names = [decode_json(line)["id"] for line in lines(Layout(root).measurements)]
+    assert [record.id for record in results.records] == names
     assert {run for r in results.records for g in r.groups for run in g.runs.values()} <= set(
         results.plan.runs
     )
@@ -187,9 +197,9 @@ def test_the_ids_of_published_runs_and_measurements_have_not_changed(root: Path)
 @pytest.mark.parametrize("root", PUBLISHED, ids=lambda path: path.name)
 def test_what_is_published_is_written_as_this_version_writes_it(root: Path) -> None:
     results = ResultSet.load(root)
-    assert results.plan.file() == Layout(root).plan.read_bytes()
-    for record in results.records:
-        assert record.file() == Layout(root).measurement(record.id).read_bytes()
+    # Another zlib makes other bytes of the same content.
+    assert gunzipped(results.plan.file(), 1 << 30) == content(Layout(root).plan)
+    assert b"".join(record.line() for record in results.records) == content(Layout(root).measurements)
 
 
 @pytest.mark.parametrize("root", PUBLISHED, ids=lambda path: path.name)

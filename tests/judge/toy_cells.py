@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.stored import write_lines
 from universality.judge.resultset import ResultSet
 from universality.plan.plan_json import PlanRecord
 from universality.plan.runs_file import PlannedRun
@@ -145,9 +146,8 @@ def set_of(
 def publish(root: Path, records: Sequence[CellRecord], *, phenomena: Mapping[str, About] = PHENOMENA) -> Path:
     """A folder that holds what `ResultSet.load` reads."""
     layout = Layout(root)
-    layout.measurements.mkdir(parents=True)
+    root.mkdir(parents=True)
     layout.manifest.write_bytes(encode_json(msgspec.to_builtins(MANIFEST)))
     layout.plan.write_bytes(plan_of(records, suite=root.name, phenomena=phenomena).file())
-    for record in records:
-        layout.measurement(record.id).write_bytes(record.file())
+    write_lines(root, records)
     return root

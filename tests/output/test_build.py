@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from tests.judge import toy_cells
 from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, written
+from tests.stored import content, write, write_lines
 from universality.errors import MeasurementError, StoreError
 from universality.judge.boundary import Boundary
 from universality.judge.decide import VERDICTS
@@ -43,6 +44,7 @@ from universality.plugin.outcome import Matrix, Outcome, Points
 from universality.plugin.phenomenon import About
 from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord, GroupRecord, Problem
+from universality.store.compressed import gunzipped
 from universality.store.files import decode_json
 from universality.store.layout import Layout
 from universality.store.store import Store
@@ -407,17 +409,14 @@ def test_a_plan_of_before_there_were_charts_has_the_heatmap_alone(tmp_path: Path
     of = toy_cells.set_of(every_kind(), phenomena={"all_kinds": about})
     paths = write_figures(dataclasses.replace(of, layout=Layout(tmp_path)), thinned_before(RUNS))
     assert [p.name for p in paths] == ["heatmap.svg", "heatmap.png"]
-    assert b"charts" not in of.plan.file()
+    assert b"charts" not in gunzipped(of.plan.file(), 1 << 20)
 
 
 def published(folder: Path) -> Store:
     """A set of every kind of chart, with its report and without its runs."""
     store = Store.create(folder)
     records = every_kind()
-    for each in records:
-        store.save_measurement(each)
-    plan = toy_cells.plan_of(records, phenomena={"all_kinds": ABOUT})
-    store.write(store.layout.plan, plan.file().decode())
+    store.write_measurements(records, toy_cells.plan_of(records, phenomena={"all_kinds": ABOUT}).file())
     rebuild(store)
     return store
 
@@ -458,15 +457,14 @@ def plan_of(*records: CellRecord) -> PlanRecord:
 def test_a_lost_measurement_is_an_error_and_never_a_better_table(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "r")
     records = [record(control=ControlId("positive", "c"), expects=("present",)), record(effect=2.0)]
-    paths = [store.save_measurement(r) for r in records]
-    store.write(store.layout.plan, plan_of(*records).file().decode())
+    store.write_measurements(records, plan_of(*records).file())
     assert len(rebuild(store).results.verdicts) == 2
     figure = store.layout.report / "heatmap.svg"
     assert figure.is_file(), "a set without its runs, as it is published, shows the verdicts it has"
-    paths[0].unlink()
+    write_lines(store.layout.root, records[1:])
     with pytest.raises(StoreError, match="a result set cannot be used") as caught:
         rebuild(store)
-    assert caught.value.got == f"measurements/{records[0].id}.json is missing"
+    assert caught.value.got == f"measurements.jsonl.gz lacks {records[0].id}, which the plan names"
 
 
 FORGERIES: dict[str, tuple[tuple[Any, ...], Any]] = {
@@ -488,19 +486,17 @@ FORGERIES: dict[str, tuple[tuple[Any, ...], Any]] = {
 def test_a_report_of_forged_measurements_is_refused_and_writes_nothing(name: str, tmp_path: Path) -> None:
     """Ids are recomputed where that is possible, as a forger would."""
     store = Store.create(tmp_path / "r")
-    raw = decode_json(store.save_measurement(record()).read_bytes())
+    raw = decode_json(record().line())
     place, value = FORGERIES[name]
     part = raw
     for step in place[:-1]:
         part = part[step]
     part[place[-1]] = value
     with contextlib.suppress(Exception):
-        bare = {key: part for key, part in raw.items() if key not in ("schema_version", "id")}
+        bare = {key: part for key, part in raw.items() if key != "id"}
         raw["id"] = msgspec.convert(bare, CellRecord).id
-    path = store.layout.measurements / f"{raw['id']}.json"
-    path.write_text(json.dumps(raw, sort_keys=True, indent=1) + "\n")
-    plan = replace(plan_of(), cells=(raw["id"],))
-    store.write(store.layout.plan, plan.file().decode())
+    write(store.layout.measurements, json.dumps(raw, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    store.write(store.layout.plan, replace(plan_of(), cells=(raw["id"],)).file())
     with pytest.raises(StoreError):
         rebuild(store)
     assert not store.layout.evidence.exists()
@@ -532,12 +528,12 @@ def forged(change: dict[str, Any]) -> dict[str, Any]:
 )
 def test_a_forged_plan_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     store = Store.create(tmp_path / "r")
-    store.save_measurement(record())
-    plan = decode_json(plan_of(record()).file())
-    store.write(store.layout.plan, json.dumps({**plan, **change}, sort_keys=True, indent=1) + "\n")
+    store.write_measurements([record()], plan_of(record()).file())
+    plan = decode_json(content(store.layout.plan))
+    write(store.layout.plan, json.dumps({**plan, **change}, sort_keys=True, indent=1).encode() + b"\n")
     with pytest.raises(StoreError, match="a result set cannot be used") as caught:
         rebuild(store)
-    assert caught.value.got.startswith("plan.json ")
+    assert caught.value.got.startswith("plan.json.gz ")
     assert not store.layout.evidence.exists()
 
 

@@ -30,11 +30,12 @@ from universality.judge.boundary import Boundary
 from universality.judge.moved import stays
 from universality.judge.resultset import ResultSet
 from universality.output.build import rebuild
-from universality.output.collect import run_ids
+from universality.output.collect import run_ids, thinned
 from universality.output.page.commands import Commands
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
-from universality.output.page.series import fit, stored_series, thinned
+from universality.output.page.series import fit, stored_series
+from universality.output.page.text import unpacked
 from universality.output.palette import COLOURS, contrast, ink
 from universality.plan.plan_json import PlanRecord
 from universality.plan.planner import Planner
@@ -46,6 +47,7 @@ from universality.plugin.phenomenon import About, ControlId
 from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState, Series
 from universality.store.cells import CellRecord, GroupRecord, Problem
+from universality.store.compressed import gzipped
 from universality.store.store import Store
 from universality.text import plain, typeset
 
@@ -245,9 +247,13 @@ def written(records: list[CellRecord], plan: PlanRecord = PLAN, **more: Any) -> 
 
 
 def embedded(html: str) -> tuple[list[dict[str, Any]], list[str]]:
-    (text,) = re.findall(r'id="cell-data">(.*?)</script>', html)
-    found = json.loads(text)
+    found = cell_data(html)
     return found["cells"], found["texts"]
+
+
+def cell_data(html: str) -> Any:
+    (text,) = re.findall(r'id="cell-data">(.*?)</script>', html)
+    return json.loads(unpacked(text))
 
 
 def test_only_its_own_script_and_styles_may_run() -> None:
@@ -260,7 +266,7 @@ def test_only_its_own_script_and_styles_may_run() -> None:
         digest_of = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest_of}'" in policy
     types = [a.get("type", "") for tag, a in elements.found if tag == "script"]
-    assert types == ["application/json", "application/json", ""]
+    assert types == ["application/gzip", "application/gzip", ""]
 
 
 @pytest.mark.parametrize("kind", ["plain", "hostile"])
@@ -281,7 +287,8 @@ def test_hostile_names_are_shown_as_text_and_cut() -> None:
     records, plan = hostile()
     html = written(records, plan)
     html.encode()
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\u0000-\u0008]", html)
+    inside = unpacked(re.findall(r'id="cell-data">(.*?)</script>', html)[0]).decode()
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u0000-\u0008]", html + inside)
     assert "mlp\\u202egpj.exe" in html
     assert "\\ud800" in html
     assert len(html) < 250_000
@@ -364,8 +371,7 @@ def of_kind(kind: str) -> ResultSet:
 
 def drawn(kind: str) -> tuple[dict[str, Any], Any, list[str]]:
     """The first chart on the page, what is drawn of it, and the texts."""
-    (text,) = re.findall(r'id="cell-data">(.*?)</script>', page(of_kind(kind)))
-    data = json.loads(text)
+    data = cell_data(page(of_kind(kind)))
     index, shown = data["cells"][0]["charts"][0]
     return data["charts"][index], shown, data["texts"]
 
@@ -395,8 +401,7 @@ def test_the_page_holds_what_each_chart_draws() -> None:
 
 
 def test_cells_of_one_chart_share_it() -> None:
-    (text,) = re.findall(r'id="cell-data">(.*?)</script>', written(RECORDS))
-    data = json.loads(text)
+    data = cell_data(written(RECORDS))
     # Two declared ones, and how runs were trained where nothing is declared.
     assert [chart["kind"] for chart in data["charts"]] == ["lines", "matrices", "lines"]
     assert [index for index, _ in data["cells"][0]["charts"]] == [0, 1]
@@ -432,8 +437,7 @@ def test_a_negative_control_that_was_not_exercised_is_no_failure_and_validates_n
     assert "negative not exercised: lazy network: inconclusive, training accuracy" in text
     assert "✗ no" not in text
     assert "controls came out as they must1/2" in text.replace("must ", "must")
-    (data,) = re.findall(r'id="cell-data">(.*?)</script>', html)
-    assert [c["result"] for c in json.loads(data)["cells"]] == [None, "passed", "not exercised"]
+    assert [c["result"] for c in cell_data(html)["cells"]] == [None, "passed", "not exercised"]
 
 
 @pytest.mark.parametrize("records", [RECORDS[:1], RECORDS[5:6], RECORDS[7:8]], ids=["cell", "n/a", "control"])
@@ -540,10 +544,8 @@ def test_every_verdict_can_be_read_on_its_colour() -> None:
 
 def test_report_writes_the_page_and_the_latex_table_without_torch(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "results")
-    for record in RECORDS:
-        store.save_measurement(record)
     plan = replace(PLAN, cells=tuple(record.id for record in RECORDS))
-    store.write(store.layout.plan, plan.file().decode())
+    store.write_measurements(RECORDS, plan.file())
     store.write(store.layout.suite, 'name = "demo"\n')
     code = (
         "import sys\n"
@@ -581,10 +583,8 @@ def test_the_boundaries_of_the_table_are_those_of_the_page(
     )
     monkeypatch.setattr(resultset, "boundaries", lambda verdicts, plan: [end])
     store = Store.create(tmp_path / "results")
-    for record in RECORDS:
-        store.save_measurement(record)
     plan = replace(PLAN, cells=tuple(record.id for record in RECORDS))
-    store.write(store.layout.plan, plan.file().decode())
+    store.write_measurements(RECORDS, plan.file())
     assert rebuild(store).results.boundaries == (end,)
     for name in ("universality.md", "index.html"):
         assert "changes between 1 and 10" in (store.layout.report / name).read_text()
@@ -632,6 +632,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.context.route("**/*", self._block)
         self.page.goto(self.url)
+        self.page.locator(".filters").wait_for()  # its script has unpacked the data
 
     def _block(self, route: Any) -> None:
         if route.request.url.partition("#")[0] == self.url.partition("#")[0]:
@@ -902,12 +903,17 @@ def test_a_page_without_runs_keeps_the_trajectories_that_it_had(tmp_path: Path) 
     ):
         path.write_text(written(RECORDS, runs=forged), encoding="utf-8")
         assert earlier_runs(path, some) == {}
+    bomb = base64.b64encode(gzipped([b"[" + b"0," * (33 << 20)])).decode()
+    for data in (bomb, bomb[:-8], "é", "", "e30="):
+        path.write_text(f'<script type="application/gzip" id="run-data">{data}</script>', encoding="utf-8")
+        assert earlier_runs(path, some) == {}
     path.write_text("no page")
     assert earlier_runs(path, some) == earlier_runs(tmp_path / "missing.html", some) == {}
 
 
 def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:
-    """2,000 cells and 500 runs of two metrics would take 6 MB at 200 points each."""
+    """500 runs of two metrics would take .8 MB at 200 points each."""
+    random = np.random.default_rng(0)
 
     class Run:
         spec, state = SimpleNamespace(seed=0), "done"
@@ -916,17 +922,18 @@ def test_trajectories_take_the_room_that_is_left_and_no_more() -> None:
             return (0,)
 
         def series(self, metric: str) -> Series:
-            return Series(np.arange(0, 4000, 10), np.random.default_rng(0).normal(1, 0.3, 400))
+            return Series(np.arange(0, 4000, 10), random.normal(1, 0.3, 400))
 
     store: Any = SimpleNamespace(recordings=lambda run_id: iter([Run()]))
     results = large()
     bare = len(page(results).encode())
-    runs = fit(stored_series(store, results), 4_900_000 - bare)
+    room = 500_000
+    runs = fit(stored_series(store, results), room)
     assert len(runs) == 500
     size = len(page(results, runs=runs).encode())
-    assert bare + 200_000 < size < 5_000_000
+    assert bare + 0.5 * room < size < bare + 1.1 * room
     few = dataclasses.replace(results, records=results.records[:10])
-    full = fit(stored_series(store, few), 4_900_000)
+    full = fit(stored_series(store, few), room)
     assert all(len(steps) > 150 for run in full.values() for steps, _ in run["series"].values())
 
 

@@ -1,4 +1,4 @@
-"""plan.json comes back as it was written, and is refused with the place where it is wrong."""
+"""plan.json.gz comes back as it was written, and is refused with the place where it is wrong."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.judge.toy_cells import cell, effects, plan_of
+from tests.stored import write
 from universality.errors import StoreError
 from universality.plan.plan_json import PlanRecord, read_plan
 from universality.plan.planner import Planner
@@ -17,6 +18,7 @@ from universality.plan.suite import CrossSpec, Suite
 from universality.plugin.charts import Lines
 from universality.plugin.phenomenon import About
 from universality.plugin.spec import Component
+from universality.store.compressed import gunzipped
 from universality.store.files import decode_json, encode_json
 from universality.store.layout import Layout
 from universality.store.untrusted import UntrustedFile
@@ -29,11 +31,11 @@ PLAN = plan_of(
 
 
 def written(folder: Path, change: Callable[[Any], object] = lambda raw: None) -> Path:
-    raw = decode_json(PLAN.file())
+    raw = decode_json(gunzipped(PLAN.file(), 1 << 30))
     raw["runs"][RUN]["observe"] = {"accuracy": [0, 10]}
     change(raw)
-    path = folder / "plan.json"
-    path.write_bytes(encode_json(raw))
+    path = folder / "plan.json.gz"
+    write(path, encode_json(raw))
     return path
 
 
@@ -70,7 +72,7 @@ def test_the_record_of_a_plan_says_what_was_asked(tmp_path: Path) -> None:
     assert {run_id: run.observe for run_id, run in record.runs.items()} == {
         run_id: job.observe for run_id, job in plan.jobs.items()
     }
-    path = tmp_path / "plan.json"
+    path = tmp_path / "plan.json.gz"
     path.write_bytes(record.file())
     assert PlanRecord.read(path) == record
 
@@ -150,4 +152,4 @@ def test_a_plan_that_universality_does_not_write_is_refused_with_the_place(tmp_p
 def test_a_folder_without_a_plan_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="the plan of these results cannot be read") as caught:
         read_plan(Layout(tmp_path))
-    assert (caught.value.where, caught.value.got) == (str(tmp_path / "plan.json"), "is missing")
+    assert (caught.value.where, caught.value.got) == (str(tmp_path / "plan.json.gz"), "is missing")

@@ -73,8 +73,7 @@ def test_checking_a_result_set_of_an_earlier_schema_names_one_problem(earlier: P
 
 def test_files_of_an_earlier_schema_are_refused_beside_a_manifest_of_this_one(earlier: Path) -> None:
     for path in (earlier / "measurements").iterdir():
-        with pytest.raises(UntrustedFile) as caught:
-            CellRecord.read(path)
-        assert str(caught.value) == WHAT_TO_DO
-    with pytest.raises(UntrustedFile, match="is damaged: Object missing required field"):
-        PlanRecord.read(earlier / "plan.json")
+        with pytest.raises(UntrustedFile, match="is damaged: "):
+            CellRecord.read(path.read_bytes())
+    with pytest.raises(UntrustedFile, match=r"is missing; plan\.json is of an earlier version"):
+        PlanRecord.read(earlier / "plan.json.gz")

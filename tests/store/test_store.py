@@ -25,17 +25,16 @@ import safetensors.torch
 import torch
 from numpy.testing import assert_array_equal
 
+from tests.stored import edit_line
 from universality.errors import StoreError
 from universality.plugin.bounds import Within
 from universality.plugin.outcome import Check, Outcome
 from universality.plugin.spec import Component, Recipe, RunSpec
 from universality.plugin.trajectory import Recorded, Series
-from universality.store import files, layout
-from universality.store import store as stores
+from universality.store import files, layout, measurements
 from universality.store.cells import CellRecord, GroupRecord
 from universality.store.environment import commit
 from universality.store.files import decode_json, encode_json
-from universality.store.folder import entries_of
 from universality.store.layout import SCHEMA_VERSION
 from universality.store.owner import owner_tag
 from universality.store.store import Recording, Store
@@ -302,17 +301,6 @@ def test_a_clock_that_runs_ahead_makes_no_garbage(store: Store, monkeypatch: pyt
     assert theirs.exists()
 
 
-def test_measurements_that_another_process_has_deleted_meanwhile_are_no_error(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = store.save_measurement(a_measurement())
-    listed = entries_of(store.layout.measurements)
-    path.unlink()
-    monkeypatch.setattr(stores, "entries_of", lambda path: listed)
-    store.keep_measurements(())
-    assert measured(store) == []
-
-
 # Given up
 
 
@@ -328,13 +316,40 @@ def test_discarding_runs_deletes_all_their_recordings_and_no_others(store: Store
     assert list(store.layout.tmp.iterdir()) == []
 
 
-def test_only_the_measurements_that_are_named_are_kept(store: Store) -> None:
+def test_measurements_are_those_of_the_plan_and_nothing_of_an_earlier_form_is_left(store: Store) -> None:
     one, two = a_measurement(), a_measurement(task="parity")
-    for cell in (one, two):
-        store.save_measurement(cell)
-    store.keep_measurements({one.id})
-    store.keep_measurements({one.id, two.id})
-    assert [cell.id for cell in measured(store)] == [one.id]
+    (store.layout.root / "measurements").mkdir()
+    for name in ("plan.json", "measured.json", "measurements/0123456789ab.json"):
+        (store.layout.root / name).touch()
+    store.write_measurements([one, two], b"first")
+    assert [cell.id for cell in measured(store)] == [one.id, two.id]
+    store.write_measurements([two], b"second")
+    assert [cell.id for cell in measured(store)] == [two.id]
+    assert store.layout.plan.read_bytes() == b"second"
+    left = {path.name for path in store.layout.root.iterdir() if path.is_file()}
+    assert left == {"manifest.json", "plan.json.gz", "measurements.jsonl.gz"}
+    assert not (store.layout.root / "measurements").exists()
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2])
+def test_a_plan_finds_its_measurements_whenever_their_writer_is_killed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    one, two, three = (a_measurement(task=task) for task in "abc")
+    store.write_measurements([one, two], b"first")
+    write, left = store.write, [writes]
+
+    def killed(path: Path, data: bytes) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        write(path, data)
+
+    monkeypatch.setattr(store, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_measurements([two, three], b"second")
+    named = {b"first": {one.id, two.id}, b"second": {two.id, three.id}}[store.layout.plan.read_bytes()]
+    assert named <= {cell.id for cell in measured(store)}
 
 
 # Damage
@@ -601,7 +616,6 @@ def test_names_that_could_leave_the_folder_are_refused(store: Store, name: str) 
         lambda: store.trajectory(name, {}),
         lambda: store.fail(name, "failed", "message"),
         lambda: store.failures(name),
-        lambda: store.layout.measurement(name),
     ):
         with pytest.raises(StoreError, match="cannot be a file name"):
             use()
@@ -725,13 +739,12 @@ def a_measurement(**changes: Any) -> CellRecord:
 
 def measured(store: Store) -> list[CellRecord]:
     """Every measurement, as a report reads it."""
-    return [CellRecord.read(path) for path in store.layout.measurements.iterdir()]
+    return list(measurements.read(store.layout.measurements))
 
 
 def test_measurements_are_read_back_with_their_non_finite_numbers(store: Store) -> None:
     one, two = a_measurement(), a_measurement(task="parity", not_applicable="why")
-    for cell in (one, two, two):
-        store.save_measurement(cell)
+    store.write_measurements([one, two], b"")
     cells = {cell.task: cell for cell in measured(store)}
     # NaN is unequal to itself: compare what it is written as.
     assert repr(cells["parity"]) == repr(two)
@@ -739,8 +752,8 @@ def test_measurements_are_read_back_with_their_non_finite_numbers(store: Store) 
 
 
 def test_a_measurement_is_replaced_when_measured_again(store: Store) -> None:
-    store.save_measurement(a_measurement(groups=()))
-    store.save_measurement(a_measurement(groups=(), not_applicable="now known"))
+    store.write_measurements([a_measurement(groups=())], b"")
+    store.write_measurements([a_measurement(groups=(), not_applicable="now known")], b"")
     (cell,) = measured(store)
     assert cell.not_applicable == "now known"
 
@@ -774,7 +787,6 @@ MEASUREMENTS: dict[str, tuple[Callable[[Any], object], str]] = {
         "Invalid value 'about' - at `$.claim.kind`",
     ),
     "NaN for a bound": (lambda m: m["claim"].update(low=math.nan), "a bound that is no number"),
-    "True for a schema": (lambda m: m.update(schema_version=True), "has schema version True, this reads 2"),
     "no id": (lambda m: m.pop("id"), "and is named None"),
 }
 
@@ -783,10 +795,11 @@ MEASUREMENTS: dict[str, tuple[Callable[[Any], object], str]] = {
 def test_a_measurement_of_another_form_is_refused_with_the_path_of_the_part(
     store: Store, change: Callable[[Any], object], reason: str
 ) -> None:
-    path = store.save_measurement(a_measurement())
-    edit(path, change)
+    store.write_measurements([a_measurement()], b"")
+    edit_line(store.layout.root, 0, change)
     with pytest.raises(UntrustedFile) as caught:
-        CellRecord.read(path)
+        measured(store)
+    assert str(caught.value).startswith("line 1 ")
     assert reason in str(caught.value)
 
 
@@ -918,7 +931,7 @@ def test_the_root_may_not_be_a_file(tmp_path: Path) -> None:
 
 def test_reading_works_where_writing_does_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.publish(a_recording())
-    store.save_measurement(a_measurement())
+    store.write_measurements([a_measurement()], b"")
 
     def refuse(*arguments: Any, **keywords: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

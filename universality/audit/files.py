@@ -24,14 +24,17 @@ _TOP = {
         _LAYOUT.manifest,
         _LAYOUT.plan,
         _LAYOUT.jobs,
+        _LAYOUT.measurements,
         _LAYOUT.measured,
         _LAYOUT.evidence,
         _LAYOUT.universality,
     )
 }
-_MEASUREMENTS, _REPORT = _LAYOUT.measurements.name, _LAYOUT.report.name
+_OUTDATED = {path.name for path in _LAYOUT.outdated}
+"""Of these `read_parts` tells, where the set has the schema of this version."""
+_REPORT = _LAYOUT.report.name
 _FOLDERS = {_REPORT, *(folder.name for folder in _LAYOUT.folders)}
-_UNFINISHED = _FOLDERS - {_MEASUREMENTS, _REPORT, _LAYOUT.runs.name, _LAYOUT.failed.name}
+_UNFINISHED = _FOLDERS - {_REPORT, _LAYOUT.runs.name, _LAYOUT.failed.name}
 _REPORT_KINDS = {".svg", ".png", ".md", ".html", ".csv", ".json", ".tex"}
 _ACTIVE = re.compile(
     rb"<script|javascript:|<foreignobject|<iframe|<!entity|@import|\son[a-z]+\s*=|"
@@ -68,17 +71,15 @@ def _check_entry(audit: Audit, root: Path, path: str, entry: os.DirEntry[str]) -
     suffix = Path(path).suffix.lower()
     if stat.S_ISLNK(mode):
         audit.problem(path, "is a link, which is not followed")
+    elif first in _OUTDATED:
+        pass
     elif stat.S_ISDIR(mode):
-        if first not in _FOLDERS or (first in (_MEASUREMENTS, _REPORT) and rest):
+        if first not in _FOLDERS or (first == _REPORT and rest):
             audit.problem(path, "is a folder that no result set has")
         elif path.count("/") >= MAX_DEPTH:
             audit.problem(path, "is nested too deeply to be looked at")
     elif not stat.S_ISREG(mode):
         audit.problem(path, "is no plain file")
-    elif first == _MEASUREMENTS and rest:
-        audit.counts["measurements"] += 1
-        if suffix != ".json":
-            audit.problem(path, "is no measurement")
     elif first == _REPORT and rest:
         if suffix not in _REPORT_KINDS:
             audit.problem(path, f"is of a kind that no report has: {', '.join(sorted(_REPORT_KINDS))}")

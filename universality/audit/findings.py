@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from universality.store.cells import CellRecord
+from universality.store.layout import MEASUREMENTS
 from universality.store.untrusted import UntrustedFile
 from universality.text import plain, short
 
@@ -69,4 +70,4 @@ def quoted(value: object) -> str:
 
 
 def file_of(record: CellRecord) -> str:
-    return f"measurements/{record.id}.json"
+    return f"{MEASUREMENTS}, {record.id}"

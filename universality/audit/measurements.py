@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from universality.audit.findings import Audit, quoted
+from universality.audit.findings import Audit, file_of, quoted
 from universality.errors import BadParameter
 from universality.plan.plan_json import PlanRecord
 from universality.plugin.spec import parse_address, split_address
 from universality.store.cells import CellRecord
 from universality.store.layout import Layout
+from universality.store.measurements import lines
 from universality.store.untrusted import UntrustedFile
 from universality.text import is_printable
 
@@ -15,25 +16,27 @@ from universality.text import is_printable
 def check_measurements(audit: Audit, layout: Layout, plan: PlanRecord | None) -> dict[str, CellRecord]:
     """Every usable measurement by id. Those that the plan does not name, and those it names in vain, are
     problems."""
-    folder = layout.measurements
-    if not folder.is_dir() or folder.is_symlink():
-        audit.problem(folder.name, "is missing")
-        return {}
+    file = layout.measurements
     records: dict[str, CellRecord] = {}
-    asked = set(plan.cells if plan is not None else ())
-    for path in sorted(p for p in folder.iterdir() if p.suffix == ".json"):
-        name = f"{folder.name}/{path.name}"
-        with audit.refusals(name):
-            record = CellRecord.read(path)
-            _check_names(audit, name, record)
-            if plan is not None and path.stem not in asked:
-                audit.problem(name, "is not in the plan")
-            if plan is not None and record.phenomenon not in plan.phenomena:
-                raise UntrustedFile(f"is of {quoted(record.phenomenon)}, of which the plan says nothing")
-            records[record.id] = record
-    for cell in plan.cells if plan is not None else ():
-        if not layout.measurement(cell).exists():
-            audit.problem(f"{folder.name}/{cell}.json", "is missing; the plan asks for it")
+    with audit.refusals(file.name):
+        for number, line in enumerate(lines(file), start=1):
+            audit.counts["measurements"] += 1
+            with audit.refusals(f"{file.name}, line {number}"):
+                record = CellRecord.read(line)
+                _check_names(audit, file_of(record), record)
+                if plan is not None and record.phenomenon not in plan.phenomena:
+                    raise UntrustedFile(f"is of {quoted(record.phenomenon)}, of which the plan says nothing")
+                if record.id in records:
+                    raise UntrustedFile(f"holds {record.id} a second time")
+                records[record.id] = record
+    if plan is None:
+        return records
+    for measurement_id in sorted(records.keys() - set(plan.cells)):
+        audit.problem(file_of(records[measurement_id]), "is not in the plan")
+    for missing in sorted(set(plan.cells) - records.keys()):
+        audit.problem(file.name, f"lacks {missing}; the plan asks for it")
+    if set(records) == set(plan.cells) and tuple(records) != plan.cells:
+        audit.problem(file.name, "is in another order than the plan")
     return records
 
 

@@ -33,6 +33,11 @@ def read_parts(audit: Audit, layout: Layout) -> Parts | None:
         # Where it is missing, `check_files` has said so.
         if layout.manifest.exists():
             audit.problem(layout.manifest.name, problem)
+    for outdated in layout.outdated:
+        if outdated.exists():
+            audit.problem(
+                outdated.name, "is of an earlier version; the same `universality run` makes it anew"
+            )
     with audit.refusals(layout.plan.name):
         plan = PlanRecord.read(layout.plan)
     with audit.refusals(layout.suite.name):

@@ -192,10 +192,9 @@ def run(
         run_seconds=round(store.seconds(plan.jobs), 1),
         probe_seconds=round(store.probe_seconds(plan.jobs), 1),
     )
-    # A plan and its measurements are replaced together, as far as files can be: until here the earlier ones stand.
+    # Until here the earlier ones stand.
     store.write(store.layout.suite, chosen.toml())
-    store.write(store.layout.plan, record.file())
-    store.keep_measurements(set(record.cells))
+    store.write_measurements(records, record.file())
     failed = tuple(id for id, job in plan.jobs.items() if not store.covers(id, job.observe))
     return Finished(rebuild(store), failed, tuple(failed_measuring(records)))
 

@@ -14,20 +14,17 @@ from universality.plugin.registry import component
 from universality.plugin.sources import source
 from universality.plugin.spec import digest
 from universality.store.cells import CellRecord
-from universality.store.files import encode_record
+from universality.store.journal import Journal
 from universality.store.layout import MANIFEST
 from universality.store.store import Store
-from universality.store.untrusted import UntrustedFile, read_bytes, read_record
+from universality.store.untrusted import UntrustedFile
 
 LIBRARIES = ("numpy", "scipy", "torch")
 """With which effects are computed."""
 
-Files = tuple[tuple[str, str], ...]
-"""Ids of the records of a cell, in the order of its claims, each with the SHA-256 of its file."""
-
 
 class EarlierCells:
-    """What is known of a results folder, in its file `measured.json`; without the file, everything is measured.
+    """What is known of a results folder, in its `Journal`; without that, everything is measured.
 
     A cell is known where nothing changed that its records follow from: what is asked, the recordings of its runs or how
     these failed, and the code. Code is that of the phenomenon, of this package, and the versions of `LIBRARIES`: any
@@ -35,41 +32,32 @@ class EarlierCells:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        try:
-            self._before = read_record(store.layout.measured, dict[str, Files])
-        except UntrustedFile:
-            self._before = {}
-        self._now: dict[str, Files] = {}
+        self._store, self._journal = store, Journal(store)
+        self._now: dict[str, None] = {}
 
     def records(self, cell: PlannedCell) -> list[CellRecord] | None:
         """Of a cell whose records are stored, and intact."""
         key = self._key(cell)
-        if key is None or (known := self._before.get(key)) is None:
+        if key is None or (known := self._journal.get(key)) is None:
             return None
         try:
-            records = [self._read(*each) for each in known]
+            records = list(map(CellRecord.read, known))
         except UntrustedFile:
             return None
-        self._now[key] = known
+        self._now[key] = None
         return records
 
-    def _read(self, measurement_id: str, sha256: str) -> CellRecord:
-        path = self._store.layout.measurement(measurement_id)
-        if hashlib.sha256(read_bytes(path)).hexdigest() != sha256:
-            raise UntrustedFile("was edited since")
-        return CellRecord.read(path)
-
     def keep(self, cell: PlannedCell, records: Sequence[CellRecord]) -> None:
-        """Remember what was measured, and is stored."""
+        """Save what was measured."""
         problems = [group.problem for record in records for group in record.groups if group.problem]
         key = self._key(cell)
         if key is not None and not any(problem.stage == "measuring" for problem in problems):
-            self._now[key] = tuple((each.id, hashlib.sha256(each.file()).hexdigest()) for each in records)
+            self._journal.add(key, [record.line() for record in records])
+            self._now[key] = None
 
-    def save(self) -> None:
-        """For the next command."""
-        self._store.write(self._store.layout.measured, encode_record(self._now))
+    def drop_others(self) -> None:
+        """Forget what none of these cells follows from."""
+        self._journal.keep(self._now)
 
     def _key(self, cell: PlannedCell) -> str | None:
         """None for a phenomenon that no file declares, whose code nobody knows."""

@@ -42,11 +42,11 @@ LEAST_MEMORY = 4 << 30
 def measure_all(
     plan: Plan, store: Store, settings: WorkerSettings, *, slots: int, timeout_s: float
 ) -> list[CellRecord]:
-    """Measure every cell and control from what is stored, but for `EarlierCells`, and save the records beside earlier ones.
+    """Measure every cell and control from what is stored, but for `EarlierCells`, which saves each as soon as it is there.
 
     A plugin that hangs, crashes, leaves the process, eats its memory or floods its output fails its own cell,
-    in words of its `Problem`; a worker that dies is given a second attempt. Records and files are the same
-    however many workers there are.
+    in words of its `Problem`; a worker that dies is given a second attempt. Records are the same however many
+    workers there are.
 
     Args:
         settings: where workers find plugins and data.
@@ -71,7 +71,7 @@ def measure_all(
         )
         with signals_raise():
             Supervisor(queue, slots, timeout_s, WORKER, own, on_output=_show, max_printed=MAX_PRINTED).run()
-    earlier.save()
+    earlier.drop_others()
     return [record for number in range(len(plan.cells)) for record in queue.records[number]]
 
 
@@ -167,14 +167,11 @@ class CellQueue:
 
     def _settle(self, item: CellItem, records: Sequence[CellRecord]) -> None:
         self.records[item.number] = list(records)
-        for record in records:
-            self._store.save_measurement(record)
         self._earlier.keep(item.cell, records)
         if time.monotonic() - self._reported > PROGRESS_SECONDS:
             self._reported = time.monotonic()
             done = f"measured {len(self.records)} of {self._total} cells and controls"
             print(done, file=sys.stderr, flush=True)
-            self._earlier.save()
 
 
 def _show(item: CellItem, printed: str) -> None:

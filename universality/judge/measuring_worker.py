@@ -69,7 +69,7 @@ def replies(question: Question, store: Store, data_root: Path) -> Iterator[CellR
 def measured(key: str, cell: PlannedCell, store: Store, data_root: Path) -> CellReply:
     """Measure a cell. Outcomes that together fit in no file are the failure of the phenomenon."""
     records = tuple(measure_cell(cell, store, data_root=data_root))
-    for reason in filter(None, map(too_large, map(CellRecord.file, records))):
+    for reason in filter(None, map(too_large, map(CellRecord.line, records))):
         return CellReply(key, lost=f"the file of its outcomes {reason}")
     return CellReply(key, records)
 

@@ -18,6 +18,7 @@ from universality.judge.controls import judge
 from universality.judge.decide import CellVerdict
 from universality.judge.summary import ClaimRow, summarise
 from universality.plan.plan_json import PlanRecord
+from universality.store import measurements
 from universality.store.cells import CellRecord
 from universality.store.files import encode_record
 from universality.store.folder import Manifest, refuse_links
@@ -66,13 +67,8 @@ class ResultSet:
             plan = PlanRecord.read(layout.plan)
             if not plan.cells:
                 raise UntrustedFile("names no measurement: nothing has been measured here yet")
-            records = []
-            for measurement_id in plan.cells:
-                name = f"{layout.measurements.name}/{measurement_id}.json"
-                record = CellRecord.read(layout.measurement(measurement_id))
-                if record.phenomenon not in plan.phenomena:
-                    raise UntrustedFile(f"is of {record.phenomenon!r}, of which the plan says nothing")
-                records.append(record)
+            name = layout.measurements.name
+            records = _named(layout, plan)
         except OtherSchema as problem:
             raise StoreError(
                 "a result set of another version",
@@ -109,6 +105,17 @@ class ResultSet:
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
         return tuple(boundaries(self.verdicts, self.plan))
+
+
+def _named(layout: Layout, plan: PlanRecord) -> list[CellRecord]:
+    """The measurements that a plan names, in its order. Raises `UntrustedFile`."""
+    records = {record.id: record for record in measurements.read(layout.measurements)}
+    for measurement_id in plan.cells:
+        if measurement_id not in records:
+            raise UntrustedFile(f"lacks {measurement_id}, which the plan names")
+        if (of := records[measurement_id].phenomenon) not in plan.phenomena:
+            raise UntrustedFile(f"holds {measurement_id}, of {of!r}, of which the plan says nothing")
+    return [records[measurement_id] for measurement_id in plan.cells]
 
 
 def read_manifest(layout: Layout) -> Manifest:

@@ -17,7 +17,7 @@ from universality.store.files import storing
 from universality.store.store import Store
 from universality.text import plain
 
-PAGE_BYTES = 4_900_000
+PAGE_BYTES = 2_000_000
 """Trajectories are thinned to keep the page below this, where that suffices."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from universality.output.charts import matrices_of
 from universality.plan.plan_json import PlanRecord
@@ -71,6 +72,32 @@ def thinned_before(runs: Mapping[str, Mapping[str, Any]]) -> SeriesOf:
         }
         for run_id, run in runs.items()
     }
+
+
+def thinned(series: Series, most: int, log_steps: bool = False) -> Series:
+    """At most `most` points: the ends, and of each stretch of steps its lowest and highest value.
+
+    Stretches are equally long on the axis that is drawn, so that nothing that would be seen is lost.
+    Where a stretch holds values that are not finite, the first of them takes the place of the highest:
+    lines break there.
+    """
+    n = len(series)
+    if n <= most:
+        return series
+    x: NDArray[np.float64] = series.steps.astype(np.float64)
+    x = np.log1p(x - x[0]) if log_steps else x - x[0]
+    stretches = max(1, (most - 2) // 2)
+    place = np.minimum((x / x[-1] * stretches).astype(int), stretches - 1)
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    keep = {0, n - 1}
+    for start, stop in zip(starts, [*starts[1:], n], strict=True):
+        values = series.values[start:stop]
+        gaps = np.flatnonzero(~np.isfinite(values))
+        highest = gaps[0] if len(gaps) else values.argmax()
+        lowest = np.where(np.isfinite(values), values, np.inf).argmin()
+        keep |= {int(start + lowest), int(start + highest)}
+    index = sorted(keep)
+    return Series(series.steps[index], series.values[index])
 
 
 class Block(NamedTuple):

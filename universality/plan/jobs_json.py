@@ -1,6 +1,6 @@
 """jobs.json: the runs that were asked for, so that any process that sees the folder can train them.
 
-plan.json is of what was measured, and stays as it is until new measurements are there.
+plan.json.gz is of what was measured, and stays as it is until new measurements are there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""plan.json: what was asked of a results folder and measured, so that it can be read, judged and run again."""
+"""plan.json.gz: what was asked of a results folder and measured, so that it can be read, judged and run again."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from universality.plugin.registry import component
 from universality.plugin.sources import PluginSource, source, split_edition
 from universality.plugin.spec import Component, parse_address
 from universality.plugin.task import Tier
+from universality.store.compressed import gzipped
 from universality.store.layout import Layout, safe_name, without_machine
 from universality.store.untrusted import UntrustedFile
 
@@ -104,11 +105,14 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         )
 
     def file(self) -> bytes:
-        return b"".join(runs_file.parts(self))
+        """Compressed: the specs of runs repeat each other."""
+        return gzipped(runs_file.parts(self))
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """The plan in a file. Raises `UntrustedFile` for anything that `file` does not write."""
+        if not path.exists() and (earlier := path.with_suffix("")).exists():
+            raise UntrustedFile(f"is missing; {earlier.name} is of an earlier version of universality")
         return runs_file.read(path, cls, PlannedRun)
 
 

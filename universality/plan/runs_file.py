@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from universality.errors import StoreError
 from universality.plugin.spec import RunSpec
+from universality.store.compressed import gunzipped
 from universality.store.files import encode_record
 from universality.store.shared import Shared
 from universality.store.untrusted import UntrustedFile, check_written, converted, parse, read_bytes
@@ -64,6 +65,8 @@ def parts(record: _Listing) -> Iterator[bytes]:
 def read(path: Path, kind: type[R], of: type[P]) -> R:
     """The record in a file, whose runs are `of` a kind. Raises `UntrustedFile` for anything that `parts` does not write."""
     data = read_bytes(path, MAX_BYTES)
+    if path.suffix == ".gz":
+        data = gunzipped(data, MAX_BYTES)
     _check_size(data)
     try:
         fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])

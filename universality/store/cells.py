@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import msgspec
@@ -14,16 +13,8 @@ from universality.plugin.controls import ControlId, Decidable
 from universality.plugin.outcome import Outcome
 from universality.plugin.spec import digest
 from universality.plugin.trajectory import RunState
-from universality.store.files import encode_record
-from universality.store.layout import SCHEMA_VERSION
-from universality.store.untrusted import (
-    UntrustedFile,
-    check_schema,
-    check_written,
-    converted,
-    parse,
-    read_bytes,
-)
+from universality.store.files import encode_line
+from universality.store.untrusted import UntrustedFile, check_written, converted, parse
 from universality.text import short
 
 MAX_NAME = 300
@@ -116,17 +107,16 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         control = "" if self.control is None else str(self.control)
         return self.phenomenon, self.variant, self.claim_name, self.architecture, self.task, control
 
-    def file(self) -> bytes:
-        """The file of this measurement, whose name is its id."""
-        return encode_record(self, schema_version=SCHEMA_VERSION, id=self.id)
+    def line(self) -> bytes:
+        """This measurement as a line of JSON, with its id."""
+        return encode_line(self, id=self.id)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """The cell in a measurement's file. Raises `UntrustedFile` for anything that `file` does not write."""
-        data = read_bytes(path)
-        raw = parse(data)
-        check_schema(raw)
-        del raw["schema_version"]
+    def read(cls, line: bytes) -> Self:
+        """The cell in a line. Raises `UntrustedFile` for anything that `line` does not write."""
+        raw = parse(line)
+        if not isinstance(raw, dict):
+            raise UntrustedFile("is no measurement")
         name = raw.pop("id", None)
         record = converted(raw, cls)
         control = "" if record.control is None else record.control.name
@@ -134,7 +124,7 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise UntrustedFile(f"has a control or a unit of more than {MAX_NAME} characters")
         if wrong := unfit(record.claim):
             raise UntrustedFile(f"claims what no effect can meet or every one does: {wrong}")
-        if not record.id == name == path.stem:
+        if record.id != name:
             raise UntrustedFile(f"holds the measurement {record.id}, and is named {short(str(name), 120)}")
-        check_written(data, map(cls.file, [record]))
+        check_written(line, map(cls.line, [record]))
         return record

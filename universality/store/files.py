@@ -34,9 +34,14 @@ def encode_json(value: Any) -> bytes:
 
 def _encoded(value: Any) -> bytes:
     """Raises ValueError for numbers that JSON lacks."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     # Python's own encoder indents in Python, slowly; msgspec indents, and leaves numbers as they are.
-    return msgspec.json.format(text.encode(), indent=1) + b"\n"
+    return msgspec.json.format(_line(value), indent=1) + b"\n"
+
+
+def _line(value: Any) -> bytes:
+    """In one line, without its end. Raises ValueError for numbers that JSON lacks."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return text.encode()
 
 
 def decode_json(data: bytes) -> Any:
@@ -48,12 +53,25 @@ def decode_json(data: bytes) -> Any:
 
 def encode_record(record: Any, **more: Any) -> bytes:
     """The file of a record or of another value that msgspec knows; `more`: further fields of builtin values."""
-    value = msgspec.to_builtins(record, str_keys=True)
-    value = {**more, **value} if more else value
+    value = _builtins(record, more)
     try:
         return _encoded(value)
     except ValueError:  # NaN or an infinity: few have one
         return encode_json(value)
+
+
+def encode_line(record: Any, **more: Any) -> bytes:
+    """The same in one line."""
+    value = _builtins(record, more)
+    try:
+        return _line(value) + b"\n"
+    except ValueError:
+        return _line(_finite(value)) + b"\n"
+
+
+def _builtins(record: Any, more: dict[str, Any]) -> Any:
+    value = msgspec.to_builtins(record, str_keys=True)
+    return {**more, **value} if more else value
 
 
 _PLAIN = frozenset({str, int, bool, type(None)})

@@ -202,14 +202,13 @@ def refuse_links(layout: Layout) -> None:
 
     The folder itself may be reached through links: whoever names it chose them.
     """
-    parts = [layout.suite, layout.manifest, layout.plan, layout.jobs, layout.measured, layout.evidence]
-    parts += [layout.universality, layout.report, *layout.folders]
+    parts = [layout.suite, layout.manifest, layout.plan, layout.jobs, layout.measurements, layout.measured]
+    parts += [layout.evidence, layout.universality, layout.report, *layout.folders]
     with storing(layout.root):
         link = next((part for part in parts if part.is_symlink()), None)
-        for folder in (layout.report, layout.measurements):
-            if link is None and folder.is_dir():
-                with os.scandir(folder) as entries:
-                    link = next((Path(e.path) for e in entries if e.is_symlink()), None)
+        if link is None and layout.report.is_dir():
+            with os.scandir(layout.report) as entries:
+                link = next((Path(e.path) for e in entries if e.is_symlink()), None)
     if link is not None:
         raise StoreError(
             "a part of a results folder is a symbolic link, which is not followed",

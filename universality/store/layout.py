@@ -17,6 +17,8 @@ MANIFEST = "manifest.json"
 HASHED = (SPEC, FACTS, ENVIRONMENT, ARRAYS, LOG)
 """The files of a recording whose SHA-256 its manifest holds: these and no others."""
 
+PLAN, MEASUREMENTS = "plan.json.gz", "measurements.jsonl.gz"
+
 SCHEMA_VERSION: Final = 2
 """Of everything that a results folder holds. Folders of another version are refused."""
 
@@ -81,11 +83,11 @@ class Layout:
         self.root = root
         self.suite = root / "suite.toml"
         self.manifest = root / MANIFEST
-        self.plan = root / "plan.json"
+        self.plan = root / PLAN
         self.jobs = root / "jobs.json"
         self.runs = root / "runs"
-        self.measurements = root / "measurements"
-        self.measured = root / "measured.json"
+        self.measurements = root / MEASUREMENTS
+        self.measured = root / "measured.tsv"
         self.failed = root / "failed"
         self.leases = root / "leases"
         self.tmp = root / "tmp"
@@ -94,15 +96,14 @@ class Layout:
         self.report = root / "report"
         self.table_markdown = self.report / "universality.md"
         self.page = self.report / "index.html"
-        self.folders = (self.runs, self.measurements, self.failed, self.leases, self.tmp)
+        self.folders = (self.runs, self.failed, self.leases, self.tmp)
+        self.outdated = (root / "plan.json", root / "measurements", root / "measured.json")
+        """What an earlier version wrote in place of plan and measurements."""
 
     def recording(self, run_id: str, number: int) -> Path:
         """The folder of the `number`-th recording of a run, counted from 1."""
         suffix = "" if number == 1 else f".r{number}"
         return self.runs / f"{safe_name(run_id)}{suffix}"
-
-    def measurement(self, measurement_id: str) -> Path:
-        return self.measurements / f"{safe_name(measurement_id)}.json"
 
     def failures(self, run_id: str) -> Path:
         return self.failed / safe_name(run_id)

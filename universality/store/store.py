@@ -11,13 +11,14 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from universality.store import measurements
 from universality.store.cells import CellRecord
 from universality.store.environment import environment
 from universality.store.files import (
@@ -253,18 +254,24 @@ class Store(ResultsFolder):
                 self._report(path, f"{path.name} {error}")
         return failures
 
-    def save_measurement(self, cell: CellRecord) -> Path:
-        """Write a measurement over the one of the same id."""
-        path = self.layout.measurement(cell.id)
-        self.write(path, cell.file())
-        return path
+    def write_measurements(self, records: Sequence[CellRecord], plan: bytes) -> None:
+        """Replace the measurements, and with them the plan, the file that names them.
 
-    def keep_measurements(self, ids: Container[str]) -> None:
-        """Delete all measurements but these; several processes may do so at once."""
-        with storing(self.layout.measurements):
-            for entry in entries_of(self.layout.measurements):
-                if Path(entry.name).stem not in ids:
-                    Path(entry.path).unlink(missing_ok=True)
+        Whenever this is killed, the plan that is there finds what it names: until the new one is, those of the
+        earlier one stay beside the new ones. What an earlier version wrote in place of both goes.
+        """
+        path, lines = self.layout.measurements, [record.line() for record in records]
+        earlier = measurements.others(path, {record.id for record in records})
+        self.write(path, measurements.encoded([*lines, *earlier]))
+        self.write(self.layout.plan, plan)
+        if earlier:
+            self.write(path, measurements.encoded(lines))
+        for outdated in self.layout.outdated:
+            with storing(outdated):
+                if outdated.is_dir() and not outdated.is_symlink():
+                    shutil.rmtree(outdated)
+                else:
+                    outdated.unlink(missing_ok=True)
 
 
 def _encodable(text: str) -> str:

@@ -67,8 +67,13 @@ def too_large(data: bytes) -> str:
     """Why a JSON file is not read because of its size; empty where it is."""
     if len(data) > MAX_BYTES:
         return f"has {len(data):,} bytes, at most {MAX_BYTES:,}"
-    parts = sum(map(data.count, (b",", b"[", b"{")))
+    parts = parts_in(data)
     return f"has {parts:,} parts, at most {MAX_PARTS:,}" if parts > MAX_PARTS else ""
+
+
+def parts_in(data: bytes) -> int:
+    """At least as many as the values that JSON holds, but for the outermost."""
+    return sum(map(data.count, (b",", b"[", b"{")))
 
 
 def parse(data: bytes) -> Any:

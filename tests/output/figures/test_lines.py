@@ -233,3 +233,18 @@ def test_a_figure_of_nothing_is_refused() -> None:
     assert caught.value.where == "edge"
     swept = [cell([1.0], swept=True)]
     assert sheets(results(swept, {"ratio": [RATIO]})) == []
+
+
+def test_a_long_run_is_drawn_with_few_points_and_keeps_its_peaks() -> None:
+    steps = np.arange(10_000)
+    values = np.ones(10_000)
+    values[[1234, 7777]] = 1.4, 0.6
+    records = [cell([1.0])]
+    runs = {
+        run: {"sharpness.ratio": Series(steps, values)} for g in records[0].groups for run in g.runs.values()
+    }
+    (axes,) = panels(drawn(records, {"ratio": [RATIO]}, runs=runs))
+    (run,) = runs_of(axes)
+    points = dict(zip(map(int, run.get_xdata()), map(float, run.get_ydata()), strict=True))
+    assert len(points) <= 200
+    assert (points[0], points[1234], points[7777], points[9999]) == (1.0, 1.4, 0.6, 1.0)

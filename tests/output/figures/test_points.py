@@ -1,5 +1,7 @@
 """Curves, dots and bars stand where the points of the outcomes are, beside what the theory predicts."""
 
+import io
+import re
 from typing import Any
 
 import numpy as np
@@ -188,3 +190,17 @@ def test_a_series_that_no_known_run_has_is_said() -> None:
         "edge.ratio: no run has what its chart draws, accuracy.trian"
     ]
     assert undrawn(of, recorded(cells, "accuracy.trian")) == []
+
+
+def test_marks_of_a_long_curve_stand_apart_and_those_of_a_short_one_at_every_point() -> None:
+    x = tuple(map(float, range(1, 401)))
+    figure = drawn([cell([outcome(loss=Points(x, tuple(1 / value for value in x)))])], LOSS)
+    short = drawn([cell([outcome(loss=SWEEP)])], LOSS)
+    buffers = [io.BytesIO(), io.BytesIO()]
+    for each, buffer in zip((figure, short), buffers, strict=True):
+        each.savefig(buffer, format="svg")
+    long_marks, short_marks = (
+        len(re.findall(r"<use [^>]*fill: #0072b2", b.getvalue().decode())) for b in buffers
+    )
+    assert 5 <= long_marks - 1 <= 25, "one of them is the legend's"
+    assert short_marks - 1 == len(SWEEP.x)

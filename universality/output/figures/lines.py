@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 from universality.judge.resultset import ResultSet
 from universality.output import palette
 from universality.output.charts import Sheet
-from universality.output.collect import SeriesOf
+from universality.output.collect import SeriesOf, thinned
 from universality.output.figures import panels as p
 from universality.output.figures import style
 from universality.plugin.bounds import Within
 from universality.plugin.charts import Lines
+from universality.plugin.trajectory import Series
 from universality.store.cells import CellRecord
 from universality.store.untrusted import MAX_NUMBER
 from universality.text import typeset
+
+MAX_POINTS = 200
+"""Of a line, in a panel of some 300 dots."""
 
 Key = tuple[str, str]
 """What has a colour of its own: a claim and a series."""
@@ -82,7 +86,8 @@ def lines(results: ResultSet, sheet: Sheet, runs: SeriesOf) -> Figure:
                 key = v.record.claim_name, line.series
                 if owners[line.run, line.series] == v.record.claim_name:
                     look = {"color": colours[key], "dashes": dashes[key]}
-                    place.plot(line.steps, line.values, alpha=0.8, gid="run", **look)
+                    few = thinned(Series(line.steps, line.values), MAX_POINTS, "x" in chart.log)
+                    place.plot(few.steps, few.values, alpha=0.8, gid="run", **look)
     records = [v.record for panel in panels for v, _ in panel.parts]
     bounds = [bound for record in records for bound in _bounds(chart, record)]
     every = [line for panel in panels for _, found in panel.parts for line in found]

@@ -19,6 +19,9 @@ from universality.output.figures import style
 from universality.plugin.charts import Bars, Curves, Dots
 from universality.store.cells import CellRecord
 
+MARKED, MARK_EVERY = 24, 0.06
+"""Points of a curve beyond which marks would hide it; then one stands each so much of the panel's diagonal."""
+
 THEORY: Any = {"color": palette.BLACK, "linewidth": 1.2, "linestyle": "--"}
 
 
@@ -100,7 +103,9 @@ def _draw(axes: Axes, chart: Curves | Dots | Bars, part: _Part, colour: str) -> 
             axes.stairs(y, edges(x, "x" in chart.log), fill=True, color=colour, alpha=0.15, gid="fill")
     else:
         line = "none" if isinstance(chart, Dots) else "-"
-        axes.plot(x, y, marker="o", markersize=3, markerfacecolor=face, linestyle=line, **look)
+        every = MARK_EVERY if isinstance(chart, Curves) and len(x) > MARKED else None
+        mark: dict[str, Any] = {"marker": "o", "markersize": 3, "markerfacecolor": face, "markevery": every}
+        axes.plot(x, y, linestyle=line, **mark, **look)
 
 
 def _scale(axes: Axes, chart: Curves | Dots | Bars, parts: Sequence[_Part]) -> None:

@@ -15,15 +15,18 @@ import matplotlib.style
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
+from PIL import Image
 
 from universality.judge.decide import Verdict
 from universality.output.figures import fonts
+from universality.output.figures.svg import compact
 from universality.output.palette import BLACK, COLOURS, MARKS, MEANINGS, ink
 from universality.store.files import replace_file
 from universality.text import MAX_SHOWN, code_point, plain, short, typeset
@@ -33,6 +36,9 @@ Floats = NDArray[np.float64]
 
 HEADING, BODY, SMALL, TINY = 11.0, 9.0, 8.0, 7.0
 """Points."""
+
+COLOURS_OF_PNG = 256
+"""Beside a dozen of ours there are only shades where these meet."""
 
 MAX_MARKS = 3
 """Over or under one letter."""
@@ -209,7 +215,7 @@ def padded(low: float, high: float, log: bool, part: float = 0.05) -> tuple[floa
 
 @LOOK
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name.svg` and `name.png` (150 dots per inch) into `folder`."""
+    """Write `name.svg`, `compact`, and `name.png` (150 dots per inch, `COLOURS_OF_PNG`) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
     if (engine := figure.get_layout_engine()) is not None:
@@ -220,8 +226,22 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         for axes in figure.axes:
             left, bottom, width, height = (round(end, 9) for end in axes.get_position().bounds)
             axes.set_position((left, bottom, width, height))
-    for path, metadata in zip(paths, ({"Date": None}, {}), strict=True):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=path.suffix[1:], metadata=metadata)
-        replace_file(path, buffer.getvalue())
+    for path, written in zip(paths, (_svg(figure), _png(figure)), strict=True):
+        replace_file(path, written)
     return paths
+
+
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return compact(buffer.getvalue())
+
+
+def _png(figure: Figure) -> bytes:
+    canvas: Any = FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    few = image.quantize(COLOURS_OF_PNG, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -10,9 +10,14 @@ const s = (tag, attributes = {}, ...children) =>
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Data is parsed when the first cell is opened, so that the page is ready before.
+// Data is gzip in base64. It is parsed when the first cell is opened, so that the page is ready before.
+const unpacked = async (id) => {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+};
+const texts = { "cell-data": await unpacked("cell-data"), "run-data": await unpacked("run-data") };
 const parsed = {};
-const data = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
+const data = (id) => (parsed[id] ??= JSON.parse(texts[id]));
 const text = (index) => data("cell-data").texts[index];
 
 const typeset = (x, plain, small) => {

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
+from universality.output.page.text import unpacked
 from universality.plugin.trajectory import RunState
 from universality.store.untrusted import UntrustedFile, read_bytes
 
-_DATA = re.compile(r'<script type="application/json" id="run-data">(.*?)</script>', re.DOTALL)
+_DATA = re.compile(r'<script type="application/gzip" id="run-data">(.*?)</script>')
 
 
 class _Run(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,7 +35,7 @@ def earlier_runs(path: Path, run_ids: Collection[str]) -> dict[str, dict[str, An
     """
     try:
         match = _DATA.search(read_bytes(path).decode())
-        runs = msgspec.json.decode(match[1]) if match else {}
+        runs = msgspec.json.decode(unpacked(match[1])) if match else {}
         named = {run: runs[run] for run in sorted(run_ids) if run in runs}
         msgspec.convert(named, dict[str, _Run])
     except (UntrustedFile, ValueError, TypeError, RecursionError):

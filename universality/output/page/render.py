@@ -14,7 +14,7 @@ from universality.judge.decide import VERDICTS
 from universality.judge.resultset import ResultSet
 from universality.output.page.context import context
 from universality.output.page.embed import embedded
-from universality.output.page.text import script_json
+from universality.output.page.text import packed
 from universality.output.palette import COLOURS, ink, slug
 from universality.output.template import fill
 
@@ -35,7 +35,7 @@ def frame(results: ResultSet, toml: str, runs: int) -> str:
         runs: how many runs have trajectories; what is left of the size of a page is theirs.
     """
     style = Markup(_read("page.css") + _verdict_styles())
-    script = Markup('"use strict";\n(() => {\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();\n")
+    script = Markup('"use strict";\n(async () => {\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();\n")
     return fill(
         "page.html",
         **context(results, toml, runs),
@@ -43,14 +43,14 @@ def frame(results: ResultSet, toml: str, runs: int) -> str:
         script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
-        data=script_json(embedded(results)),
+        data=packed(embedded(results)),
     )
 
 
 def with_runs(html: str, runs: Mapping[str, Any]) -> str:
     """What `frame` returned, with the data of its runs: what `series.fit` returned."""
     before, mark, after = html.partition(_RUNS)
-    return f"{before}{mark}{script_json(runs)}{after}"
+    return f"{before}{mark}{packed(runs)}{after}"
 
 
 def _read(name: str) -> str:

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from universality.judge.resultset import ResultSet
 from universality.output.charts import charts_on_page
-from universality.output.collect import run_ids
+from universality.output.collect import run_ids, thinned
 from universality.plugin.charts import Lines, series_of
 from universality.plugin.trajectory import Series
 from universality.store.cells import CellRecord
@@ -22,9 +21,9 @@ from universality.text import telling_digits
 
 MAX_POINTS, MIN_POINTS = 200, 12
 MAX_RUNS = 3_000
-"""With trajectories in the page, at `MIN_POINTS` of two series a million bytes. Each is read whole."""
-POINT_BYTES, RUN_BYTES = 11, 150
-"""About what one point of a series, and one run beside its series, take."""
+"""With trajectories in the page, at `MIN_POINTS` of two series half a million bytes. Each is read whole."""
+POINT_BYTES, RUN_BYTES = 4, 60
+"""About what one point of a series, and one run beside its series, take when packed."""
 
 
 Drawn = tuple[StoredTrajectory, Mapping[str, bool]]
@@ -95,32 +94,6 @@ def _encoded(series: Series, most: int, log_steps: bool) -> list[list[Any]]:
     few = thinned(series, most, log_steps)
     steps = np.diff(few.steps, prepend=0).tolist()
     return [steps, [rounded(float(v)) for v in few.values]]
-
-
-def thinned(series: Series, most: int, log_steps: bool = False) -> Series:
-    """At most `most` points: the ends, and of each stretch of steps its lowest and highest value.
-
-    Stretches are equally long on the axis that is drawn, so that nothing that would be seen is lost.
-    Where a stretch holds values that are not finite, the first of them takes the place of the highest:
-    lines break there.
-    """
-    n = len(series)
-    if n <= most:
-        return series
-    x: NDArray[np.float64] = series.steps.astype(np.float64)
-    x = np.log1p(x - x[0]) if log_steps else x - x[0]
-    stretches = max(1, (most - 2) // 2)
-    place = np.minimum((x / x[-1] * stretches).astype(int), stretches - 1)
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
-    keep = {0, n - 1}
-    for start, stop in zip(starts, [*starts[1:], n], strict=True):
-        values = series.values[start:stop]
-        gaps = np.flatnonzero(~np.isfinite(values))
-        highest = gaps[0] if len(gaps) else values.argmax()
-        lowest = np.where(np.isfinite(values), values, np.inf).argmin()
-        keep |= {int(start + lowest), int(start + highest)}
-    index = sorted(keep)
-    return Series(series.steps[index], series.values[index])
 
 
 def rounded(value: float | None, bounds: Iterable[float] = ()) -> float | None:

@@ -547,11 +547,11 @@ def test_without_memory_for_all_half_of_them_are_trained_at_a_time(monkeypatch: 
     tried: list[int] = []
 
     class Tight(FusedSteps):
-        def advance(self, begin: int, end: int) -> None:
+        def advance(self, begin: int, end: int) -> int:
             tried.append(len(self._members))
             if len(self._members) > 2:
                 raise torch.OutOfMemoryError("no memory left\nmore")
-            super().advance(begin, end)
+            return super().advance(begin, end)
 
     members = [member(TANH, RECIPES["sgd"], seed) for seed in range(5)]
     expected = train_stack(members, CPU, "fused")
@@ -674,9 +674,9 @@ def test_between_two_looks_at_the_losses_nothing_waits_for_the_device(
     tables = []
 
     class Quiet(kind):  # type: ignore[misc, valid-type]
-        def advance(self, begin: int, end: int) -> None:
+        def advance(self, begin: int, end: int) -> int:
             with watched:
-                super().advance(begin, end)
+                return super().advance(begin, end)
 
     def table(self: Batches, begin: int, end: int) -> Tensor:
         tables.append((begin, end))
@@ -744,11 +744,11 @@ def test_on_a_gpu_nothing_waits_between_two_looks_at_the_losses(
     kind = LoopSteps if engine == "loop" else FusedSteps
 
     class Quiet(kind):  # type: ignore[misc, valid-type]
-        def advance(self, begin: int, end: int) -> None:
+        def advance(self, begin: int, end: int) -> int:
             # The first block makes the table's copy, warms up and captures, which all may wait.
             torch.cuda.set_sync_debug_mode("error" if begin else "default")
             try:
-                super().advance(begin, end)
+                return super().advance(begin, end)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
 

@@ -10,9 +10,10 @@ pays for a single network too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,10 @@ from universality.train.engine.optimizers import build_optimizer, trainable
 _LINE = 64
 """Bytes at which every parameter begins, as torch's own allocations do: alignment can change the
 order in which a matrix product is summed, and with it the last bit."""
+
+
+STEP = "step"
+"""Under which torch's optimizers count their updates; all else that they keep has the shape of a parameter."""
 
 
 class CannotStack(Exception):
@@ -116,6 +121,27 @@ class Ensemble:
                 for parameter, part in zip(self.trainable[member], parts, strict=True):
                     alone.state[parameter][key] = part
         return alone
+
+    def restore(self, states: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        """Before the first step: let the optimizer go on from the states of its members, one for each of `trainable`.
+
+        Raises ValueError where these do not fit.
+        """
+        for (begin, end), group in zip(self._groups, self.optimizer.param_groups, strict=True):
+            (stacked,), own = group["params"], states[begin:end]
+            on_device = group.get("fused") or group.get("capturable")
+            for key, value in own[0][0].items():
+                if key == STEP:
+                    if any(state[key] != value for each in own for state in each):
+                        raise ValueError("members after different numbers of updates")
+                    self.optimizer.state[stacked][key] = value.to(stacked.device if on_device else "cpu")
+                elif value is None:
+                    self.optimizer.state[stacked][key] = None
+                else:
+                    rows = self.optimizer.state[stacked][key] = torch.zeros_like(stacked)
+                    for row, each in zip(rows, own, strict=True):
+                        for place, state in zip(self._views(row), each, strict=True):
+                            place.copy_(state[key])
 
     def stack_buffers(self) -> None:
         """Move buffers into common storage too: only gradients of all members at once need that."""
@@ -223,6 +249,11 @@ class Separate:
 
     def optimizer_of(self, member: int) -> torch.optim.Optimizer:
         return self._optimizers[member]
+
+    def restore(self, states: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        for optimizer, parameters, own in zip(self._optimizers, self.trainable, states, strict=True):
+            for parameter, state in zip(parameters, own, strict=True):
+                optimizer.state[parameter] = dict(state)
 
     def release(self, member: int) -> None:
         """Nothing to do: without gradients its optimizer leaves a member as it is."""

@@ -235,6 +235,15 @@ def test_what_is_not_the_checkpoint_of_this_run_is_left_unread_and_noted(
     bench.check(run)
 
 
+def test_a_checkpoint_that_would_be_too_large_is_not_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints, "MAX_BYTES", 100)
+    bench.train(planned())
+    assert "no checkpoint: it would have " in bench.log(planned())
+
+
 @pytest.mark.parametrize("kind", ["a link", "a folder", "of torch", "too large"])
 def test_what_is_no_plain_file_is_left_unread(
     bench: Bench, written: bytes, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -273,7 +282,7 @@ def test_a_run_whose_checkpoints_cannot_be_written_goes_on(
     monkeypatch.setattr(Store, "write", full)
     run = planned()
     assert bench.train(run) == ["done"]
-    assert "no checkpoint no space is left for results" in bench.log(run).replace(":", "")
+    assert "no checkpoint: no space is left for results" in bench.log(run)
 
 
 # ---------------------------------------------------------------------------------- what is left behind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import safetensors
 import safetensors.torch
@@ -36,12 +37,19 @@ class Checkpoints:
     """
 
     def __init__(self, store: Store, device: torch.device, engine: Engine) -> None:
-        self._store = store
-        self._code = digest([code_digest(), device.type, engine], 64)
+        self._store, self._device, self._engine = store, device, engine
         self.notes: defaultdict[str, list[str]] = defaultdict(list)
+
+    @cached_property
+    def _code(self) -> str:
+        return digest([code_digest(), self._device.type, self._engine], 64)
 
     def keep(self, member: Member, snapshot: Snapshot) -> None:
         """Write the checkpoint of a run over the one that it has. What cannot be written is noted, and the run goes on."""
+        run_id, size = member.spec.id, sum(tensor.nbytes for tensor in snapshot.tensors.values())
+        if size > MAX_BYTES:
+            self._note(run_id, "no checkpoint:", f"it would have {size:,} bytes, at most {MAX_BYTES:,}")
+            return
         header = CheckpointHeader(
             code=self._code,
             spec=member.spec,
@@ -51,9 +59,9 @@ class Checkpoints:
             run=snapshot.run,
         )
         try:
-            self._store.write(self._store.layout.checkpoint(member.spec.id), encode(header, snapshot.tensors))
-        except (StoreError, safetensors.SafetensorError) as error:
-            self._note(member.spec.id, "no checkpoint", error)
+            self._store.write(self._store.layout.checkpoint(run_id), encode(header, snapshot.tensors))
+        except (StoreError, MemoryError, safetensors.SafetensorError) as error:
+            self._note(run_id, "no checkpoint:", error)
 
     def load(self, planned: PlannedRun) -> Snapshot | None:
         """Where the run goes on; None where nothing is found that goes on as if nothing had been, and noted why."""
@@ -79,8 +87,10 @@ class Checkpoints:
         self._note(run_id, "the checkpoint was not used:", why)
         self._store.forget_checkpoint(run_id)
 
-    def _note(self, run_id: str, what: str, why: Exception) -> None:
-        self.notes[run_id].append(f"{what} {short(str(why), 300)}\n")
+    def _note(self, run_id: str, what: str, why: object) -> None:
+        note = f"{what} {short(str(why), 300)}\n"
+        if note not in self.notes[run_id]:
+            self.notes[run_id].append(note)
 
 
 def together(stack: Sequence[PlannedRun], snapshots: Mapping[str, Snapshot | None]) -> list[list[PlannedRun]]:

@@ -66,7 +66,7 @@ def _replies(
     store: Store,
     settings: WorkerSettings,
 ) -> Iterator[RunReply]:
-    start, failure, left, again = time.perf_counter(), None, list(stack), snapshots
+    start, failure, left, anew = time.perf_counter(), None, list(stack), False
     with keeping_printed() as printed:
         try:
             members = [_member(planned, snapshots[planned.spec.id], settings) for planned in stack]
@@ -81,14 +81,15 @@ def _replies(
         except BadSnapshot as error:
             for planned in left:
                 checkpoints.forget(planned.spec.id, error)
-            again = dict.fromkeys(snapshots)
+            anew = True
         except Exception as error:
             failure = _failed(stack[0].spec.id, error, time.perf_counter() - start, printed.log)
-    if failure is not None and len(stack) == 1:
+    if failure is not None and len(stack) == 1 and left:
         yield failure
         return
     for planned in left:
-        yield from _replies([planned], again, checkpoints, store, settings)
+        snapshot = None if anew else checkpoints.load(planned)
+        yield from _replies([planned], {planned.spec.id: snapshot}, checkpoints, store, settings)
 
 
 def _member(planned: PlannedRun, snapshot: Snapshot | None, settings: WorkerSettings) -> Member:

@@ -59,12 +59,7 @@ class Packer:
             return {"dict": {key: self.pack(item, shared=shared) for key, item in value.items()}}
         if kind is np.ndarray and value.dtype.kind in "biuf":
             return {"array": self._keep(torch.from_numpy(np.array(value, order="C")))}
-        if (
-            kind is Tensor
-            and value.layout is torch.strided
-            and not value.requires_grad
-            and not value.is_complex()
-        ):
+        if kind is Tensor and _plain(value):
             return {"tensor": self._tensor(value)}
         raise CannotPack(f"it keeps a {kind.__module__}.{kind.__qualname__}")
 
@@ -116,8 +111,18 @@ class Unpacker:
             name, shape, strides, before, on_device = content
             memory = self._tensors[name].clone()
             memory = memory.to(self._device) if on_device else memory
-            return memory.as_strided(shape, strides, before)
+            tensor = memory.as_strided(shape, strides, before)
+            if tensor.numel() > memory.numel():
+                raise ValueError("a tensor with more numbers than memory")
+            return tensor
         raise ValueError(f"{kind!r} is no kind of value")
+
+
+def _plain(tensor: Tensor) -> bool:
+    """Real numbers of its own, each in one place."""
+    if tensor.layout is not torch.strided or tensor.requires_grad or tensor.is_complex():
+        return False
+    return all(stride > 0 or size < 2 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _memory(tensor: Tensor) -> int:

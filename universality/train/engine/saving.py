@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from universality.errors import first_line
 from universality.train.engine.ensemble import Ensemble, Separate
 from universality.train.engine.member import Member
 from universality.train.engine.packing import CannotPack
@@ -46,8 +47,8 @@ class Saving:
                 if run.updating:
                     try:
                         snapshot = run.snapshot(step, ensemble.optimizer_of(number), generators)
-                    except CannotPack as error:
-                        run.facts["no_checkpoint"] = str(error)
+                    except (CannotPack, MemoryError, RuntimeError) as error:  # of memory torch's own is one
+                        run.facts["no_checkpoint"] = first_line(error)
                     else:
                         self._keep(run.member, snapshot)
             self._last = time.monotonic()

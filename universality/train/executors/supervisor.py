@@ -117,10 +117,12 @@ class Supervisor(Generic[Item]):
                 self._handle(wait([end for end in watched if end is not None], self._patience()))
             clean = True
         finally:
-            if not clean:
-                self._let_them_save()
-            for worker in self._workers:
-                worker.stop(grace=clean)
+            try:
+                if not clean:
+                    self._let_them_save()
+            finally:  # whoever is impatient interrupts this too
+                for worker in self._workers:
+                    worker.stop(grace=clean)
 
     def _let_them_save(self) -> None:
         """Give workers `TO_SAVE` seconds to save what has taken long enough to be worth it."""

@@ -165,6 +165,22 @@ class Ensemble:
         self.weights[member].zero_()
         self.gradients[member].zero_()
 
+    def only(self, members: Sequence[int]) -> Ensemble:
+        """These members in a storage of their own, where they go on to the last bit."""
+        states = [
+            [dict(self.optimizer_of(number).state.get(p, {})) for p in self.trainable[number]]
+            for number in members
+        ]
+        for number in members:
+            self.release(number)
+        networks, recipes, rates = self._networks, self._recipes, self._rates
+        rest = Ensemble(
+            [networks[n] for n in members], [recipes[n] for n in members], [rates[n] for n in members]
+        )
+        rest.restore(states)
+        rest.scale_rates(self._factor)
+        return rest
+
     def _check(self, by_name: Sequence[dict[str, nn.Parameter]]) -> None:
         def form(each: dict[str, nn.Parameter]) -> list[tuple[object, ...]]:
             return [(name, p.shape, p.dtype, p.device) for name, p in each.items()]

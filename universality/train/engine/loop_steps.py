@@ -24,15 +24,17 @@ TURN = 1.0
 
 
 class LoopSteps:
-    """One member after another. Nothing here waits for the device.
+    """One member after another. Nothing here waits for the device. `alone`: whether there never were others.
 
     Members that draw from torch's global generator (dropout) would draw from each other's stream;
     that, and state that their code shares, is noticed at the end of a block, and raises `CannotStack` before its
     losses are read.
     """
 
-    def __init__(self, ensemble: Ensemble | Separate, members: Sequence[MemberRun]) -> None:
-        self._ensemble, self._members = ensemble, members
+    def __init__(
+        self, ensemble: Ensemble | Separate, members: Sequence[MemberRun], *, alone: bool = False
+    ) -> None:
+        self._ensemble, self._members, self._alone = ensemble, members, alone
         self._loss_of = objective(members[0].recipe)
         self._shared = shared([member.hidden for member in members])
 
@@ -50,7 +52,7 @@ class LoopSteps:
         if end == begin or not running:
             return end
         ensemble, loss_of, autograd = self._ensemble, self._loss_of, torch.autograd.grad
-        draws = Draws(self._members[0].data.targets.device) if len(self._members) > 1 else None
+        draws = None if self._alone else Draws(self._members[0].data.targets.device)
         late = time.monotonic() + TURN
         for step in range(begin, end):
             for number, member, parameters, batch, losses in running:

@@ -103,7 +103,7 @@ def test_what_two_places_share_is_refused_unless_it_may_come_apart() -> None:
         {"tensor": ["0", [2], [-1], 3, False]},
         {"tensor": ["9", [1], [1], 0, False]},
         {"tensor": ["0"]},
-        {"float": "1e"},
+        {"float": "1x"},
         {"pickle": "gA=="},
         {"list": 5},
         {"list": [], "tuple": []},

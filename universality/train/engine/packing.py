@@ -64,7 +64,7 @@ class Packer:
         raise CannotPack(f"it keeps a {kind.__module__}.{kind.__qualname__}")
 
     def _take(self, value: object) -> None:
-        memory = {_memory(value)} if isinstance(value, Tensor) and value.numel() else set()
+        memory = {_memory(value)} if type(value) is Tensor and _plain(value) and value.numel() else set()
         if id(value) in self._seen or memory & self._taken:
             raise CannotPack("it keeps one thing in two places")
         self._seen[id(value)] = value

@@ -356,6 +356,13 @@ def prepare(settings):
             os.kill(os.getpid(), signal.SIGKILL)
 
     checkpoints.Checkpoints.keep = keep_and_die
+    advance = loop_steps.LoopSteps.advance
+
+    def advance_and_tell(self, begin, end):
+        (settings.store_root.parent / "training").touch()
+        return advance(self, begin, end)
+
+    loop_steps.LoopSteps.advance = advance_and_tell
     return worker.prepare(settings)
 """
 
@@ -416,7 +423,7 @@ if __name__ == "__main__":
             target="saving_worker:prepare")
 """
 
-LONG = replace(RECIPE, steps=20_000)
+LONG = replace(RECIPE, steps=10_000)
 
 
 @pytest.mark.slow
@@ -431,16 +438,17 @@ def test_a_command_that_is_asked_to_end_saves_within_seconds_and_the_next_goes_o
     command = [sys.executable, str(script), str(bench.store.layout.root)]
     parent = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     run = planned(0, LONG, width=300)
-    lease, deadline = bench.store.layout.leases / run.spec.id, time.monotonic() + 120
-    while not lease.exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "training").exists():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(8)
+    time.sleep(3)
     parent.send_signal(number)
     start = time.monotonic()
-    parent.communicate(timeout=30)
-    assert time.monotonic() - start < 8
+    parent.communicate(timeout=60)
+    assert time.monotonic() - start < 15
     assert parent.returncode == {signal.SIGTERM: 143, signal.SIGINT: -signal.SIGINT}[number]
-    assert not lease.exists()
+    assert not (bench.store.layout.leases / run.spec.id).exists()
     step = read_header(bench.path(run)).step
     assert 0 < step < LONG.steps
     subprocess.run(command, env=environment, check=True)

@@ -36,7 +36,7 @@ from universality.train.executors.local import run_all
 from universality.train.messages import WorkerSettings
 
 RUNS, STEPS, ROUNDS = 24, 6000, 3
-QUICK = 4, 400, 1
+QUICK = 2, 200, 1
 TARGETS = {"two": 0.55, "slots": 1.03}
 
 
@@ -55,7 +55,8 @@ def join(root: Path, runs: int, slots: int, steps: int, cores: Sequence[int]) ->
     with tempfile.TemporaryDirectory() as folder:
         _train(jobs(1, 1), Store.create(Path(folder) / "warm").layout.root, 1)
     print("ready", flush=True)
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        return  # whoever asked is gone
     _train(jobs(runs, steps), root, slots)
     print("done", flush=True)
 

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
 
 from universality.plan.plan import PlannedCell, PlannedGroup
-from universality.plugin.loading import builtin_folder
 from universality.plugin.registry import component
 from universality.plugin.sources import source
 from universality.plugin.spec import digest
 from universality.store.cells import CellRecord
+from universality.store.environment import code_digest
 from universality.store.journal import Journal
 from universality.store.layout import MANIFEST
 from universality.store.store import Store
 from universality.store.untrusted import UntrustedFile
-
-LIBRARIES = ("numpy", "scipy", "torch")
-"""With which effects are computed."""
 
 
 class EarlierCells:
     """What is known of a results folder, in its `Journal`; without that, everything is measured.
 
     A cell is known where nothing changed that its records follow from: what is asked, the recordings of its runs or how
-    these failed, and the code. Code is that of the phenomenon, of this package, and the versions of `LIBRARIES`: any
+    these failed, and the code. Code is that of the phenomenon, of this package, and the versions of `environment.LIBRARIES`: any
     edit counts. What could not be measured is not kept.
     """
 
@@ -85,15 +79,3 @@ class EarlierCells:
                 )
             found.append([role, run_id, dict(group.observe[role]), state])
         return found
-
-
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """Of every module of this package, of its built-in plugins, and of the versions of `LIBRARIES`."""
-    sha256 = hashlib.sha256()
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package, builtin_folder("architectures"), builtin_folder("tasks")):
-        for path in sorted(folder.rglob("*.py")):
-            sha256.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
-    sha256.update("".join(f"{name} {version(name)}\n" for name in LIBRARIES).encode())
-    return sha256.hexdigest()

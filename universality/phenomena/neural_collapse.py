@@ -30,7 +30,7 @@ def decays(run: u.Trajectory) -> bool:
 def vanishes(run: Single, key: str, high: float, unit: str, title: str, left: float | None = None) -> u.Claim:
     """One of NC1 to NC3 is small at the end, and at most the share `left` of what it was at initialisation."""
     series, bound = f"collapse.{key}", u.Within(high=high, unit=unit, scale="log")
-    chart = u.Lines({series: unit}, "distance from collapse", band=True, log="y")
+    chart = u.Lines({series: unit}, "distance from collapse", band=True, log="y", high=100)
     more = [u.require("over its initial value", u.end_over_start(series), at_most=left)] if left else []
     return u.claim(bound, u.at_end(series), runs=run, title=title, criteria=more, beside=BESIDE, chart=chart)
 

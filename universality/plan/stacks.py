@@ -27,8 +27,8 @@ def most_members(parameters: int, data_bytes: int, seconds: float, *, on_gpu: bo
 
     Args:
         data_bytes: of one training set.
-        seconds: predicted for one network on a CPU core; limits stacks there, since members are
-            published together.
+        seconds: predicted for one network on a CPU core; limits stacks there, since most members end, and are
+            published, at one time.
 
     >>> most_members(3_000, 10_000, 1.0, on_gpu=False)
     8

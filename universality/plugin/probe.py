@@ -76,7 +76,9 @@ def _copied(value: Any) -> Any:
 @dataclass(kw_only=True)
 class Probe(ABC):
     """A recorder. Fields are its parameters; a fresh instance serves one run, so it may keep state
-    (a warm start) in attributes that are not parameters (`field(init=False)`)."""
+    (a warm start) in attributes that are not parameters (`field(init=False)`). Of a long run that is interrupted the
+    next worker finds it as it was where it is made of numbers, texts, dense tensors, arrays, lists, tuples and dicts; one
+    that keeps anything else is not saved in the middle."""
 
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""

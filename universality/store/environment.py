@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import universality
+from universality.plugin.loading import builtin_folder
+
+LIBRARIES = ("numpy", "scipy", "torch")
+"""With which is computed."""
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _PACKAGE_CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -76,6 +82,18 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+@cache
+def code_digest() -> str:
+    """Of every module of this package, of its built-in plugins, and of the versions of `LIBRARIES`."""
+    sha256 = hashlib.sha256()
+    package = Path(universality.__file__).resolve().parent
+    for folder in (package, builtin_folder("architectures"), builtin_folder("tasks")):
+        for path in sorted(folder.rglob("*.py")):
+            sha256.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    sha256.update("".join(f"{name} {version(name)}\n" for name in LIBRARIES).encode())
+    return sha256.hexdigest()
 
 
 def cores() -> int:

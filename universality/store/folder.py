@@ -23,7 +23,7 @@ from universality.store.files import (
     write_durably,
     write_once,
 )
-from universality.store.layout import SCHEMA_VERSION, Layout
+from universality.store.layout import SCHEMA_VERSION, Layout, run_of_checkpoint
 from universality.store.owner import is_orphan, owner_tag, process_of
 from universality.store.untrusted import OtherSchema, UntrustedFile, check_schema, read_bytes
 
@@ -188,6 +188,8 @@ class ResultsFolder:
                 if entry.name.startswith(".") and age(entry) <= _GARBAGE_AFTER:
                     alive.add(process_of(entry.name[1:]))
         for entry in entries_of(self.layout.tmp):
+            if run_of_checkpoint(entry.name):
+                continue
             with contextlib.suppress(OSError):
                 old = age(entry) > _GARBAGE_AFTER and process_of(entry.name) not in alive
                 if is_orphan(entry.name) or old:

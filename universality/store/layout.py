@@ -22,6 +22,8 @@ PLAN, MEASUREMENTS = "plan.json.gz", "measurements.jsonl.gz"
 SCHEMA_VERSION: Final = 2
 """Of everything that a results folder holds. Folders of another version are refused."""
 
+_CHECKPOINT = ".checkpoint"
+
 _NAME = re.compile(r"\w[\w-]{0,199}")
 _RECORDING = re.compile(r"(?P<run>\w[\w-]{0,199})(?:\.r(?P<number>[1-9]\d{0,5}))?")
 
@@ -76,6 +78,16 @@ def split_recording(folder: str) -> tuple[str, int] | None:
     return None if match is None else (match["run"], int(match["number"] or 1))
 
 
+def run_of_checkpoint(file: str) -> str:
+    """Run id of a file in `tmp/`, empty where it is no checkpoint.
+
+    >>> run_of_checkpoint("mlp-xor-s0-ab.checkpoint"), run_of_checkpoint("deadbeef-12-00000000")
+    ('mlp-xor-s0-ab', '')
+    """
+    run_id = file.removesuffix(_CHECKPOINT)
+    return run_id if run_id != file and _NAME.fullmatch(run_id) else ""
+
+
 class Layout:
     """The paths of one results folder. `folders`: what a writable store must have."""
 
@@ -104,6 +116,9 @@ class Layout:
         """The folder of the `number`-th recording of a run, counted from 1."""
         suffix = "" if number == 1 else f".r{number}"
         return self.runs / f"{safe_name(run_id)}{suffix}"
+
+    def checkpoint(self, run_id: str) -> Path:
+        return self.tmp / f"{safe_name(run_id)}{_CHECKPOINT}"
 
     def failures(self, run_id: str) -> Path:
         return self.failed / safe_name(run_id)

@@ -20,6 +20,7 @@ import msgspec
 
 from universality.store import measurements
 from universality.store.cells import CellRecord
+from universality.store.checkpoints import FORGOTTEN_AFTER, read_header
 from universality.store.environment import environment
 from universality.store.files import (
     encode_record,
@@ -29,7 +30,7 @@ from universality.store.files import (
     write_once,
 )
 from universality.store.folder import Damage, ResultsFolder, entries_of, now
-from universality.store.layout import SCHEMA_VERSION, split_recording
+from universality.store.layout import SCHEMA_VERSION, run_of_checkpoint, split_recording
 from universality.store.recording import (
     DamagedRecordingError,
     Observed,
@@ -141,7 +142,8 @@ class Store(ResultsFolder):
                 return target
 
     def discard(self, run_ids: Container[str]) -> int:
-        """Delete every recording of these runs, damaged ones too; returns of how many runs there were some.
+        """Delete every recording of these runs, damaged ones too, and their checkpoints; returns of how many runs there
+        were recordings.
 
         Each leaves `runs/` in one step, so that nobody finds half of it.
         """
@@ -155,7 +157,26 @@ class Store(ResultsFolder):
                     os.rename(entry.path, scratch)
                 shutil.rmtree(scratch, ignore_errors=True)
                 self._read.pop(Path(entry.path), None)
+        for entry in entries_of(self.layout.tmp):
+            if (run_id := run_of_checkpoint(entry.name)) and run_id in run_ids:
+                self.forget_checkpoint(run_id)
         return len(discarded)
+
+    def forget_checkpoint(self, run_id: str) -> None:
+        """Delete the checkpoint of a run, where there is one and it can be deleted."""
+        with contextlib.suppress(OSError):
+            self.layout.checkpoint(run_id).unlink()
+
+    def _sweep(self, now: float) -> None:
+        """Also of checkpoints what is of no more use: runs that nobody holds, and that are stored or were left long ago."""
+        super()._sweep(now)
+        for entry in entries_of(self.layout.tmp):
+            run_id = run_of_checkpoint(entry.name)
+            if run_id and not (self.layout.leases / run_id).exists():
+                with contextlib.suppress(OSError, UntrustedFile):
+                    old = now - entry.stat(follow_symlinks=False).st_mtime > FORGOTTEN_AFTER
+                    if old or self.covers(run_id, read_header(Path(entry.path)).observed):
+                        self.forget_checkpoint(run_id)
 
     def recordings(self, run_id: str) -> Iterator[StoredTrajectory]:
         """The intact recordings of a run, oldest first."""

@@ -48,6 +48,15 @@ class OtherSchema(UntrustedFile):
 
 def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
     """The content of a regular file of at most `most` bytes. Raises `UntrustedFile`."""
+    check_plain(path, most)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UntrustedFile(error.strerror or str(error)) from None
+
+
+def check_plain(path: Path, most: int) -> None:
+    """Raises `UntrustedFile` unless this is a regular file of at most `most` bytes."""
     try:
         about = path.lstat()
         if stat.S_ISLNK(about.st_mode):
@@ -56,7 +65,6 @@ def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
             raise UntrustedFile("is no file")
         if about.st_size > most:
             raise UntrustedFile(f"has {about.st_size} bytes, at most {most}")
-        return path.read_bytes()
     except FileNotFoundError:
         raise UntrustedFile("is missing") from None
     except OSError as error:

@@ -20,6 +20,23 @@ class Interrupted(KeyboardInterrupt):
         """That this process ends with, as a shell says it."""
 
 
+class Stopped(KeyboardInterrupt):
+    """What this process had in hand ended before its time, since it was asked to (`ask`)."""
+
+
+_asked = False
+
+
+def ask() -> None:
+    """Ask this process to end its training where that can be taken up again."""
+    global _asked
+    _asked = True
+
+
+def is_asked() -> bool:
+    return _asked
+
+
 def interrupt(number: int, frame: object) -> None:
     """A handler of signals. Raises `Interrupted`."""
     raise Interrupted(number)

@@ -66,6 +66,10 @@ class Leases:
                     return False
         return False
 
+    def holds(self, name: str) -> bool:
+        """Whether this process has taken the lease of `name`, and has not given it back."""
+        return name in self._names
+
     def release(self, name: str) -> None:
         """Give `name` back. A lease that another process took over stays with its new owner."""
         self._names.discard(name)

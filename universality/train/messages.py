@@ -1,8 +1,8 @@
 """What a command and its workers send each other, pickled through a pipe on one machine.
 
 command -> worker   `PlannedRun`s, to be trained side by side where that pays; None to stop
-worker -> command   `Ready`, then a `RunReply` for every run, with `Alive` in between; where the worker ends before its time,
-                    `Crashed` or an error that the user can mend and that ends the command
+worker -> command   `Ready`, then a `RunReply` for every run, with `Alive` in between; `Saved` once it was asked to end; where
+                    the worker ends before its time, `Crashed` or an error that the user can mend and that ends the command
 
 Workers that measure speak the same language: see `universality.judge.measuring_worker`.
 """
@@ -44,6 +44,11 @@ class Ready:
 @dataclass(frozen=True, slots=True)
 class Alive:
     """What the worker has in hand goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The worker was asked to end: what it has in hand is saved as far as that is worth it, and it waits to be ended."""
 
 
 @dataclass(frozen=True, slots=True)

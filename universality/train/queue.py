@@ -206,6 +206,8 @@ class JobQueue:
         return failures[-1] if sum(crashed) >= MAX_CRASHES or not all(crashed) else None
 
     def _settle(self, run_id: str, state: RunState, seconds: float, message: str = "") -> None:
+        if state in ("done", "diverged") and self._leases.holds(run_id):
+            self._store.forget_checkpoint(run_id)
         self._leases.release(run_id)
         self.states[run_id] = state
         self._on_event(Event(run_id, state, seconds, message))

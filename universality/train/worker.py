@@ -1,10 +1,11 @@
-"""A worker: trains a run or a stack of runs at a time, publishes them, and replies how each ended."""
+"""A worker: trains a run or a stack of runs at a time, publishes each as it ends, and replies how it ended."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,9 +22,11 @@ from universality.plugin.sources import check_sources, edition, split_edition
 from universality.plugin.spec import RunSpec, derive_seed, digest
 from universality.plugin.task import Splits, Task
 from universality.store.store import Recording, Store
+from universality.train.checkpoints import Checkpoints, together
 from universality.train.device import configure, device_of_slot, find_device
-from universality.train.engine.loop import train_stack
+from universality.train.engine.loop import train_each
 from universality.train.engine.member import Member, Trained
+from universality.train.engine.snapshot import BadSnapshot, Snapshot
 from universality.train.messages import RunReply, WorkerSettings
 from universality.train.printed import keeping_printed
 from universality.train.shared_data import load_shared
@@ -42,41 +45,61 @@ def prepare(settings: WorkerSettings) -> Callable[[Sequence[PlannedRun]], Iterat
 
 
 def replies(stack: Sequence[PlannedRun], store: Store, settings: WorkerSettings) -> Iterator[RunReply]:
-    """Train and publish runs side by side; a reply for each.
+    """Train runs side by side, from their checkpoints where they have some, and publish each as it ends; a reply for
+    each.
 
     A stack in which anything raises is trained one by one, so that a member's mistake, which becomes
     its own reply `failed`, costs the others nothing but time.
 
     Raises what `OF_THE_MACHINE` names: a machine that lacks the data would fail every run that it takes.
     """
-    start, failure = time.perf_counter(), None
+    checkpoints = Checkpoints(store, torch.device(settings.device), settings.engine)
+    snapshots = {planned.spec.id: checkpoints.load(planned) for planned in stack}
+    for part in together(stack, snapshots):
+        yield from _replies(part, snapshots, checkpoints, store, settings)
+
+
+def _replies(
+    stack: Sequence[PlannedRun],
+    snapshots: Mapping[str, Snapshot | None],
+    checkpoints: Checkpoints,
+    store: Store,
+    settings: WorkerSettings,
+) -> Iterator[RunReply]:
+    start, failure, left, anew = time.perf_counter(), None, list(stack), False
     with keeping_printed() as printed:
         try:
-            members = [_member(planned, settings) for planned in stack]
-            runs = train_stack(members, torch.device(settings.device), settings.engine)
+            members = [_member(planned, snapshots[planned.spec.id], settings) for planned in stack]
+            device = torch.device(settings.device)
+            with closing(train_each(members, device, settings.engine, keep=checkpoints.keep)) as training:
+                for number, run in training:
+                    member, notes = members[number], "".join(checkpoints.notes[stack[number].spec.id])
+                    left.remove(stack[number])
+                    yield _publish(member, run, notes + printed.log, store, settings.device)
         except OF_THE_MACHINE:
             raise
+        except BadSnapshot as error:
+            for planned in left:
+                checkpoints.forget(planned.spec.id, error)
+            anew = True
         except Exception as error:
             failure = _failed(stack[0].spec.id, error, time.perf_counter() - start, printed.log)
-    if failure is None:
-        seconds = (time.perf_counter() - start) / len(stack)
-        for member, run in zip(members, runs, strict=True):
-            yield _publish(member, run, printed.log, store, settings.device, seconds)
-    elif len(stack) == 1:
+    if failure is not None and len(stack) == 1 and left:
         yield failure
-    else:
-        for planned in stack:
-            yield from replies([planned], store, settings)
+        return
+    for planned in left:
+        snapshot = None if anew else checkpoints.load(planned)
+        yield from _replies([planned], {planned.spec.id: snapshot}, checkpoints, store, settings)
 
 
-def _member(planned: PlannedRun, settings: WorkerSettings) -> Member:
+def _member(planned: PlannedRun, snapshot: Snapshot | None, settings: WorkerSettings) -> Member:
     spec = planned.spec
     check_sources(spec, planned.observe)
     _check_data(spec, settings.data_root)
     architecture = registry.instantiate("architecture", spec.architecture)
     splits = load_splits(spec, settings.data_root, settings.shared_data)
     observe = {split_edition(probe)[0]: steps for probe, steps in planned.observe.items()}
-    return Member(spec, architecture, splits, observe)
+    return Member(spec, architecture, splits, observe, snapshot)
 
 
 def load_splits(spec: RunSpec, data_root: Path, folder: Path | None = None) -> Splits:
@@ -118,9 +141,7 @@ def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits
     return load_shared(folder, digest([component(task).identity(), seed], 64), load)
 
 
-def _publish(
-    member: Member, run: Trained, printed: str, store: Store, device: str, seconds: float
-) -> RunReply:
+def _publish(member: Member, run: Trained, notes: str, store: Store, device: str) -> RunReply:
     recording = Recording(
         spec=member.spec,
         state=run.state,
@@ -129,15 +150,15 @@ def _publish(
         observed={edition(address): steps for address, steps in member.observe.items()},
         facts=run.facts,
         seconds=run.seconds,
-        log=run.log + printed,
+        log=run.log + notes,
     )
     try:
         store.publish(recording, device=device)
     except OF_THE_MACHINE:
         raise
     except Exception as error:
-        return _failed(member.spec.id, error, seconds)
-    return RunReply(member.spec.id, run.state, seconds)
+        return _failed(member.spec.id, error, run.seconds)
+    return RunReply(member.spec.id, run.state, run.seconds)
 
 
 def _failed(run_id: str, error: Exception, seconds: float, printed: str = "") -> RunReply:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.train.engine.test_loop import Dropping
 from universality.plan.plan import Job
 from universality.plan.stacks import alike
 from universality.plugin import registry
@@ -547,11 +548,11 @@ def test_without_memory_for_all_half_of_them_are_trained_at_a_time(monkeypatch: 
     tried: list[int] = []
 
     class Tight(FusedSteps):
-        def advance(self, begin: int, end: int) -> None:
+        def advance(self, begin: int, end: int) -> int:
             tried.append(len(self._members))
             if len(self._members) > 2:
                 raise torch.OutOfMemoryError("no memory left\nmore")
-            super().advance(begin, end)
+            return super().advance(begin, end)
 
     members = [member(TANH, RECIPES["sgd"], seed) for seed in range(5)]
     expected = train_stack(members, CPU, "fused")
@@ -674,9 +675,9 @@ def test_between_two_looks_at_the_losses_nothing_waits_for_the_device(
     tables = []
 
     class Quiet(kind):  # type: ignore[misc, valid-type]
-        def advance(self, begin: int, end: int) -> None:
+        def advance(self, begin: int, end: int) -> int:
             with watched:
-                super().advance(begin, end)
+                return super().advance(begin, end)
 
     def table(self: Batches, begin: int, end: int) -> Tensor:
         tables.append((begin, end))
@@ -744,11 +745,11 @@ def test_on_a_gpu_nothing_waits_between_two_looks_at_the_losses(
     kind = LoopSteps if engine == "loop" else FusedSteps
 
     class Quiet(kind):  # type: ignore[misc, valid-type]
-        def advance(self, begin: int, end: int) -> None:
+        def advance(self, begin: int, end: int) -> int:
             # The first block makes the table's copy, warms up and captures, which all may wait.
             torch.cuda.set_sync_debug_mode("error" if begin else "default")
             try:
-                super().advance(begin, end)
+                return super().advance(begin, end)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
 
@@ -767,3 +768,53 @@ def test_on_a_gpu_a_captured_ensemble_follows_the_cpu(address: str) -> None:
     assert {(r.facts["engine"]["mode"], r.facts["engine"]["captured"]) for r in runs} == {("fused", True)}
     for run, other in zip(runs, train_stack(members, CPU), strict=True):
         assert run.series["train_loss"].values == pytest.approx(other.series["train_loss"].values, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["heavy ball, L2", "adamw, warmup", "rmsprop"])
+@pytest.mark.parametrize("engine", ["loop", "separate"])
+def test_who_ends_leaves_the_storage_and_the_others_go_on_as_alone(
+    name: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[list[int]] = []
+    only = Ensemble.only
+    monkeypatch.setattr(Ensemble, "only", lambda self, who: left.append(list(who)) or only(self, who))
+    members = [
+        member(TANH, replace(RECIPES[name], lr=lr, loss="mse"), seed, {"accuracy": (step, 7)})
+        for seed, (lr, step) in enumerate([(1e30, 2), (0.01, 2), (1e30, 4), (0.02, 5), (1e30, 4)])
+    ]
+    runs = train_stack(members, CPU, engine)
+    assert [run.state for run in runs] == ["diverged", "done", "diverged", "done", "diverged"]
+    assert left == ([[1, 3]] if engine == "loop" else [])
+    for one, run in zip(members, runs, strict=True):
+        assert_the_same_run(run, alone(one))
+
+
+class DropsLater(nn.Linear):
+    """Draws in its sixth update and after it."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        return super().forward(nn.functional.dropout(x.flatten(1), 0.5, self.training and self.calls > 8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later(Dropping):
+    def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
+        return nn.Sequential(DropsLater(inputs.size, outputs))
+
+    def readout(self, net: nn.Module) -> nn.Linear:
+        return net[0]  # type: ignore[index, no-any-return]
+
+
+def test_the_last_of_a_stack_that_draws_is_trained_alone() -> None:
+    recipe = replace(RECIPES["sgd"], steps=15)
+    members = [
+        member(Later(), replace(recipe, lr=lr), seed, {"accuracy": (step,)})
+        for seed, (lr, step) in enumerate([(1e38, 2), (0.1, 15)])
+    ]
+    runs = train_stack(members, CPU)
+    assert "the networks draw random numbers" in runs[1].facts["engine"]["fallback"]
+    for one, run in zip(members, runs, strict=True):
+        assert_the_same_run(run, train_stack([one], CPU)[0])

@@ -34,9 +34,9 @@ def choose_engine(
     parts = [m.net for m in members], [m.recipe for m in members], [m.rate for m in members]
     if engine == "separate":
         separate = Separate(*parts)
-        return separate, LoopSteps(separate, members), {}
+        return separate, LoopSteps(separate, members, alone=len(members) == 1), {}
     ensemble = Ensemble(*parts)
-    loop = LoopSteps(ensemble, members)
+    loop = LoopSteps(ensemble, members, alone=len(members) == 1)
     if engine == "loop" or (engine == "auto" and not _may_fuse(members)):
         return ensemble, loop, {}
     try:

@@ -10,9 +10,10 @@ pays for a single network too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,10 @@ from universality.train.engine.optimizers import build_optimizer, trainable
 _LINE = 64
 """Bytes at which every parameter begins, as torch's own allocations do: alignment can change the
 order in which a matrix product is summed, and with it the last bit."""
+
+
+STEP = "step"
+"""Under which torch's optimizers count their updates; all else that they keep has the shape of a parameter."""
 
 
 class CannotStack(Exception):
@@ -117,6 +122,27 @@ class Ensemble:
                     alone.state[parameter][key] = part
         return alone
 
+    def restore(self, states: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        """Before the first step: let the optimizer go on from the states of its members, one for each of `trainable`.
+
+        Raises ValueError where these do not fit.
+        """
+        for (begin, end), group in zip(self._groups, self.optimizer.param_groups, strict=True):
+            (stacked,), own = group["params"], states[begin:end]
+            on_device = group.get("fused") or group.get("capturable")
+            for key, value in own[0][0].items():
+                if key == STEP:
+                    if any(state[key] != value for each in own for state in each):
+                        raise ValueError("members after different numbers of updates")
+                    self.optimizer.state[stacked][key] = value.to(stacked.device if on_device else "cpu")
+                elif value is None:
+                    self.optimizer.state[stacked][key] = None
+                else:
+                    rows = self.optimizer.state[stacked][key] = torch.zeros_like(stacked)
+                    for row, each in zip(rows, own, strict=True):
+                        for place, state in zip(self._views(row), each, strict=True):
+                            place.copy_(state[key])
+
     def stack_buffers(self) -> None:
         """Move buffers into common storage too: only gradients of all members at once need that."""
         own = [dict(net.named_buffers()) for net in self._networks]
@@ -138,6 +164,22 @@ class Ensemble:
             tensor.data = tensor.detach().clone()
         self.weights[member].zero_()
         self.gradients[member].zero_()
+
+    def only(self, members: Sequence[int]) -> Ensemble:
+        """These members in a storage of their own, where they go on to the last bit."""
+        states = [
+            [dict(self.optimizer_of(number).state.get(p, {})) for p in self.trainable[number]]
+            for number in members
+        ]
+        for number in members:
+            self.release(number)
+        networks, recipes, rates = self._networks, self._recipes, self._rates
+        rest = Ensemble(
+            [networks[n] for n in members], [recipes[n] for n in members], [rates[n] for n in members]
+        )
+        rest.restore(states)
+        rest.scale_rates(self._factor)
+        return rest
 
     def _check(self, by_name: Sequence[dict[str, nn.Parameter]]) -> None:
         def form(each: dict[str, nn.Parameter]) -> list[tuple[object, ...]]:
@@ -223,6 +265,11 @@ class Separate:
 
     def optimizer_of(self, member: int) -> torch.optim.Optimizer:
         return self._optimizers[member]
+
+    def restore(self, states: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        for optimizer, parameters, own in zip(self._optimizers, self.trainable, states, strict=True):
+            for parameter, state in zip(parameters, own, strict=True):
+                optimizer.state[parameter] = dict(state)
 
     def release(self, member: int) -> None:
         """Nothing to do: without gradients its optimizer leaves a member as it is."""

@@ -106,8 +106,8 @@ class FusedSteps:
                 raise
             return take
 
-    def advance(self, begin: int, end: int) -> None:
-        """Make the updates `begin` to `end`, at most `BLOCK`."""
+    def advance(self, begin: int, end: int) -> int:
+        """Make the updates `begin` to `end`, at most `BLOCK`; returns `end`."""
         self._fill(begin, end)
         draws = Draws(self._device)
         for _ in range(begin, end):
@@ -118,6 +118,7 @@ class FusedSteps:
             for number, member in enumerate(self._members):
                 if member.updating:
                     member.losses.append(block[:, number])
+        return end
 
     def _update_once(self) -> None:
         if self._replay is not None:

@@ -16,16 +16,18 @@ from universality.plugin.settings import default_settings
 from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
+from universality.train.engine.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A run to train. `observe`: probe addresses and their steps."""
+    """A run to train. `observe`: probe addresses and their steps; `snapshot`: where it goes on, None from the start."""
 
     spec: RunSpec
     architecture: Architecture
     splits: Splits
     observe: Mapping[str, Sequence[int]]
+    snapshot: Snapshot | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +50,10 @@ class Trained:
             lines.append(f"not as tried first: {how['fallback']}")
         if how.get("not_captured"):
             lines.append(f"not captured as a CUDA graph: {how['not_captured']}")
+        if "resumed_at" in self.facts:
+            lines.append(f"resumed after update {', '.join(map(str, self.facts['resumed_at']))}")
+        if "no_checkpoint" in self.facts:
+            lines.append(f"no checkpoint: {self.facts['no_checkpoint']}")
         if "generators" in self.facts:
             lines.append(f"draws from {' and '.join(self.facts['generators'])}, seeded by the run")
         if "diverged_at" in self.facts:

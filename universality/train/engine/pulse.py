@@ -8,6 +8,9 @@ from collections.abc import Callable
 INTERVAL = 1.0
 """Seconds between two signs, at least."""
 
+WORTH = 60.0
+"""Seconds of training that are worth saving where its process is asked to end."""
+
 _tell: Callable[[], None] | None = None
 _last = 0.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,25 @@ class Recorder:
             loss = objective(self._spec.recipe)(self._net(train.inputs), train.targets).item()
         return not loss <= first
 
+    def state(self) -> dict[str, Any]:
+        """What has been recorded, and what the probes keep for their next record."""
+        return {
+            "series": {name: (each.steps, each.values) for name, each in self.series().items()},
+            "arrays": [(name, step, array) for (name, step), array in self.arrays.items()],
+            "probes": {address: _attributes(probe) for address, probe in self._probes.items()},
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for name, (steps, values) in state["series"].items():
+            self._points[name] = list(zip(steps.tolist(), values.tolist(), strict=True))
+        self.arrays = {(name, step): array for name, step, array in state["arrays"]}
+        for address, attributes in state["probes"].items():
+            for name, value in attributes.items():
+                object.__setattr__(self._probes[address], name, value)
+        self.seconds = state["seconds"]
+
     def series(self) -> dict[str, Series]:
         return {
             name: Series(
@@ -95,3 +115,8 @@ class Recorder:
             )
             for name, points in self._points.items()
         }
+
+
+def _attributes(probe: Probe) -> dict[str, Any]:
+    slots = (name for cls in type(probe).__mro__ for name in vars(cls).get("__slots__", ()))
+    return {name: getattr(probe, name) for name in [*vars(probe), *slots] if hasattr(probe, name)}

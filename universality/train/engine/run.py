@@ -12,7 +12,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 from torch import Tensor
 
-from universality.errors import MeasurementError
+from universality.errors import MeasurementError, described
 from universality.measures import preserved
 from universality.measures.network.hidden_state import HiddenState
 from universality.plan.rebuilt import check_rebuilt
@@ -24,8 +24,12 @@ from universality.plugin.task import Splits
 from universality.plugin.trajectory import Series
 from universality.train.engine.batches import Batches
 from universality.train.engine.member import Member, Trained, build_network
+from universality.train.engine.optimizers import trainable
+from universality.train.engine.packing import CannotPack, Packer, Unpacker
+from universality.train.engine.pulse import beat
 from universality.train.engine.rate import stable_rate
 from universality.train.engine.recorder import Recorder
+from universality.train.engine.snapshot import BadSnapshot, Snapshot
 
 BLOCK = 200
 """Most updates between two looks at the losses."""
@@ -39,13 +43,15 @@ class MemberRun:
         batches: None trains on all rows at every step.
         losses: blocks of losses, on the device, that have not been looked at: looking waits for the device.
         running: False once it has diverged.
-        left: the optimizer as it was when training ended before its last step (`Recipe.fitted`); None before that.
+        updating: False once it has ended in any way.
+        seconds: its share of the time that the members spent together.
+        optimizer_state, generators: of the snapshot that it goes on from, where that has any.
         schedule: of the learning rate, in units of `rate`.
         events: steps at which something is due: a record, a change of the rate, a look at the losses.
     """
 
     def __init__(self, member: Member, splits: Splits, device: torch.device) -> None:
-        spec, rows = member.spec, len(splits.train)
+        self.member, spec, rows = member, member.spec, len(splits.train)
         self.recipe = recipe = spec.recipe
         self.schedule = RateSchedule(recipe)
         again, self.net = (
@@ -73,7 +79,7 @@ class MemberRun:
             inputs, targets = splits.train.inputs, splits.train.targets
             try_network(self.net, objective(recipe), inputs, targets, where=where, curvature=curvature)
         check_rebuilt(self.net, again, splits.train.inputs, where=where)
-        if recipe.lr_over_stability:
+        if recipe.lr_over_stability and member.snapshot is None:
             self.rate, self.facts["initial_sharpness"] = stable_rate(spec, self.net, splits.train)
         self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}
         self.recorder = Recorder(member, self.net, splits, device)
@@ -81,9 +87,8 @@ class MemberRun:
         if recipe.sees_batches(rows):
             self.batches = Batches(rows, recipe.batch_size, spec.seed_of("batches"), device, spec.fork)
         self.losses: list[Tensor] = []
-        self.running = True
-        self.left: torch.optim.Optimizer | None = None
-        self._fitted_at: int | None = None
+        self.running = self.updating = True
+        self.seconds = 0.0
         self.events = {
             *(step for steps in member.observe.values() for step in steps),
             *self.schedule.changes,
@@ -92,6 +97,14 @@ class MemberRun:
             recipe.steps,
         }
         self._losses: list[NDArray[np.float64]] = []
+        self._looked = 0
+        self.optimizer_state: list[dict[str, Any]] | None = None
+        self.generators: dict[str, Any] | None = None
+        if member.snapshot is not None:
+            try:
+                self._restore(member.snapshot, device)
+            except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+                raise BadSnapshot(described(error)) from error
 
     def batch_of(self, begin: int, end: int) -> Callable[[int], tuple[Tensor, Tensor]]:
         """A function from an update among `begin` to `end` to its batch. Row numbers reach the device here,
@@ -112,61 +125,55 @@ class MemberRun:
         self.running = self._finite_losses()
         if self.running and step in self.recorder.due:
             first = float(self._losses[0][0]) if self._losses else math.inf
-            self.running = self.recorder.record(step, self.left or optimizer(), first)
+            self.running = self.recorder.record(step, optimizer(), first)
         if self.running and step == self.recipe.steps:
             # Of the last update: no later loss would show it.
             self.running = all(bool(p.isfinite().all()) for p in self.net.parameters())
         return self.running
-
-    @property
-    def updating(self) -> bool:
-        return self.running and self.left is None
 
     def ends(self, step: int) -> bool:
         """Whether it has been fitted, and trained as long again, after `step` updates."""
         looks, train, share = self.recipe.looks, self.data, self.recipe.fitted
         if step not in looks or share is UNSET or train.regression:
             return False
-        if self._fitted_at is None:
+        if "fitted_at" not in self.facts:
             with preserved(self.net), torch.no_grad():
                 self.net.eval()
                 right = float(accuracy(self.net(train.inputs), train.targets))
             if right < share:
                 return False
-            self._fitted_at = self.facts["fitted_at"] = step
-        return step >= 2 * self._fitted_at
+            self.facts["fitted_at"] = step
+        return step >= 2 * int(self.facts["fitted_at"])
 
-    def leave(self, optimizer: torch.optim.Optimizer) -> None:
-        """Train no more. `optimizer` is its own from here on, with state that no other changes."""
-        for state in optimizer.state.values():
-            state.update({k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()})
-        self.left = optimizer
+    def leave(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Train no more after `step` updates, and record what was due later of the network as it is."""
+        self.facts["ended_at"] = step
+        for later in sorted({*(due for due in self.recorder.due if due > step), self.recipe.steps}):
+            if not self.record_due(later, lambda: optimizer):
+                break
+            beat()
+
+    def _gather(self) -> None:
+        """Take the losses from the device, and wait for it."""
+        if self.losses:
+            self._losses.append(torch.cat(self.losses).to("cpu", torch.float64).numpy())
+            self.losses.clear()
 
     def _finite_losses(self) -> bool:
-        """Whether the losses since the last look are finite. Waits for the device."""
-        if not self.losses:
-            return True
-        block = torch.cat(self.losses).to("cpu", torch.float64).numpy()
-        self.losses.clear()
-        self._losses.append(block)
-        return bool(np.isfinite(block).all())
+        """Whether the losses since the last look are finite."""
+        self._gather()
+        block, self._looked = self._losses[self._looked :], len(self._losses)
+        return all(bool(np.isfinite(losses).all()) for losses in block)
 
-    def trained(self, shared_seconds: float, engine: dict[str, Any]) -> Trained:
-        """What the run leaves.
-
-        Args:
-            shared_seconds: its share of the time that the members spent together.
-            engine: the fact that says how it was trained.
-        """
+    def trained(self, engine: dict[str, Any]) -> Trained:
+        """What the run leaves. `engine`: the fact that says how it was trained."""
         loss = np.concatenate(self._losses) if self._losses else np.empty(0)
         if not self.running:
             finite = np.isfinite(loss)
             self.facts["diverged_at"] = len(loss) if finite.all() else int(np.argmin(finite))
         series = self.recorder.series()
         series["train_loss"] = Series(np.arange(len(loss), dtype=np.int64), loss)
-        seconds = shared_seconds + self.recorder.seconds
-        if self.left is not None:
-            self.facts["ended_at"] = len(loss)
+        seconds = self.seconds + self.recorder.seconds
         self.facts |= {
             "learning_rate_sum": self.rate * self.schedule.sum_until(len(loss)),
             "probe_seconds": round(self.recorder.seconds, 3),
@@ -175,3 +182,56 @@ class MemberRun:
         }
         state: Literal["done", "diverged"] = "done" if self.running else "diverged"
         return Trained(state, series, self.recorder.arrays, self.facts, self.net, seconds)
+
+    def snapshot(self, step: int, optimizer: torch.optim.Optimizer, generators: Any) -> Snapshot:
+        """The run after `step` updates, before anything that is due then.
+
+        Args:
+            generators: states of the global ones, None where it has drawn from none.
+
+        Raises:
+            CannotPack: the network or a probe keeps what has no packed form.
+        """
+        if changed := self.hidden.changes():
+            raise CannotPack(f"forward changes what torch does not list: {changed[0]}")
+        if not all(module.training for module in self.net.modules()):
+            raise CannotPack("forward leaves the training mode")
+        self._gather()
+        weights, buffers = dict(self.net.named_parameters()), dict(self.net.named_buffers())
+        packer = Packer([*weights.values(), *buffers.values()])
+        state = {
+            "weights": {name: tensor.detach() for name, tensor in weights.items()},
+            "buffers": buffers,
+            "optimizer": [dict(optimizer.state.get(p, {})) for p in trainable(self.net)],
+            "generators": generators,
+            "looked": [block for block in self._losses[: self._looked] if len(block)],
+            "later": [block for block in self._losses[self._looked :] if len(block)],
+            "rate": self.rate,
+            "facts": self.facts,
+            "seconds": self.seconds,
+        }
+        packed = {name: packer.pack(value, shared=True) for name, value in state.items()}
+        packed |= {"recorder": packer.pack(self.recorder.state())}
+        return Snapshot(step, generators is not None, {"dict": packed}, packer.tensors)
+
+    def _restore(self, snapshot: Snapshot, device: torch.device) -> None:
+        state = Unpacker(snapshot.tensors, device).unpack(snapshot.run)
+        own = ("weights", dict(self.net.named_parameters())), ("buffers", dict(self.net.named_buffers()))
+        with torch.no_grad():
+            for kind, tensors in own:
+                if {n: (t.shape, t.dtype) for n, t in state[kind].items()} != {
+                    n: (t.shape, t.dtype) for n, t in tensors.items()
+                }:
+                    raise ValueError(f"a snapshot of a network with other {kind}")
+                for name, tensor in tensors.items():
+                    tensor.copy_(state[kind][name])
+        self.optimizer_state = state["optimizer"]
+        self.generators = state["generators"]
+        self._losses = [*state["looked"], *state["later"]]
+        self._looked = len(state["looked"])
+        if sum(map(len, self._losses)) != snapshot.step or not 0 < snapshot.step <= self.recipe.steps:
+            raise ValueError("a snapshot of another number of updates than it has losses")
+        self.rate, self.seconds = float(state["rate"]), float(state["seconds"])
+        self.facts |= state["facts"]
+        self.facts["resumed_at"] = [*self.facts.get("resumed_at", ()), snapshot.step]
+        self.recorder.restore(state["recorder"])

@@ -26,7 +26,8 @@ from typing import Any, Generic, TypeVar
 from universality.errors import UniversalityError, described
 from universality.train.engine import pulse
 from universality.train.executors import process_group
-from universality.train.messages import Alive, Crashed, Ready, WorkerSettings
+from universality.train.interruption import Stopped
+from universality.train.messages import Alive, Crashed, Ready, Saved, WorkerSettings
 from universality.train.standard_streams import make_last
 
 Item = TypeVar("Item")
@@ -130,6 +131,8 @@ class WorkerProcess(Generic[Item]):
         lifeline.close()
         printed.close()
         self.ready = False
+        self.listens = False
+        """Whether it has given a sign of life: between these it looks whether it was asked to end."""
         self.items: dict[str, Item] = {}
         """Those of its stack that it has not replied to, by key."""
         self.stack_size = 0
@@ -183,6 +186,20 @@ class WorkerProcess(Generic[Item]):
             self.output = None
         self.printed_bytes += len(chunk)
         self._printed = (self._printed + chunk)[-MAX_KEPT:]
+
+    def ask_to_save(self) -> None:
+        """It replies `Saved`, unless it is dead or deaf (`listens`)."""
+        assert self.process.pid is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGTERM)
+
+    def wait_until_saved(self, patience: float) -> None:
+        """Wait for that reply, but no longer than so many seconds."""
+        deadline = time.monotonic() + patience
+        with contextlib.suppress(EOFError, OSError):
+            while self.connection.poll(max(0.0, deadline - time.monotonic())):
+                if isinstance(self.hear(), Saved):
+                    return
 
     def peak_memory(self) -> int | None:
         """Bytes, while the process lives and the kernel tells."""
@@ -257,6 +274,9 @@ def _serve(
             for reply in answers(message):
                 _flush()
                 connection.send(reply)
+    except Stopped:
+        connection.send(Saved())
+        threading.Event().wait()  # one that went before its parent would be a crash of its run
     except UniversalityError as error:
         connection.send(error)
     except Exception as error:

@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import NoReturn
 
-from universality.train.interruption import ASKING
+from universality.train.interruption import ASKING, ask
 
 
 def lead(patience: float) -> None:
@@ -18,10 +18,12 @@ def lead(patience: float) -> None:
     be a crash of its run.
 
     Args:
-        patience: seconds after SIGTERM or SIGHUP in which the parent should have ended this process.
+        patience: seconds after SIGTERM or SIGHUP, which ask this process to save what it has in hand, in which the
+            parent should have ended it.
     """
 
     def leave(number: int, frame: object) -> None:
+        ask()
         later = threading.Timer(patience, os._exit, (128 + number,))
         later.daemon = True
         later.start()

@@ -14,13 +14,17 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from universality.errors import UniversalityError
 from universality.store.store import FailureKind
+from universality.train.engine.pulse import WORTH
 from universality.train.executors.process import WorkerProcess, start_fork_server
-from universality.train.messages import Alive, Crashed, Ready, WorkerSettings
+from universality.train.messages import Alive, Crashed, Ready, Saved, WorkerSettings
 
 Item = TypeVar("Item")
 
 LOOK_AGAIN = 5.0
 """Seconds between two looks at jobs that other processes hold."""
+
+TO_SAVE = 5.0
+"""Seconds that workers have to save what they have in hand, where their command is interrupted."""
 
 MAX_FAILED_STARTS = 3
 """Workers in a row that may die before they take a job."""
@@ -113,8 +117,23 @@ class Supervisor(Generic[Item]):
                 self._handle(wait([end for end in watched if end is not None], self._patience()))
             clean = True
         finally:
-            for worker in self._workers:
-                worker.stop(grace=clean)
+            try:
+                if not clean:
+                    self._let_them_save()
+            finally:  # whoever is impatient interrupts this too
+                for worker in self._workers:
+                    worker.stop(grace=clean)
+
+    def _let_them_save(self) -> None:
+        """Give workers `TO_SAVE` seconds to save what has taken long enough to be worth it."""
+        long = [
+            worker for worker in self._workers if worker.items and worker.listens and worker.seconds >= WORTH
+        ]
+        for worker in long:
+            worker.ask_to_save()
+        deadline = time.monotonic() + TO_SAVE
+        for worker in long:
+            worker.wait_until_saved(deadline - time.monotonic())
 
     def _employ(self) -> None:
         """Give items to idle workers, and start workers while there are more items than those."""
@@ -168,6 +187,8 @@ class Supervisor(Generic[Item]):
             case Ready():
                 worker.ready, self._failed_starts = True, 0
             case Alive():
+                worker.listens = True
+            case Saved():  # somebody else has asked, who may end it as well
                 pass
             case UniversalityError():
                 raise reply

@@ -77,7 +77,14 @@ FROZEN: dict[str, Options] = {
         "what": (None, "?", ["architectures", "modifiers", "tasks", "phenomena", "probes", "suites"]),
     },
     "status": {"--help": (None, 0), "folder": (None, None)},
-    "report": {"--help": (None, 0), "folder": (None, None)},
+    "report": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "folder": (None, None),
+        "--workers": (None, None),
+        "--timeout": (3600.0, None),
+    },
     "compare": {
         "--help": (None, 0),
         "first": (None, None),
@@ -586,6 +593,40 @@ def test_shards_in_folders_of_their_own_together_make_the_set(
     assert refused(capsys, *toy_run(toys), "--shard", "3/2").startswith(
         "error: --shard names a part of the runs"
     )
+
+
+def test_an_unfinished_set_is_reported_on_with_what_is_there_and_what_an_hour_would_bring(
+    toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--workers", "0", "--name", "mine", "--results", str(tmp_path)]
+    folder = tmp_path / "mine"
+    assert cli.main([*toy_run(toys), *options, "--shard", "1/2"]) == 0
+    capsys.readouterr()
+    report = ["report", str(folder), "--plugins", str(toys), "--workers", "0"]
+    assert cli.main(report) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Not finished: 4 of 9 runs are still to be trained")
+    assert "unfinished: mine has 5 of 9 runs, all runs of " in err
+    assert "completes" in err
+    assert "Not finished: 4 of 9 runs" in (folder / "report" / "index.html").read_text()
+    assert (folder / "report" / "universality.md").read_text().startswith("**Not finished: 4 of 9 runs")
+    assert PlanRecord.read(folder / "plan.json.gz").untrained == 4
+    assert cli.main(["check", str(folder), "--plugins", str(toys)]) == 0
+    capsys.readouterr()
+
+    assert cli.main([*toy_run(toys), *options]) == 0
+    assert "Not finished" not in capsys.readouterr().out
+    assert not PlanRecord.read(folder / "plan.json.gz").untrained
+    assert (
+        cli.main([*toy_run(toys), "--workers", "0", "--name", "mine", "--results", str(tmp_path / "whole")])
+        == 0
+    )
+    assert (folder / "evidence.csv").read_bytes() == (
+        tmp_path / "whole" / "mine" / "evidence.csv"
+    ).read_bytes()
+    before = (folder / "plan.json.gz").read_bytes()
+    assert cli.main(report) == 0
+    assert (folder / "plan.json.gz").read_bytes() == before, "a finished set is measured no more"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from universality.errors import BadParameter, StoreError
 from universality.plan.jobs_json import JobsRecord, asked, read_jobs
 from universality.plan.plan import Job, Plan
 from universality.plan.planner import Planner
-from universality.plan.suite import CrossSpec, Suite
+from universality.plan.suite import CrossSpec, Suite, parse
 from universality.plugin import registry
 from universality.store import untrusted
 from universality.store.files import decode_json, encode_json
@@ -24,9 +24,10 @@ from universality.store.store import Store
 def planned(toys: Path, tmp_path: Path) -> tuple[Plan, Store]:
     """A plan of toys, written into a store."""
     cross = CrossSpec(phenomena=("toy_early",), architectures=("toy_net",), tasks=("toy_points",))
-    plan = Planner(tmp_path).add_suite(Suite(name="toy", crosses=(cross,)))
+    suite = Suite(name="toy", crosses=(cross,))
+    plan = Planner(tmp_path).add_suite(suite)
     store = Store.create(tmp_path / "toy")
-    store.write(store.layout.jobs, JobsRecord.of(plan, "toy", ["/home/me/toys"]).file())
+    store.write(store.layout.jobs, JobsRecord.of(plan, suite, ["/home/me/toys"]).file())
     return plan, store
 
 
@@ -37,7 +38,7 @@ def edit(store: Store, change: Callable[[Any], object]) -> None:
 
 
 def facts(job: Job) -> tuple[Any, ...]:
-    return job.spec, job.observe, job.seconds, job.parameters, job.data_bytes
+    return job.spec, job.observe, job.seconds, job.parameters, job.data_bytes, job.turn
 
 
 def test_the_jobs_of_a_plan_come_back_with_what_their_order_and_stacks_depend_on(
@@ -57,7 +58,8 @@ def test_bounds_are_of_each_run_and_not_of_all(
 ) -> None:
     """A hundred thousand runs are more than any other file may hold."""
     plan, store = planned
-    longest = max(len(JobsRecord.of(Plan(jobs={id: job}), "toy").file()) for id, job in plan.jobs.items())
+    suite = parse(read_jobs(store.layout).definition, where="here")
+    longest = max(len(JobsRecord.of(Plan(jobs={id: job}), suite).file()) for id, job in plan.jobs.items())
     assert len(store.layout.jobs.read_bytes()) > 2 * longest
     monkeypatch.setattr(untrusted, "MAX_BYTES", longest)
     assert set(read_jobs(store.layout).runs) == set(plan.jobs)

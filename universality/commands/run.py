@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -53,8 +54,8 @@ def run(
     plugins: Sequence[Path] = (),
     data_root: Path | None = None,
 ) -> Finished | Forecast | Trained:
-    """Train what is missing, measure, and write the table. Finished runs are never trained again: the same
-    command resumes after an interruption.
+    """Train what is missing, measure, and write the table, of what is there every few minutes. Finished runs are never
+    trained again: the same command resumes after an interruption.
 
     Args:
         suite: a built-in suite or a .toml file (default: quick)
@@ -84,17 +85,19 @@ def run(
         UniversalityError: for anything that can be known to be wrong before training, and for a folder that
             cannot be written, or for runs that this machine has no room for.
     """
+    from universality.commands.conclude import conclude
+    from universality.commands.interim import interim_reports
+    from universality.commands.report import command_line as report_command
+    from universality.commands.report import is_finished
     from universality.commands.worker import command_line
     from universality.errors import BadParameter
     from universality.judge.foreseen import too_few_replicates
     from universality.judge.measure import failed_measuring
-    from universality.judge.measuring import measure_all
     from universality.output.build import rebuild
     from universality.plan.edited import edited_plugins
     from universality.plan.forecast import Forecast
     from universality.plan.jobs_json import JobsRecord
     from universality.plan.plan import unscaled, unvalidated
-    from universality.plan.plan_json import PlanRecord
     from universality.plan.planner import Planner
     from universality.plan.shards import share
     from universality.plan.suite import choose
@@ -141,7 +144,7 @@ def run(
         return forecast
 
     store = Store.create(folder)
-    store.write(store.layout.jobs, JobsRecord.of(plan, chosen.name, list(map(str, folders))).file())
+    store.write(store.layout.jobs, JobsRecord.of(plan, chosen, list(map(str, folders))).file())
     asked = share(list(plan.jobs.values()), part)
     to_train = missing(asked, store, anew=on_existing == "force")
     if on_existing != "force":
@@ -173,28 +176,27 @@ def run(
         run_jobs(commands, folder.with_name(f"{folder.name}.slurm"), chosen.name, parameters)
         check_tried(to_train, store)
     elif to_train or shard:
-        trained = train(
-            to_train, settings, slots=slots, timeout_s=timeout, retry_failed=retry, wait=not shard
-        )
+        # A finished table stands until there is another.
+        tables = shard or is_finished(store)
+        command = report_command(folder, folders, root)
+        with nullcontext() if tables else interim_reports(command, store.layout.runs):
+            trained = train(
+                to_train, settings, slots=slots, timeout_s=timeout, retry_failed=retry, wait=not shard
+            )
         if shard:
             return trained
     # No device is used for that: one GPU leaves most cores idle.
     measuring = default_slots() if workers is None else workers
-    records = measure_all(plan, store, settings, slots=measuring, timeout_s=timeout)
-    record = PlanRecord.of(
+    records = conclude(
         plan,
         chosen,
-        environment(str(where)),
-        plugins=list(map(str, folders)),
+        store,
+        settings,
+        slots=measuring,
+        timeout_s=timeout,
         data_root=data_root is not None,
-        cells=[each.id for each in records],
-        wall_seconds=round(time.monotonic() - started, 1),
-        run_seconds=round(store.seconds(plan.jobs), 1),
-        probe_seconds=round(store.probe_seconds(plan.jobs), 1),
+        wall_seconds=time.monotonic() - started,
     )
-    # Until here the earlier ones stand.
-    store.write(store.layout.suite, chosen.toml())
-    store.write_measurements(records, record.file())
     failed = tuple(id for id, job in plan.jobs.items() if not store.covers(id, job.observe))
     return Finished(rebuild(store), failed, tuple(failed_measuring(records)))
 

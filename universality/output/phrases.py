@@ -88,6 +88,17 @@ def distrust(rows: Iterable[ClaimRow], label: str = "") -> str:
     )
 
 
+def unfinished(results: ResultSet) -> str:
+    """The line above every table of a set that is still trained; empty where every run was tried."""
+    plan = results.plan
+    return (
+        f"Not finished: {plan.untrained:,} of {len(plan.runs):,} runs are still to be trained, and cells that lack theirs "
+        "are not decided"
+        if plan.untrained
+        else ""
+    )
+
+
 def boundary_text(results: ResultSet, end: Boundary, beside: str) -> str:
     """Where a claim ends along one parameter; `beside` says what is fixed."""
     title = results.plan.phenomena[end.phenomenon].title

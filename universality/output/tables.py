@@ -177,7 +177,8 @@ def readable_rows(rows: Sequence[ClaimRow]) -> list[tuple[str, ...]]:
 
 def markdown(results: ResultSet) -> str:
     """The universality table in GitHub's Markdown; where claims end, and the source of each phenomenon, below."""
-    blocks = [f"**{text.escaped(line, 1000)}**\n"] if (line := phrases.distrust(results.rows)) else []
+    warnings = [phrases.distrust(results.rows), phrases.unfinished(results)]
+    blocks = [f"**{text.escaped(line, 1000)}**\n" for line in warnings if line]
     blocks += markdown_sections([calibrations(results.rows)])
     blocks += [text.markdown_table(HEADERS, readable_rows(results.rows)), f"{NOTE}\n"]
     ends = [

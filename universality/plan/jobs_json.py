@@ -6,31 +6,30 @@ plan.json.gz is of what was measured, and stays as it is until new measurements 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Self
+from typing import Self
 
 import msgspec
-from msgspec import Meta
 
 from universality.errors import BadParameter, StoreError
 from universality.plan import runs_file
 from universality.plan.plan import Job, Plan
-from universality.plan.plan_json import Seconds, read_plan, sources_of_plan
+from universality.plan.plan_json import Count, Seconds, read_plan, sources_of_plan
 from universality.plan.runs_file import PlannedRun
+from universality.plan.suite import Suite
 from universality.plugin import registry
 from universality.plugin.sources import PluginSource, source
 from universality.store.layout import Layout, safe_name, without_machine
 from universality.store.untrusted import UntrustedFile
 
-Count = Annotated[int, Meta(ge=0)]
-
 
 class PlannedJob(PlannedRun, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A training with what decides when it is taken and what it is trained beside: its predicted cost, and whether a
-    calibration waits for it."""
+    """A training with what decides when it is taken and what it is trained beside: its predicted cost, its turn, and whether
+    a calibration waits for it."""
 
     seconds: Seconds
     parameters: Count
     data_bytes: Count
+    turn: Count
     calibrates: bool = False
 
 
@@ -38,12 +37,14 @@ class JobsRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What is to be trained.
 
     Args:
+        definition: the suite as TOML.
         plugins: folders that `--plugins` named, `without_machine`.
         runs: by run id.
         sources: which code the plugins were, by kind and name.
     """
 
     suite: str
+    definition: str
     plugins: tuple[str, ...]
     runs: Mapping[str, PlannedJob]
     sources: Mapping[str, Mapping[str, PluginSource]]
@@ -53,10 +54,11 @@ class JobsRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             safe_name(name)
 
     @classmethod
-    def of(cls, plan: Plan, suite: str, plugins: Sequence[str] = ()) -> Self:
+    def of(cls, plan: Plan, suite: Suite, plugins: Sequence[str] = ()) -> Self:
         """The record of a plan. `plugins` are folders as they were given."""
         return cls(
-            suite=suite,
+            suite=suite.name,
+            definition=suite.toml(),
             plugins=tuple(map(without_machine, plugins)),
             runs={run_id: _planned(job) for run_id, job in plan.jobs.items()},
             sources=sources_of_plan(plan),
@@ -91,6 +93,7 @@ class JobsRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 seconds=run.seconds,
                 parameters=run.parameters,
                 data_bytes=run.data_bytes,
+                turn=run.turn,
                 calibrates=run.calibrates,
             )
             for run in self.runs.values()
@@ -126,6 +129,7 @@ def _planned(job: Job) -> PlannedJob:
         seconds=job.seconds,
         parameters=job.parameters,
         data_bytes=job.data_bytes,
+        turn=job.turn,
         calibrates=job.calibrates,
     )
 

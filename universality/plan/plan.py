@@ -32,6 +32,8 @@ class Job:
     """Predicted memory, beside that of torch itself."""
     calibrates: bool = False
     """Whether a calibration asks for it: these are trained first."""
+    turn: int = 0
+    """Of these, lower ones are trained first (`plan.turns`)."""
     disk_bytes: float = 0.0
     """Predicted size of its recording."""
     stack: int = 1

@@ -25,6 +25,7 @@ from universality.store.layout import Layout, safe_name, without_machine
 from universality.store.untrusted import UntrustedFile
 
 Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
 
 
 class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +41,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         cells: ids of the measurements, in the order of the tables.
         runs: by run id.
         sources: which code the plugins were, by kind and name; UNSET in sets that were made without it.
+        untrained: runs that were neither stored nor tried when this was written; UNSET for none.
     """
 
     suite: str
@@ -56,6 +58,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cells: tuple[str, ...]
     runs: Mapping[str, PlannedRun]
     sources: Mapping[str, Mapping[str, PluginSource]] | UnsetType = UNSET
+    untrained: Count | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         for name in (*self.cells, *self.runs):
@@ -79,6 +82,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         wall_seconds: float = 0.0,
         run_seconds: float = 0.0,
         probe_seconds: float = 0.0,
+        untrained: int = 0,
     ) -> Self:
         """The record of a plan. `plugins` are folders as they were given, `cells` ids of its measurements."""
         tasks = dict.fromkeys(cell.task for cell in plan.cells)
@@ -102,6 +106,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 for run_id, job in plan.jobs.items()
             },
             sources=sources_of_plan(plan),
+            untrained=untrained or UNSET,
         )
 
     def file(self) -> bytes:

@@ -18,6 +18,7 @@ from universality.plan.inquiry import Built, Inquiry
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
 from universality.plan.requests import spec_of
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
+from universality.plan.turns import give_turns
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture
 from universality.plugin.asking import ask
@@ -75,6 +76,7 @@ class Planner:
             for control in ask(phenomenon, "controls", partial(controls_of, phenomenon)):
                 self._add_control(control)
         self.plan.cells.sort(key=lambda cell: not cell.phenomenon.calibration)
+        give_turns(self.plan)
         return self.plan
 
     def _add_cross(self, cross: CrossSpec, *, swept: bool = False) -> list[Phenomenon]:

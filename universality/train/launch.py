@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from universality.errors import UniversalityError
 from universality.plan.plan import Job
 from universality.plan.stacks import most_members
+from universality.plan.turns import ordered
 from universality.store.store import Store
 from universality.train.executors.local import run_all
 from universality.train.messages import WorkerSettings
@@ -62,19 +63,19 @@ def train(
     retry_failed: bool = True,
     wait: bool = True,
 ) -> Trained:
-    """Train the jobs: calibrations, then longest first, so that no long one is left to a single worker at the end.
+    """Train the jobs in the order of `plan.turns`.
 
     Args:
         retry_failed, wait: see `universality.train.queue.JobQueue`.
     """
-    ordered = sorted(jobs, key=lambda job: (not job.calibrates, -job.seconds))
-    for job in ordered:
+    in_turn = ordered(jobs)
+    for job in in_turn:
         on_gpu = settings.device.startswith("cuda")
         job.stack = most_members(job.parameters, job.data_bytes, job.seconds, on_gpu=on_gpu)
-    progress = Progress({job.spec.id: job.seconds for job in ordered}, slots)
+    progress = Progress({job.spec.id: job.seconds for job in in_turn}, slots)
     try:
         states = run_all(
-            ordered,
+            in_turn,
             settings,
             slots=slots,
             timeout_s=timeout_s,
@@ -88,5 +89,5 @@ def train(
     return Trained(
         stored=tuple(run_id for run_id, well in ended.items() if well),
         failed=tuple(run_id for run_id, well in ended.items() if not well),
-        held=tuple(job.spec.id for job in ordered if job.spec.id not in ended),
+        held=tuple(job.spec.id for job in in_turn if job.spec.id not in ended),
     )

@@ -15,7 +15,15 @@ from universality import __version__
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
 from universality.output.palette import MEANINGS
-from universality.output.phrases import MAX_SECONDS, distrust, effect_text, label_in, probe_share, tier_in
+from universality.output.phrases import (
+    MAX_SECONDS,
+    distrust,
+    effect_text,
+    label_in,
+    probe_share,
+    tier_in,
+    unfinished,
+)
 from universality.output.tables import NOTE, crossed
 from universality.plugin.task import NOT_STATED, TIERS
 from universality.store.cells import CellRecord
@@ -138,6 +146,7 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
         "runs": runs,
         "note": NOTE,
         "distrust": distrust(results.rows),
+        "unfinished": unfinished(results),
         "calibrations": [row for row in results.rows if row.about.calibration],
         "table": grouped(crossed(results.rows), attrgetter("phenomenon")).values(),
         "moved": [row for row in results.rows if row.joint and row.moved],

@@ -1,0 +1,58 @@
+"""From stored runs to a table: measure a plan, and write plan and measurements of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from universality.plan.plan import Plan
+    from universality.plan.suite import Suite
+    from universality.store.cells import CellRecord
+    from universality.store.store import Store
+    from universality.train.messages import WorkerSettings
+
+
+def conclude(
+    plan: Plan,
+    suite: Suite,
+    store: Store,
+    settings: WorkerSettings,
+    *,
+    slots: int,
+    timeout_s: float,
+    data_root: bool,
+    wall_seconds: float,
+) -> list[CellRecord]:
+    """Measure all cells from what is stored, and write suite, plan and measurements; until then the earlier ones stand.
+
+    Args:
+        slots, timeout_s: of `judge.measuring.measure_all`.
+        data_root: whether it was given.
+        wall_seconds: of the command so far.
+
+    Raises:
+        UniversalityError: as `measure_all`, and where the disk refuses.
+    """
+    from universality.judge.measuring import measure_all
+    from universality.plan.plan_json import PlanRecord
+    from universality.store.environment import environment
+
+    records = measure_all(plan, store, settings, slots=slots, timeout_s=timeout_s)
+    record = PlanRecord.of(
+        plan,
+        suite,
+        environment(settings.device),
+        plugins=list(settings.plugins),
+        data_root=data_root,
+        cells=[each.id for each in records],
+        wall_seconds=round(wall_seconds, 1),
+        run_seconds=round(store.seconds(plan.jobs), 1),
+        probe_seconds=round(store.probe_seconds(plan.jobs), 1),
+        untrained=sum(
+            not (store.covers(run_id, job.observe) or store.attempts(run_id))
+            for run_id, job in plan.jobs.items()
+        ),
+    )
+    store.write(store.layout.suite, suite.toml())
+    store.write_measurements(records, record.file())
+    return records

@@ -611,6 +611,13 @@ def test_an_unfinished_set_is_reported_on_with_what_is_there_and_what_an_hour_wo
     assert "Not finished: 4 of 9 runs" in (folder / "report" / "index.html").read_text()
     assert (folder / "report" / "universality.md").read_text().startswith("**Not finished: 4 of 9 runs")
     assert PlanRecord.read(folder / "plan.json.gz").untrained == 4
+    missing = next(
+        id for id in read_jobs(Store.open(folder).layout).runs if not (folder / "runs" / id).exists()
+    )
+    with Leases(folder / "leases") as leases:
+        leases.acquire(missing)
+        assert cli.main(["status", str(folder)]) == 1
+    assert set(capsys.readouterr().out.splitlines()[1:]) == {"  done     5", "  missing  3", "  running  1"}
     assert cli.main(["check", str(folder), "--plugins", str(toys)]) == 0
     capsys.readouterr()
 

@@ -14,7 +14,7 @@ import pytest
 from universality.errors import StoreError
 from universality.store.owner import is_orphan, owner_tag
 from universality.train import leases
-from universality.train.leases import Leases
+from universality.train.leases import Leases, held
 
 
 def age(folder: Path, name: str, seconds: float) -> None:
@@ -143,7 +143,7 @@ def test_whoever_comes_second_puts_the_lease_of_the_new_owner_back(
 RACER = """
 import sys
 from pathlib import Path
-from universality.train.leases import Leases
+from universality.train.leases import Leases, held
 held = Leases(Path(sys.argv[1]))
 print("ready", flush=True)
 input()
@@ -209,3 +209,17 @@ def test_a_folder_that_cannot_be_written_is_an_error_without_a_traceback(
 def test_names_that_are_paths_are_refused(tmp_path: Path, name: str) -> None:
     with Leases(tmp_path) as held, pytest.raises(StoreError, match="cannot be a file name"):
         held.acquire(name)
+
+
+def test_who_only_reads_sees_live_leases_and_nothing_else(tmp_path: Path) -> None:
+    with Leases(tmp_path) as mine:
+        mine.acquire("run")
+        mine.acquire("old")
+        (tmp_path / "gone").write_text(f"{owner_tag().partition('-')[0]}-{pid_of_a_dead_process()}-00000000")
+        (tmp_path / "link").symlink_to("/dev/zero")
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "large").write_bytes(b"x" * 5000)
+        assert held(tmp_path) == {"run", "old"}
+        age(tmp_path, "run", 200)
+        assert held(tmp_path) == set()
+    assert held(tmp_path / "nothing") == set()

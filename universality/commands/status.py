@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from universality.plugin.trajectory import RunState
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Planned runs by state, commonest first, and a line for each that failed or is damaged."""
+    """Planned runs by state, commonest first, and a line for each that failed or is damaged. Of the missing ones, those on
+    which a process works are `running`."""
 
     suite: str
-    counts: Mapping[RunState, int]
+    counts: Mapping[RunState | Literal["running"], int]
     problems: tuple[str, ...]
 
     @property
@@ -38,10 +39,12 @@ def status(folder: Path) -> Status:
     from universality.plan.jobs_json import asked
     from universality.store.store import Store
     from universality.text import plain
+    from universality.train.leases import held
 
     store = Store.open(Path(folder))
     suite, runs = asked(store.layout)
-    counts: Counter[RunState] = Counter()
+    counts: Counter[RunState | Literal["running"]] = Counter()
+    running = held(store.layout.leases)
     problems: list[str] = []
     for run_id, planned in runs.items():
         run, failures = store.trajectory(run_id, planned.observe), store.failures(run_id)
@@ -52,7 +55,7 @@ def status(folder: Path) -> Status:
             counts[last.kind] += 1
             problems.append(f"{last.kind:<8} {run_id}: {plain(last.message.partition(chr(10))[0][:120])}")
         else:
-            counts["missing"] += 1
+            counts["running" if run_id in running else "missing"] += 1
     problems += [f"damaged  {plain(damage, 400)}" for damage in store.damaged]
     return Status(suite, dict(counts.most_common()), tuple(problems))
 

@@ -12,15 +12,21 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from pathlib import Path
 from typing import Self
 
 from universality.store.files import NO_HARD_LINKS, storing
+from universality.store.folder import entries_of
 from universality.store.layout import safe_name
 from universality.store.owner import is_orphan, owner_tag
+from universality.store.untrusted import UntrustedFile, read_bytes
 
 STALE_AFTER = 180.0
 """Seconds without a heartbeat after which a lease counts as abandoned."""
+
+MAX_TAG = 4096
+"""Bytes of a file that names its owner."""
 
 
 class Leases:
@@ -150,3 +156,15 @@ class Leases:
         while not self._stop.wait(self._stale_after / 6):
             with contextlib.suppress(OSError):
                 self._touch()
+
+
+def held(folder: Path, stale_after: float = STALE_AFTER) -> set[str]:
+    """Names on which somebody works, by the clock of this machine; only read. What is no lease is passed over."""
+    names = set()
+    for entry in entries_of(folder):
+        with contextlib.suppress(OSError, UntrustedFile):
+            age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            tag = read_bytes(Path(entry.path), MAX_TAG).decode(errors="replace")
+            if age < stale_after and not entry.name.startswith(".") and not is_orphan(tag):
+                names.add(entry.name)
+    return names

@@ -50,4 +50,6 @@ def test_without_an_edge_or_a_difference_nothing_is_decided() -> None:
     assert unmet(outcome("central_flow", "weights", flows(peak=1.1))) == [
         "sharpness of gradient flow over 2/lr"
     ]
-    assert unmet(outcome("central_flow", "loss", flows(flow=0.95))) == ["the same of gradient flow"]
+    gate = "the same of gradient flow, or three times its own"
+    assert unmet(outcome("central_flow", "loss", flows(flow=0.95))) == [gate]
+    assert outcome("central_flow", "loss", flows(flow=0.95, loss=1.1)).decided(), "a wrong prediction is one"

@@ -30,8 +30,9 @@ def off_by_central(run: u.Trajectory) -> float:
     return off(run, "central")
 
 
-def off_by_gradient(run: u.Trajectory) -> float:
-    return off(run, "gradient")
+def told_apart(run: u.Trajectory) -> float:
+    """A run in which both flows are right tells nothing; one in which central flow is wrong does, whatever the other."""
+    return max(off(run, "gradient"), 3 * off_by_central(run))
 
 
 def peak(run: u.Trajectory) -> float:
@@ -51,7 +52,7 @@ class CentralFlow(u.Phenomenon):
 
     `weights`: at the end, the distance of its mean weights to the central flow is at most a quarter of that to gradient
     flow. `loss`: its prediction of the mean loss over the second half is right to 5 %, where that of gradient flow is wrong by
-    15 % or more.
+    15 % or more: where both are right, nothing is decided.
 
     Args:
         steps: updates.
@@ -92,7 +93,7 @@ class CentralFlow(u.Phenomenon):
         off_by_central,
         runs=descent,
         title="predicts the mean loss",
-        gates=[u.require("the same of gradient flow", off_by_gradient, at_least=0.15)],
+        gates=[u.require("the same of gradient flow, or three times its own", told_apart, at_least=0.15)],
         chart=u.Lines(LOSSES, "training loss", log="y"),
     )
 

@@ -9,12 +9,9 @@ import numpy as np
 from universality import plugin as u
 
 RECORDED = tuple(k / 20 for k in range(2, 21))
-DISTANCES = {"flows.central_distance": "central flow", "flows.gradient_distance": "gradient flow"}
-LOSSES = {
-    "train_loss": "gradient descent",
-    "flows.central_loss": "central flow",
-    "flows.gradient_loss": "gradient flow",
-}
+CENTRAL, GRADIENT = "central flow", "gradient flow"
+DISTANCES = {"flows.central_distance": CENTRAL, "flows.gradient_distance": GRADIENT}
+LOSSES = {"train_loss": "gradient descent", "flows.central_loss": CENTRAL, "flows.gradient_loss": GRADIENT}
 
 
 def off(run: u.Trajectory, flow: str) -> float:
@@ -100,7 +97,5 @@ class CentralFlow(u.Phenomenon):
     reference = "mlp[width=16,depth=1,activation=tanh]", "digits[classes=2,subset=200,label_noise=0.2]"
     controls = (
         u.positive("tanh network on two digits", "Cohen, Damian et al. 2024"),
-        u.negative(
-            "heavy ball", "its time runs twice as fast, to another threshold", momentum=0.5, multiple=2.0
-        ),
+        u.negative("heavy ball", "its time runs faster, to another threshold", momentum=0.5, multiple=2.0),
     )

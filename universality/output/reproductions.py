@@ -112,7 +112,10 @@ def _measured(entry: Published, v: CellVerdict | None) -> Reproduction:
 
 def page(found: Sequence[Reproduction]) -> str:
     """Markdown: published, ours with its interval, both settings, the command."""
-    rows = [_row(r) for r in found]
+    rows = [_row(r) for r in found if r.verdict]
+    waiting = "\n".join(
+        f"- {r.published.what} ({r.published.source}): {place(r.published)}" for r in found if not r.verdict
+    )
     headers = [
         "what",
         "published",
@@ -131,14 +134,19 @@ def page(found: Sequence[Reproduction]) -> str:
         "were chosen to agree with theirs.\n\n"
         f"{markdown_table(headers, rows)}\n"
         f"![ours over theirs, with intervals]({FIGURE}.svg)\n\n"
-        f"Each is measured by the suite `strands`, or alone by one of\n\n{commands}\n"
+        f"Each is measured by the suites `strands` and `published`, or alone by one of\n\n{commands}\n"
+        + (f"\nNot run yet:\n\n{waiting}\n" if waiting else "")
     )
+
+
+def place(p: Published) -> str:
+    """Where it is measured here."""
+    return f"{p.architecture}, {p.task}" + (f", control '{p.control}'" if p.control else "")
 
 
 def _row(r: Reproduction) -> list[str]:
     p, v = r.published, r.verdict
-    ours = with_interval(r.estimate, r.low, r.high) if v else "not run"
-    place = f"{p.architecture}, {p.task}" + (f", control '{p.control}'" if p.control else "")
+    ours = with_interval(r.estimate, r.low, r.high)
     seeds = f", {v.units} seeds" if v else ""
     return [
         p.what,
@@ -148,7 +156,7 @@ def _row(r: Reproduction) -> list[str]:
         str(p.fitted),
         p.setting,
         p.source,
-        place + seeds,
+        place(p) + seeds,
     ]
 
 

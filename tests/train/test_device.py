@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from universality.measures.ambient import own_settings
 from universality.store.environment import environment
 from universality.train.device import configure
 
@@ -37,3 +38,8 @@ def test_algorithms_are_deterministic_and_new_memory_is_not_filled_for_it() -> N
     configure(threads=1)
     assert environment()["deterministic"] is True
     assert torch.utils.deterministic.fill_uninitialized_memory is False  # type: ignore[attr-defined]
+
+
+def test_the_environment_is_read_within_a_measure_too() -> None:
+    with own_settings():
+        assert environment()["tf32"] is False

@@ -37,7 +37,7 @@ def environment(device: str | None = None) -> dict[str, Any]:
         "torch": torch and str(torch.__version__),
         "threads": torch and torch.get_num_threads(),
         # Whether products or convolutions on a GPU may round their factors to 10 bits.
-        "tf32": torch and (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "tf32": torch and _tf32(torch),
         "deterministic": torch and torch.are_deterministic_algorithms_enabled(),
         "numpy": numpy and str(numpy.__version__),
         "platform": platform.platform(),
@@ -46,6 +46,12 @@ def environment(device: str | None = None) -> dict[str, Any]:
         "device": device,
         "accelerator": torch and _accelerator(torch, device),
     }
+
+
+def _tf32(torch: Any) -> bool:
+    # The flags of old raise where products of convolutions and of recurrent layers differ, as within a measure.
+    cudnn = torch.backends.cudnn
+    return "tf32" in (each.fp32_precision for each in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn))
 
 
 @cache

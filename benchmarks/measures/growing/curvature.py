@@ -57,6 +57,17 @@ def sharpness_of_batches(batches: int, batch_rows: int) -> Callable[[], Any]:
     return lambda: measures.batch_sharpness(loss, rows, batch_rows, parameters, tolerance=1e-12)
 
 
+def flow(updates: int, substeps: int) -> Callable[[], Any]:
+    X, T = torch.randn(400, 64, dtype=torch.float64), torch.randn(400, dtype=torch.float64)
+    w = torch.randn(64 * 8, dtype=torch.float64) / 8
+
+    def loss(v: Tensor) -> Tensor:
+        value: Tensor = (torch.tanh(X @ v.view(64, 8)).sum(1) - T).square().mean()
+        return value
+
+    return lambda: measures.central_flow(loss, w, lr=1e-4, updates=updates, substeps=substeps)
+
+
 def noise_of_batches(K: int) -> Callable[[], Any]:
     net = network(100)
     X, T = torch.randn(K * 100, 64), torch.randn(K * 100, 10)
@@ -126,6 +137,8 @@ CASES: Sequence[Growth] = (
         lambda width: product(500, width),
         "sizes are widths",
     ),
+    Growth("central_flow", "updates", doubled(10), lambda n: n, lambda n: flow(n, 2)),
+    Growth("central_flow", "substeps", doubled(4), lambda k: k, lambda k: flow(5, k)),
     Growth("batch_sharpness", "batches", doubled(10), lambda b: b, lambda b: sharpness_of_batches(b, 400)),
     Growth("batch_sharpness", "batch_rows", doubled(800), lambda m: m, lambda m: sharpness_of_batches(10, m)),
     Growth("gradient_noise_scale", "K", doubled(50), lambda K: K, noise_of_batches),

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from universality.errors import MeasurementError
 from universality.measures import HessianOperator, top_eigenvalues
+from universality.measures.ambient import own_settings
+from universality.measures.curvature.hessian import _without_cudnn
 
 
 class Attention(nn.Module):
@@ -205,3 +207,10 @@ def test_a_parameter_given_twice_is_refused():
     x = torch.ones(2, requires_grad=True)
     with pytest.raises(MeasurementError, match="given twice"):
         HessianOperator(lambda: x.pow(2).sum(), [x, x])
+
+
+def test_cudnn_can_be_left_out_within_a_measure_and_comes_back() -> None:
+    before = torch.backends.cudnn.enabled
+    with own_settings(), _without_cudnn():
+        assert not torch.backends.cudnn.enabled
+    assert torch.backends.cudnn.enabled == before

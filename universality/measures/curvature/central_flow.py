@@ -74,8 +74,8 @@ def central_flow(
         start: the `subspace` of an earlier point nearby.
         generator: of random starts. None is a fixed seed.
 
-    Cost: 6 gradients for each substep, and about 12 Hessian-vector products for every fourth; of gradient flow one gradient
-    for each substep.
+    Cost: updates * substeps times 6 gradients, and about 12 Hessian-vector products for every fourth; of gradient flow one
+    gradient each.
 
     Raises:
         MeasurementError: a rate, a number of updates or of substeps that is none; what `HessianOperator` refuses.

@@ -6,7 +6,8 @@ d: number of parameters, flattened in the order in which they are given.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -161,6 +162,17 @@ class HessianOperator:
         return product
 
 
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """`torch.backends.cudnn.flags` reads a flag on the way that raises within a measure's own settings."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
+
+
 def _evaluate(closure: Loss) -> Tensor:
     value = evaluated(closure, "HessianOperator")
     if not isinstance(value, Tensor):
@@ -172,7 +184,7 @@ def _evaluate(closure: Loss) -> Tensor:
         )
     if any(name.startswith("CudnnRnn") for name in operations(value)):
         # cuDNN has no double backward for recurrent nets; its flag is read in the forward pass.
-        with torch.backends.cudnn.flags(enabled=False):
+        with _without_cudnn():
             value = closure()
     if value.numel() != 1 or not value.is_floating_point() or not value.requires_grad:
         raise MeasurementError(

@@ -47,7 +47,7 @@ VARIANTS = [
     "lstm[width=16,cell=gru]",
     "mixer[dim=16,depth=1]",
 ]
-ADDRESSES = [NARROW.get(name, name) for name in registry.names("architecture")] + VARIANTS
+ADDRESSES = [NARROW.get(name, name) for name in registry.bare_addresses("architecture")] + VARIANTS
 
 
 def resolve(address: str) -> Architecture:
@@ -282,7 +282,7 @@ def test_the_order_of_tokens_matters(address: str, name: str) -> None:
     assert change.min() > 1e-9 * net(x).abs().mean()
 
 
-@pytest.mark.parametrize("name", registry.names("architecture"))
+@pytest.mark.parametrize("name", registry.bare_addresses("architecture"))
 def test_stored_components_give_the_same_architecture_back(name: str) -> None:
     architecture = resolve(name).scaled(2)
     assert registry.instantiate("architecture", registry.component(architecture)) == architecture
@@ -377,7 +377,7 @@ class Curvature:
 def test_the_curvature_cases_cover_every_builtin_architecture() -> None:
     builtin = {
         architecture.name
-        for architecture in map(resolve, registry.names("architecture"))
+        for architecture in map(resolve, registry.bare_addresses("architecture"))
         if type(architecture).__module__.startswith("universality_plugins.architectures.")
     }
     assert builtin <= {resolve(address).name for address, _ in SMALL}

@@ -19,7 +19,7 @@ registry.load_plugins()
 
 ROWS = 24
 NARROW = {"resnet": "resnet[width=8,blocks=1]", "cnn": "cnn[width=8]", "kan": "kan[width=8]"}
-ARCHITECTURES = registry.names("architecture")
+ARCHITECTURES = registry.bare_addresses("architecture")
 TASKS = registry.names("task")
 
 FILES: dict[str, tuple[InputSpec, int]] = {

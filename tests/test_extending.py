@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from universality import ResultSet
+from universality.audit.plugins.check import check_plugin
 from universality.commands import main as cli
 from universality.output.page.text import unpacked
 from universality.plan import suite
@@ -57,6 +58,16 @@ def test_its_plugins_keep_their_contracts(folder: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "wrong" not in result.stdout
     assert "skipped" not in result.stdout
+
+
+@pytest.mark.usefixtures("clean_registry")
+def test_its_network_without_a_plugin_keeps_the_contract_of_an_architecture(tmp_path: Path) -> None:
+    (text,) = re.findall(r"A file `nets.py`.*?```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "nets.py").write_text(text)
+    registry.load_plugins([tmp_path])
+    (findings,) = check_plugin("nets:make_net[width=4]", tmp_path).values()
+    assert [str(each) for each in findings if each.wrong] == []
+    assert [each.question for each in findings if each.skipped] == ["tokens: taken"]
 
 
 PIECES = """

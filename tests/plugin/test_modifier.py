@@ -121,7 +121,7 @@ def test_a_stored_form_that_is_not_written_is_refused(tmp_path: Any) -> None:
             "malformed address\n"
             "  where:    mlp+\n"
             "  got:      ''\n"
-            "  expected: name or name[parameter=value,...]",
+            "  expected: name or name[parameter=value,...]; package.module:factory for a network of your own",
         ),
         (
             "architecture",
@@ -252,7 +252,7 @@ def test_an_architecture_that_a_modifier_refuses_is_an_error_with_both_names() -
     )
 
 
-@pytest.mark.parametrize("name", registry.names("architecture"))
+@pytest.mark.parametrize("name", registry.bare_addresses("architecture"))
 @pytest.mark.parametrize(
     "address",
     ["output_scale[alpha=3.0,centred=true]", "init_scale[scale=2]", "pinned", "mup[base=8]", "normalised"],

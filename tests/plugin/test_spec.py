@@ -284,7 +284,7 @@ def test_a_malformed_address_is_shown_with_what_was_expected(text: str) -> None:
     with pytest.raises(BadParameter) as caught:
         parse_address(text)
     assert str(caught.value) == (
-        f"malformed address\n  got:      {text!r}\n  expected: name or name[parameter=value,...]"
+        f"malformed address\n  got:      {text!r}\n  expected: name or name[parameter=value,...]; package.module:factory for a network of your own"
     )
 
 

@@ -16,6 +16,7 @@ _KINDS = {
     "phenomena": "phenomenon",
     "probes": "probe",
 }
+_FACTORY = "Any function or class of your own that takes `outputs`, and `inputs`, and makes a network"
 
 
 def listing(
@@ -48,6 +49,8 @@ def listing(
         else:
             for name in registry.names(_KINDS[title]):
                 lines += _described(registry.plugin_class(_KINDS[title], name))
+        if title == "architectures":
+            lines.append(f"  {'MODULE:FACTORY':<26} {_FACTORY}")
         lines.append("")
     return lines
 

@@ -10,13 +10,12 @@ from typing import Self
 
 import msgspec
 
-from universality.errors import BadParameter, StoreError
+from universality.errors import BadParameter, StoreError, UnknownName
 from universality.plan import runs_file
 from universality.plan.plan import Job, Plan
 from universality.plan.plan_json import Count, Seconds, read_plan, sources_of_plan
 from universality.plan.runs_file import PlannedRun
 from universality.plan.suite import Suite
-from universality.plugin import registry
 from universality.plugin.sources import PluginSource, source
 from universality.store.layout import Layout, safe_name, without_machine
 from universality.store.untrusted import UntrustedFile
@@ -110,9 +109,12 @@ class JobsRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def _check_same(self, kind: str, name: str, planned: PluginSource) -> None:
         do = f"give the folders of the run (--plugins {' --plugins '.join(self.plugins)}), in the same state"
-        if name not in registry.names(kind):
-            raise BadParameter("a plugin of these runs is not loaded", where=f"{kind} '{name}'", do=do)
-        here = source(kind, name)
+        try:
+            here = source(kind, name)
+        except (UnknownName, BadParameter) as error:
+            raise BadParameter(
+                "a plugin of these runs is not loaded", where=f"{kind} '{name}'", do=do
+            ) from error
         if here is None or here.sha256 != planned.sha256:
             raise BadParameter(
                 "a plugin is another than these runs were planned with",

@@ -15,6 +15,7 @@ import importlib.util
 import math
 import pkgutil
 import sys
+import sysconfig
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ _texts: dict[Path, bytes] = {}
 _running: list[str] = []
 """Names of the user's modules that are being executed, the innermost last."""
 _packages: set[str] = set()
-"""Top-level names of what entry points declare."""
+"""Top-level names of what entry points declare, and of modules of factories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,47 @@ def load_plugins(extra: Iterable[Path] = ()) -> None:
                 seconds=IMPORT_SECONDS,
             ):
                 entry.load()
+
+
+def user_module(name: str, *, asked: str) -> types.ModuleType:
+    """The module of a factory: of a folder of plugins that was loaded, else on Python's path.
+
+    Args:
+        asked: the address, for errors.
+
+    Raises:
+        BadParameter: it cannot be imported, or several folders have one of this name.
+    """
+    from universality.plugin.settings import default_settings
+
+    loaded = [key for key in sys.modules if key.startswith(USER_MODULES) and key.count(".") == 1]
+    homes = [key for key in loaded if any(_holds(Path(path), name) for path in sys.modules[key].__path__)]
+    if len(homes) > 1:
+        raise BadParameter(
+            f"several folders of plugins have a module {name}",
+            where=asked,
+            got=" and ".join(str(folder) for key in homes for folder in sys.modules[key].__path__),
+            do="give --plugins one of them, or rename one module",
+        )
+    do = "" if homes else "give --plugins the folder that it lies in, or install its package"
+    with (
+        default_settings(),
+        foreign(
+            "the module of a factory does not import",
+            where=asked,
+            do=do or "mend it",
+            seconds=IMPORT_SECONDS,
+        ),
+    ):
+        module = importlib.import_module(f"{homes[0]}.{name}" if homes else name)
+    if not homes:
+        _packages.add(name.partition(".")[0])
+    return module
+
+
+def _holds(folder: Path, name: str) -> bool:
+    path = folder.joinpath(*name.split("."))
+    return path.with_name(f"{path.name}.py").is_file() or (path / "__init__.py").is_file()
 
 
 def plugin_folder(folder: Path) -> Path:
@@ -242,7 +284,9 @@ def home(cls: type) -> Home | None:
     top = module.partition(".")[0]
     if top not in _packages or top == "universality":
         return None
-    # A distribution of one file has no folder of its own.
     folders = list(getattr(sys.modules[top], "__path__", ()))
-    root = next((f for f in folders if Path(file).is_relative_to(f)), "")
-    return Home(Path(file), Path(root or file), top)
+    if roots := [Path(folder) for folder in folders if Path(file).is_relative_to(folder)]:
+        return Home(Path(file), roots[0], top)
+    # A lone file imports what lies beside it, unless it was installed: then all else lies beside it.
+    installed = Path(file).parent in map(Path, sysconfig.get_paths().values())
+    return Home(Path(file), Path(file), top) if installed else Home(Path(file), Path(file).parent)

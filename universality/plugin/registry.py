@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from universality.errors import BadParameter, unknown_name
 from universality.plugin.architecture import Architecture, Kind
 from universality.plugin.checks import check_phenomenon
+from universality.plugin.factory import factory_class, is_factory
 from universality.plugin.loading import load_plugins as load_plugins
 from universality.plugin.loading import note_registered
 from universality.plugin.modifier import Modified, Modifier, unmodified
@@ -94,7 +95,19 @@ def names(kind: str) -> list[str]:
     return sorted(_plugins[kind])
 
 
+def bare_addresses(kind: str) -> list[str]:
+    """The names that need no parameter."""
+    return [
+        name
+        for name in names(kind)
+        if all(default(entry) is not MISSING for entry in parameters(_plugins[kind][name]).values())
+    ]
+
+
 def plugin_class(kind: str, name: str) -> type[Any]:
+    """The class registered so; of an architecture `module:factory` one that is made of the factory."""
+    if kind == "architecture" and is_factory(name):
+        return factory_class(name)
     try:
         return _plugins[kind][name]
     except KeyError:
@@ -142,7 +155,9 @@ def _resolve_part(kind: str, address: str) -> Any:
 
 
 def _coerce(text: str, annotation: Any, where: str) -> Value:
-    """Parse a parameter by its annotation: bool, int, float, str or a Literal of strings."""
+    """Parse a parameter by its annotation: bool, int, float, str, a Literal of strings, or `Value`: as it is written."""
+    if annotation == Value:
+        return _literal(text)
     if annotation is str or text in typing.get_args(annotation):
         return text
     if typing.get_origin(annotation) is typing.Literal:
@@ -166,6 +181,14 @@ def _coerce(text: str, annotation: Any, where: str) -> Value:
             do="give it field(init=False), or another type",
         )
     raise BadParameter(what, where=where, got=repr(text), expected=expected)
+
+
+def _literal(text: str) -> Value:
+    """What a text would be in Python: a truth value, a finite number, else the text."""
+    for annotation in (bool, int, float):
+        with suppress(BadParameter):
+            return _coerce(text, annotation, "")
+    return text
 
 
 def parameters(cls: type[Any]) -> dict[str, Field[Any]]:

@@ -34,7 +34,10 @@ Value = bool | int | float | str
 Sources = tuple[tuple[str, str], ...]
 """Pairs such as ("task mine", SHA-256 of its source), sorted."""
 
-_ADDRESS = re.compile(r"^(?P<name>[A-Za-z_][\w-]*)(?:\[(?P<params>.*)\])?$", re.DOTALL)
+_ADDRESS = re.compile(
+    r"^(?P<name>[A-Za-z_]\w*(?:\.\w+)*:[A-Za-z_]\w*|[A-Za-z_][\w-]*)(?:\[(?P<params>.*)\])?$", re.DOTALL
+)
+"""A registered name, or `package.module:factory`."""
 
 
 def canonical(value: Any) -> str:
@@ -95,6 +98,8 @@ def parse_address(text: str, *, where: str = "") -> tuple[str, dict[str, str]]:
 
     >>> parse_address("mlp[width=512]")
     ('mlp', {'width': '512'})
+    >>> parse_address("nets.small:make_net[depth=2]")
+    ('nets.small:make_net', {'depth': '2'})
     """
     stripped = text.strip()
     if not is_printable(stripped) or len(stripped) > MAX_ADDRESS:
@@ -108,7 +113,10 @@ def parse_address(text: str, *, where: str = "") -> tuple[str, dict[str, str]]:
     match = _ADDRESS.match(stripped)
     if match is None:
         raise BadParameter(
-            "malformed address", where=where, got=repr(text), expected="name or name[parameter=value,...]"
+            "malformed address",
+            where=where,
+            got=repr(text),
+            expected="name or name[parameter=value,...]; package.module:factory for a network of your own",
         )
     params: dict[str, str] = {}
     for item in filter(None, (s.strip() for s in (match["params"] or "").split(","))):
@@ -325,5 +333,10 @@ class RunSpec:
             key.append({"streams": msgspec.to_builtins(self.streams)})
         if self.sources is not UNSET:
             key.append({"sources": self.sources})
-        network = "-".join(part.name for part in self.architecture.parts)
+        network = "-".join(_folder_name(part.name) for part in self.architecture.parts)
         return f"{network}-{self.task.name}-s{self.seed}-{digest(key)}"
+
+
+def _folder_name(name: str) -> str:
+    """The name of a plugin itself; of a factory `package.module:make_net` its last part, as a folder may be called."""
+    return name.rpartition(":")[2]

@@ -37,7 +37,7 @@ def first_accepted(name):
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("name", registry.names("architecture"))
+@pytest.mark.parametrize("name", registry.bare_addresses("architecture"))
 def test_every_registered_architecture_passes_and_is_left_as_it_was(name, training):
     net, x = first_accepted(name)
     net.train(training)
@@ -96,6 +96,64 @@ def test_a_wrong_second_derivative_is_caught_and_the_right_one_passes(factor, ri
     if not right:
         assert "finite difference" in found.reason
         assert found.difference > 1e-4
+
+
+class ZeroBranch(nn.Module):
+    """x -> relu(x + scale * branch(x)), x >= 0: where x = 0 and the scale is 0, it sits on the kink of ReLU."""
+
+    def __init__(self, width, branch, scale=0.0):
+        super().__init__()
+        self.branch, self.scale = branch, nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x):
+        return F.relu(x + self.scale * self.branch(x))
+
+
+def residual(branch, scale=0.0):
+    torch.manual_seed(0)
+    stem = nn.Sequential(nn.Linear(10, 20), nn.ReLU())
+    return nn.Sequential(stem, ZeroBranch(20, branch(), scale), nn.Linear(20, 3))
+
+
+def check_residual(net):
+    x = torch.randn(40, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return check_hvp(net, lambda n: F.cross_entropy(n(x), torch.arange(40) % 3))
+
+
+def test_a_kink_at_the_weights_is_named_and_is_no_wrong_product():
+    found = check_residual(residual(lambda: nn.Linear(20, 20)))
+    assert found.ok, found
+    assert found.kink > 1e-3
+    assert found.difference < 1e-7
+    off = check_residual(residual(lambda: nn.Linear(20, 20), scale=0.1))
+    assert off.ok, off
+    assert off.kink == 0
+
+
+class WrongBranch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(20, 7), nn.Linear(7, 20)
+
+    def forward(self, x):
+        return self.outer(WrongSecond.apply(self.inner(x), 0.5))
+
+
+def test_a_wrong_product_is_caught_on_a_kink_too():
+    # Where the branch has the scale 0 its own curvature does not reach the loss: only off the kink it does.
+    found = check_residual(nn.Sequential(residual(WrongBranch), Cubic3()))
+    assert not found.ok
+    assert found.kink > 0
+    assert "finite difference" in found.reason
+
+
+class Cubic3(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return WrongSecond.apply(self.inner(x), 0.5)
 
 
 class Asymmetric(nn.Module):

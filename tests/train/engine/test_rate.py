@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 from dataclasses import replace
 from typing import Any
@@ -140,3 +141,59 @@ def test_a_loss_without_curvature_gives_no_learning_rate() -> None:
             made_up_splits(side=3),
         )
     assert caught.value.got.startswith("0, relative error estimate nan")
+
+
+class ZeroBranch(nn.Module):
+    """Two layers whose branch starts at zero, so that dead units sit on the kink of ReLU."""
+
+    def __init__(self, outputs: int, scale: float) -> None:
+        super().__init__()
+        self.stem, self.branch, self.readout = nn.Linear(9, 8), nn.Linear(8, 8), nn.Linear(8, outputs)
+        self.scale = nn.Parameter(torch.full((8,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.stem(x.flatten(1)).relu()
+        branch = 8 * self.branch(shortcut)
+        logits: Tensor = self.readout((shortcut + self.scale * branch).relu())
+        return logits
+
+
+def zero_branch(scale: float, splits: Splits) -> tuple[RunSpec, nn.Module]:
+    torch.manual_seed(0)
+    recipe = Recipe(steps=1, lr_over_stability=2.0, loss="mse")
+    return spec_of(SMALL, recipe), ZeroBranch(splits.outputs, scale)
+
+
+def test_on_a_kink_the_sharpness_is_that_of_the_side_that_training_goes_to() -> None:
+    splits = made_up_splits(side=3, rows=100)  # more than the rows on which a kink is looked for
+    spec, net = zero_branch(0.0, splits)
+    before = copy.deepcopy(net.state_dict())
+    found = rate.stable_rate(spec, net, splits.train)
+    assert found.kink > 1e-3
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+    at_kink = float(torch.linalg.eigvalsh(dense_hessian(copy.deepcopy(net), splits))[-1])
+    loss = half_squared_error(net(splits.train.inputs), splits.train.targets)
+    weights = list(net.parameters())
+    gradients = torch.autograd.grad(loss, weights)
+    size, length = (torch.cat([t.flatten() for t in ts]).norm() for ts in (gradients, weights))
+    with torch.no_grad():
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight -= 1e-4 * length / size * gradient
+    off = float(torch.linalg.eigvalsh(dense_hessian(net, splits))[-1])
+    assert found.sharpness == pytest.approx(off, rel=1e-3)
+    assert found.rate == pytest.approx(2 / (2 * off), rel=1e-3)
+    assert abs(off / at_kink - 1) > 0.01, "another number than on the kink"
+
+
+def test_off_kinks_the_rate_is_to_the_last_bit_what_it_was_without_the_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    splits = made_up_splits(side=3)
+    addresses = SMALL, "mlp[width=6,depth=2]", "cnn[width=2,depth=2]"
+    recipe = Recipe(steps=1, lr_over_stability=2.0, loss="mse")
+    asked = [trained(address, recipe, splits).facts for address in addresses]
+    monkeypatch.setattr(rate, "_kink", lambda *_: 0.0)
+    for address, facts in zip(addresses, asked, strict=True):
+        assert trained(address, recipe, splits).facts["lr"] == facts["lr"]
+        assert "initial_kink" not in facts

@@ -15,6 +15,7 @@ from universality.audit.plugins.questions import Finding, finding
 from universality.audit.plugins.tasks import check_task
 from universality.errors import UniversalityError, unknown_name
 from universality.plugin import registry
+from universality.plugin.factory import is_factory
 from universality.plugin.registry import Plugin, component
 from universality.plugin.spec import parse_address, split_address
 
@@ -36,7 +37,7 @@ def check_plugin(address: str, data_root: Path) -> dict[str, list[Finding]]:
     name = parse_address(split_address(address)[0], where=address)[0]
     findings: dict[str, list[Finding]] = {}
     for kind, questions in kinds.items():
-        if name in registry.names(kind):
+        if name in registry.names(kind) or (kind == "architecture" and is_factory(name)):
             plugin = registry.resolve(kind, address)
             first = finding("its address leads back to it", partial(_address, kind, plugin))
             findings[kind] = [first, *questions(plugin)]

@@ -122,6 +122,21 @@ def gradients_of(
     return list(gradients)
 
 
+def flat_gradient(loss: Callable[[], Tensor], parameters: Sequence[Tensor], where: str) -> Tensor:
+    """The gradient of `loss()` as one vector, zero where it does not depend on a parameter; no graph is left.
+
+    Cost: one gradient. Raises `MeasurementError` as `gradients_of` does.
+
+    >>> x, y = torch.ones(2, requires_grad=True), torch.ones(1, requires_grad=True)
+    >>> flat_gradient(lambda: (x * x).sum(), [x, y], "")
+    tensor([2., 2., 0.])
+    """
+    with torch.enable_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        gradients = gradients_of(loss(), parameters, where)
+    pairs = zip(parameters, gradients, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in pairs])
+
+
 def check_reached(reached: Sequence[bool], parameters: Sequence[Tensor], where: str) -> None:
     """Raise unless every parameter is reached.
 

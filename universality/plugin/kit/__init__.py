@@ -11,6 +11,7 @@ from universality.plugin.kit.adapters import (
 )
 from universality.plugin.kit.chains import links
 from universality.plugin.kit.fixed_draws import fixed_draws
+from universality.plugin.kit.found import Found, found
 from universality.plugin.kit.memory_format import channels_last, global_average
 from universality.plugin.kit.patches import Chunks, Patches, Rows, patch_side
 from universality.plugin.kit.reparametrised import Multiplier, Reparametrised

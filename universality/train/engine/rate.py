@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from universality.errors import MeasurementError
 from universality.measures import (
@@ -16,6 +18,8 @@ from universality.measures import (
     stability_threshold,
     top_eigenvalues,
 )
+from universality.measures.curvature.kinks import gradient_jump, step_off
+from universality.measures.network.gradients import flat_gradient
 from universality.plugin.kit.losses import objective
 from universality.plugin.spec import RunSpec, derive_seed
 from universality.plugin.task import Split
@@ -31,28 +35,46 @@ SHARPNESS_TOLERANCE = 1e-2
 MAX_ROWS = 4096
 """Rows that the sharpness is taken over where updates see batches; a full-batch run needs all of them."""
 
+KINK_ROWS = 64
+"""Rows that tell whether weights lie on a kink: what many units do of every row."""
 
-def stable_rate(spec: RunSpec, net: nn.Module, train: Split) -> tuple[float, float]:
-    """The lr at which the stability threshold is `lr_over_stability` times the initial sharpness, and
-    that sharpness.
+
+class StableRate(NamedTuple):
+    """`rate` follows from `sharpness`; `kink` is 0, or the jump of the gradient at the weights (`gradient_jump`), in whose
+    place the sharpness was taken a tiny step off."""
+
+    rate: float
+    sharpness: float
+    kink: float
+
+
+def stable_rate(spec: RunSpec, net: nn.Module, train: Split) -> StableRate:
+    """The lr at which the stability threshold is `lr_over_stability` times the initial sharpness.
 
     The threshold is inversely proportional to lr: its value at lr = 1, divided by
     `lr_over_stability` times the sharpness, is the rate. Costs up to 200 Hessian-vector products,
-    twice that where they are repeated in float64.
+    twice that where they are repeated in float64; beforehand four gradients of a few rows in float64.
+
+    Of weights that lie on a kink the Hessian is that of the piece of the loss that torch's convention picks, on which no
+    update will be made: a residual branch that starts at zero has none of its curvature there. The sharpness is then that
+    of weights a tiny step down the gradient (`step_off`). Training itself begins at the weights as they are.
 
     Raises:
         MeasurementError: the sharpness is not positive, or not known to a percent.
     """
     recipe = spec.recipe
+    network, kink = net, _kink(spec, net, train)
     if recipe.batch_size and len(train) > MAX_ROWS:
         order = torch.Generator().manual_seed(derive_seed("stable_rate_rows", spec.seed))
         rows = torch.randperm(len(train), generator=order)[:MAX_ROWS]
         train = train.take(rows.to(train.targets.device))
-    top = _sharpness(spec, net, train)
+    if kink:
+        network = _off_kink(spec, net, train)
+    top = _sharpness(spec, network, train)
     if top.matvecs < MAX_PRODUCTS and _relative_error(top) > SHARPNESS_TOLERANCE:
         # Rounding of float32 products ends the search early in some ResNets, 2 to 4 % off.
         try:
-            top = _sharpness(spec, *_in_double(net, train))
+            top = _sharpness(spec, *_in_double(network, train))
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, TypeError):
@@ -71,7 +93,34 @@ def stable_rate(spec: RunSpec, net: nn.Module, train: Split) -> tuple[float, flo
             do="give the recipe `lr` in place of `lr_over_stability`",
         )
     at_unit_rate = stability_threshold(build_optimizer(recipe, trainable(net), lr=1.0))
-    return at_unit_rate / (recipe.lr_over_stability * sharpness), sharpness
+    return StableRate(at_unit_rate / (recipe.lr_over_stability * sharpness), sharpness, kink)
+
+
+def _kink(spec: RunSpec, net: nn.Module, train: Split) -> float:
+    """The jump of the gradient at the weights, over a few rows; 0 too where there is no copy in float64."""
+    try:
+        double, rows = _in_double(net, Split(train.inputs[:KINK_ROWS], train.targets[:KINK_ROWS]))
+        return gradient_jump(_gradient(spec, double, rows), trainable(double))
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError):
+        return 0.0
+
+
+def _off_kink(spec: RunSpec, net: nn.Module, train: Split) -> nn.Module:
+    off = copy.deepcopy(net)
+    step_off(_gradient(spec, off, train), trainable(off))
+    return off
+
+
+def _gradient(spec: RunSpec, net: nn.Module, rows: Split) -> Callable[[], Tensor]:
+    loss_of, parameters = objective(spec.recipe), trainable(net)
+
+    def gradient() -> Tensor:
+        with preserved(net):  # dropout draws alike at every call
+            return flat_gradient(lambda: loss_of(net(rows.inputs), rows.targets), parameters, "stable_rate")
+
+    return gradient
 
 
 def _sharpness(spec: RunSpec, net: nn.Module, rows: Split) -> EigenResult:

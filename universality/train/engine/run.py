@@ -80,7 +80,10 @@ class MemberRun:
             try_network(self.net, objective(recipe), inputs, targets, where=where, curvature=curvature)
         check_rebuilt(self.net, again, splits.train.inputs, where=where)
         if recipe.lr_over_stability and member.snapshot is None:
-            self.rate, self.facts["initial_sharpness"] = stable_rate(spec, self.net, splits.train)
+            found = stable_rate(spec, self.net, splits.train)
+            self.rate, self.facts["initial_sharpness"] = found.rate, found.sharpness
+            if found.kink:
+                self.facts["initial_kink"] = found.kink
         self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}
         self.recorder = Recorder(member, self.net, splits, device)
         self.batches: Batches | None = None

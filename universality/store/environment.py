@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import universality
+from universality.plugin.loading import builtin_folder
 
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _PACKAGE_CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -76,6 +78,22 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+@cache
+def source_digest() -> str:
+    """SHA-256 of every module of this package and of its built-in plugins, in a checkout as where it is installed."""
+    package, builtin = (
+        Path(universality.__file__).resolve().parent,
+        map(builtin_folder, ("architectures", "tasks")),
+    )
+    sha256 = hashlib.sha256()
+    for folder in (package, *builtin):
+        for path in sorted(folder.rglob("*.py")):
+            name = path.relative_to(folder).as_posix()
+            if folder != package or not name.startswith("builtin/"):
+                sha256.update(f"{name}\n".encode() + path.read_bytes())
+    return sha256.hexdigest()
 
 
 def cores() -> int:

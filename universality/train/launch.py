@@ -5,12 +5,13 @@ Any number of processes may do so on one results folder, from any machine that s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from universality.errors import UniversalityError
 from universality.plan.plan import Job
 from universality.plan.stacks import most_members
+from universality.plugin.trajectory import RunState
 from universality.store.store import Store
 from universality.train.executors.local import run_all
 from universality.train.messages import WorkerSettings
@@ -61,11 +62,13 @@ def train(
     timeout_s: float,
     retry_failed: bool = True,
     wait: bool = True,
+    run_all: Callable[..., Mapping[str, RunState]] = run_all,
 ) -> Trained:
     """Train the jobs: calibrations, then longest first, so that no long one is left to a single worker at the end.
 
     Args:
         retry_failed, wait: see `universality.train.queue.JobQueue`.
+        run_all: where workers run: `universality.train.executors.local.run_all` or one like it.
     """
     ordered = sorted(jobs, key=lambda job: (not job.calibrates, -job.seconds))
     for job in ordered:

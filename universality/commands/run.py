@@ -191,7 +191,8 @@ def run(
     elif cluster is not None:
         with closing(cluster):
             remote = partial(run_all, cluster=cluster, planned=planned, own_data=data_root is None)
-            there = replace(settings, device=cluster.device)
+            copied = tuple(map(of_cluster.path, settings.plugins))
+            there = replace(settings, device=cluster.device, plugins=copied)
             train(to_train, there, slots=slots, timeout_s=timeout, retry_failed=retry, run_all=remote)
     elif to_train or shard:
         trained = train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -29,6 +30,15 @@ def test_options_are_typed() -> None:
     asked = RayOptions.parsed(["address=head:6379", "num_gpus=0.25", "num_cpus=2", "working_dir=a=b"])
     assert asked == RayOptions(address="head:6379", num_gpus=0.25, num_cpus=2.0, working_dir="a=b")
     assert RayOptions.parsed([]) == RayOptions()
+
+
+def test_a_folder_in_what_is_copied_is_named_relative_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RayOptions(working_dir=".").path("mine/plugins") == "mine/plugins"
+    assert RayOptions(working_dir="other").path("mine") == str(tmp_path / "mine")
+    assert RayOptions().path("mine") == str(tmp_path / "mine")
 
 
 @pytest.mark.parametrize(
@@ -105,15 +115,16 @@ def nodes(ray_here: None) -> Iterator[Nodes]:
 
 
 def processes() -> set[int]:
-    """Of this machine, those that train and what they are forked from."""
+    """Of this machine, those that train and what they are forked from, but for what this process has started."""
     found = set()
     for path in Path("/proc").iterdir():
         if path.name.isdecimal():
             try:
                 command = (path / "cmdline").read_text()
+                parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-            if "multiprocessing.forkserver" in command:
+            if "multiprocessing.forkserver" in command and parent != os.getpid():
                 found.add(int(path.name))
     return found
 

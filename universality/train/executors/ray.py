@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -82,6 +83,12 @@ class RayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """
         gpus = float(here.startswith("cuda")) if self.num_gpus is None else self.num_gpus
         return ("cuda" if gpus else here), gpus
+
+    def path(self, folder: str) -> str:
+        """A folder of this machine as workers name it: in a copy of `working_dir` relative to that, where they start."""
+        path = Path(folder).resolve()
+        copied = Path(self.working_dir).resolve()
+        return str(path.relative_to(copied) if self.working_dir and path.is_relative_to(copied) else path)
 
 
 class Actor(RemoteWorker):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ REACHED = 10.0
 
 LEAVING = 3.0
 """Seconds that workers have to clear up before they are ended."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class RayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,7 +202,7 @@ class RayCluster:
             return Idle()
         except self._ray.exceptions.RayError as error:
             self._heard.pop(worker, None)
-            return Lost(plain(described(error), 2000, lines=True))
+            return Lost(plain(_COLOURS.sub("", described(error)), 2000, lines=True))
 
     def stop(self, workers: Sequence[Any]) -> None:
         leaving = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,7 +20,8 @@ from universality.commands import main as cli
 from universality.errors import BadParameter, UniversalityError
 from universality.train import launch
 from universality.train.executors import remote
-from universality.train.executors.ray import RayCluster, RayOptions
+from universality.train.executors.ray import RayCluster, RayOptions, _signals_as_they_are
+from universality.train.interruption import Interrupted, signals_raise
 
 assert launch  # binds standard error when it is imported, which is not to be that of a test
 
@@ -67,6 +69,23 @@ def test_without_ray_the_error_says_so_before_anything_is_planned(
     assert cli.main(["run", "--executor", "ray"]) == 2
     assert "pip install 'universality[ray]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_while_ray_waits_is_the_one_that_came() -> None:
+    def wait_as_ray_does() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None
+
+    with signals_raise(), pytest.raises(Interrupted) as caught, _signals_as_they_are():
+        wait_as_ray_does()
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with pytest.raises(KeyboardInterrupt) as ctrl_c, _signals_as_they_are():
+        raise KeyboardInterrupt
+    assert type(ctrl_c.value) is KeyboardInterrupt
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ no code and retries nothing by itself.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +28,7 @@ from universality.text import plain
 from universality.train.executors.remote import Idle, Lost, Told
 from universality.train.executors.remote_messages import decode
 from universality.train.executors.remote_worker import RemoteWorker
-from universality.train.interruption import Interrupted
+from universality.train.interruption import ASKING, Interrupted
 
 REACHED = 10.0
 """Seconds in which the head of a cluster answers."""
@@ -185,7 +187,8 @@ class RayCluster:
         if not sources:
             time.sleep(seconds)
             return
-        ready, _ = self._ray.wait(list(sources), num_returns=1, timeout=seconds)
+        with _signals_as_they_are():
+            ready, _ = self._ray.wait(list(sources), num_returns=1, timeout=seconds)
         for source in ready:
             worker = sources[source]
             yield worker, self._word(worker, source)
@@ -220,6 +223,34 @@ class RayCluster:
         """Disconnect, and end a cluster that was started here."""
         if self._mine:
             self._ray.shutdown()
+
+
+@contextlib.contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """Raise what a handler raises: while Ray waits, it puts a plain KeyboardInterrupt in its place."""
+    came: list[int] = []
+
+    def noting(handler: Any) -> Any:
+        def note(number: int, frame: object) -> None:
+            came.append(number)
+            handler(number, frame)
+
+        return note
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    kept = {number: signal.getsignal(number) for number in ASKING if in_main_thread}
+    for number, handler in kept.items():
+        if callable(handler):
+            signal.signal(number, noting(handler))
+    try:
+        yield
+    except KeyboardInterrupt:
+        if came:
+            raise Interrupted(came[0]) from None
+        raise
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def _reach(address: str) -> None:

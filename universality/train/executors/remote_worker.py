@@ -109,14 +109,14 @@ class RemoteWorker:
 
     def _store(self, order: Order) -> tuple[Store, bool]:
         """Where to publish, and whether that is the results folder of the command."""
-        path, text = order.proof
-        with contextlib.suppress(OSError, UnicodeDecodeError, StoreError):
-            if Path(path).read_text() == text:
-                return Store.open(Path(order.root), writable=True), True
         temporary = Path(tempfile.gettempdir())
         for left in temporary.glob(f"{_SCRATCH}*-*-*"):
             if is_orphan(left.name.removeprefix(_SCRATCH)):
                 shutil.rmtree(left, ignore_errors=True)
+        path, text = order.proof
+        with contextlib.suppress(OSError, UnicodeDecodeError, StoreError):
+            if Path(path).read_text() == text:
+                return Store.open(Path(order.root), writable=True), True
         self._scratch = temporary / f"{_SCRATCH}{owner_tag()}"
         return Store.create(self._scratch), False
 

@@ -54,9 +54,10 @@ FROZEN: dict[str, Options] = {
         "--timeout": (3600.0, None),
         "--on-existing": ("retry-failed", None, ["skip", "retry-failed", "force"]),
         "--shard": (None, None),
-        "--executor": ("local", None, ["local", "slurm"]),
+        "--executor": ("local", None, ["local", "slurm", "ray"]),
         "--jobs": (1, None),
         "--slurm": ((), "+"),
+        "--ray": ((), "+"),
         "--dry-run": (False, 0),
     },
     "worker": {

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from universality.store.environment import commit
 from universality.store.files import decode_json, encode_json
 from universality.store.layout import SCHEMA_VERSION
 from universality.store.owner import owner_tag
+from universality.store.recording import DamagedRecordingError
 from universality.store.store import Recording, Store
 from universality.store.untrusted import UntrustedFile
 
@@ -75,6 +77,58 @@ def store(tmp_path: Path) -> Store:
 
 def reopened(store: Store) -> Store:
     return Store.open(store.layout.root)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_recording_that_came_as_bytes_is_published_as_it_was(store: Store, tmp_path: Path) -> None:
+    recording = a_recording()
+    there = Store.create(tmp_path / "there").publish(recording)
+    here = store.adopt(recording.spec.id, files_of(there), recording.observed)
+    assert here == store.layout.recording(recording.spec.id, 1)
+    assert files_of(here) == files_of(there)
+    assert store.covers(recording.spec.id, recording.observed)
+    assert store.adopt(recording.spec.id, files_of(there), recording.observed) == here
+    assert list(store.layout.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arrays.safetensors": None}, "has the files"),
+        ({"../../escaped": b"x"}, "has the files"),
+        ({"/escaped": b"x"}, "has the files"),
+        ({"log.txt": b"another\n"}, "sha256"),
+        ({"manifest.json": b"{}"}, "manifest.json"),
+        ({"log.txt": bytes((64 << 20) + 1)}, "bytes, at most"),
+        ("another run", "holds the run"),
+        ("observed less", "not observed as was asked"),
+    ],
+)
+def test_bytes_that_are_no_whole_recording_of_the_run_leave_nothing(
+    store: Store, tmp_path: Path, change: Any, message: str
+) -> None:
+    recording = a_recording()
+    files = files_of(Store.create(tmp_path / "there").publish(recording))
+    run_id, observed = recording.spec.id, dict(recording.observed)
+    if change == "another run":
+        run_id = a_spec(1).id
+    elif change == "observed less":
+        observed["taps"] = (0, 5, 10)
+    else:
+        files = {name: data for name, data in (files | change).items() if data is not None}
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DamagedRecordingError, match=message):
+        store.adopt(run_id, files, observed)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_failure_names_the_machine_on_which_it_happened(store: Store) -> None:
+    store.fail("mine", "crashed", "gone", host="there\ud800")
+    store.fail("mine", "crashed", "gone")
+    assert [failure.host for failure in store.failures("mine")] == ["there\\ud800", platform.node()]
 
 
 def run_folders(store: Store) -> list[str]:

@@ -40,7 +40,8 @@ def report(
     from universality.store.store import Store
 
     store = Store.open(Path(folder), writable=True)
-    if store.layout.jobs.exists() and not is_finished(store):
+    outdated = any(path.exists() for path in store.layout.outdated)  # reading says what to do with these
+    if store.layout.jobs.exists() and not outdated and not is_finished(store):
         _measure(store, several(plugins), data_root, workers, timeout)
     damaged = unused_damage(store.layout)  # before evidence.csv is written anew
     summary = rebuild(store)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,9 +48,10 @@ def run(
     timeout: float = 3600.0,
     on_existing: Literal["skip", "retry-failed", "force"] = "retry-failed",
     shard: str | None = None,
-    executor: Literal["local", "slurm"] = "local",
+    executor: Literal["local", "slurm", "ray"] = "local",
     jobs: int = 1,
     slurm: Sequence[str] = (),
+    ray: Sequence[str] = (),
     dry_run: bool = False,
     plugins: Sequence[Path] = (),
     data_root: Path | None = None,
@@ -75,10 +77,12 @@ def run(
             force also deletes what is stored of the suite's runs and trains it anew (default: retry-failed)
         shard: i/n: train only the i-th of n parts of the runs and measure nothing; the same command without it
             measures them all, and trains what is missing then
-        executor: where runs are trained: here, or by jobs of a Slurm cluster whose nodes see the results folder
-            (default: local)
-        jobs: of the cluster, each a worker with these options (default: 1)
+        executor: where runs are trained: here, by jobs of a Slurm cluster whose nodes see the results folder, or by
+            workers on a Ray cluster, which need not see it (default: local)
+        jobs: of the Slurm cluster, each a worker with these options (default: 1)
         slurm: parameters of the jobs, as submitit names them: timeout_min=600 gpus_per_node=1 slurm_partition=gpu
+        ray: the cluster and what one worker has of it: address=HOST:PORT working_dir=. num_cpus=1 num_gpus=0.25
+            (default: the cluster that runs here, or one of this machine alone, and a CPU)
         dry_run: say what would be trained, and its cost
 
     Raises:
@@ -111,18 +115,22 @@ def run(
     from universality.train.device import configure, find_device, gpus
     from universality.train.executors.local import default_slots
     from universality.train.executors.process import leave_if_imported_by_worker
+    from universality.train.executors.ray import RayCluster, RayOptions, imported
+    from universality.train.executors.remote import run_all
     from universality.train.executors.slurm import parsed, run_jobs
     from universality.train.launch import check_tried, missing, train
     from universality.train.messages import WorkerSettings
 
     leave_if_imported_by_worker()
     check_numbers(workers, timeout, jobs)
-    part, parameters = shard or "1/1", parsed(slurm)
+    part, parameters, of_cluster = shard or "1/1", parsed(slurm), RayOptions.parsed(ray)
     share((), part)  # refused before anything is planned
     if shard and executor != "local":
         raise BadParameter(
             "a shard is trained here", got=f"--shard {shard} --executor {executor}", do="leave out one"
         )
+    if executor == "ray":
+        imported()
     started = time.monotonic()
     configure(threads=1)
     axes = several(architectures), several(tasks), several(phenomena)
@@ -136,15 +144,22 @@ def run(
         Store.open(folder)  # a dry run too refuses a folder of another version
     plan = Planner(root).add_suite(chosen)
     slots = default_slots(gpus(where)) if workers is None else workers
+    kind, cluster = where.type, None
+    if executor == "ray":
+        kind = "ray"
+        if not dry_run:
+            cluster = RayCluster(of_cluster, str(where), workers)
+            slots = cluster.slots
     for line in (*unvalidated(plan, chosen), *too_few_replicates(plan), *unscaled(plan)):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
-    forecast = Forecast(plan, slots, where.type, folder)
+    forecast = Forecast(plan, slots, kind, folder)
     forecast.check_fits()
     if dry_run:
         return forecast
 
     store = Store.create(folder)
-    store.write(store.layout.jobs, JobsRecord.of(plan, chosen, list(map(str, folders))).file())
+    planned = JobsRecord.of(plan, chosen, list(map(str, folders)))
+    store.write(store.layout.jobs, planned.file())
     asked = share(list(plan.jobs.values()), part)
     to_train = missing(asked, store, anew=on_existing == "force")
     if on_existing != "force":
@@ -175,6 +190,12 @@ def run(
         commands = [[*options, str(folder.resolve()), "--on-existing", each] for each in forgiving]
         run_jobs(commands, folder.with_name(f"{folder.name}.slurm"), chosen.name, parameters)
         check_tried(to_train, store)
+    elif cluster is not None:
+        with closing(cluster):
+            remote = partial(run_all, cluster=cluster, planned=planned, own_data=data_root is None)
+            copied = tuple(map(of_cluster.path, settings.plugins))
+            there = replace(settings, device=cluster.device, plugins=copied)
+            train(to_train, there, slots=slots, timeout_s=timeout, retry_failed=retry, elsewhere=remote)
     elif to_train or shard:
         # A finished table stands until there is another.
         tables = shard or is_finished(store)
@@ -186,7 +207,7 @@ def run(
         if shard:
             return trained
     # No device is used for that: one GPU leaves most cores idle.
-    measuring = default_slots() if workers is None else workers
+    measuring = default_slots() if workers is None or cluster else workers
     records = conclude(
         plan,
         chosen,

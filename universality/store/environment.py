@@ -91,15 +91,26 @@ def cpu_model() -> str:
 
 
 @cache
-def code_digest() -> str:
-    """Of every module of this package, of its built-in plugins, and of the versions of `LIBRARIES`."""
+def source_digest() -> str:
+    """SHA-256 of every module of this package and of its built-in plugins, in a checkout as where it is installed."""
+    package, builtin = (
+        Path(universality.__file__).resolve().parent,
+        map(builtin_folder, ("architectures", "tasks")),
+    )
     sha256 = hashlib.sha256()
-    package = Path(universality.__file__).resolve().parent
-    for folder in (package, builtin_folder("architectures"), builtin_folder("tasks")):
+    for folder in (package, *builtin):
         for path in sorted(folder.rglob("*.py")):
-            sha256.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
-    sha256.update("".join(f"{name} {version(name)}\n" for name in LIBRARIES).encode())
+            name = path.relative_to(folder).as_posix()
+            if folder != package or not name.startswith("builtin/"):
+                sha256.update(f"{name}\n".encode() + path.read_bytes())
     return sha256.hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """Of `source_digest` and the versions of `LIBRARIES`."""
+    versions = "".join(f"{name} {version(name)}\n" for name in LIBRARIES)
+    return hashlib.sha256(f"{source_digest()}\n{versions}".encode()).hexdigest()
 
 
 def cores() -> int:

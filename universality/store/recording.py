@@ -34,7 +34,7 @@ from universality.plugin.spec import RunSpec
 from universality.plugin.trajectory import RunState, Series
 from universality.store import layout
 from universality.store.files import encode_json, encode_record, storing
-from universality.store.untrusted import UntrustedFile, read_record
+from universality.store.untrusted import MAX_BYTES, UntrustedFile, read_record
 from universality.text import is_printable, short
 
 MAX_STEP = 1 << 53
@@ -202,6 +202,15 @@ def _tensors(recording: Recording) -> dict[str, NDArray[Any]]:
         # safetensors writes the buffer as it lies in memory: a transposed view would come back scrambled.
         tensors[f"array/{name}/{step}"] = np.asarray(array, order="C")
     return tensors
+
+
+def check_files(sizes: Mapping[str, int]) -> None:
+    """Raises `DamagedRecordingError` unless these are the names of a recording's files, and sizes in bytes that are read."""
+    if sizes.keys() != {*layout.HASHED, layout.MANIFEST}:
+        raise DamagedRecordingError(f"has the files {short(', '.join(sorted(map(ascii, sizes))), 300)}")
+    for name, size in sizes.items():
+        if name != layout.ARRAYS and size > MAX_BYTES:
+            raise DamagedRecordingError(f"{name} has {size:,} bytes, at most {MAX_BYTES:,}")
 
 
 def read_recording(folder: Path, run_id: str) -> StoredTrajectory:

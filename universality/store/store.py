@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,7 @@ from universality.store.recording import (
     Observed,
     Recording,
     StoredTrajectory,
+    check_files,
     covers,
     encode_recording,
     read_recording,
@@ -108,6 +109,25 @@ class Store(ResultsFolder):
                     shutil.copyfile(entry.path, folder / entry.name)
 
         return self._put(found.spec.id, found.observed, write)
+
+    def adopt(self, run_id: str, files: Mapping[str, bytes], observed: Observed) -> Path:
+        """Publish a recording that came as the content of its files, once they are verified like those of a stranger.
+
+        Returns as `publish`.
+
+        Raises:
+            DamagedRecordingError: it is not a whole recording of this run, or lacks some of what was to be `observed`.
+            StoreError: nothing can be written.
+        """
+        check_files({name: len(data) for name, data in files.items()})
+
+        def write(folder: Path) -> None:
+            for name, data in files.items():
+                write_durably(folder / name, data)
+            if not covers(read_recording(folder, run_id).observed, observed):
+                raise DamagedRecordingError("was not observed as was asked")
+
+        return self._put(run_id, observed, write)
 
     def _put(self, run_id: str, observed: Observed, write: Callable[[Path], None]) -> Path:
         """Let `write` fill a folder in `tmp/`, and move it to its place."""
@@ -239,15 +259,20 @@ class Store(ResultsFolder):
         traceback: str = "",
         seconds: float = 0.0,
         memory_bytes: int | None = None,
+        host: str = "",
     ) -> int:
-        """Record an attempt that left nothing; returns its number, counted from 1."""
+        """Record an attempt that left nothing; returns its number, counted from 1.
+
+        Args:
+            host: where it was made, if that was not this machine.
+        """
         failure = Failure(
             run_id=run_id,
             kind=kind,
             message=_encodable(message),
             traceback=_encodable(traceback),
             seconds=float(seconds),
-            host=platform.node(),
+            host=_encodable(host) or platform.node(),
             memory_bytes=memory_bytes,
             time=now(),
         )

@@ -5,13 +5,14 @@ Any number of processes may do so on one results folder, from any machine that s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from universality.errors import UniversalityError
 from universality.plan.plan import Job
 from universality.plan.stacks import most_members
 from universality.plan.turns import ordered
+from universality.plugin.trajectory import RunState
 from universality.store.store import Store
 from universality.train.executors.local import run_all
 from universality.train.messages import WorkerSettings
@@ -62,11 +63,13 @@ def train(
     timeout_s: float,
     retry_failed: bool = True,
     wait: bool = True,
+    elsewhere: Callable[..., Mapping[str, RunState]] | None = None,
 ) -> Trained:
     """Train the jobs in the order of `plan.turns`.
 
     Args:
         retry_failed, wait: see `universality.train.queue.JobQueue`.
+        elsewhere: trains them as `universality.train.executors.local.run_all` does here, with workers of a cluster.
     """
     in_turn = ordered(jobs)
     for job in in_turn:
@@ -74,7 +77,7 @@ def train(
         job.stack = most_members(job.parameters, job.data_bytes, job.seconds, on_gpu=on_gpu)
     progress = Progress({job.spec.id: job.seconds for job in in_turn}, slots)
     try:
-        states = run_all(
+        states = (elsewhere or run_all)(
             in_turn,
             settings,
             slots=slots,

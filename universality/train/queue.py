@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from universality.plan.plan import Job
 from universality.plan.runs_file import PlannedRun
@@ -158,15 +159,15 @@ class JobQueue:
     def _may_stack(self, job: Job) -> bool:
         return job.stack > 1 and job.spec.id not in self._alone
 
-    def finish(self, job: Job, reply: RunReply) -> None:
-        """Settle a job by its worker's reply."""
+    def finish(self, job: Job, reply: RunReply, host: str = "") -> None:
+        """Settle a job by its worker's reply. `host`: of the worker, if that is another machine."""
         if reply.state == "failed":
-            self.fail(job, "failed", reply.message, reply.seconds, reply.traceback)
+            self.fail(job, "failed", reply.message, reply.seconds, reply.traceback, host=host)
             return
         run = self._store.trajectory(job.spec.id, job.observe)
         if run is None:
             message = f"the worker said {reply.state}, but the store holds no recording with what was asked"
-            self.fail(job, "failed", message, reply.seconds)
+            self.fail(job, "failed", message, reply.seconds, host=host)
             return
         self._settle(job.spec.id, run.state, reply.seconds)
 
@@ -178,12 +179,12 @@ class JobQueue:
         seconds: float,
         traceback: str = "",
         memory_bytes: int | None = None,
+        host: str = "",
     ) -> None:
         """Record a failed attempt; a first crash puts the job back, its lease kept."""
         run_id = job.spec.id
-        self._store.fail(
-            run_id, kind, message, traceback=traceback, seconds=seconds, memory_bytes=memory_bytes
-        )
+        details: dict[str, Any] = {"traceback": traceback, "memory_bytes": memory_bytes, "host": host}
+        self._store.fail(run_id, kind, message, seconds=seconds, **details)
         if kind == "crashed" and self._given_up(run_id) is None:
             self._open.put_first(job)
             self._on_event(Event(run_id, None, seconds, message))

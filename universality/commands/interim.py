@@ -13,7 +13,7 @@ from pathlib import Path
 
 from universality.text import plain, short
 
-FIRST_SECONDS = 300.0
+FIRST_SECONDS = 600.0
 """From the start of training to the first table, and at least from one to the next."""
 SHARE = 0.1
 """Of the time, what tables may take of one core."""

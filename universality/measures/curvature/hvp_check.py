@@ -66,7 +66,7 @@ def check_hvp(
         generator: of u and v. None is a fixed seed.
 
     Cost: two gradients with their graph, two products, and two gradients for each step length that is tried,
-    2 to 10; where none agrees four more, and on a kink all of it again; in float64 and linear in rows.
+    2 to 10; where none agrees four more, and all of it again on kinks; in float64 and linear in rows.
 
     Raises:
         MeasurementError: a loss that differs between two calls (dropout), or whose gradient or

@@ -106,6 +106,7 @@ def test_a_cost_is_read_from_its_docstring(measures, monkeypatch):
     assert case.symbols("some") == {"n", "d", "a", "steps"}
 
 
+@pytest.mark.slow  # what is timed depends on what else the machine does
 def test_growth_is_missed_on_either_side_and_found_within_the_slack(measures):
     growth, case = measures("growth"), measures("growing.case")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,14 @@ def several(values: Sequence[T]) -> tuple[T, ...]:
     (('mlp',), ('mlp', 'cnn'))
     """
     return (values,) if isinstance(values, str | Path) else tuple(values)  # type: ignore[return-value]
+
+
+def program(*arguments: str, plugins: Sequence[str | Path], data_root: Path) -> list[str]:
+    """What gives a command with these arguments in another process, in whatever folder that starts."""
+    command = [sys.executable, "-m", "universality", *arguments, "--data-root", str(data_root.resolve())]
+    for folder in plugins:
+        command += ["--plugins", str(Path(folder).resolve())]
+    return command
 
 
 def add_arguments(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:

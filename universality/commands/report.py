@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from universality.commands.cli import several
+from universality.commands.cli import program, several
 
 if TYPE_CHECKING:
     from universality.output.build import Summary
@@ -125,11 +125,7 @@ def _measure(
 
 def command_line(folder: Path, plugins: Sequence[str | Path], data_root: Path) -> list[str]:
     """What writes the tables of a folder with these options, in one process beside others that train."""
-    command = [sys.executable, "-m", "universality", "report", str(folder.resolve()), "--workers", "1"]
-    command += ["--data-root", str(data_root.resolve())]
-    for each in plugins:
-        command += ["--plugins", str(Path(each).resolve())]
-    return command
+    return program("report", str(folder.resolve()), "--workers", "1", plugins=plugins, data_root=data_root)
 
 
 def show(summary: Summary) -> int:

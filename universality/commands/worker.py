@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from universality.commands.cli import several
+from universality.commands.cli import program, several
 
 if TYPE_CHECKING:
     from universality.train.launch import Trained
@@ -98,14 +98,10 @@ def command_line(
     data_root: Path,
 ) -> list[str]:
     """What starts a worker with these options on another machine, but for its folder."""
-    command = [sys.executable, "-m", "universality", "worker"]
-    command += ["--device", device, "--engine", engine, "--timeout", str(timeout)]
-    command += ["--data-root", str(data_root.resolve())]
+    options = ["--device", device, "--engine", engine, "--timeout", str(timeout)]
     if workers is not None:
-        command += ["--workers", str(workers)]
-    for folder in plugins:
-        command += ["--plugins", str(Path(folder).resolve())]
-    return command
+        options += ["--workers", str(workers)]
+    return program("worker", *options, plugins=plugins, data_root=data_root)
 
 
 def show(result: Trained) -> int:

@@ -20,7 +20,7 @@ from universality.plugin.trajectory import RunState, Trajectory
 from universality.store.cells import CellRecord, GroupRecord, Problem
 from universality.store.store import Store
 from universality.store.untrusted import UntrustedFile, check_readable
-from universality.text import plain
+from universality.text import plain, short
 
 _MAX_MESSAGE = 2000
 _MAX_WHY = 300
@@ -75,7 +75,7 @@ def _measure(
         text = ", ".join(f"{role}: {end}" for role, end in ends.items() if end.state != "done")
         problem = Problem("training", text[:_MAX_MESSAGE])
     elif lost:
-        state, problem = "failed", Problem("measuring", _shortened(lost))
+        state, problem = "failed", Problem("measuring", short(lost, _MAX_MESSAGE))
     else:
         try:
             outcome = measure_group(phenomenon, claim, group, runs)
@@ -86,12 +86,6 @@ def _measure(
     return GroupRecord(
         key=group.key, units=group.units, runs=group.runs, state=state, outcome=outcome, problem=problem
     )
-
-
-def _shortened(text: str) -> str:
-    """The start, which says what, and the end, which says why: tracebacks end with their error."""
-    rest = _MAX_MESSAGE - _MAX_WHY - 5
-    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_WHY]} ... {text[-rest:]}"
 
 
 def _check_storable(outcome: Outcome) -> None:

@@ -102,12 +102,11 @@ def _loss(training: Training) -> Callable[[Tensor], Tensor]:
     names, shapes = zip(*((n, p.shape) for n, p in net.named_parameters() if p.requires_grad), strict=True)
     data, loss_of = training.splits.train, objective(training.recipe)
     inputs = data.inputs.double() if data.inputs.is_floating_point() else data.inputs
-    targets = data.targets.double() if data.targets.is_floating_point() else data.targets
 
     def loss(w: Tensor) -> Tensor:
         parts = torch.split(w, [shape.numel() for shape in shapes])
         weights = {n: part.view(shape) for n, part, shape in zip(names, parts, shapes, strict=True)}
-        return loss_of(functional_call(net, weights, (inputs,)), targets)
+        return loss_of(functional_call(net, weights, (inputs,)), data.targets)
 
     return loss
 

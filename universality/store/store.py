@@ -91,11 +91,7 @@ class Store(ResultsFolder):
         """
         files = encode_recording(recording, environment(device))
 
-        def write(folder: Path) -> None:
-            for name, data in files.items():
-                write_durably(folder / name, data)
-
-        return self._put(recording.spec.id, recording.observed, write)
+        return self._put(recording.spec.id, recording.observed, lambda folder: _write(folder, files))
 
     def link(self, found: StoredTrajectory) -> Path:
         """Publish a run that another store holds, by links to its files: both stand for themselves, since published files
@@ -122,8 +118,7 @@ class Store(ResultsFolder):
         check_files({name: len(data) for name, data in files.items()})
 
         def write(folder: Path) -> None:
-            for name, data in files.items():
-                write_durably(folder / name, data)
+            _write(folder, files)
             if not covers(read_recording(folder, run_id).observed, observed):
                 raise DamagedRecordingError("was not observed as was asked")
 
@@ -318,6 +313,11 @@ class Store(ResultsFolder):
                     shutil.rmtree(outdated)
                 else:
                     outdated.unlink(missing_ok=True)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        write_durably(folder / name, data)
 
 
 def _encodable(text: str) -> str:

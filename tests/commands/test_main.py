@@ -53,6 +53,7 @@ FROZEN: dict[str, Options] = {
         "--engine": ("auto", None, ["auto", "loop", "fused", "separate"]),
         "--timeout": (3600.0, None),
         "--on-existing": ("retry-failed", None, ["skip", "retry-failed", "force"]),
+        "--adopt": ([], None),
         "--shard": (None, None),
         "--executor": ("local", None, ["local", "slurm", "ray"]),
         "--jobs": (1, None),

@@ -33,8 +33,8 @@ _TOP = {
 _OUTDATED = {path.name for path in _LAYOUT.outdated}
 """Of these `read_parts` tells, where the set has the schema of this version."""
 _REPORT = _LAYOUT.report.name
-_FOLDERS = {_REPORT, *(folder.name for folder in _LAYOUT.folders)}
-_UNFINISHED = _FOLDERS - {_REPORT, _LAYOUT.runs.name, _LAYOUT.failed.name}
+_FOLDERS = {_REPORT, _LAYOUT.adopted.name, *(folder.name for folder in _LAYOUT.folders)}
+_UNFINISHED = _FOLDERS - {_REPORT, _LAYOUT.adopted.name, _LAYOUT.runs.name, _LAYOUT.failed.name}
 _REPORT_KINDS = {".svg", ".png", ".md", ".html", ".csv", ".json", ".tex"}
 _ACTIVE = re.compile(
     rb"<script|javascript:|<foreignobject|<iframe|<!entity|@import|\son[a-z]+\s*=|"

@@ -40,8 +40,9 @@ def check_runs(audit: Audit, layout: Layout, plan: PlanRecord, records: Sequence
         for recording in reversed(recordings.get(run_id, []))
         if covers(recording.observed, run.observe)
     }
+    elsewhere = {cell for sitting in plan.earlier for cell in sitting.cells}
     for record in records:
-        for group in record.groups:
+        for group in record.groups if record.id not in elsewhere else ():
             lost = [run for run in group.runs.values() if states.get(run) != "done"]
             if group.state == "done" and lost:
                 run, state = short(lost[0], 120), states.get(lost[0], "not here")

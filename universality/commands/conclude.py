@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from universality.judge.adopted import Adopted
     from universality.plan.plan import Plan
     from universality.plan.suite import Suite
     from universality.store.cells import CellRecord
@@ -17,6 +18,7 @@ def conclude(
     suite: Suite,
     store: Store,
     settings: WorkerSettings,
+    adopted: Adopted,
     *,
     slots: int,
     timeout_s: float,
@@ -26,6 +28,7 @@ def conclude(
     """Measure all cells from what is stored, and write suite, plan and measurements; until then the earlier ones stand.
 
     Args:
+        adopted: has marked the plan.
         slots, timeout_s: of `judge.measuring.measure_all`.
         data_root: whether it was given.
         wall_seconds: of the command so far.
@@ -38,6 +41,7 @@ def conclude(
     from universality.store.environment import environment
 
     records = measure_all(plan, store, settings, slots=slots, timeout_s=timeout_s)
+    sittings = adopted.sittings(plan)
     record = PlanRecord.of(
         plan,
         suite,
@@ -46,12 +50,13 @@ def conclude(
         data_root=data_root,
         cells=[each.id for each in records],
         wall_seconds=round(wall_seconds, 1),
-        run_seconds=round(store.seconds(plan.jobs), 1),
-        probe_seconds=round(store.probe_seconds(plan.jobs), 1),
+        run_seconds=round(store.seconds(plan.jobs) + sum(each.run_seconds for each in sittings), 1),
+        probe_seconds=round(store.probe_seconds(plan.jobs) + sum(each.probe_seconds for each in sittings), 1),
         untrained=sum(
             not (store.covers(run_id, job.observe) or store.attempts(run_id))
-            for run_id, job in plan.jobs.items()
+            for run_id, job in plan.open_jobs.items()
         ),
+        sittings=sittings,
     )
     store.write(store.layout.suite, suite.toml())
     store.write_measurements(records, record.file())

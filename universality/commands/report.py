@@ -69,6 +69,7 @@ def _measure(
     from universality.commands.conclude import conclude
     from universality.commands.run import check_numbers
     from universality.errors import StoreError
+    from universality.judge.adopted import Adopted
     from universality.plan.jobs_json import read_jobs
     from universality.plan.planner import Planner
     from universality.plan.suite import parse
@@ -88,7 +89,9 @@ def _measure(
     record = read_jobs(store.layout)
     suite = parse(record.definition, where=str(store.layout.jobs))
     plan = Planner(resolved(data_root)).add_suite(suite)
-    if plan.jobs.keys() != record.runs.keys():
+    adopted = Adopted.of(store.layout)
+    adopted.mark(plan, store)
+    if not plan.open_jobs.keys() <= record.runs.keys() <= plan.jobs.keys():
         raise StoreError(
             "these runs were planned by another version of universality, or with other plugins",
             where=str(store.layout.root),
@@ -102,12 +105,13 @@ def _measure(
         engine="auto",
     )
     slots = default_slots() if workers is None else workers
-    left = missing(list(plan.jobs.values()), store)
+    left = missing(list(plan.open_jobs.values()), store)
     conclude(
         plan,
         suite,
         store,
         settings,
+        adopted,
         slots=slots,
         timeout_s=timeout,
         data_root=data_root is not None,
@@ -116,7 +120,7 @@ def _measure(
     cells = sum(bool(cell.groups) for cell in plan.cells)
     now, then = (complete_after(plan, left, seconds) for seconds in (0, 3600 * default_slots()))
     print(
-        f"unfinished: {plain(suite.name)} has {len(plan.jobs) - len(left)} of {len(plan.jobs)} runs, all runs of {now} of "
+        f"unfinished: {plain(suite.name)} has {len(record.runs) - len(left)} of {len(record.runs)} runs, all runs of {now} of "
         f"{cells} cells and controls; {clock(sum(job.seconds for job in left))} are left on one core, and the next hour "
         f"on {default_slots()} completes {then - now} cells more",
         file=sys.stderr,

@@ -47,6 +47,7 @@ def run(
     engine: Literal["auto", "loop", "fused", "separate"] = "auto",
     timeout: float = 3600.0,
     on_existing: Literal["skip", "retry-failed", "force"] = "retry-failed",
+    adopt: Sequence[Path] = (),
     shard: str | None = None,
     executor: Literal["local", "slurm", "ray"] = "local",
     jobs: int = 1,
@@ -75,6 +76,9 @@ def run(
         timeout: seconds per run, and to measure a cell (default: 3600)
         on_existing: runs that have failed, or crashed twice, are left alone (skip) or tried again (retry-failed);
             force also deletes what is stored of the suite's runs and trains it anew (default: retry-failed)
+        adopt: a result set whose measurements are believed: cells that it has measured, of the same runs by the same versions,
+            are taken over, and their runs are not trained; so a suite takes several sittings, or machines. May be given
+            several times
         shard: i/n: train only the i-th of n parts of the runs and measure nothing; the same command without it
             measures them all, and trains what is missing then
         executor: where runs are trained: here, by jobs of a Slurm cluster whose nodes see the results folder, or by
@@ -95,6 +99,7 @@ def run(
     from universality.commands.report import is_finished
     from universality.commands.worker import command_line
     from universality.errors import BadParameter
+    from universality.judge.adopted import Adopted
     from universality.judge.foreseen import too_few_replicates
     from universality.judge.measure import failed_measuring
     from universality.output.build import rebuild
@@ -140,9 +145,16 @@ def run(
     where = find_device(device)
     root = resolved(data_root)
     folder = Path(results) / chosen.name
-    if Layout(folder).manifest.exists():
-        Store.open(folder)  # a dry run too refuses a folder of another version
+    # A dry run too refuses a folder of another version.
+    present = Store.open(folder) if Layout(folder).manifest.exists() else None
+    anew = on_existing == "force"
+    if anew and adopt:
+        raise BadParameter(
+            "what is trained anew is not taken over", got="--on-existing force --adopt", do="leave out one"
+        )
+    adopted = Adopted() if anew else Adopted.of(Layout(folder), map(Path, several(adopt)))
     plan = Planner(root).add_suite(chosen)
+    adopted.mark(plan, present)
     slots = default_slots(gpus(where)) if workers is None else workers
     kind, cluster = where.type, None
     if executor == "ray":
@@ -158,17 +170,23 @@ def run(
         return forecast
 
     store = Store.create(folder)
+    if anew:
+        store.forget_adopted()
+    adopted.keep(store)
     planned = JobsRecord.of(plan, chosen, list(map(str, folders)))
     store.write(store.layout.jobs, planned.file())
-    asked = share(list(plan.jobs.values()), part)
-    to_train = missing(asked, store, anew=on_existing == "force")
-    if on_existing != "force":
+    asked = share(list(plan.open_jobs.values()), part)
+    to_train = missing(asked, store, anew=anew)
+    if not anew:
         wanted = {job.spec.id: job.observe for job in to_train}
         for other, number in take_over(wanted, store, environment(str(where))).items():
             print(f"note: {number} runs taken over from {plain(other)}", file=sys.stderr)
         to_train = missing(to_train, store)
     for line in edited_plugins(to_train, store):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
+    if plan.adopted:
+        line = f"note: {len(plan.adopted)} cells and controls are taken over, and {len(plan.jobs) - len(plan.open_jobs)} runs not needed"
+        print(line, file=sys.stderr)
     print(
         f"{chosen.name}: {len(plan.cells)} cells and controls, {len(asked)} runs{f' in shard {shard}' if shard else ''}, "
         f"{len(asked) - len(to_train)} stored, {len(to_train)} to train on {forecast.workers}, "
@@ -213,12 +231,13 @@ def run(
         chosen,
         store,
         settings,
+        adopted,
         slots=measuring,
         timeout_s=timeout,
         data_root=data_root is not None,
         wall_seconds=time.monotonic() - started,
     )
-    failed = tuple(id for id, job in plan.jobs.items() if not store.covers(id, job.observe))
+    failed = tuple(id for id, job in plan.open_jobs.items() if not store.covers(id, job.observe))
     return Finished(rebuild(store), failed, tuple(failed_measuring(records)))
 
 

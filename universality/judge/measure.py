@@ -59,6 +59,23 @@ def measure_cell(
     return [_record(cell, name, tuple(groups[name])) for name in names]
 
 
+def unmeasured(cell: PlannedCell) -> list[CellRecord]:
+    """The records of a cell of which no run is stored: what is asked, without answers."""
+    names = cell.phenomenon.claims if cell.control is None else cell.control.claims
+    return [
+        _record(
+            cell,
+            name,
+            tuple(
+                GroupRecord(key=group.key, units=group.units, runs=group.runs, state="missing")
+                for group in cell.groups
+                if group.bears_on(cell.phenomenon.claims[name]) and name not in cell.left_out
+            ),
+        )
+        for name in names
+    ]
+
+
 def _measure(
     phenomenon: Phenomenon,
     claim: Claim,

@@ -42,7 +42,8 @@ LEAST_MEMORY = 4 << 30
 def measure_all(
     plan: Plan, store: Store, settings: WorkerSettings, *, slots: int, timeout_s: float
 ) -> list[CellRecord]:
-    """Measure every cell and control from what is stored, but for `EarlierCells`, which saves each as soon as it is there.
+    """Measure every cell and control from what is stored, but for those that the plan has adopted, and for `EarlierCells`, which saves
+    each as soon as it is there.
 
     A plugin that hangs, crashes, leaves the process, eats its memory or floods its output fails its own cell,
     in words of its `Problem`; a worker that dies is given a second attempt. Records are the same however many
@@ -57,7 +58,7 @@ def measure_all(
         UniversalityError: where workers cannot start, or the disk refuses.
     """
     earlier = EarlierCells(store)
-    queue = CellQueue(plan.cells, store, earlier)
+    queue = CellQueue(plan, store, earlier)
     if slots == 0:
         for item in queue.take_all():
             queue.finish(item, measured(queue.key(item), item.cell, store, settings.data_root))
@@ -95,12 +96,13 @@ class CellQueue:
 
     held_by_others = awaited = 0
 
-    def __init__(self, cells: Sequence[PlannedCell], store: Store, earlier: EarlierCells) -> None:
-        self._store, self._total, self._earlier = store, len(cells), earlier
+    def __init__(self, plan: Plan, store: Store, earlier: EarlierCells) -> None:
+        self._store, self._adopted, self._earlier = store, plan.adopted, earlier
+        self._total = len(plan.cells)
         self._crashes: dict[int, int] = {}
         self._reported = time.monotonic()
         self.records: dict[int, list[CellRecord]] = {}
-        items = (CellItem(number, cell) for number, cell in enumerate(cells))
+        items = (CellItem(number, cell) for number, cell in enumerate(plan.cells))
         self._open = deque(item for item in items if not self._known(item))
 
     @property
@@ -159,8 +161,9 @@ class CellQueue:
         self._settle(item, measure_cell(item.cell, self._store, lost=text))
 
     def _known(self, item: CellItem) -> bool:
-        """Settle a cell that an earlier command measured."""
-        if (records := self._earlier.records(item.cell)) is None:
+        """Settle a cell that another set or an earlier command measured."""
+        records = self._adopted.get(item.cell.question) or self._earlier.records(item.cell)
+        if records is None:
             return False
         self.records[item.number] = records
         return True

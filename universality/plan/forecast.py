@@ -35,7 +35,7 @@ class Forecast:
     @property
     def memory(self) -> float:
         """Bytes that a worker needs for the largest run, beside torch."""
-        return max(job.bytes for job in self.plan.jobs.values())
+        return max((job.bytes for job in self.plan.open_jobs.values()), default=0.0)
 
     @property
     def disk(self) -> float:
@@ -43,7 +43,7 @@ class Forecast:
         layout = Layout(self.folder)
         return sum(
             job.disk_bytes
-            for run_id, job in self.plan.jobs.items()
+            for run_id, job in self.plan.open_jobs.items()
             if not layout.recording(run_id, 1).exists()
         )
 
@@ -81,16 +81,17 @@ class Forecast:
             what = (
                 f"not applicable: {plain(cell.not_applicable)}"
                 if cell.not_applicable
-                else f"{len(runs)} runs"
+                else f"{len(runs)} runs{', measured elsewhere' if cell.question in plan.adopted else ''}"
             )
             control = f"  ({cell.control.sign} control: {cell.control.name})" if cell.control else ""
             swept = "  (swept, not counted)" if cell.swept else ""
             name = f"{component(cell.phenomenon)}  {cell.architecture}  {cell.task}"
             yield f"{name}  {what}{control}{swept}"
-        total = sum(job.seconds for job in plan.jobs.values())
-        probes = sum(job.probe_seconds for job in plan.jobs.values())
+        jobs = plan.open_jobs
+        total = sum(job.seconds for job in jobs.values())
+        probes = sum(job.probe_seconds for job in jobs.values())
         yield (
-            f"{len(plan.jobs)} distinct runs, about {clock(total)} on one core, "
+            f"{len(jobs)} distinct runs, about {clock(total)} on one core, "
             f"{clock(total / max(1, self.slots))} on {self.workers}; "
             f"probes take {probes / max(total, 1e-9):.0%} of it; "
             f"a worker needs about {memory(self.memory)} of memory beside that of torch; "

@@ -59,7 +59,7 @@ class JobsRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             suite=suite.name,
             definition=suite.toml(),
             plugins=tuple(map(without_machine, plugins)),
-            runs={run_id: _planned(job) for run_id, job in plan.jobs.items()},
+            runs={run_id: _planned(job) for run_id, job in plan.open_jobs.items()},
             sources=sources_of_plan(plan),
         )
 

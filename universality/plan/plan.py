@@ -13,6 +13,7 @@ from universality.plugin.phenomenon import Control, Phenomenon
 from universality.plugin.readings import Key
 from universality.plugin.registry import component
 from universality.plugin.spec import RunSpec
+from universality.store.cells import CellRecord
 
 
 @dataclass(slots=True)
@@ -57,6 +58,10 @@ class PlannedGroup(Replicate):
     left_out: int | None = None
 
 
+Question = tuple[str, str, str, str]
+"""Phenomenon, architecture, task and control of a cell."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
     """A phenomenon in one cell of the cross, or one of its controls.
@@ -74,7 +79,7 @@ class PlannedCell:
     swept: bool = False
 
     @property
-    def question(self) -> tuple[str, str, str, str]:
+    def question(self) -> Question:
         """What is asked, whatever the replicates."""
         control = "" if self.control is None else str(self.control.id)
         return str(component(self.phenomenon)), self.architecture, self.task, control
@@ -86,6 +91,18 @@ class Plan:
     jobs: dict[str, Job] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)
     """Of the inputs of each task, by address (`Signature.scale`)."""
+    adopted: dict[Question, list[CellRecord]] = field(default_factory=dict)
+    """What another result set has measured of a cell (`judge.adopted`)."""
+
+    @property
+    def open_jobs(self) -> dict[str, Job]:
+        """All but the runs that adopted cells alone need."""
+        settled, needed = set[str](), set[str]()
+        for cell in self.cells if self.adopted else ():
+            runs = settled if cell.question in self.adopted else needed
+            runs.update(run_id for group in cell.groups for run_id in group.runs.values())
+        closed = settled - needed
+        return {run_id: job for run_id, job in self.jobs.items() if run_id not in closed}
 
 
 MAX_SCALE = 30.0

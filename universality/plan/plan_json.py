@@ -28,13 +28,28 @@ Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 
 
+class Sitting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where some of the cells were measured before, in a result set that this one adopted.
+
+    Args:
+        cells: ids of the measurements.
+        run_seconds: of the runs of that set, `probe_seconds` in it.
+    """
+
+    environment: Mapping[str, str | int | bool | None]
+    cells: tuple[str, ...]
+    run_seconds: Seconds
+    probe_seconds: Seconds
+
+
 class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was asked.
 
     Args:
         plugins: folders that `--plugins` named, `without_machine`.
         data_root: whether `--data-root` was given; the path is not published.
-        wall_seconds: of the last command; `run_seconds`, of all stored runs, `probe_seconds` in it.
+        wall_seconds: of the last command; `run_seconds`, of all stored runs and of earlier sittings, `probe_seconds` in it.
+        environment: in which all was measured that no earlier sitting has.
         phenomena: facts of each phenomenon, by name.
         settings: phenomena with all their parameters, by address.
         tiers: per task, what evidence from it is worth; tasks that do not say are left out.
@@ -42,6 +57,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         runs: by run id.
         sources: which code the plugins were, by kind and name; UNSET in sets that were made without it.
         untrained: runs that were neither stored nor tried when this was written; UNSET for none.
+        sittings: what was adopted of other sets; UNSET for nothing.
     """
 
     suite: str
@@ -59,6 +75,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     runs: Mapping[str, PlannedRun]
     sources: Mapping[str, Mapping[str, PluginSource]] | UnsetType = UNSET
     untrained: Count | UnsetType = UNSET
+    sittings: tuple[Sitting, ...] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         for name in (*self.cells, *self.runs):
@@ -68,6 +85,14 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise ValueError(f"{folder!r} is a path of somebody's machine")
         if len(set(self.cells)) < len(self.cells):
             raise ValueError("asks for a cell twice")
+        before = [cell for sitting in self.earlier for cell in sitting.cells]
+        if len(set(before)) < len(before) or not set(before) <= set(self.cells):
+            raise ValueError("was measured twice, or not at all, in an earlier sitting")
+
+    @property
+    def earlier(self) -> tuple[Sitting, ...]:
+        """`sittings`, none where there was none."""
+        return () if self.sittings is UNSET else self.sittings
 
     @classmethod
     def of(
@@ -83,6 +108,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         run_seconds: float = 0.0,
         probe_seconds: float = 0.0,
         untrained: int = 0,
+        sittings: Sequence[Sitting] = (),
     ) -> Self:
         """The record of a plan. `plugins` are folders as they were given, `cells` ids of its measurements."""
         tasks = dict.fromkeys(cell.task for cell in plan.cells)
@@ -107,6 +133,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             },
             sources=sources_of_plan(plan),
             untrained=untrained or UNSET,
+            sittings=tuple(sittings) or UNSET,
         )
 
     def file(self) -> bytes:

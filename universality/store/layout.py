@@ -100,6 +100,7 @@ class Layout:
         self.runs = root / "runs"
         self.measurements = root / MEASUREMENTS
         self.measured = root / "measured.tsv"
+        self.adopted = root / "adopted"
         self.failed = root / "failed"
         self.leases = root / "leases"
         self.tmp = root / "tmp"

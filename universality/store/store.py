@@ -225,6 +225,12 @@ class Store(ResultsFolder):
         firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)
         return (first for first in firsts if first is not None)
 
+    def forget_adopted(self) -> None:
+        """Delete what was taken over of other result sets (`judge.adopted`)."""
+        with storing(self.layout.adopted):
+            if self.layout.adopted.exists():
+                shutil.rmtree(self.layout.adopted)
+
     def run_ids(self) -> list[str]:
         """Ids that have a folder, damaged or not."""
         with storing(self.layout.runs):

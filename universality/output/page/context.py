@@ -224,11 +224,14 @@ def _provenance(results: ResultSet, runs: int, cells: int, controls: int) -> lis
     created = results.manifest.created.replace("T", " ").replace("+00:00", " UTC")
     software = ("universality", "commit", "python", "torch", "numpy")
     machine = ("device", "accelerator", "cpu", "cores", "threads", "platform")
+    measured = sum(len(sitting.cells) for sitting in plan.earlier)
+    sittings = f"{measured} of {len(plan.cells)} measurements, in {len(plan.earlier)}" if measured else ""
     facts = [
         ("suite", plan.suite),
         ("description", plan.description),
         ("first run", created),
         *((name, about.get(name)) for name in (*software, *machine)),
+        ("earlier sittings", sittings),
         ("wall time of the last command", _time(plan.wall_seconds)),
         ("time of all runs", _time(plan.run_seconds)),
         ("share of it that probes took", probe_share(results)),

@@ -110,6 +110,8 @@ CHANGED_RECIPES: dict[str, Recipe] = {
     "batch_size": Recipe(steps=100, lr=0.1, batch_size=10),
     "loss": Recipe(steps=100, lr=0.1, loss="mse"),
     "fitted": Recipe(steps=100, lr=0.1, fitted=0.9),
+    "lr_below_best": Recipe(steps=100, lr_below_best=0.1),
+    "memory": Recipe(steps=100, lr=0.1, memory=0.1),
 }
 
 
@@ -344,37 +346,54 @@ def test_any_text_is_an_address_or_a_bad_parameter(text: str) -> None:
         ),
         (
             {"steps": 0, "lr": -0.1},
-            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=-0.1, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=-0.1, lr_over_stability=0.0",
         ),
         (
             {"steps": 0, "lr": math.nan},
-            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=nan, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=nan, lr_over_stability=0.0",
         ),
         (
             {"steps": 1},
-            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=0.0, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=0.0, lr_over_stability=0.0",
         ),
         (
             {"steps": 1, "lr": 0.1, "lr_over_stability": 2.0},
-            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=0.1, lr_over_stability=2.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=0.1, lr_over_stability=2.0",
         ),
         (
             {"steps": 1, "lr": -0.1, "lr_over_stability": 2.0},
-            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=-0.1, lr_over_stability=2.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=-0.1, lr_over_stability=2.0",
         ),
         (
             {"steps": 1, "lr": math.inf},
-            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=inf, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=inf, lr_over_stability=0.0",
         ),
         (
             {"steps": 1, "lr": math.nan},
-            "a recipe needs exactly one of lr and lr_over_stability\n  got: lr=nan, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=nan, lr_over_stability=0.0",
         ),
         (
             {"steps": 1, "lr_over_stability": 2.0, "optimizer": "adam"},
             "lr_over_stability is defined for gradient descent\n"
             "  got:      optimizer=adam\n"
             "  expected: optimizer=sgd",
+        ),
+        (
+            {"steps": 1, "lr": 0.1, "lr_below_best": 3.0},
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n"
+            "  got: lr=0.1, lr_over_stability=0.0, lr_below_best=3.0",
+        ),
+        (
+            {"steps": 1, "lr": 0.1, "memory": 1.5},
+            "memory is a share of the start\n  got:      1.5\n  expected: 0 to 1",
+        ),
+        *(
+            (
+                {"steps": 1, "lr": 0.1, "memory": 0.5, **more},
+                "memory stands in place of weight_decay, for gradient descent\n"
+                f"  got: optimizer={more.get('optimizer', 'sgd')}, weight_decay={more.get('weight_decay', 0.0):g}, memory=0.5",
+            )
+            for more in ({"optimizer": "adam"}, {"weight_decay": 0.1})
         ),
         ({"steps": 1, "lr": 0.1, "batch_size": -1}, "batch_size is negative\n  got: -1"),
     ],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from universality import plugin as u
-from universality.plugin.kit.decay import memory_of_start
+from universality.plugin.kit.decay import decay_of, memory_of_start
 
 NORMS, ANGLES = "std/mean of class-mean norms", "mean |cos + 1/(C-1)|"
 Single = u.RunSet[u.Run]
@@ -24,7 +24,7 @@ def simplex(run: u.Trajectory) -> float:
 
 
 def decays(run: u.Trajectory) -> bool:
-    return run.spec.recipe.weight_decay > 0
+    return decay_of(run) > 0
 
 
 def vanishes(run: Single, key: str, high: float, unit: str, title: str, left: float | None = None) -> u.Claim:
@@ -47,12 +47,16 @@ class NeuralCollapse(u.Phenomenon):
     Args:
         steps, weight_decay, batch_size: of SGD with momentum 0.9, lr / 10 at one and two thirds.
         lr_multiple: stability threshold over the sharpness at initialisation; a warmup passes the first sharpening.
+        lr_below_best: in its place, the best rate of a range test over the rate; 0 for none.
+        memory: in place of weight_decay, what it leaves of the start; 0 for none. The time that decay takes is then alike in all cells.
     """
 
     steps: int = 5000
     lr_multiple: float = 20.0  # momentum multiplies the step by ten
     weight_decay: float = 5e-3
     batch_size: int = 128
+    lr_below_best: float = 0.0
+    memory: float = 0.0
 
     title, version, strand, sense = "Neural collapse", 3, "laws", "form"
     asks = u.classes(3, PAIR), u.balanced(1.5), u.simplex
@@ -66,9 +70,11 @@ class NeuralCollapse(u.Phenomenon):
 
     @u.per_seed
     def run(self, run: u.Run) -> u.Run:
-        rates = {"lr_over_stability": self.lr_multiple, "milestones": (1 / 3, 2 / 3), "warmup": 0.1}
-        sgd = {"momentum": 0.9, "weight_decay": self.weight_decay, "batch_size": self.batch_size}
-        return run.trained(steps=self.steps, **sgd, **rates).observing(
+        curvature = {"lr_over_stability": self.lr_multiple}
+        rate = {"lr_below_best": self.lr_below_best} if self.lr_below_best else curvature
+        decay = {"memory": self.memory} if self.memory else {"weight_decay": self.weight_decay}
+        sgd = {"momentum": 0.9, "batch_size": self.batch_size, "milestones": (1 / 3, 2 / 3), "warmup": 0.1}
+        return run.trained(steps=self.steps, **rate, **decay, **sgd).observing(
             collapse=u.Every(20), accuracy=u.Every(20)
         )
 

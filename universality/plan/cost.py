@@ -18,11 +18,14 @@ from universality.plugin.randomness import seeded
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
 from universality.plugin.settings import default_settings
-from universality.plugin.spec import Recipe
+from universality.plugin.spec import RANGE_TEST, Recipe
 from universality.plugin.task import Signature
 
 OPTIMIZER_SECONDS = 1e-4
 """What an update costs beside its gradient: dispatching the optimizer's elementwise operations."""
+
+RANGE_TEST_UPDATES = 5 * RANGE_TEST
+"""Of a range test: some five short trainings."""
 
 ROWS = 512
 """Rows of a timed gradient, beyond which time is proportional to them."""

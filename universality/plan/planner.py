@@ -11,8 +11,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from msgspec import UNSET
+
 from universality.errors import BadParameter, BadSuite
-from universality.plan.cost import OPTIMIZER_SECONDS
+from universality.plan.cost import OPTIMIZER_SECONDS, RANGE_TEST_UPDATES
 from universality.plan.groups import Group, asked_by, groups_of
 from universality.plan.inquiry import Built, Inquiry
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
@@ -187,7 +189,8 @@ class Planner:
         if job is None:
             job = self.plan.jobs[run_id] = Job(spec, {})
             update = self._inquiry.gradient(request, spec.recipe.batch_size)
-            job.seconds = spec.recipe.steps * (update.seconds + OPTIMIZER_SECONDS)
+            updates = spec.recipe.steps + (0 if spec.recipe.lr_below_best is UNSET else RANGE_TEST_UPDATES)
+            job.seconds = updates * (update.seconds + OPTIMIZER_SECONDS)
             job.parameters = self._inquiry.built(request.architecture, signature).parameters
             job.data_bytes = 8 * signature.train_rows * math.prod(signature.inputs.shape)
             batch = min(spec.recipe.batch_size or signature.train_rows, signature.train_rows)

@@ -47,8 +47,8 @@ def most_members(parameters: int, data_bytes: int, seconds: float, *, on_gpu: bo
 def alike(spec: RunSpec) -> tuple[Component, Component, Recipe, str]:
     """What runs that are trained side by side have in common: all but seed, rate, decay and what their
     architecture and its modifiers `stacks_over`."""
-    # The rate given by a multiple of the sharpness is a rate like any other.
-    recipe = replace(spec.recipe, lr=1.0, lr_over_stability=0.0, weight_decay=0.0)
+    # A rate or a decay that is derived is one like any other.
+    recipe = spec.recipe.at(1.0, 0.0)
     network, *modifiers = spec.architecture.parts
     architecture = replace(
         _common("architecture", network), modifiers=tuple(_common("modifier", part) for part in modifiers)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -168,16 +168,25 @@ class Component:
         return [*own, [part.identity() for part in self.modifiers]] if self.modifiers else own
 
 
+RANGE_TEST = 200
+"""Updates of a training by which a range test judges a rate."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a network is trained.
 
     Args:
         steps: number of updates; 0 leaves the network as it was initialised, and needs no learning rate.
-        lr: learning rate; with `lr_over_stability` it is derived and this must be 0.
+        lr: learning rate; with `lr_over_stability` or `lr_below_best` it is derived and this must be 0.
         lr_over_stability: where positive, lr is chosen per run such that the stability threshold
             of gradient descent, 2/lr (with heavy ball 2(1+momentum)/lr), is this multiple of the
             sharpness at initialisation (SGD only).
+        lr_below_best: the best rate of a range test, short trainings at rates half a decade apart, over lr.
+        weight_decay: as torch's optimizers have it; with `memory` it is derived and this must be 0.
+        memory: weight decay is chosen per run such that exp(-2 wd T), with T the learning rates of all updates, summed, over
+            1 - momentum, is this (SGD only): what L2 decay leaves of the conserved quantities of gradient flow
+            (Kunin et al. 2021, arXiv:2012.04728).
         batch_size: rows per update; 0 is the full training set.
         milestones: fractions of `steps` at which lr is multiplied by `gamma`.
         warmup: fraction of `steps` over which lr rises linearly to its value.
@@ -203,7 +212,10 @@ class Recipe:
     warmup: float = 0.0
     batch_size: int = 0
     loss: Loss = "cross_entropy"
-    fitted: float | UnsetType = UNSET  # of recipes that do not say, no id knows of it
+    # Of recipes that do not say, no id knows of these.
+    fitted: float | UnsetType = UNSET
+    lr_below_best: float | UnsetType = UNSET
+    memory: float | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         # Equal recipes need equal ids, and JSON writes 1 and 1.0 differently.
@@ -211,7 +223,11 @@ class Recipe:
             if entry.type == "float":
                 object.__setattr__(self, entry.name, float(getattr(self, entry.name)))
         object.__setattr__(self, "milestones", tuple(map(float, self.milestones)))
+        for name in ("fitted", "lr_below_best", "memory"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, UNSET if value is UNSET else float(value) or UNSET)
         self._check_fitted()
+        self._check_memory()
         for name in ("steps", "batch_size"):
             if type(number := getattr(self, name)) is not int:
                 raise BadParameter(f"{name} of a recipe is no whole number", got=repr(number))
@@ -224,12 +240,14 @@ class Recipe:
                 got=str(self.steps),
                 expected=">= 0, where 0 trains nothing",
             )
-        rates = (self.lr, self.lr_over_stability)
-        untrained = self.steps == 0 and rates == (0.0, 0.0)
-        if not (untrained or min(rates) == 0 < max(rates) < math.inf):
+        below = 0.0 if self.lr_below_best is UNSET else self.lr_below_best
+        rates = (self.lr, self.lr_over_stability, below)
+        untrained = self.steps == 0 and not any(rates)
+        if not (untrained or (min(rates) == 0 < max(rates) < math.inf and sum(map(bool, rates)) == 1)):
             raise BadParameter(
-                "a recipe needs exactly one of lr and lr_over_stability",
-                got=f"lr={self.lr}, lr_over_stability={self.lr_over_stability}",
+                "a recipe needs exactly one of lr, lr_over_stability and lr_below_best",
+                got=f"lr={self.lr}, lr_over_stability={self.lr_over_stability}"
+                + (f", lr_below_best={below}" if below else ""),
             )
         if self.lr_over_stability > 0 and self.optimizer != "sgd":
             raise BadParameter(
@@ -243,8 +261,7 @@ class Recipe:
             raise BadParameter("batch_size is negative", got=str(self.batch_size))
 
     def _check_fitted(self) -> None:
-        share = 0.0 if self.fitted is UNSET else float(self.fitted)
-        object.__setattr__(self, "fitted", share or UNSET)
+        share = 0.0 if self.fitted is UNSET else self.fitted
         if not 0 <= share <= 1:
             raise BadParameter("fitted is a share of the training rows", got=str(share), expected="0 to 1")
         if share and (self.milestones or self.warmup):
@@ -252,6 +269,23 @@ class Recipe:
                 "a recipe that ends where it has fitted cannot have a schedule, which is of all its steps",
                 got=f"fitted={share:g}, milestones={self.milestones}, warmup={self.warmup:g}",
             )
+
+    def _check_memory(self) -> None:
+        if self.memory is UNSET:
+            return
+        if not 0 < self.memory < 1:
+            raise BadParameter("memory is a share of the start", got=str(self.memory), expected="0 to 1")
+        if self.weight_decay or self.optimizer != "sgd":
+            raise BadParameter(
+                "memory stands in place of weight_decay, for gradient descent",
+                got=f"optimizer={self.optimizer}, weight_decay={self.weight_decay:g}, memory={self.memory:g}",
+            )
+
+    def at(self, rate: float, decay: float) -> Recipe:
+        """The same with this rate and weight decay, whatever they were to follow from."""
+        return replace(
+            self, lr=rate, lr_over_stability=0.0, lr_below_best=UNSET, weight_decay=decay, memory=UNSET
+        )
 
     @property
     def looks(self) -> range:

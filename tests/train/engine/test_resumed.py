@@ -97,6 +97,7 @@ RECIPES = {
     ),
     "rmsprop": Recipe(steps=STEPS, lr=0.01, optimizer="rmsprop", momentum=0.5, batch_size=10),
     "derived rate": Recipe(steps=STEPS, lr_over_stability=2.0),
+    "range test": Recipe(steps=STEPS, lr_below_best=3.0, memory=0.1),
 }
 
 

@@ -11,7 +11,6 @@ pays for a single network too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -209,8 +208,7 @@ class Ensemble:
         """Ranges of neighbours with the same learning rate and recipe."""
 
         def settings(member: int) -> tuple[float, Recipe]:
-            # lr_over_stability has become a rate already, and says no more.
-            return self._rates[member], replace(self._recipes[member], lr=1.0, lr_over_stability=0.0)
+            return self._rates[member], self._recipes[member]
 
         ranges = []
         for _, members in groupby(range(len(self._networks)), key=settings):

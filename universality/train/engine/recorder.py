@@ -29,11 +29,13 @@ class Recorder:
 
     Attributes:
         due: addresses of probes by step.
+        recipe: that probes are told, with rate and decay where these were derived.
         seconds: time spent in probes.
     """
 
     def __init__(self, member: Member, net: nn.Module, splits: Splits, device: torch.device) -> None:
         self._spec, self._architecture = member.spec, member.architecture
+        self.recipe = member.spec.recipe
         self._net, self._splits, self._device = net, splits, device
         self.due: dict[int, list[str]] = defaultdict(list)
         self._probes: dict[str, Probe] = {}
@@ -60,7 +62,7 @@ class Recorder:
                 net=self._net,
                 architecture=self._architecture,
                 splits=self._splits,
-                recipe=self._spec.recipe,
+                recipe=self.recipe,
                 optimizer=optimizer,
                 device=self._device,
                 step=step,

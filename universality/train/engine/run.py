@@ -18,15 +18,17 @@ from universality.measures.network.hidden_state import HiddenState
 from universality.plan.rebuilt import check_rebuilt
 from universality.plan.trial import try_network
 from universality.plugin import registry
+from universality.plugin.kit.decay import decay_for
 from universality.plugin.kit.losses import accuracy, objective
 from universality.plugin.rates import RateSchedule
-from universality.plugin.task import Splits
+from universality.plugin.task import Split, Splits
 from universality.plugin.trajectory import Series
 from universality.train.engine.batches import Batches
 from universality.train.engine.member import Member, Trained, build_network
 from universality.train.engine.optimizers import trainable
 from universality.train.engine.packing import CannotPack, Packer, Unpacker
 from universality.train.engine.pulse import beat
+from universality.train.engine.range_test import range_test
 from universality.train.engine.rate import stable_rate
 from universality.train.engine.recorder import Recorder
 from universality.train.engine.snapshot import BadSnapshot, Snapshot
@@ -79,11 +81,8 @@ class MemberRun:
             inputs, targets = splits.train.inputs, splits.train.targets
             try_network(self.net, objective(recipe), inputs, targets, where=where, curvature=curvature)
         check_rebuilt(self.net, again, splits.train.inputs, where=where)
-        if recipe.lr_over_stability and member.snapshot is None:
-            found = stable_rate(spec, self.net, splits.train)
-            self.rate, self.facts["initial_sharpness"] = found.rate, found.sharpness
-            if found.kink:
-                self.facts["initial_kink"] = found.kink
+        if member.snapshot is None:
+            self._derive(splits.train)
         self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}
         self.recorder = Recorder(member, self.net, splits, device)
         self.batches: Batches | None = None
@@ -108,6 +107,24 @@ class MemberRun:
                 self._restore(member.snapshot, device)
             except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
                 raise BadSnapshot(described(error)) from error
+        self.recipe = recipe.at(self.rate, self.facts.get("weight_decay", recipe.weight_decay))
+        self.recorder.recipe = self.recipe
+
+    def _derive(self, train: Split) -> None:
+        """Rate and decay, where the recipe says what they follow from."""
+        spec, recipe = self.member.spec, self.recipe
+        if recipe.lr_over_stability:
+            found = stable_rate(spec, self.net, train)
+            self.rate, self.facts["initial_sharpness"] = found.rate, found.sharpness
+            if found.kink:
+                self.facts["initial_kink"] = found.kink
+        if recipe.lr_below_best is not UNSET:
+            test = range_test(spec, self.net, train)
+            self.rate = test.best / recipe.lr_below_best
+            losses = [loss if loss < math.inf else None for loss in test.losses]
+            self.facts["range_test"] = {"rates": list(test.rates), "losses": losses}
+        if recipe.memory is not UNSET:
+            self.facts["weight_decay"] = decay_for(recipe, self.rate)
 
     def batch_of(self, begin: int, end: int) -> Callable[[int], tuple[Tensor, Tensor]]:
         """A function from an update among `begin` to `end` to its batch. Row numbers reach the device here,

@@ -182,11 +182,11 @@ def replication(rng: np.random.Generator, pattern: ResultSet, tag: str) -> Resul
 
 
 def test_replications_of_a_published_set_do_not_differ() -> None:
-    """Six of its verdicts move in every one of them: the exit code was 1 each time."""
+    """Some of its verdicts move in every one of them: the exit code was 1 each time."""
     pattern = ResultSet.load(RESULTS / "quick-cpu")
     rng = np.random.default_rng(0)
     found: list[Comparison] = []
-    for i in range(3):
+    for i in range(6):
         found.append(compare(*(replication(rng, pattern, f"{i}{side}-") for side in "ab")))
     assert sum(c.differs for c in found) == 0
     moved, expected = (
@@ -194,6 +194,7 @@ def test_replications_of_a_published_set_do_not_differ() -> None:
         np.array([c.by_chance(*MOVED) for c in found]),
     )
     assert moved.sum() > 6
+    assert moved.all()
     assert abs(moved.sum() - expected.sum()) <= 3 * np.sqrt(expected.sum())
 
 

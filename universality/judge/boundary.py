@@ -42,16 +42,16 @@ class Boundary:
         pairs = zip(self.decided, self.decided[1:], strict=False)
         return tuple((a, b) for (a, before), (b, after) in pairs if before != after)
 
+    @property
+    def where(self) -> str:
+        if not self.changes:
+            return "no change in this range"
+        return "changes between " + " and again between ".join(f"{a:g} and {b:g}" for a, b in self.changes)
+
     def __str__(self) -> str:
         course = ", ".join(f"{verdict} at {value:g}" for value, verdict in self.decided)
-        if not self.changes:
-            where = "no change in this range"
-        else:
-            where = "changes between " + " and again between ".join(
-                f"{a:g} and {b:g}" for a, b in self.changes
-            )
         left = ", ".join(f"{value:g}" for value in self.undecided)
-        return f"{where}: {course}" + (f" (not decided at {left})" if left else "")
+        return f"{self.where}: {course}" + (f" (not decided at {left})" if left else "")
 
 
 def boundaries(verdicts: Sequence[CellVerdict], plan: PlanRecord) -> list[Boundary]:

@@ -11,7 +11,7 @@ from universality.output.collect import Recorded, SeriesOf, run_ids, thinned_bef
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
 from universality.output.page.series import fit, stored_series
-from universality.output.phrases import boundary_text, probe_share, unfinished
+from universality.output.phrases import answer_lines, boundary_text, probe_share, unfinished
 from universality.output.write import undrawn, write_figures, write_tables
 from universality.store.files import storing
 from universality.store.store import Store
@@ -69,6 +69,8 @@ def print_summary(summary: Summary) -> None:
     if line := unfinished(results):
         print(line)
     tables.print_table(results.rows)
+    for line in answer_lines(results):
+        print(plain(line, 400))
     for b in results.boundaries:
         print(plain(boundary_text(results, b, f"from {b.example}, {b.beside}"), 400))
     if share := probe_share(results):

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import msgspec
 
 from universality.errors import StoreError
+from universality.judge.answers import KINDS, KNOWN, answer_of
 from universality.judge.leaderboard import Board, BoardRow
 from universality.output import phrases
 from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
@@ -20,14 +21,15 @@ from universality.store.layout import safe_name
 from universality.text import escaped, json_text, plain
 
 HEADERS = (
-    "Phenomenon", "Claim", "Prevalence [95%]", "Extent", "Present", "Absent", "Coverage", "Pooled effect [95%]",
-    "Next cell [95%]", "Sense", "Strand", "Sets", "Shared cells", "Controls",
+    "Phenomenon", "Claim", "Prevalence [95%]", "Answer", "Present", "Absent", "Coverage", "Pooled effect [95%]",
+    "Next cell [95%]", "Sets", "Shared cells", "Controls",
 )  # fmt: skip
 CONFLICT = ("Phenomenon", "Claim", "Architecture", "Task", "Verdicts")
 NOTE = (
     "In order of the lower bound of the prevalence. A cell counts once however many sets measured it; only sets "
-    "in which the controls of a claim came out right are pooled. Extent: most (few) cells where the whole interval "
-    "of the prevalence lies above (below) one half. Claims are not averaged, and architectures not ranked."
+    "in which the controls of a claim came out right are pooled. Universal here (with exceptions): the whole interval of "
+    "the prevalence lies above one half. Not universal: it lies below, or one cell is absent beyond chance. Claims are "
+    "not averaged, and architectures not ranked."
 )
 _BEGIN = re.compile(r"<!-- leaderboard:(?P<sets>[\w\- ]*)-->")
 _END = "<!-- end of leaderboard -->"
@@ -49,13 +51,15 @@ def print_board(board: Board, stream: TextIO | None = None) -> None:
     out = sys.stdout if stream is None else stream
     out.writelines(f"{plain(line, 1000)}\n" for line in _distrusted(board))
     print_sections([table(board), conflicts(board)], out)
+    out.writelines(f"{plain(line, 1000)}\n" for line in known_lines(board))
     out.write(f"\n{count}\n")
 
 
 def markdown(board: Board) -> str:
     """Sets, table and conflicts in GitHub's Markdown."""
     distrusted = [f"**{escaped(line, 1000)}**\n" for line in _distrusted(board)]
-    tables = [*distrusted, *markdown_sections([_sets(board), table(board)])]
+    known = "".join(f"- {escaped(line, 1000)}\n" for line in known_lines(board))
+    tables = [*distrusted, *filter(None, [known]), *markdown_sections([_sets(board), table(board)])]
     left_out = [f"- left out: {escaped(name)}: {escaped(why)}\n" for name, why in board.skipped]
     below = [*markdown_sections([conflicts(board)]), "".join(left_out)]
     return "\n".join([*tables, f"{NOTE}\n", *filter(None, below)])
@@ -91,6 +95,7 @@ def html(board: Board) -> str:
         title="Leaderboard",
         note=NOTE,
         distrusted=_distrusted(board),
+        known=known_lines(board),
         source_text=phrases.source_text,
         sections=[table(board), conflicts(board), _sets(board, "Result sets")],
         skipped=board.skipped,
@@ -111,6 +116,7 @@ def json_form(board: Board) -> str:
 
 
 def _record(row: BoardRow) -> dict[str, Any]:
+    answer = answer_of(row)
     known = ("title", "survives", "extent", "decided", "applicable", "shared")
     conflicts = [
         {"architecture": cell.architecture, "task": cell.task, "verdicts": cell.copies}
@@ -120,6 +126,7 @@ def _record(row: BoardRow) -> dict[str, Any]:
     return {
         **record,
         **{name: getattr(row, name) for name in known},
+        "answer": {"kind": answer.kind, "text": answer.text},
         "cells": len(row.cells),
         "conflicts": conflicts,
     }
@@ -136,6 +143,16 @@ def _sets(board: Board, title: str = "") -> Section:
 def table(board: Board) -> Section:
     """A line per row of the board."""
     return Section("", HEADERS, list(map(_line, board.rows)), [row.prevalence for row in board.rows])
+
+
+def known_lines(board: Board) -> list[str]:
+    """Claims of which something is known, each in a sentence, in order of what is known."""
+    found = [(row, answer_of(row)) for row in board.rows]
+    return [
+        f"{_title(row)}, {phrases.claim_label(row.claim_name, row.title)}: {answer}"
+        for row, answer in sorted(found, key=lambda pair: KINDS.index(pair[1].kind))
+        if answer.kind in KNOWN
+    ]
 
 
 def conflicts(board: Board) -> Section:
@@ -155,22 +172,24 @@ def conflicts(board: Board) -> Section:
 
 
 def _line(row: BoardRow) -> Line:
-    settings = row.variant.removeprefix(row.phenomenon)
     return (
-        f"{row.about.title} {settings}".strip(),
+        _title(row),
         f"{phrases.claim_text(row.claim_name, row.title, row.claim)}, v{row.version}",
         phrases.share_text(row.prevalence),
-        row.extent if row.validated else "-",
+        answer_of(row).kind if row.validated else "-",
         str(row.counts["present"]),
         str(row.counts["absent"]),
         f"{row.decided}/{row.applicable}",
         *phrases.pooled_texts(row.pooled),
-        row.about.sense,
-        row.about.strand,
         str(len(row.sets)) + (f" ({row.spread[0]:.0%} to {row.spread[1]:.0%})" if row.spread else ""),
         f"{row.shared}, {len(row.conflicts)} in conflict" if row.shared else "-",
         _controls(row),
     )
+
+
+def _title(row: BoardRow) -> str:
+    """Of the phenomenon, with its settings."""
+    return f"{row.about.title} {row.variant.removeprefix(row.phenomenon)}".strip()
 
 
 def _controls(row: BoardRow) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from universality.judge.answers import KNOWN, answers
 from universality.judge.boundary import Boundary
 from universality.judge.crossed import Pooled, Prevalence
 from universality.judge.decide import VERDICTS, CellVerdict
@@ -97,6 +99,19 @@ def unfinished(results: ResultSet) -> str:
         if plan.untrained
         else ""
     )
+
+
+def answer_lines(results: ResultSet) -> list[str]:
+    """Claims of which something is known, each in a sentence, and how many are left."""
+    found = answers(results)
+    known = [
+        f"{row.about.title}, {claim_label(row.claim_name, row.title)}: {answer}"
+        for row, answer in found
+        if answer.kind in KNOWN
+    ]
+    left = Counter(answer.kind for _, answer in found if answer.kind not in KNOWN)
+    counts = [f"{kind}: {count} {'claim' if count == 1 else 'claims'}" for kind, count in left.items()]
+    return [*known, "; ".join(counts)] if counts else known
 
 
 def boundary_text(results: ResultSet, end: Boundary, beside: str) -> str:

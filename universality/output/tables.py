@@ -185,6 +185,8 @@ def markdown(results: ResultSet) -> str:
         f"- {text.escaped(phrases.boundary_text(results, b, f'({b.beside})'), 1000)}\n"
         for b in results.boundaries
     ]
+    known = [f"- {text.escaped(line, 1000)}\n" for line in phrases.answer_lines(results)]
+    blocks = [*blocks[:-2], "".join(known), *blocks[-2:]]
     other = [f"- {text.escaped(line, 1000)}\n" for line in phrases.moved_lines(results.rows)]
     if other:
         blocks += ["Cells under a claim twice as strict, and twice as lax:\n", "".join(other)]

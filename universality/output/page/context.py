@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from markupsafe import Markup, escape
 
 from universality import __version__
+from universality.judge.answers import KNOWN, answers
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
 from universality.output.palette import MEANINGS
@@ -149,6 +150,8 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
         "unfinished": unfinished(results),
         "calibrations": [row for row in results.rows if row.about.calibration],
         "table": grouped(crossed(results.rows), attrgetter("phenomenon")).values(),
+        "known_kinds": KNOWN,
+        "answers": grouped(answers(results), lambda pair: pair[1].kind),
         "moved": [row for row in results.rows if row.joint and row.moved],
         "unvalidated": [row for row in results.rows if not row.validated],
         "cells": cells,

@@ -1,0 +1,102 @@
+"""One sentence per claim: which of the five answers, where it holds, and what would tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.judge.test_leaderboard import ABSENT, OPEN, PRESENT, grid, only, record, result_set
+from universality.judge.answers import Answer, answer_of, answers
+from universality.judge.crossed import prevalence
+from universality.judge.leaderboard import leaderboard
+from universality.output import phrases
+from universality.store.cells import CellRecord
+
+
+def answered(records: Sequence[CellRecord], *, controlled: bool = True) -> Answer:
+    """The same of a set's row and of the board's."""
+    results = result_set("a", records, controlled=controlled)
+    ((_, one),) = answers(results)
+    assert answer_of(only(leaderboard([results]))) == one
+    return one
+
+
+def test_a_claim_that_holds_in_many_cells_is_universal_here() -> None:
+    found = answered(grid(4, 4))
+    assert found == Answer("universal here", "it holds in all 16 decided cells, of 4 networks on 4 tasks")
+
+
+def test_a_few_exceptions_are_named() -> None:
+    found = answered(grid(6, 6, absent=1))
+    assert found == Answer(
+        "holds with exceptions", "it holds in 35 of 36 decided cells, not in net0 on task0"
+    )
+
+
+def test_one_cell_that_is_absent_beyond_chance_refutes_what_is_not_known_to_hold_elsewhere() -> None:
+    found = answered(grid(2, 2, absent=1))
+    assert found == Answer("not universal", "it holds in 3 of 4 decided cells, not in net0 on task0")
+    assert answered(grid(1, 1, absent=1)).text == "it does not hold in the one decided cell"
+    assert answered(grid(6, 6, absent=36)).text == "it holds in none of 36 decided cells"
+
+
+def test_whole_networks_and_tasks_are_named_as_such() -> None:
+    by_network = [
+        record(f"net{a}", f"task{t}", ABSENT if a == 2 else PRESENT) for a in range(3) for t in range(3)
+    ]
+    assert answered(by_network).text == "it holds in 6 of 9 decided cells, not in any cell of net2"
+    by_task = [
+        record(f"net{a}", f"task{t}", PRESENT if t == 1 else ABSENT) for a in range(3) for t in range(3)
+    ]
+    assert answered(by_task).text == "it holds in 3 of 9 decided cells, in every cell of task1"
+
+
+def test_many_scattered_cells_are_counted() -> None:
+    marks = [(a, t) for a in range(6) for t in range(6) if (a + t) % 3 == 0]
+    cells = [
+        record(f"net{a}", f"task{t}", ABSENT if (a, t) in marks else PRESENT)
+        for a in range(6)
+        for t in range(6)
+    ]
+    assert answered(cells).text == "it holds in 24 of 36 decided cells, not in 12, of 6 networks on 6 tasks"
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_what_is_not_yet_known_says_how_many_more_cells_would_tell(side: int) -> None:
+    found = answered([*grid(side, side), record("net9", "task9", OPEN)])
+    assert found.kind == "not yet known"
+    more = int(found.text.split("; ")[1].split()[0])
+    names = (
+        [f"net{a}" for a in range(side) for _ in range(side)],
+        [f"task{t}" for _ in range(side) for t in range(side)],
+    )
+    lows = [
+        prevalence(
+            [True] * (side * side + n),
+            [*names[0], *(f"new{i}" for i in range(n))],
+            [*names[1], *(f"new{i}" for i in range(n))],
+        ).low
+        for n in (more - 1, more)
+    ]
+    assert lows[0] <= 0.5 < lows[1]
+    assert "; 1 is open" in found.text
+
+
+def test_nothing_is_known_where_nothing_is_decided_or_controls_are_missing() -> None:
+    assert answered([record(effect=OPEN)]).text.startswith("no cell is decided; 1 is open")
+    assert answered(grid(6, 6), controlled=False).kind == "not validated"
+
+
+def test_lines_give_what_is_known_and_count_the_rest() -> None:
+    records = [
+        *grid(6, 6, phenomenon="all"),
+        *grid(2, 2, phenomenon="some"),
+        *grid(1, 1, absent=1, phenomenon="no"),
+    ]
+    lines = phrases.answer_lines(result_set("a", records))
+    assert [line.partition(": ")[2].partition(":")[0] for line in lines[:2]] == [
+        "universal here",
+        "not universal",
+    ]
+    assert lines[2:] == ["not yet known: 1 claim"]

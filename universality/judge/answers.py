@@ -1,0 +1,175 @@
+"""What a claim's cells say of its universality, in one sentence: the same rule on pages, in tables, in the terminal and over sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from universality.judge.boundary import Boundary
+from universality.judge.controls import claim_of
+from universality.judge.crossed import Prevalence, prevalence
+from universality.judge.decide import CellVerdict
+from universality.judge.leaderboard import BoardRow
+from universality.judge.resultset import ResultSet
+from universality.judge.summary import ALPHA, ClaimRow, share_of_cells
+from universality.plugin.spec import bare_name
+from universality.text import brief
+
+Kind = Literal["universal here", "holds with exceptions", "not universal", "not yet known", "not validated"]
+KINDS: tuple[Kind, ...] = (
+    "universal here", "holds with exceptions", "not universal", "not yet known", "not validated",
+)  # fmt: skip
+
+KNOWN = KINDS[:3]
+
+NAMED = 4
+"""Most cells that a sentence names one by one."""
+ALL, NONE = "every cell of ", "any cell of "
+MAX_FURTHER = 60
+"""Cells; a claim that takes more than that is not about to be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`text` goes on where `kind` and a colon stand."""
+
+    kind: Kind
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+def answers(results: ResultSet) -> list[tuple[ClaimRow, Answer]]:
+    """Every row that is no calibration with its answer, in order of what is known."""
+    found = []
+    for row in results.rows:
+        if not row.about.calibration:
+            cells = [
+                v for v in results.verdicts if v.counted and claim_of(v) == (row.phenomenon, row.claim_name)
+            ]
+            ends = [
+                b
+                for b in results.boundaries
+                if (b.phenomenon, b.claim_name) == (row.phenomenon, row.claim_name) and b.changes
+            ]
+            found.append((row, answer(cells, "" if row.validated else _lacks(row.failed_controls), ends)))
+    return sorted(found, key=lambda pair: _place(pair[1].kind, pair[0].prevalence))
+
+
+def answer_of(row: BoardRow) -> Answer:
+    """Of a claim over all sets."""
+    lacks = dict.fromkeys(each for s in row.sets for each in s.row.failed_controls)
+    cells = [cell.representative for cell in row.cells if cell.verdict == cell.representative.verdict]
+    return answer(cells, "" if row.validated else _lacks(list(lacks)))
+
+
+def answer(cells: Sequence[CellVerdict], lacks: str = "", ends: Sequence[Boundary] = ()) -> Answer:
+    """The answer of counted cells of one claim.
+
+    - *universal here*: the interval of the prevalence lies above one half, and no decided cell is absent;
+    - *holds with exceptions*: it lies above one half, and some are;
+    - *not universal*: it lies below one half, or an absent cell survives Holm's correction over all cells of its set: one
+      counterexample that cannot be chance is enough;
+    - *not yet known*: everything else.
+
+    Args:
+        lacks: what the controls lack; empty where they came out as they must.
+        ends: sweeps in which the claim changes.
+    """
+    present = [v for v in cells if v.verdict == "present"]
+    absent = [v for v in cells if v.verdict == "absent"]
+    decided, share = len(present) + len(absent), share_of_cells(cells)
+    if lacks:
+        return Answer("not validated", lacks)
+    if share is None:
+        return Answer("not yet known", f"no cell is decided{_open(cells)}")
+    holds = _holds(len(present), decided)
+    limit = "".join(f"; along {end.parameter} it {end.where}" for end in ends[:1])
+    if share.low > 0.5:
+        if not absent:
+            return Answer("universal here", f"{holds}{_spread(present)}{limit}")
+        return Answer("holds with exceptions", f"{holds}, not in {_places(absent, present, NONE)}{limit}")
+    if share.high < 0.5 or any(v.p_holm is not None and v.p_holm <= ALPHA for v in absent):
+        where = f", in {_places(present, absent, ALL)}" if 0 < len(present) <= len(absent) else ""
+        where = where or (f", not in {_places(absent, present, NONE)}" if present else "")
+        return Answer("not universal", f"{holds}{where}{limit}")
+    further = _further(cells)
+    more = (
+        f"; {further} more in which it holds, of other networks on other tasks, would tell" if further else ""
+    )
+    return Answer("not yet known", f"{holds}{more}{_open(cells)}{limit}")
+
+
+def _place(kind: Kind, share: Prevalence | None) -> tuple[int, float, float]:
+    return KINDS.index(kind), *((-share.low, -share.estimate) if share else (1.0, 1.0))
+
+
+def _holds(present: int, decided: int) -> str:
+    if decided == 1:
+        return "it holds in the one decided cell" if present else "it does not hold in the one decided cell"
+    share = "all" if present == decided else "none of" if not present else f"{present} of"
+    return f"it holds in {share} {decided} decided cells"
+
+
+def _lacks(failures: Sequence[str]) -> str:
+    return brief("; ".join(failures), 300) or "no controls were run"
+
+
+def _spread(cells: Sequence[CellVerdict]) -> str:
+    networks, tasks = ({getattr(v.record, of) for v in cells} for of in ("architecture", "task"))
+    return f", of {len(networks)} networks on {len(tasks)} tasks"
+
+
+def _open(cells: Sequence[CellVerdict]) -> str:
+    """What would decide cells that were measured and are open."""
+    undecided = [v for v in cells if v.verdict == "inconclusive"]
+    if not undecided:
+        return ""
+    seeds = sorted(v.seeds_needed for v in undecided if v.seeds_needed is not None)
+    told = f", {len(seeds)} of which about {seeds[len(seeds) // 2]} seeds would decide" if seeds else ""
+    return f"; {len(undecided)} {'is' if len(undecided) == 1 else 'are'} open{told}"
+
+
+def _further(cells: Sequence[CellVerdict]) -> int | None:
+    """Independent cells in which the claim holds that would lift the interval above one half; None for too many."""
+    decided = [v for v in cells if v.verdict in ("present", "absent")]
+    marks = [v.verdict == "present" for v in decided]
+    networks, tasks = ([getattr(v.record, of) for v in decided] for of in ("architecture", "task"))
+    for n in range(1, MAX_FURTHER + 1):
+        new = [f"\0{i}" for i in range(n)]
+        if prevalence([*marks, *[True] * n], [*networks, *new], [*tasks, *new]).low > 0.5:
+            return n
+    return None
+
+
+def _places(these: Sequence[CellVerdict], others: Sequence[CellVerdict], every: str) -> str:
+    """Where the cells lie: whole networks or tasks where they are nothing else, a few cells by name, else how many.
+
+    Args:
+        every: what stands before the names of whole ones.
+    """
+    for of in ("architecture", "task"):
+        mine = Counter(getattr(v.record, of) for v in these)
+        theirs = {getattr(v.record, of) for v in others}
+        if len(mine) < len(these) and not theirs & set(mine) and len(mine) <= NAMED:
+            return f"{every}{_listed([_short(name, mine | Counter(theirs)) for name in mine])}"
+    if len(these) <= NAMED:
+        both = [*these, *others]
+        networks, tasks = (Counter({getattr(v.record, of) for v in both}) for of in ("architecture", "task"))
+        return _listed(
+            [f"{_short(v.record.architecture, networks)} on {_short(v.record.task, tasks)}" for v in these]
+        )
+    return f"{len(these)}{_spread(these)}"
+
+
+def _short(address: str, among: Counter[str]) -> str:
+    """An address without its parameters, where no other has that name."""
+    name = bare_name(address)
+    return brief(name if sum(bare_name(other) == name for other in among) == 1 else address, 60)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from universality.judge.decide import decide
-from universality.judge.foreseen import least_replicates, too_few_replicates
+from universality.judge.crossed import prevalence
+from universality.judge.foreseen import foreseen_prevalence, least_replicates, too_few_replicates
 from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite
 from universality.plugin import registry
@@ -94,4 +95,21 @@ def test_pairs_of_seeds_need_twice_as_many_to_decide_a_share(tmp_path: Path) -> 
     told = too_few_replicates(SimpleNamespace(cells=[dataclasses.replace(cell, phenomenon=shares)]))  # type: ignore[arg-type]
     assert told == [
         "shares: 9 seeds can never decide cka_seeds, whatever is measured; at least 10 are needed"
+    ]
+
+
+def test_the_interval_of_the_prevalence_is_foreseen(tmp_path: Path) -> None:
+    cross = CrossSpec(
+        phenomena=("neural_collapse",),
+        architectures=("mlp", "lstm"),
+        tasks=("digits[subset=60]", "gaussian_mixture[subset=60]", "sparse_parity[subset=60]"),
+        seeds=1,
+    )
+    plan = Planner(tmp_path).add_suite(Suite(name="s", crosses=(cross,)))
+    # Sparse parity has two classes, of which no simplex tells anything.
+    full = prevalence([True] * 4, ["a", "a", "b", "b"], ["s", "t"] * 2)
+    half = prevalence([True, False, False, True], ["a", "a", "b", "b"], ["s", "t"] * 2)
+    assert foreseen_prevalence(plan) == [
+        "neural_collapse: 4 cells, 2 networks on 2 tasks; prevalence at best "
+        f"[{full.low:.0%}, 100%] if all hold, [{half.low:.0%}, {half.high:.0%}] if half do"
     ]

@@ -244,12 +244,14 @@ def run(
 def show(result: Finished | Forecast | Trained) -> int:
     """Returns 0, or 3 where some runs failed, crashed or timed out, or could not be measured."""
     from universality.commands.worker import show as show_trained
+    from universality.judge.foreseen import foreseen_prevalence
     from universality.output.build import print_summary
     from universality.plan.forecast import Forecast
     from universality.text import plain
 
     if isinstance(result, Forecast):
-        print(plain("\n".join(result.lines()), None, lines=True))
+        lines = [*result.lines(), *foreseen_prevalence(result.plan)]
+        print(plain("\n".join(lines), None, lines=True))
         return 0
     if not isinstance(result, Finished):
         return show_trained(result)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+from universality.judge.crossed import Prevalence, prevalence
 from universality.judge.decide import MIN_UNITS
 from universality.judge.statistics import clopper_pearson, effective_trials
 from universality.plan.plan import Plan
 from universality.plugin.bounds import Bound, Within
+from universality.text import percent
 
 
 def least_replicates(bound: Bound) -> int:
@@ -44,3 +46,31 @@ def too_few_replicates(plan: Plan) -> list[str]:
         f"whatever is measured; at least {needed} are needed"
         for (phenomenon, seeds, needed), claims in short.items()
     ]
+
+
+def foreseen_prevalence(plan: Plan) -> list[str]:
+    """A line for each phenomenon with several cells: what the interval of its prevalence would be if all of them held, and if half did.
+
+    At best: cells that are not decided, and claims that some cells cannot be asked, make it wider. Calibrations have none.
+    """
+    cells: dict[str, list[tuple[str, str]]] = {}
+    for cell in plan.cells:
+        crossed = cell.control is None and not cell.swept and not cell.not_applicable
+        if crossed and not cell.phenomenon.calibration:
+            cells.setdefault(cell.phenomenon.name, []).append((cell.architecture, cell.task))
+    lines = []
+    for name, asked in cells.items():
+        networks, tasks = ([pair[i] for pair in asked] for i in (0, 1))
+        order = [list(dict.fromkeys(names)) for names in (networks, tasks)]
+        mixed = [(order[0].index(a) + order[1].index(t)) % 2 == 0 for a, t in asked]
+        if len(asked) > 1:
+            lines.append(
+                f"{name}: {len(asked)} cells, {len(order[0])} networks on {len(order[1])} tasks; prevalence at best "
+                f"{_interval(prevalence([True] * len(asked), networks, tasks))} if all hold, "
+                f"{_interval(prevalence(mixed, networks, tasks))} if half do"
+            )
+    return lines
+
+
+def _interval(share: Prevalence) -> str:
+    return f"[{percent(share.low)}, {percent(share.high)}]"

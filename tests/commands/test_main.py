@@ -414,7 +414,8 @@ def test_a_dry_run_says_what_would_be_trained_and_touches_nothing(
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     assert cli.main(toy_run(toys, "--dry-run", "--workers", "2")) == 0
-    *cells, total = capsys.readouterr().out.splitlines()
+    *cells, total, width = capsys.readouterr().out.splitlines()
+    assert width.startswith("toy_early: 2 cells, 2 networks on 1 tasks; prevalence at best [3%, 100%] if all")
     assert cells == [
         "toy_early  toy_net  toy_points  2 runs",
         "toy_early  toy_other  toy_points  2 runs",

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from universality.judge.decide import decide
 from universality.judge.crossed import prevalence
+from universality.judge.decide import decide
 from universality.judge.foreseen import foreseen_prevalence, least_replicates, too_few_replicates
 from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite

@@ -57,6 +57,7 @@ def conclude(
             for run_id, job in plan.open_jobs.items()
         ),
         sittings=sittings,
+        peak_memory_bytes=store.peak_memory_bytes(plan.jobs),
     )
     store.write(store.layout.suite, suite.toml())
     store.write_measurements(records, record.file())

@@ -57,6 +57,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         runs: by run id.
         sources: which code the plugins were, by kind and name; UNSET in sets that were made without it.
         untrained: runs that were neither stored nor tried when this was written; UNSET for none.
+        peak_memory_bytes: the most that a worker had held when it ended a run, torch itself with it; UNSET where no run says.
         sittings: what was adopted of other sets; UNSET for nothing.
     """
 
@@ -76,6 +77,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     sources: Mapping[str, Mapping[str, PluginSource]] | UnsetType = UNSET
     untrained: Count | UnsetType = UNSET
     sittings: tuple[Sitting, ...] | UnsetType = UNSET
+    peak_memory_bytes: Count | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         for name in (*self.cells, *self.runs):
@@ -109,6 +111,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         probe_seconds: float = 0.0,
         untrained: int = 0,
         sittings: Sequence[Sitting] = (),
+        peak_memory_bytes: int = 0,
     ) -> Self:
         """The record of a plan. `plugins` are folders as they were given, `cells` ids of its measurements."""
         tasks = dict.fromkeys(cell.task for cell in plan.cells)
@@ -134,6 +137,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             sources=sources_of_plan(plan),
             untrained=untrained or UNSET,
             sittings=tuple(sittings) or UNSET,
+            peak_memory_bytes=peak_memory_bytes or UNSET,
         )
 
     def file(self) -> bytes:

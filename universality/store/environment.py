@@ -131,6 +131,16 @@ def memory_bytes() -> int | None:
     return memory
 
 
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def _accelerator(torch: Any, device: str | None) -> str | None:
     if device is None or not device.startswith("cuda") or not torch.cuda.is_available():
         return None

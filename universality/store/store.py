@@ -221,6 +221,11 @@ class Store(ResultsFolder):
         values = [first.facts.get("probe_seconds") for first in self._firsts(run_ids)]
         return math.fsum(seconds for seconds in values if isinstance(seconds, int | float))
 
+    def peak_memory_bytes(self, run_ids: Iterable[str]) -> int:
+        """The most that a worker had held when it ended one of these runs; 0 where none says."""
+        values = [first.facts.get("peak_memory_bytes") for first in self._firsts(run_ids)]
+        return max((peak for peak in values if isinstance(peak, int)), default=0)
+
     def _firsts(self, run_ids: Iterable[str]) -> Iterator[StoredTrajectory]:
         firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)
         return (first for first in firsts if first is not None)

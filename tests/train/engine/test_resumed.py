@@ -81,7 +81,7 @@ def check(members: Sequence[Member], engine: Engine = "auto", at: Sequence[int] 
             assert {k: v for k, v in run.facts.items() if k not in OF_THE_ATTEMPT} == same
 
 
-OF_THE_ATTEMPT = {"seconds", "probe_seconds", "resumed_at", "engine"}
+OF_THE_ATTEMPT = {"seconds", "probe_seconds", "peak_memory_bytes", "resumed_at", "engine"}
 
 RECIPES = {
     "gradient descent": Recipe(steps=STEPS, lr=0.1),

@@ -28,7 +28,7 @@ from universality.output.phrases import (
 from universality.output.tables import NOTE, crossed
 from universality.plugin.task import NOT_STATED, TIERS
 from universality.store.cells import CellRecord
-from universality.text import brief, clock, plain
+from universality.text import brief, clock, memory, plain
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -238,6 +238,7 @@ def _provenance(results: ResultSet, runs: int, cells: int, controls: int) -> lis
         ("wall time of the last command", _time(plan.wall_seconds)),
         ("time of all runs", _time(plan.run_seconds)),
         ("share of it that probes took", probe_share(results)),
+        ("most memory of a worker", memory(plan.peak_memory_bytes) if plan.peak_memory_bytes else ""),
         ("cells, controls, runs planned", f"{cells}, {controls}, {len(plan.runs)}"),
         ("runs behind this page", str(runs) if runs else "none: measurements only"),
         ("page written by", f"universality {__version__}"),

@@ -23,6 +23,7 @@ from universality.plugin.kit.losses import accuracy, objective
 from universality.plugin.rates import RateSchedule
 from universality.plugin.task import Split, Splits
 from universality.plugin.trajectory import Series
+from universality.store.environment import peak_memory_bytes
 from universality.train.engine.batches import Batches
 from universality.train.engine.member import Member, Trained, build_network
 from universality.train.engine.optimizers import trainable
@@ -197,6 +198,7 @@ class MemberRun:
         self.facts |= {
             "learning_rate_sum": self.rate * self.schedule.sum_until(len(loss)),
             "probe_seconds": round(self.recorder.seconds, 3),
+            "peak_memory_bytes": peak_memory_bytes(),
             "seconds": round(seconds, 3),
             "engine": engine,
         }

@@ -679,7 +679,7 @@ def test_filters_leave_what_they_name_and_live_in_the_address(browser: Any, demo
         headers = view.locator(".grid thead th:visible").all_inner_texts()
         assert [header.split() for header in headers] == [["digits", "small", "real"], ["gd"]]
         view.reload()
-        assert count(view) == "1 of 7 cells"
+        view.locator("output", has_text="1 of 7 cells").wait_for()
         assert view.locator(".toggle[data-value='decided']").get_attribute("aria-pressed") == "true"
         view.locator(".reset").click()
         assert count(view) == "7 of 7 cells"

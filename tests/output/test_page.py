@@ -705,7 +705,7 @@ def test_cells_are_filtered_by_what_evidence_from_their_task_is_worth(browser: A
             view.locator(".cell:visible").evaluate_all("all => all.map(b => b.ariaLabel.split(', ').at(-1))")
         ) == {"digits"}
         view.reload()
-        assert count(view) == f"{on_digits} of 7 cells"
+        view.locator("output", has_text=f"{on_digits} of 7 cells").wait_for()
         view.locator(".cell[data-i='0']").click()
         assert "on digits (data: small real)" in view.locator("dialog").inner_text()
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -178,6 +179,19 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------- frozen
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_help_has_examples_that_can_be_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    told = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
+    assert told
+    for line in told:
+        program, *arguments = shlex.split(line)
+        assert program == "universality"
+        assert arguments[: len(command.split())] == command.split()
+        cli.build_parser().parse_args(arguments)
 
 
 def test_commands_and_options_are_frozen() -> None:

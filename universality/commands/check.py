@@ -23,6 +23,10 @@ def check(targets: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Pa
 
     Args:
         targets: folders, or addresses of plugins: results/quick-cpu, or 'mlp[width=64]'
+
+    Examples:
+        universality check results/quick-cpu
+        universality check my_claim --plugins my_plugins
     """
     from universality.audit.result_set import audit
     from universality.errors import StoreError

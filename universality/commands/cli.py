@@ -68,6 +68,12 @@ def explained(function: Callable[..., Any]) -> dict[str, str]:
     return {name: re.sub(r"\s+", " ", text).replace("%", "%%") for name, text in entries}
 
 
+def examples(function: Callable[..., Any]) -> list[str]:
+    """The command lines under the `Examples:` of a docstring."""
+    section = inspect.cleandoc(function.__doc__ or "").partition("\nExamples:\n")[2].partition("\n\n")[0]
+    return [line.strip() for line in section.splitlines()]
+
+
 def summary(function: Callable[..., Any]) -> str:
     """The first paragraph of a docstring, in one line."""
     return re.sub(r"\s+", " ", inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0])

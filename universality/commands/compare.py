@@ -24,6 +24,9 @@ def compare(
 
     Raises:
         StoreError: where a set cannot be used, they have no cell in common, or other claims judged them.
+
+    Examples:
+        universality compare results/quick-cpu results/quick --out comparison
     """
     from universality.audit.loose_files import unused_damage, warning
     from universality.judge import compare as judging

@@ -16,6 +16,9 @@ def fetch(task: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Path 
 
     Returns:
         A line for each task.
+
+    Examples:
+        universality data fetch mnist cifar10
     """
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved

@@ -26,6 +26,9 @@ def leaderboard(
 
     Raises:
         StoreError: where none of the sets can be used, or the Markdown file has no markers.
+
+    Examples:
+        universality leaderboard results/quick-cpu results/mine --out board
     """
     from universality.judge.leaderboard import read_board
     from universality.output import leaderboard as forms

@@ -30,6 +30,9 @@ def listing(
 
     Returns:
         Lines of text.
+
+    Examples:
+        universality list phenomena
     """
     from universality.plan import suite
     from universality.plugin import registry

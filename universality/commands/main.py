@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from universality import __version__
-from universality.commands.cli import add_arguments, summary
+from universality.commands.cli import add_arguments, examples, summary
 from universality.errors import UniversalityError, described
 from universality.text import plain
 from universality.train.interruption import Interrupted, signals_raise
@@ -36,6 +36,16 @@ COMMANDS = {
 }
 """By what is typed: the module and its function. The module's `show` prints what the function returns, and
 gives the exit code; without one it is lines of text."""
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps all texts but examples, which are to be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(_EXAMPLES) else super()._fill_text(text, width, indent)
+
+
+_EXAMPLES = "examples:\n"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,7 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
         module, function = _command(typed)
         group, _, name = typed.rpartition(" ")
         command = (inside[group] if group else commands).add_parser(
-            name, help=summary(function), description=summary(function)
+            name,
+            help=summary(function),
+            description=summary(function),
+            epilog="\n  ".join(
+                [_EXAMPLES.rstrip(), *(line.replace("%", "%%") for line in examples(function))]
+            ),
+            formatter_class=_Formatter,
         )
         add_arguments(command, function)
         command.set_defaults(**{_CALL: (module, function)})

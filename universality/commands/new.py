@@ -39,6 +39,9 @@ def new(kind: Kind, name: str, *, into: Path = Path("my_plugins")) -> Written:
     Raises:
         BadParameter: a name that is no identifier or that a built-in plugin has, or a file that is there already.
         StoreError: a folder that cannot be written.
+
+    Examples:
+        universality new phenomenon my_claim
     """
     from universality.errors import BadParameter, StoreError, unknown_name
 

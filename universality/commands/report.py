@@ -34,6 +34,9 @@ def report(
     Raises:
         StoreError: where it holds no measurements, or cannot be written.
         UniversalityError: of an unfinished set, for a plugin that is not given.
+
+    Examples:
+        universality report results/quick
     """
     from universality.audit.loose_files import unused_damage, warning
     from universality.output.build import rebuild

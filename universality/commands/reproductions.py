@@ -22,6 +22,9 @@ def reproductions(
 
     Raises:
         StoreError: for a set that cannot be used.
+
+    Examples:
+        universality reproductions results --write docs/reproductions.md
     """
     from universality.judge.resultset import ResultSet, find
     from universality.output import reproductions as output

@@ -92,6 +92,11 @@ def run(
     Raises:
         UniversalityError: for anything that can be known to be wrong before training, and for a folder that
             cannot be written, or for runs that this machine has no room for.
+
+    Examples:
+        universality run --suite quick --dry-run
+        universality run --architectures mlp 'cnn[width=8]' --tasks digits --phenomena neural_collapse --seeds 5
+        universality run --suite cross --adopt results/cross-cpu
     """
     from universality.commands.conclude import conclude
     from universality.commands.interim import interim_reports

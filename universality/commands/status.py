@@ -33,6 +33,9 @@ def status(folder: Path) -> Status:
 
     Raises:
         StoreError: where it is none, or has no plan yet.
+
+    Examples:
+        universality status results/quick
     """
     from collections import Counter
 

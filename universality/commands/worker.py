@@ -40,6 +40,9 @@ def worker(
     Raises:
         UniversalityError: where nothing is planned, this machine lacks a plugin, data or the device that the runs
             need, or the folder cannot be written.
+
+    Examples:
+        universality worker results/standard --device cuda:1
     """
     from universality.commands.run import check_numbers
     from universality.plan.jobs_json import read_jobs

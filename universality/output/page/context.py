@@ -15,6 +15,7 @@ from universality import __version__
 from universality.judge.answers import KNOWN, answers
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
+from universality.output.orchard import orchards
 from universality.output.palette import MEANINGS
 from universality.output.phrases import (
     MAX_SECONDS,
@@ -152,6 +153,7 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
         "table": grouped(crossed(results.rows), attrgetter("phenomenon")).values(),
         "known_kinds": KNOWN,
         "answers": grouped(answers(results), lambda pair: pair[1].kind),
+        "orchards": grouped(orchards(results), attrgetter("row.phenomenon")).values(),
         "moved": [row for row in results.rows if row.joint and row.moved],
         "unvalidated": [row for row in results.rows if not row.validated],
         "cells": cells,

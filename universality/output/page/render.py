@@ -15,7 +15,7 @@ from universality.judge.resultset import ResultSet
 from universality.output.page.context import context
 from universality.output.page.embed import embedded
 from universality.output.page.text import packed
-from universality.output.palette import COLOURS, ink, slug
+from universality.output.palette import BLACK, COLOURS, CYCLE, ink, slug
 from universality.output.template import fill
 
 _FOLDER = Path(__file__).parent
@@ -34,7 +34,7 @@ def frame(results: ResultSet, toml: str, runs: int) -> str:
         toml: the suite.
         runs: how many runs have trajectories; what is left of the size of a page is theirs.
     """
-    style = Markup(_read("page.css") + _verdict_styles())
+    style = Markup(_read("page.css") + _verdict_styles() + _family_styles())
     script = Markup('"use strict";\n(async () => {\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();\n")
     return fill(
         "page.html",
@@ -59,6 +59,12 @@ def _read(name: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _family_styles() -> str:
+    """The colours of families of networks: of a dot, of its line, of its name. Black is as light as the text where that is light."""
+    colours = ["var(--text)" if colour == BLACK else colour for colour in CYCLE]
+    return "".join(f".f{i}{{fill:{c};stroke:{c};color:{c}}}\n" for i, c in enumerate(colours))
 
 
 def _verdict_styles() -> str:

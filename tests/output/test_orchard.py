@@ -1,0 +1,90 @@
+"""Orchard plots: every measured cell in its place on the axis, and nothing of others that could run."""
+
+from __future__ import annotations
+
+import math
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.judge.test_leaderboard import ABSENT, CLAIM, OPEN, PRESENT, grid, record, result_set
+from universality.judge.resultset import ResultSet
+from universality.output.orchard import LEFT, RIGHT, Orchard, orchards
+from universality.plugin.bounds import Most, Within
+
+
+def plot(results: ResultSet) -> tuple[Orchard, ElementTree.Element]:
+    (found,) = orchards(results)
+    return found, ElementTree.fromstring(str(found.svg))
+
+
+def places(svg: ElementTree.Element) -> dict[str, float]:
+    """Of the dots, by the network and task in their titles."""
+    found = {}
+    for circle in svg.iter("circle"):
+        title = circle.find("title")
+        assert title is not None
+        assert title.text
+        found[title.text.partition(":")[0]] = float(circle.attrib["cx"])
+    return found
+
+
+def test_each_measured_cell_is_a_dot_where_its_effect_lies() -> None:
+    records = [*grid(2, 2, absent=1), record("net9", "task9", OPEN), record("net8", "task8", state="failed")]
+    found, svg = plot(result_set("a", records))
+    at = places(svg)
+    assert found.cells == len(at) == 5
+    band = next(svg.iter("rect")).attrib
+    low, high = float(band["x"]), float(band["x"]) + float(band["width"])
+    assert low < at["net1, task1"] < high < at["net0, task0"] < RIGHT
+    # The axis is linear: effects are 1, 2 and 1.1, the bounds .9 and 1.1.
+    unit = at["net0, task0"] - at["net1, task1"]
+    assert at["net9, task9"] - at["net1, task1"] == pytest.approx(0.1 * unit, abs=0.2)
+    assert (high - low) == pytest.approx(0.2 * unit, abs=0.2)
+    rings = [c.attrib["class"] for c in svg.iter("circle") if "ring" in c.attrib["class"]]
+    assert len(rings) == 1
+
+
+def test_dots_do_not_cover_each_other_while_there_is_room() -> None:
+    _, svg = plot(result_set("a", grid(3, 2)))
+    dots = [tuple(float(c.attrib[key]) for key in ("cx", "cy", "r")) for c in svg.iter("circle")]
+    for i, (x, y, r) in enumerate(dots):
+        assert all(math.hypot(x - a, y - b) >= r + c - 0.1 for a, b, c in dots[:i])
+
+
+def test_controls_point_up_and_down_and_stand_at_an_end_where_they_lie_beyond() -> None:
+    _, svg = plot(result_set("a", grid(2, 2)))
+    shapes = [p.attrib["d"] for p in svg.iter("path") if p.attrib["class"] == "control"]
+    starts = [float(re.findall(r"[\d.]+", d)[0]) for d in shapes]
+    assert len(shapes) == 2
+    assert starts[1] == RIGHT  # the negative one, of effect 2
+    assert LEFT < starts[0] < RIGHT
+    assert ["l4 8h" in shapes[0], "l4 -8h" in shapes[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("claim", "low"), [(Within(high=1.5, scale="log"), LEFT), (Most(at_least=0.5), None)]
+)
+def test_one_sided_bands_end_at_an_end_of_the_axis(claim: Within | Most, low: float | None) -> None:
+    records = [record(f"net{i}", effect=PRESENT, claim=claim, seeds=5) for i in range(3)]
+    results = result_set("a", [*records, record("net3", effect=-1.0, claim=claim)])
+    found, svg = plot(results)
+    band = next(svg.iter("rect")).attrib
+    if low is not None:
+        assert float(band["x"]) == low
+    else:
+        assert float(band["x"]) + float(band["width"]) == pytest.approx(RIGHT, abs=0.1)
+    assert found.cells == 3  # a negative effect has no place on a log scale
+
+
+def test_few_cells_have_no_plot() -> None:
+    assert orchards(result_set("a", grid(2, 1))) == []
+
+
+def test_names_of_others_stay_text() -> None:
+    hostile = '<script>alert(1)</script>"'
+    records = [record(hostile, f"task{i}", claim=CLAIM) for i in range(2)] + [record("net", effect=ABSENT)]
+    found, svg = plot(result_set("a", records))
+    assert "<script" not in str(found.svg)
+    assert not list(svg.iter("script"))

@@ -1,0 +1,185 @@
+"""Orchard plots (Nakagawa et al. 2021, doi:10.1002/jrsm.1424): every cell of a claim on the axis of its effect, with what is claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from universality.judge.controls import claim_of
+from universality.judge.decide import MEASURED, CellVerdict
+from universality.judge.resultset import ResultSet
+from universality.judge.summary import ClaimRow
+from universality.output.palette import CYCLE
+from universality.output.phrases import effect_text
+from universality.plugin.spec import bare_name
+from universality.text import brief, number, typeset
+
+LEAST_CELLS = 3
+"""Measured cells, below which a table says as much."""
+WIDTH, LEFT, RIGHT = 720, 12, 708
+LANES, LANE, TOP = 7, 11, 20
+"""Rows of dots, their distance, and the room above them for the mean."""
+BELOW = 46
+"""Room for controls, the axis and its ticks."""
+RADIUS = 2.2, 5.4
+"""Of the dot of the least and the most precise cell."""
+BEYOND = 0.15
+"""Of the width of what is drawn of dots and bounds, by which intervals may reach out of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orchard:
+    """The plot of one claim as SVG. `families` are the names of networks in the order of their colours."""
+
+    row: ClaimRow
+    svg: Markup
+    families: tuple[str, ...]
+    cells: int
+
+
+def orchards(results: ResultSet) -> list[Orchard]:
+    """A plot for each claim with at least `LEAST_CELLS` measured cells, in the order of the table.
+
+    A dot is a cell, the larger the better its effect is known, a line its interval, a ring a cell that is not decided; the band is what is
+    claimed. Above stand the pooled effect, and where a further cell is expected; below positive controls as triangles that
+    point up, negative ones as triangles that point down.
+
+    Cost: linear in cells.
+    """
+    families = tuple(dict.fromkeys(bare_name(v.record.architecture) for v in results.verdicts if v.counted))
+    found = []
+    for row in results.rows:
+        verdicts = [v for v in results.verdicts if claim_of(v) == (row.phenomenon, row.claim_name)]
+        drawn = [v for v in verdicts if _has_place(v)]
+        cells = [v for v in drawn if v.counted and v.raw in MEASURED]
+        if len(cells) >= LEAST_CELLS and not row.about.calibration:
+            controls = [v for v in drawn if v.record.control]
+            found.append(Orchard(row, _plot(row, cells, controls, families), families, len(cells)))
+    return found
+
+
+class _Axis:
+    """From effects to places, over what is drawn."""
+
+    def __init__(self, values: Sequence[float], *, log: bool) -> None:
+        self._log = log
+        places = [self._scaled(value) for value in values]
+        low, high = min(places), max(places)
+        room = BEYOND * (high - low) or 0.5
+        self._low, self._high = low - room, high + room
+
+    def _scaled(self, value: float) -> float:
+        return math.log(value) if self._log else value
+
+    def __call__(self, value: float) -> float:
+        """The place of a value, at an end of the axis where it lies beyond."""
+        if value == math.inf or (not self._log and value == -math.inf):
+            return RIGHT if value > 0 else LEFT
+        if self._log and value <= 0:
+            return LEFT
+        share = (self._scaled(value) - self._low) / (self._high - self._low)
+        return LEFT + (RIGHT - LEFT) * min(1.0, max(0.0, share))
+
+    def ticks(self) -> list[float]:
+        if not self._log:
+            return [
+                t for t in MaxNLocator(6).tick_values(self._low, self._high) if self._low <= t <= self._high
+            ]
+        low, high = math.exp(self._low), math.exp(self._high)
+        wide = math.log10(high / low) > 1.5
+        locator = LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=7)
+        return [float(t) for t in locator.tick_values(low, high) if low <= t <= high]
+
+
+def _plot(
+    row: ClaimRow, cells: Sequence[CellVerdict], controls: Sequence[CellVerdict], families: Sequence[str]
+) -> Markup:
+    log = row.claim.scale == "log"
+    ends = [end for end in row.claim.ends if math.isfinite(end) and (end > 0 or not log)]
+    # Controls do not stretch it: a negative one may lie decades away, and stands at an end then.
+    axis = _Axis([*map(_effect, cells), *ends], log=log)
+    bottom, height = TOP + LANES * LANE, TOP + LANES * LANE + BELOW
+    low, high = row.claim.ends
+    parts = [
+        f'<rect class="band" x="{axis(low):.1f}" y="{TOP - 12}" width="{max(1.0, axis(high) - axis(low)):.1f}" height="{bottom - TOP + 26}"/>',
+        *_pooled(row, axis),
+        *_dots(cells, axis, families),
+        *_controls(controls, axis, bottom + 6),
+        f'<path class="axis" d="M{LEFT} {bottom + 14}H{RIGHT}"/>',
+    ]
+    for tick in axis.ticks():
+        x = f"{axis(tick):.1f}"
+        parts.append(f'<path class="axis" d="M{x} {bottom + 14}v4"/>')
+        parts.append(f'<text x="{x}" y="{bottom + 30}">{escape(typeset(f"{tick:.3g}"))}</text>')
+    label = escape(
+        brief(f"{len(cells)} cells on the axis of their effect; claimed is {row.claim} {row.claim.unit}", 200)
+    )
+    return Markup(
+        f'<svg class="orchard" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    )
+
+
+def _pooled(row: ClaimRow, axis: _Axis) -> list[str]:
+    mean = row.pooled
+    if mean is None:
+        return []
+    parts = []
+    if mean.prediction_low is not None and mean.prediction_high is not None:
+        x = axis(mean.prediction_low), axis(mean.prediction_high)
+        parts.append(f'<path class="next" d="M{x[0]:.1f} 8H{x[1]:.1f}"/>')
+    if mean.low is not None and mean.high is not None:
+        parts.append(f'<path class="mean" d="M{axis(mean.low):.1f} 8H{axis(mean.high):.1f}"/>')
+    told = escape(f"pooled effect {number(mean.estimate)}")
+    parts.append(
+        f'<path class="centre" d="M{axis(mean.estimate):.1f} 2l4 6l-4 6l-4-6z"><title>{told}</title></path>'
+    )
+    return parts
+
+
+def _dots(cells: Sequence[CellVerdict], axis: _Axis, families: Sequence[str]) -> list[str]:
+    """Lines first, so that no dot lies under one; a dot goes into the first lane, from the middle, that has room."""
+    free = [-math.inf] * LANES
+    order = sorted(range(LANES), key=lambda lane: abs(lane - LANES // 2))
+    widest = max((1 / v.se for v in cells if v.se), default=1.0)
+    lines, dots = [], []
+    for v in sorted(cells, key=_effect):
+        x, share = axis(_effect(v)), (1 / v.se / widest) ** 0.5 if v.se else 0.0
+        r = RADIUS[0] + (RADIUS[1] - RADIUS[0]) * share
+        lane = next((each for each in order if free[each] <= x - r), min(order, key=free.__getitem__))
+        free[lane] = x + r + 1
+        y = TOP + lane * LANE + LANE // 2
+        family = families.index(bare_name(v.record.architecture)) % len(CYCLE)
+        if v.low is not None and v.high is not None:
+            lines.append(f'<path class="f{family}" d="M{axis(v.low):.1f} {y}H{axis(v.high):.1f}"/>')
+        told = f"{v.record.architecture}, {v.record.task}: {v.verdict} {effect_text(v)}"
+        ring = "" if v.verdict in ("present", "absent") else " ring"
+        dots.append(
+            f'<circle class="f{family}{ring}" cx="{x:.1f}" cy="{y}" r="{r:.1f}"><title>{escape(brief(told, 200))}</title></circle>'
+        )
+    return [*lines, *dots]
+
+
+def _controls(controls: Sequence[CellVerdict], axis: _Axis, y: int) -> list[str]:
+    parts = []
+    for v in controls:
+        assert v.record.control is not None
+        up = v.record.control.sign == "positive"
+        shape = f"M{axis(_effect(v)):.1f} {y - 5 if up else y + 5}l4 {'8' if up else '-8'}h-8z"
+        told = escape(brief(f"{v.record.control}: {v.raw} {effect_text(v)}", 200))
+        parts.append(f'<path class="control" d="{shape}"><title>{told}</title></path>')
+    return parts
+
+
+def _has_place(v: CellVerdict) -> bool:
+    return (
+        v.effect is not None and math.isfinite(v.effect) and (v.effect > 0 or v.record.claim.scale != "log")
+    )
+
+
+def _effect(v: CellVerdict) -> float:
+    assert v.effect is not None
+    return v.effect

@@ -27,6 +27,8 @@ BELOW = 46
 """Room for controls, the axis and its ticks."""
 RADIUS = 2.2, 5.4
 """Of the dot of the least and the most precise cell."""
+FEW_TICKS = 5.0
+"""Ends of a logarithmic axis, one over the other, below which 1, 2 and 5 are too few ticks."""
 BEYOND = 0.15
 """Of the width of what is drawn of dots and bounds, by which intervals may reach out of it."""
 
@@ -85,14 +87,13 @@ class _Axis:
         return LEFT + (RIGHT - LEFT) * min(1.0, max(0.0, share))
 
     def ticks(self) -> list[float]:
-        if not self._log:
-            return [
-                t for t in MaxNLocator(6).tick_values(self._low, self._high) if self._low <= t <= self._high
-            ]
-        low, high = math.exp(self._low), math.exp(self._high)
-        wide = math.log10(high / low) > 1.5
-        locator = LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=7)
-        return [float(t) for t in locator.tick_values(low, high) if low <= t <= high]
+        low, high = (math.exp(self._low), math.exp(self._high)) if self._log else (self._low, self._high)
+        if self._log and high > FEW_TICKS * low:
+            subs = (1.0,) if math.log10(high / low) > 1.5 else (1.0, 2.0, 5.0)
+            ticks = LogLocator(subs=subs, numticks=7).tick_values(low, high)
+        else:
+            ticks = MaxNLocator(6).tick_values(low, high)
+        return [float(t) for t in ticks if low <= t <= high]
 
 
 def _plot(

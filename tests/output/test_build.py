@@ -28,7 +28,7 @@ from universality.judge.leaderboard import leaderboard
 from universality.judge.resultset import ResultSet
 from universality.output import leaderboard as forms
 from universality.output import tables
-from universality.output.build import rebuild
+from universality.output.build import Summary, rebuild
 from universality.output.collect import thinned_before
 from universality.output.figures import style
 from universality.output.figures.heatmap import verdict_heatmap
@@ -402,6 +402,15 @@ def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path:
     for first, second in zip(once, again, strict=True):
         assert first.read_bytes() == second.read_bytes()
     assert plt.get_fignums() == []
+
+
+def test_a_summary_shows_itself_in_a_notebook_and_escapes_names(tmp_path: Path) -> None:
+    hostile = replace(RECORDS[0], architecture="<script>alert(1)</script>")
+    of = results(hostile, *RECORDS[1:])
+    shown = Summary(of, Store(tmp_path))._repr_html_()
+    assert shown.startswith("<ul><li>")
+    assert shown.count("<tr>") == 1 + len(tables.readable_rows(of.rows))
+    assert "<script" not in shown
 
 
 def test_a_plan_of_before_there_were_charts_has_the_heatmap_alone(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ class Finished:
     def results(self) -> ResultSet:
         return self.summary.results
 
+    def _repr_html_(self) -> str:
+        return self.summary._repr_html_()
+
 
 def run(
     *,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from universality.judge.resultset import ResultSet
 from universality.output import tables
 from universality.output.collect import Recorded, SeriesOf, run_ids, thinned_before
@@ -33,6 +35,18 @@ class Summary:
     results: ResultSet
     store: Store
     undrawn: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what is known, the table, and where the page is."""
+        lines = [unfinished(self.results), *answer_lines(self.results)]
+        known = Markup("").join(Markup("<li>{}</li>").format(plain(line, 1000)) for line in lines if line)
+        rows = [tables.HEADERS, *tables.readable_rows(self.results.rows)]
+        cells = (
+            Markup("").join(Markup("<td>{}</td>").format(plain(text, 1000)) for text in row) for row in rows
+        )
+        table = Markup("").join(Markup("<tr>{}</tr>").format(row) for row in cells)
+        page = plain(self.results.layout.page, None)
+        return Markup("<ul>{}</ul><table>{}</table><p>{}</p>").format(known, table, page)
 
 
 def rebuild(store: Store) -> Summary:

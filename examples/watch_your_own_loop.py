@@ -15,13 +15,13 @@ import universality
 from universality.plugin import Every
 
 
-def main(steps: int = 3000) -> str:
+def main(steps: int = 2000) -> str:
     torch.manual_seed(0)
-    x, y = (torch.as_tensor(each) for each in load_digits(return_X_y=True))
+    x, y = (torch.as_tensor(each) for each in load_digits(n_class=5, return_X_y=True))
     x = ((x - x.mean()) / x.std()).float()
-    train, held_out = (x[:1400], y[:1400]), (x[1400:], y[1400:])
-    net = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-3)
+    train, held_out = (x[:700], y[:700]), (x[700:], y[700:])
+    net = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 5))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3, momentum=0.9, weight_decay=3e-3)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps // 3, 2 * steps // 3])
 
     watch = universality.watch(
@@ -29,7 +29,7 @@ def main(steps: int = 3000) -> str:
         phenomena=["neural_collapse"], probes={"sharpness": Every(4)},
     )  # fmt: skip
     for _ in range(steps):
-        rows = torch.randint(1400, (128,))
+        rows = torch.randint(700, (128,))
         loss = nn.functional.cross_entropy(net(train[0][rows]), train[1][rows])
         optimizer.zero_grad()
         loss.backward()

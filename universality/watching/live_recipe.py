@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from universality.plugin.spec import Loss, Recipe
+from universality.plugin.spec import Loss, Optimizer, Recipe
 
 KNOWN = "SGD, Adam, AdamW or RMSprop of torch.optim"
 
@@ -70,5 +70,5 @@ def recipe_of(
         beta2, momentum = float(group["alpha"]), float(group["momentum"])
         return Recipe(optimizer="rmsprop", beta2=beta2, eps=eps, momentum=momentum, **common)
     beta1, beta2 = map(float, group["betas"])
-    kind = "adamw" if group.get("decoupled_weight_decay") else "adam"
+    kind: Optimizer = "adamw" if group.get("decoupled_weight_decay") else "adam"
     return Recipe(optimizer=kind, beta1=beta1, beta2=beta2, eps=eps, **common)

@@ -46,10 +46,11 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
     if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor) for each in data):
         inputs, targets = data
         _check_pair(data, where)
-        rows = len(targets)
-        order = torch.randperm(rows, generator=torch.Generator().manual_seed(0))
-        chosen = order[:most].sort().values if rows > most else torch.arange(rows)
-        told = f"{most} random rows of {rows}, always the same" if rows > most else f"all {rows} rows"
+        rows, told = len(targets), f"all {len(targets)} rows"
+        chosen = torch.arange(rows)
+        if rows > most:
+            chosen, told = _sample(targets, most), f"{most} random rows of {rows}, always the same"
+            told = told if targets.is_floating_point() else told.replace(",", ", each class in its share,")
         split = Split(*(part.detach().cpu()[chosen].clone() for part in (inputs, targets)))
     else:
         split, whole = _of_loader(data, most, device, where)
@@ -57,6 +58,19 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
             f"{'all' if whole else 'the first'} {len(split)} rows of one pass through the loader, taken once"
         )
     return Taken(_checked(split, where), told)
+
+
+def _sample(targets: Tensor, most: int) -> Tensor:
+    """Row numbers, sorted: random ones, of classes in proportion to their sizes."""
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
+    if targets.is_floating_point() or targets.ndim > 1:
+        return order[:most].sort().values
+    labels = targets.cpu().long()[order]
+    by_class = labels.argsort(stable=True)
+    sizes = (labels - labels.min()).bincount()
+    # Row k of n of a class comes at (k + 1/2) / n: cut anywhere, what comes before has the shares of the whole.
+    place = torch.cat([(torch.arange(int(n)) + 0.5) / int(n) for n in sizes])
+    return order[by_class[place.argsort(stable=True)[:most]]].sort().values
 
 
 def _of_loader(data: Any, most: int, device: torch.device, where: str) -> tuple[Split, bool]:

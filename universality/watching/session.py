@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from universality.errors import described, first_line, unknown_name
+from universality.errors import MeasurementError, described, first_line, unknown_name
 from universality.judge.outcomes import outcome_of
 from universality.plugin.settings import default_settings
 from universality.plugin.spec import Component, RunSpec
@@ -76,8 +77,9 @@ class Watch:
         self._recorder = Recorder(member, subject.net, subject.splits, subject.device)
         self._observe = dict(observe)
         self._events = sorted({*self._recorder.due, *range(0, self._steps, BLOCK), self._steps}, reverse=True)
-        self._losses: list[Tensor | float] = []
-        self._gathered: list[NDArray[np.float64]] = []
+        self._losses: dict[int, float] = {}
+        self._waiting: dict[int, Tensor] = {}
+        self._looked = 0
         self._rates: Any = 0.0
         self._diverged_at: int | None = None
         self._event()
@@ -90,20 +92,15 @@ class Watch:
 
         Cost: some microseconds where nothing is due, without a wait for the device. Raises nothing.
         """
+        self.updates = now = self.updates + 1
+        if now > self._steps:
+            return
         try:
-            if self.updates >= self._steps:
-                self.updates += 1
-                return
-            self.updates += 1
-            # Not in place: a rate may be a tensor that the optimizer holds.
-            self._rates = self._rates + self._optimizer.param_groups[self._group]["lr"]
-            if loss is not None:
-                # A copy: a captured graph writes every loss to the same place.
-                self._losses.append(loss.detach().clone() if isinstance(loss, Tensor) else float(loss))
-            if self.updates == self._events[-1]:
+            self._note(loss)
+            if now == self._events[-1]:
                 self._event()
         except Exception as error:  # the training is the user's, and goes on
-            self._failed("step", error)
+            self._failed("watch", error)
 
     def series(self, name: str) -> Series:
         """Steps and values of one series so far, such as `sharpness.ratio` or `train_loss`.
@@ -133,6 +130,23 @@ class Watch:
             notes=self._all_notes(),
         )
 
+    def _note(self, loss: Tensor | float | None) -> None:
+        """Keep rate and loss of an update, without a wait for the device."""
+        # Not in place: a rate may be a tensor that the optimizer holds.
+        self._rates = self._rates + self._optimizer.param_groups[self._group]["lr"]
+        if loss is None:
+            return
+        try:
+            if not isinstance(loss, Tensor) or loss.is_cpu:
+                self._losses[self.updates - 1] = loss.item() if isinstance(loss, Tensor) else float(loss)
+            elif loss.numel() == 1:
+                # A copy: a captured graph writes every loss to the same place.
+                self._waiting[self.updates - 1] = loss.detach().clone().reshape(())
+            else:
+                raise ValueError(f"a tensor {list(loss.shape)}")
+        except (TypeError, ValueError, RuntimeError) as error:
+            self._failed("step", MeasurementError("a loss that is no number", got=first_line(error)))
+
     def _event(self) -> None:
         """Look at the losses, and record what is due."""
         self._events.pop()
@@ -146,7 +160,7 @@ class Watch:
 
     def _record(self, address: str) -> None:
         optimizer, recipe = self._optimizer, self._spec.recipe
-        first = float(self._gathered[0][0]) if self._gathered else math.inf
+        first = self._losses.get(0, math.inf)
         with default_settings():
             self._recorder.recipe = recipe_of(
                 optimizer, steps=recipe.steps, loss=recipe.loss, batch_size=recipe.batch_size
@@ -155,26 +169,22 @@ class Watch:
                 self._diverged_at = self.updates
 
     def _gather(self) -> None:
-        """Take the losses from the device, and wait for it."""
-        losses, self._losses = self._losses, []
-        if not losses:
-            return
-        if all(isinstance(each, Tensor) for each in losses):
-            values = torch.stack([each.reshape(()) for each in losses]).to("cpu", torch.float64).numpy()  # type: ignore[union-attr]
-        else:
-            values = np.array([float(each) for each in losses], np.float64)
-        if self._diverged_at is None and not (finite := np.isfinite(values)).all():
-            self._diverged_at = sum(map(len, self._gathered)) + int(np.argmin(finite))
-        self._gathered.append(values)
+        """Take the losses from the device, and wait for it; see whether those since the last look are finite."""
+        if self._waiting:
+            values = torch.stack(list(self._waiting.values())).tolist()
+            self._losses.update(zip(self._waiting, values, strict=True))
+            self._waiting = {}
+        new, self._looked = range(self._looked, self.updates), self.updates
+        if self._diverged_at is None:
+            odd = (step for step in new if not math.isfinite(self._losses.get(step, 0.0)))
+            self._diverged_at = next(odd, None)
 
     def _failed(self, place: str, error: Exception) -> None:
         text = f"after {self.updates} updates: {described(error)}"
         if not self.failures:
-            warnings.warn(
-                f"universality.watch: {place} failed {first_line(text)}; the training goes on, report() says more",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            told = f"{place} failed {first_line(text)}; the training goes on, report() says more"
+            with suppress(RuntimeWarning):  # where warnings are errors
+                warnings.warn(f"universality.watch: {told}", RuntimeWarning, stacklevel=4)
         self.failures.setdefault(place, text)
 
     def _recorded(self) -> dict[str, Series]:
@@ -184,8 +194,8 @@ class Watch:
             for name, each in series.items():
                 if name.rpartition(".")[2].startswith("validation"):
                     series[name] = Series(each.steps, np.full(len(each), np.nan))
-        loss = np.concatenate(self._gathered) if self._gathered else np.empty(0)
-        series[LOSS] = Series(np.arange(len(loss), dtype=np.int64), loss)
+        steps, losses = list(self._losses), list(self._losses.values())
+        series[LOSS] = Series(np.array(steps, np.int64), np.array(losses, np.float64))
         return series
 
     def _told(self, watched: WatchedClaim, recorded: Mapping[str, Series]) -> ClaimSoFar:

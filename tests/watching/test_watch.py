@@ -392,6 +392,11 @@ BAD: dict[str, tuple[dict[str, Any], type[UniversalityError], str]] = {
     "nothing asked": ({"phenomena": ()}, BadParameter, "nothing to watch for"),
     "optimizer of others": ({"optimizer": sgd(small())}, BadParameter, "an optimizer of other weights"),
     "no optimizer": ({"optimizer": 0.1}, BadParameter, "no optimizer"),
+    "double precision": (
+        {"net": small().double(), "data": (points()[0].double(), points()[1])},
+        BadParameter,
+        "other precision than float32",
+    ),
     "an iterator": ({"data": iter([points()])}, BadParameter, "which would be used up"),
     "an empty loader": ({"data": []}, BadParameter, "a loader without rows"),
     "inputs alone": ({"data": [points()[0]] * 3}, BadParameter, "no inputs with their targets"),
@@ -536,3 +541,22 @@ def test_numbers_are_watched_under_the_squared_loss() -> None:
     )
     assert [row.address for row in watch.report().claims] == ["progressive_sharpening.rises"]
     assert watch.failures == {}
+
+
+def test_settings_of_the_loop_are_its_own() -> None:
+    net, data = small(), points()
+    optimizer = sgd(net)
+    torch.set_default_dtype(torch.float64)
+    try:
+        watch = universality.watch(
+            net, optimizer, data=data, steps=2, phenomena=["neural_collapse"], probes={"sharpness": At(0)}
+        )
+        with torch.no_grad(), torch.autocast("cpu"):
+            watch.step(0.5)
+            watch.step(0.25)
+            assert not torch.is_grad_enabled()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert watch.failures == {}
+    assert np.isfinite(watch.series("sharpness.value").values).all()

@@ -17,6 +17,7 @@ from universality.plugin import registry
 from universality.plugin.cell import Cell
 from universality.plugin.kit.losses import objective
 from universality.plugin.phenomenon import Phenomenon
+from universality.plugin.randomness import undisturbed
 from universality.plugin.schedules import Schedule
 from universality.plugin.settings import default_settings
 from universality.plugin.spec import Loss, Recipe, RunSpec
@@ -63,8 +64,12 @@ def prepare(
     if not net.training:
         notes.append("the network was in evaluation mode when watch was called: is net.train() missing?")
     size = _batch_size(data) if batch_size is None else batch_size
-    with default_settings():
-        subject = _subject(inner, optimizer, data, validation, rows, loss, notes)
+    device = next(inner.parameters()).device
+    splits = _splits(data, validation, rows, loss, device, notes)  # by the loader, under settings of its own
+    with undisturbed(device), default_settings():
+        subject = _subject(inner, optimizer, splits, device, notes)
+        if validation is None:
+            subject = replace(subject, held_out=False)
         recipe = recipe_of(optimizer, steps=steps, loss=loss, batch_size=size)
         selection = _selection(subject, chosen, recipe, family)
         for claim in selection.claims:
@@ -79,7 +84,7 @@ def prepare(
                 do="take others (universality list), probes={...} for series alone, or universality run",
             )
         _try_curvature(subject, recipe, observe)
-    return Watch(subject, RunSpec(component(), component(), recipe, seed=0), selection, observe, notes)
+        return Watch(subject, RunSpec(component(), component(), recipe, seed=0), selection, observe, notes)
 
 
 def _check_numbers(steps: Any, rows: Any, batch_size: Any) -> None:
@@ -155,17 +160,10 @@ def _batch_size(data: Any) -> int:
     return size if type(size) is int else 0
 
 
-def _subject(
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    data: Any,
-    validation: Any,
-    rows: int,
-    loss: str,
-    notes: list[str],
-) -> Subject:
-    """What is watched, with sentences on its rows, its network and its optimizer added to the notes."""
-    device = next(net.parameters()).device
+def _splits(
+    data: Any, validation: Any, rows: int, loss: str, device: torch.device, notes: list[str]
+) -> Splits:
+    """The rows, on the CPU, the number of outputs still unknown; sentences on them are added to the notes."""
     taken = take_rows(data, rows, device, where=f"{WHERE}, data")
     notes.append(f"training rows: {taken.note}")
     train = held = taken.split
@@ -186,10 +184,19 @@ def _subject(
             got=f"inputs {list(held.inputs.shape)}, targets {held.targets.dtype}",
             expected=f"inputs [rows, {', '.join(map(str, train.inputs.shape[1:]))}], targets {train.targets.dtype}",
         )
-    spec = input_spec(train.inputs, where=f"{WHERE}, data")
-    splits = Splits(train, held, held, spec, outputs=1)
+    return Splits(train, held, held, input_spec(train.inputs, where=f"{WHERE}, data"), outputs=0)
+
+
+def _subject(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    splits: Splits,
+    device: torch.device,
+    notes: list[str],
+) -> Subject:
+    """What is watched; sentences on its network and its optimizer are added to the notes."""
     splits = replace(splits, outputs=check_network(net, splits, device, where=WHERE))
-    architecture = watched_net(net, spec, splits.outputs, where=WHERE)
+    architecture = watched_net(net, splits.inputs, splits.outputs, where=WHERE)
     if architecture.missing is not None:
         notes.append(f"no layers are known of this network: {architecture.missing.what}")
     if len(optimizer.param_groups) > 1:
@@ -199,9 +206,9 @@ def _subject(
         )
     if reason := unknown(optimizer):
         notes.append(reason)
-    on_device = replace(splits, train=_moved(train, device), validation=_moved(held, device))
-    on_device = replace(on_device, reference=on_device.validation)
-    return Subject(architecture, optimizer, splits, on_device, device, validation is not None)
+    train, held = (_moved(split, device) for split in (splits.train, splits.validation))
+    on_device = replace(splits, train=train, validation=held, reference=held)
+    return Subject(architecture, optimizer, splits, on_device, device)
 
 
 def _moved(split: Split, device: torch.device) -> Split:

@@ -47,7 +47,7 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
         inputs, targets = data
         _check_pair(data, where)
         rows, told = len(targets), f"all {len(targets)} rows"
-        chosen = torch.arange(rows)
+        chosen = torch.arange(rows, device="cpu")
         if rows > most:
             chosen, told = _sample(targets, most), f"{most} random rows of {rows}, always the same"
             told = told if targets.is_floating_point() else told.replace(",", ", each class in its share,")
@@ -62,14 +62,14 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
 
 def _sample(targets: Tensor, most: int) -> Tensor:
     """Row numbers, sorted: random ones, of classes in proportion to their sizes."""
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0), device="cpu")
     if targets.is_floating_point() or targets.ndim > 1:
         return order[:most].sort().values
     labels = targets.cpu().long()[order]
     by_class = labels.argsort(stable=True)
     sizes = (labels - labels.min()).bincount()
     # Row k of n of a class comes at (k + 1/2) / n: cut anywhere, what comes before has the shares of the whole.
-    place = torch.cat([(torch.arange(int(n)) + 0.5) / int(n) for n in sizes])
+    place = torch.cat([(torch.arange(int(n), device="cpu") + 0.5) / int(n) for n in sizes])
     return order[by_class[place.argsort(stable=True)[:most]]].sort().values
 
 

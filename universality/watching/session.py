@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from universality.errors import MeasurementError, described, first_line, unknown_name
 from universality.judge.outcomes import outcome_of
+from universality.plugin.randomness import undisturbed
 from universality.plugin.settings import default_settings
 from universality.plugin.spec import Component, RunSpec
 from universality.plugin.task import Splits
@@ -43,7 +44,7 @@ class Subject:
     data: Splits
     splits: Splits
     device: torch.device
-    held_out: bool
+    held_out: bool = True
 
     @property
     def net(self) -> nn.Module:
@@ -194,8 +195,8 @@ class Watch:
             for name, each in series.items():
                 if name.rpartition(".")[2].startswith("validation"):
                     series[name] = Series(each.steps, np.full(len(each), np.nan))
-        steps, losses = list(self._losses), list(self._losses.values())
-        series[LOSS] = Series(np.array(steps, np.int64), np.array(losses, np.float64))
+        losses = np.array(sorted(self._losses.items()), np.float64).reshape(-1, 2)
+        series[LOSS] = Series(losses[:, 0].astype(np.int64), losses[:, 1])
         return series
 
     def _told(self, watched: WatchedClaim, recorded: Mapping[str, Series]) -> ClaimSoFar:
@@ -213,7 +214,7 @@ class Watch:
                 return row(why=f"{probe} records first after {steps[0]} updates")
         run = self._live_run(watched, recorded)
         try:
-            with default_settings():
+            with undisturbed(self._subject.device), default_settings():
                 outcome = outcome_of(watched.phenomenon, claim, run)
         except Exception as error:
             return row(why=f"cannot be measured so far: {first_line(described(error))}")

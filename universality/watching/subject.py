@@ -96,9 +96,19 @@ def check_network(net: Any, splits: Splits, device: torch.device, *, where: str)
     """The number of outputs that the network has for two of the rows, in evaluation mode; it is left as it was.
 
     Raises:
-        BadParameter: no module, nothing to train in it, a pass that raises, other than logits `[rows, outputs]`, or
-            targets that do not fit them.
+        BadParameter: weights or inputs of another precision than float32, a pass that raises, other than logits
+            `[rows, outputs]`, or targets that do not fit them.
     """
+    inputs = splits.train.inputs
+    kinds = {each.dtype for each in (*net.parameters(), inputs) if each.is_floating_point()}
+    if other := kinds - {torch.float32}:
+        raise BadParameter(
+            "a network or inputs of other precision than float32",
+            where=where,
+            got=", ".join(sorted(str(kind) for kind in other)),
+            expected="float32, in which eigenvalues and distances are tested",
+            do="keep the weights in float32 and train under torch.autocast",
+        )
     rows = splits.train.take(torch.arange(min(2, len(splits.train))))
     try:
         with undisturbed(device), preserved(net), torch.no_grad():

@@ -1,4 +1,4 @@
-"""Does neural collapse happen in a loop of your own? Real digits, a small network, plain PyTorch.
+"""Do features collapse, and does a tiny subspace learn, in a loop of your own? Real digits, a small network, plain PyTorch.
 
     python examples/watch_your_own_loop.py
 
@@ -26,7 +26,7 @@ def main(steps: int = 2000) -> str:
 
     watch = universality.watch(
         net, optimizer, data=train, validation=held_out, steps=steps, batch_size=128,
-        phenomena=["neural_collapse"], probes={"sharpness": Every(4)},
+        phenomena=["neural_collapse", "gradient_subspace"], probes={"sharpness": Every(4)},
     )  # fmt: skip
     for _ in range(steps):
         rows = torch.randint(700, (128,))

@@ -56,8 +56,9 @@ def select(phenomena: Sequence[Phenomenon], cell: Cell, recipe: Recipe, unknown:
     for phenomenon in phenomena:
         reasons = _reasons(phenomenon, cell)
         for name, claim in phenomenon.claims.items():
-            address = f"{phenomenon.name}.{name}"
-            answer = reasons.get(name) or unknown or _run_of(phenomenon, claim, cell)
+            address, answer = f"{phenomenon.name}.{name}", _run_of(phenomenon, claim, cell)
+            if answer != SEVERAL or phenomenon.calibration:  # else more rows would not help
+                answer = reasons.get(name) or unknown or answer
             if isinstance(answer, str):
                 left_out[address] = answer
                 continue

@@ -19,6 +19,7 @@ from universality.plugin.randomness import undisturbed
 from universality.plugin.task import Splits, Task
 
 NAME = "watched"
+"""Of both, in the spec of their training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class WatchedNet(Architecture):
         return ""
 
 
-WatchedNet.name = NAME
+WatchedNet.name = "this network"  # in messages
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +78,7 @@ class WatchedData(Task):
         return self.splits
 
 
-WatchedData.name = NAME
+WatchedData.name = "this data"
 
 
 def watched_net(net: nn.Module, inputs: InputSpec, outputs: int, *, where: str) -> WatchedNet:

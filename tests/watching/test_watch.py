@@ -580,3 +580,32 @@ def test_settings_of_the_loop_are_its_own() -> None:
         torch.set_default_dtype(torch.float32)
     assert watch.failures == {}
     assert np.isfinite(watch.series("sharpness.value").values).all()
+
+
+def test_a_phenomenon_of_ones_own_is_watched(toys: Path) -> None:
+    net = small(d=6, classes=2)
+    data = points(classes=2)
+    watch = universality.watch(net, sgd(net), data=data, steps=8, phenomena=["toy_early"], plugins=[toys])
+    early = watch.report()
+    assert early["toy_early.one"].why == "toy_probe records first after 2 updates"
+    for _ in range(8):
+        watch.step()
+    report = watch.report()
+    assert watch.series("toy_probe.step").values.tolist() == [2.0]
+    assert (report["toy_early.one"].holds, report["toy_early.two"].holds) == (True, False)
+
+
+def test_an_effect_that_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import universality.watching.session as session
+
+    def fails(*_: Any) -> Any:
+        np.random.default_rng(0)
+        torch.rand(3)
+        raise KeyError("nothing was recorded")
+
+    monkeypatch.setattr(session, "outcome_of", fails)
+    watch = watched(steps=2)
+    before = torch.get_rng_state()
+    row = watch.report()["neural_collapse.nc1"]
+    assert row.why == "cannot be measured so far: KeyError: 'nothing was recorded'"
+    assert torch.equal(before, torch.get_rng_state())

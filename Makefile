@@ -24,6 +24,7 @@ format: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/loop_overhead.py
+	$(BIN)/python benchmarks/watch_overhead.py
 	$(BIN)/python benchmarks/engine.py --quick
 
 clean:

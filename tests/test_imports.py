@@ -25,7 +25,7 @@ FLOORS: tuple[set[str], ...] = (
     {"plan"},
     {"train"},
     {"judge"},
-    {"output"},
+    {"output", "watching"},
     {"audit"},
     {"commands", "__main__"},
 )

@@ -1,8 +1,8 @@
 """Which behaviours of deep learning are universal? A benchmark that answers by measurement.
 
-    from universality import run, report, compare, leaderboard
+    from universality import run, report, compare, leaderboard, watch
 
-Names load what they need when they are first used; none of them loads torch but `run` and `worker`.
+Names load what they need when they are first used; none of them loads torch but `run`, `worker` and `watch`.
 """
 
 import lazy_loader

@@ -6,5 +6,6 @@ from .commands.run import run as run
 from .commands.status import status as status
 from .commands.worker import worker as worker
 from .judge.resultset import ResultSet as ResultSet
+from .watching.watch import watch as watch
 
 __version__: str

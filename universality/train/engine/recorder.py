@@ -55,32 +55,37 @@ class Recorder:
         Raises:
             NotFinite: of a run that has not diverged.
         """
-        for address in self.due[step]:
-            start = time.perf_counter()
-            seed = derive_seed("probe", address, self._spec.id, step)
-            training = Training(
-                net=self._net,
-                architecture=self._architecture,
-                splits=self._splits,
-                recipe=self.recipe,
-                optimizer=optimizer,
-                device=self._device,
-                step=step,
-                generator=torch.Generator().manual_seed(seed),
-            )
-            with preserved(self._net):
-                try:
-                    values = self._probes[address].record(training)
-                except NotFinite:
-                    if not self._worse_than(first):
-                        raise
-                    return False
-            for key, value in values.items():
-                if isinstance(value, Tensor):
-                    self.arrays[f"{address}.{key}", step] = value.detach().cpu().numpy()
-                else:
-                    self._points[f"{address}.{key}"].append((step, float(value)))
-            self.seconds += time.perf_counter() - start
+        return all(self.record_one(address, step, optimizer, first) for address in self.due[step])
+
+    def record_one(
+        self, address: str, step: int, optimizer: torch.optim.Optimizer, first: float = math.inf
+    ) -> bool:
+        """The same of one probe. What it raises passes on, and leaves the network as it was."""
+        start = time.perf_counter()
+        seed = derive_seed("probe", address, self._spec.id, step)
+        training = Training(
+            net=self._net,
+            architecture=self._architecture,
+            splits=self._splits,
+            recipe=self.recipe,
+            optimizer=optimizer,
+            device=self._device,
+            step=step,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        with preserved(self._net):
+            try:
+                values = self._probes[address].record(training)
+            except NotFinite:
+                if not self._worse_than(first):
+                    raise
+                return False
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                self.arrays[f"{address}.{key}", step] = value.detach().cpu().numpy()
+            else:
+                self._points[f"{address}.{key}"].append((step, float(value)))
+        self.seconds += time.perf_counter() - start
         return True
 
     def _worse_than(self, first: float) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from universality.plan.plan import Job, Plan
 
-TURN_SECONDS = 7200.0
-"""Predicted, on one core: a suite shorter than that is one turn."""
+TURN_SECONDS = 900.0
+"""Predicted, on one core: as long as cells may wait for each other. A suite shorter than that is one turn."""
 
 
 def give_turns(plan: Plan) -> None:

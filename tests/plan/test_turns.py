@@ -45,8 +45,8 @@ def test_a_suite_of_one_turn_is_trained_longest_first() -> None:
 
 
 def test_controls_come_first_then_cells_in_the_order_of_the_suite() -> None:
-    hour = TURN_SECONDS / 2
-    cells = [[job(0, hour), job(1, hour)], [job(2, 3 * hour)], [job(3, hour / 2), job(4, hour)]]
+    half = TURN_SECONDS / 2
+    cells = [[job(0, half), job(1, half)], [job(2, 3 * half)], [job(3, half / 2), job(4, half)]]
     plan = planned((cells[0], False), (cells[1], False), (cells[2], True))
     assert [j.spec.seed for j in ordered(plan.jobs.values())] == [0, 4, 3, 2, 1]
     assert [plan.jobs[j.spec.id].turn for part in cells for j in part] == [0, 1, 1, 0, 0]

@@ -1,0 +1,44 @@
+"""Do networks of your own agree from seed to seed? Real digits, a function that makes a network, three phenomena.
+
+    python examples/assess_your_own_network.py
+
+The same works in a cell of a notebook. A second call trains nothing; an edit of `make_net` trains anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+import universality
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inside = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inside(x)
+
+
+def make_net(inputs, outputs: int, width: int = 48) -> nn.Module:  # type: ignore[no-untyped-def]
+    hidden = [nn.Flatten(), nn.Linear(inputs.size, width), Residual(width), Residual(width), nn.ReLU()]
+    return nn.Sequential(*hidden, nn.Linear(width, outputs))
+
+
+def main(results: Path = Path("results"), controls: bool = True, steps: int = 600) -> universality.commands.run.Finished:
+    digits = load_digits()
+    x, y = digits.images.astype("uint8"), digits.target
+    return universality.assess(
+        make_net, data=(x[:1200], y[:1200], x[1200:], y[1200:]),
+        phenomena=[f"function_agreement[steps={steps}]", f"representation_similarity[steps={steps}]"],
+        seeds=5, name="assessed-digits", results=results, controls=controls,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    finished = main()
+    print(finished.results.folder)

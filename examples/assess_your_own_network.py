@@ -1,4 +1,4 @@
-"""Do networks of your own agree from seed to seed? Real digits, a function that makes a network, three phenomena.
+"""Do networks of your own agree from seed to seed? Real digits, a function that makes a network, two phenomena.
 
     python examples/assess_your_own_network.py
 
@@ -8,11 +8,14 @@ The same works in a cell of a notebook. A second call trains nothing; an edit of
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import universality
+from universality.commands.run import show
+from universality.plugin import InputSpec
 
 
 class Residual(nn.Module):
@@ -21,15 +24,16 @@ class Residual(nn.Module):
         self.inside = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.inside(x)
+        out: Tensor = x + self.inside(x)
+        return out
 
 
-def make_net(inputs, outputs: int, width: int = 48) -> nn.Module:  # type: ignore[no-untyped-def]
+def make_net(inputs: InputSpec, outputs: int, width: int = 48) -> nn.Module:
     hidden = [nn.Flatten(), nn.Linear(inputs.size, width), Residual(width), Residual(width), nn.ReLU()]
     return nn.Sequential(*hidden, nn.Linear(width, outputs))
 
 
-def main(results: Path = Path("results"), controls: bool = True, steps: int = 600) -> universality.commands.run.Finished:
+def main(results: Path = Path("results"), controls: bool = True, steps: int = 600) -> Any:
     digits = load_digits()
     x, y = digits.images.astype("uint8"), digits.target
     return universality.assess(
@@ -40,5 +44,4 @@ def main(results: Path = Path("results"), controls: bool = True, steps: int = 60
 
 
 if __name__ == "__main__":
-    finished = main()
-    print(finished.results.folder)
+    show(main())

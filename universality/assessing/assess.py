@@ -122,12 +122,12 @@ def assess(
 def _main_left_alone() -> Iterator[None]:
     """Inside, workers do not import the script of this process: all that they need is in files of its own."""
     names = vars(sys.modules["__main__"])
-    before = {key: names[key] for key in ("__file__", "__spec__") if key in names}
+    before: dict[str, Any] = {key: names[key] for key in ("__file__", "__spec__") if key in names}
     names.pop("__file__", None)
     names["__spec__"] = None
     try:
         yield
     finally:
-        names |= before
+        names.update(before)
         if "__spec__" not in before:
             del names["__spec__"]

@@ -127,5 +127,5 @@ def kind_of(arrays: Arrays) -> str:
 def archive(arrays: Arrays) -> bytes:
     """An npz of the arrays; equal arrays make equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

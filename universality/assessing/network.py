@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from universality.assessing.written import WHERE, is_importable, written
+from universality.assessing.written import WHERE, check_unchanged, is_importable, own_home, written
 from universality.errors import BadParameter
 
 EXPECTED = "def make_net(inputs, outputs, ...) -> nn.Module"
@@ -48,12 +48,14 @@ def network_of(make: Any) -> Network:
     if not isinstance(make, FunctionType | type):
         what = "the network itself" if hasattr(make, "state_dict") else "no function"
         raise _refused(f"{what}, a {type(make).__name__}")
-    module = sys.modules.get(make.__module__)
-    if is_importable(make.__module__) and getattr(module, make.__name__, None) is make:
-        return Network(make.__module__, make.__name__, "")
+    module, name = sys.modules.get(make.__module__), make.__name__
+    if module is not None and is_importable(make.__module__) and getattr(module, name, None) is make:
+        if (place := own_home(module)) is not None:
+            check_unchanged(place)
+        return Network(make.__module__, name, "")
     text = written(make)
     tag = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return Network(f"net_{tag}", make.__name__, text)
+    return Network(f"net_{tag}", name, text)
 
 
 def _refused(got: str) -> BadParameter:

@@ -74,6 +74,11 @@ def prepare(
     file = folder / f"data_{hashlib.sha256(content).hexdigest()[:8]}.npz"
     task = f"arrays[{','.join(f'{key}={value}' for key, value in {'path': file.name, **options}.items())}]"
     names = {network.address: network.factory, str(file): "data", file.name: "data"}
+    if network.text:
+        module = f"{network.module}.py"
+        names |= dict.fromkeys(
+            (module, str(folder / network.module / module)), f"{folder.name}/{network.module}/{module}"
+        )
     with called(names):
         _check_data(task, file, content)
         folders = (*_check_network(make_net, network, task, folder), *plugins)
@@ -139,8 +144,8 @@ def _translated(text: str, names: Mapping[str, str]) -> str:
     >>> _translated("arrays[path=a.npz,kind=image] of a.npz", {"a.npz": "data"})
     'assess(kind="image") of data'
     """
-    for told in sorted(names, key=len, reverse=True):
-        text = text.replace(told, names[told])
+    told = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    text = re.sub(told, lambda match: names[match[0]], text)
     text = re.sub(r"arrays\[path=data,(\w+)=true\]", r"assess(\1=True)", text)
     text = re.sub(r"arrays\[path=data,(\w+)=([\w|]+)\]", r'assess(\1="\2")', text)
     return re.sub(r"arrays\[path=data[^\]]*\]", "assess, data", text)

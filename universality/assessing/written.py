@@ -17,8 +17,8 @@ from typing import Any
 
 from universality.assessing.definition import Definition, definition_of
 from universality.errors import BadParameter
-from universality.plugin.loading import Home
-from universality.plugin.sources import sha256_of
+from universality.plugin.loading import Home, text_of
+from universality.plugin.sources import files_of, sha256_of
 
 WHERE = "assess, make_net"
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -34,7 +34,7 @@ def written(make: FunctionType | type) -> str:
     Raises:
         BadParameter: no source, variables of functions around it, or names that are none of these.
     """
-    writer = _Writer(_globals(make))
+    writer = _Writer(_globals(make) or {})
     definition = definition_of(make)
     if definition is None:
         raise BadParameter(
@@ -105,8 +105,9 @@ class _Writer:
         elif (statement := _import(name, value)) is not None:
             self._imports[name] = statement
             module = sys.modules[value.__name__ if isinstance(value, ModuleType) else statement.split()[1]]
-            if (place := _own(module)) is not None:
-                self._digests[module.__name__] = sha256_of(place, Path.read_bytes)
+            if (place := own_home(module)) is not None:
+                check_unchanged(place)
+                self._digests[module.__name__] = sha256_of(place)
         elif isinstance(value, FunctionType | type) and _globals(value) is self._names:
             self._write(name, value, optional=optional)
         elif not optional:
@@ -128,7 +129,7 @@ class _Writer:
             self.missing[name] = f"is {definition.name}, a name that now means something else"
 
 
-def _globals(value: Any) -> dict[str, Any] | None:  # type: ignore[misc]
+def _globals(value: Any) -> dict[str, Any] | None:
     """Where the names of a definition are looked up."""
     if isinstance(value, FunctionType):
         return inspect.unwrap(value).__globals__  # type: ignore[no-any-return]
@@ -206,7 +207,7 @@ def is_importable(module: str) -> bool:
     return any(finder.find_spec(top) is not None for finder in finders)
 
 
-def _own(module: ModuleType) -> Home | None:
+def own_home(module: ModuleType) -> Home | None:
     """The files of a module that was not installed, whose edits no version tells; None of others."""
     top = module.__name__.partition(".")[0]
     file = getattr(module, "__file__", None)
@@ -221,3 +222,15 @@ def _own(module: ModuleType) -> Home | None:
     folders = [Path(each) for each in getattr(sys.modules.get(top), "__path__", ())]
     root = next((folder for folder in folders if path.is_relative_to(folder)), None)
     return Home(path, path.parent) if root is None else Home(path, root, top)
+
+
+def check_unchanged(place: Home) -> None:
+    """Raises `BadParameter` where a module, or what it imports of its folder, was edited since this process read it:
+    this process would go on with the old one, and its workers with the new one."""
+    for path in sorted(files_of(place)):
+        if not path.is_file() or path.read_bytes() != text_of(path):
+            raise BadParameter(
+                "a module was edited since it was loaded",
+                where=f"{WHERE}, {path}",
+                do="start Python (of a notebook the kernel) anew, and try again",
+            )

@@ -156,6 +156,20 @@ def test_what_a_function_names_is_written_or_imported() -> None:
     )
 
 
+def test_submodules_dicts_and_classes_are_written() -> None:
+    cell = "import xml.dom.minidom\nSIZES = {'hidden': [8, 4]}\n"
+    net = (
+        "class Net(nn.Module):\n    def __init__(self, inputs, outputs):\n        super().__init__()\n"
+        "        self.a = nn.Linear(inputs.size, SIZES['hidden'][0])\n        xml.dom.minidom.Document\n"
+    )
+    network = network_of(notebook(IMPORTS, cell, net)["Net"])
+    assert "import xml.dom.minidom as _xml_dom_minidom\n" in network.text
+    assert "SIZES = {'hidden': [8, 4]}\n" in network.text
+    code = f"import sys; exec(sys.stdin.read()); Net({universality.plugin.InputSpec.__name__}, 3)"
+    code = code.replace("InputSpec", "type('', (), {'size': 5})")
+    subprocess.run([sys.executable, "-c", code], input=network.text, text=True, check=True)
+
+
 def test_ids_follow_the_source_of_all_that_is_named() -> None:
     plain = network_of(a_net()).address
     assert plain == network_of(a_net()).address

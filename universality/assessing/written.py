@@ -29,7 +29,7 @@ def written(make: FunctionType | type) -> str:
 
     Functions and classes that are defined beside it are written too; modules, and what these define, are imported, and a
     digest of those that are not installed stands in a comment, so that an edit of theirs is one of the text;
-    numbers, texts and tuples of such are written with their present value.
+    numbers, texts, and tuples, lists and dicts of such are written with their present value.
 
     Raises:
         BadParameter: no source, variables of functions around it, or names that are none of these.
@@ -89,6 +89,9 @@ class _Writer:
         needed, optional = _used(definition)
         for name in sorted(needed | optional):
             self._provide(name, optional=name not in needed)
+        for module in _submodules(definition, self._names):
+            self._imports[module] = f"import {module} as _{module.replace('.', '_')}"
+            self._note_digest(sys.modules[module])
         self._body.append(definition.text)
 
     def _provide(self, name: str, *, optional: bool) -> None:
@@ -104,14 +107,16 @@ class _Writer:
             self._body.append(f"{name} = {value!r}\n")
         elif (statement := _import(name, value)) is not None:
             self._imports[name] = statement
-            module = sys.modules[value.__name__ if isinstance(value, ModuleType) else statement.split()[1]]
-            if (place := own_home(module)) is not None:
-                check_unchanged(place)
-                self._digests[module.__name__] = sha256_of(place)
+            self._note_digest(value if isinstance(value, ModuleType) else sys.modules[statement.split()[1]])
         elif isinstance(value, FunctionType | type) and _globals(value) is self._names:
             self._write(name, value, optional=optional)
         elif not optional:
             self.missing[name] = f"a {type(value).__name__} of the notebook or script"
+
+    def _note_digest(self, module: ModuleType) -> None:
+        if (place := own_home(module)) is not None:
+            check_unchanged(place)
+            self._digests[module.__name__] = sha256_of(place)
 
     def _write(self, name: str, value: FunctionType | type, *, optional: bool) -> None:
         definition = definition_of(value)
@@ -166,10 +171,28 @@ def _global_names(table: symtable.SymbolTable, *, top: bool) -> Iterator[str]:
         yield from _global_names(inner, top=False)
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether `repr` writes it."""
-    if type(value) is tuple:
-        return all(map(_is_plain, value))
+def _submodules(definition: Definition, names: dict[str, Any]) -> set[str]:
+    """Modules that a definition reads as attributes: `import a.b` binds `a`, and `import a` alone may lack `b`."""
+    modules = set()
+    for node in ast.walk(ast.parse(definition.text)):
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts, node = [node.attr, *parts], node.value
+        if parts and isinstance(node, ast.Name) and isinstance(top := names.get(node.id), ModuleType):
+            module = f"{top.__name__}.{parts[0]}"
+            for part in (*parts[1:], ""):
+                if not (isinstance(sys.modules.get(module), ModuleType) and is_importable(module)):
+                    break
+                modules.add(module)
+                module = f"{module}.{part}"
+    return modules
+
+
+def _is_plain(value: Any, depth: int = 8) -> bool:
+    """Whether `repr` writes it, the same in every process: sets have no order."""
+    if type(value) in (tuple, list, dict):
+        inside = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(each, depth - 1) for each in inside)
     return type(value) in _PLAIN and (type(value) is not float or math.isfinite(value))
 
 

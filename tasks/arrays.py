@@ -50,10 +50,9 @@ VARYING = "varies = (train_x != train_x[:1]).reshape(-1, train_x.shape[-1]).any(
 class Arrays(Task):
     """An npz with train_x, train_y, test_x, test_y (or x, y, x_test, y_test).
 
-    Images are uint8 `[n, h, w]` or `[n, h, w, c]` and are standardised, or (`float_image`) numbers `[n, channels, h, w]`;
-    vectors are numbers `[n, d]` and sequences
-    numbers `[n, length, channels]`, taken as they are unless `standardise`; tokens are integers `[n, length]`, at least
-    0. Labels are integers 0 to C-1; targets to regress on are numbers `[n]` or `[n, outputs]`. All test rows are
+    Images are uint8 `[n, h, w]` or `[n, h, w, c]` and are standardised; vectors are numbers `[n, d]`, sequences
+    numbers `[n, length, channels]` and images of floats numbers `[n, channels, h, w]`, taken as they are unless
+    `standardise`; tokens are integers `[n, length]`, at least 0. Labels are integers 0 to C-1; targets to regress on are numbers `[n]` or `[n, outputs]`. All test rows are
     validation, 512 of them reference: drawn at random, the same rows in whatever order the file has them.
 
     Args:
@@ -61,8 +60,8 @@ class Arrays(Task):
         kind: `auto` takes uint8 of three or four axes for images, floats `[n, d]` for vectors, and
             integers wider than uint8 for tokens; `sequence` and `float_image` must be named.
         targets: `auto` takes integers for classes and floats for numbers.
-        standardise: columns of vectors, channels of sequences and of `float_image`, and numbers to regress on by (x - mean) / std of the
-            training rows.
+        standardise: columns of vectors, channels of sequences and of `float_image`, and numbers to regress on, by
+            (x - mean) / std of the training rows.
         shared_rows: take test rows whose inputs are those of a training row.
     """
 
@@ -130,15 +129,19 @@ class Arrays(Task):
         if np.issubdtype(x.dtype, np.integer) and x.dtype != np.uint8 and x.ndim == 2:
             return "tokens"
         told = f"arrays[path={self.path},kind=image|vector|tokens|sequence]"
-        sequence = (
+        as_they_are = (
             f". Or take steps with channels: arrays[path={self.path},kind=sequence]" if x.ndim == 3 else ""
         )
+        if x.ndim == 4 and np.issubdtype(x.dtype, np.floating):
+            as_they_are = (
+                f". Or take them as they are, channels first: arrays[path={self.path},kind=float_image]"
+            )
         raise BadParameter(
             "the kind of input cannot be told",
             where=where,
             got=f"{x.dtype} of shape {list(x.shape)}",
             expected="uint8 [n,h,w] or [n,h,w,c], floats [n,d], or integers wider than uint8 [n,length]",
-            do=image_conversion(x) + sequence if image_conversion(x) else told,
+            do=image_conversion(x) + as_they_are if image_conversion(x) else told,
         )
 
     def _targets(self, train: NDArray[Any], test: NDArray[Any]) -> tuple[Tensor, Tensor, int]:

@@ -305,6 +305,9 @@ def replaced(**parts: Any) -> tuple[Any, ...]:
         (BadParameter, lambda: DATA[0], ["another form", "ndarray"]),
         (BadParameter, lambda: (iter(loaders()[0]), loaders()[1]), ["an iterator"]),
         (BadParameter, lambda: replaced(x=[["a"]]), ["no numbers"]),
+        (BadParameter, lambda: (TensorDataset(torch.rand(9, 5), torch.rand(9)),) * 2,
+         ["assess, data, train", "floats [rows, outputs]", "targets[:, None]"]),
+        (BadParameter, lambda: ([{"x": 1}], loaders()[1]), ["assess, data, train", "two loaders or data sets"]),
         (DataUnavailable, lambda: replaced(x=np.full((120, 5), np.nan, np.float32)), ["not finite", "data"]),
         (DataUnavailable, lambda: replaced(y=DATA[1] * 2), ["class 1 has no training rows"]),
         (DataUnavailable, lambda: replaced(y=DATA[1][:-1]), ["training inputs of shape [120, 5]"]),
@@ -314,7 +317,7 @@ def replaced(**parts: Any) -> tuple[Any, ...]:
         (BadParameter, lambda: replaced(x=np.zeros((120, 5, 5), np.float32)), ['kind="sequence"', "x[:, None]"]),
         (BadParameter, lambda: replaced(x=np.zeros((120, 8, 8, 3), np.float32)), ["channels come first or last"]),
     ],
-    ids=["two arrays", "one array", "iterator", "texts", "nan", "gap", "lengths", "empty", "float labels", "shared",
+    ids=["two arrays", "one array", "iterator", "texts", "numbers of one axis", "dicts", "nan", "gap", "lengths", "empty", "float labels", "shared",
          "three axes", "channels last"],
 )  # fmt: skip
 def test_data_that_cannot_be_trained_on_is_refused(

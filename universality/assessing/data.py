@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from universality.errors import BadParameter, UniversalityError, described
 from universality.plugin.kit.raw_arrays import image_conversion
+from universality.watching.rows import EXPECTED as PAIRS
 from universality.watching.rows import take_rows
 
 WHERE = "assess, data"
@@ -83,7 +84,8 @@ def _rows(part: Any, name: str) -> list[NDArray[Any]]:
     try:
         split = take_rows(loader, sys.maxsize, torch.device("cpu"), where=where).split
     except UniversalityError as error:
-        error.expected = EXPECTED
+        if error.expected == PAIRS:
+            error.expected = EXPECTED
         raise
     except Exception as error:
         raise BadParameter(

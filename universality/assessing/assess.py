@@ -41,7 +41,8 @@ def assess(
     The benchmark trains the network, by the recipe of each phenomenon; for a loop of your own there is `watch`. Runs are
     stored in RESULTS/NAME as any others: the same call trains nothing again and goes on after an interruption, `report`
     and `compare` take the folder. What was made of the arguments is in RESULTS/NAME.assess: the data, a module with the
-    function's source, and a suite. Whoever goes on from there gives `--plugins` and `--data-root` these folders.
+    function's source in a folder net_DIGEST, and a suite: a `worker` that joins is given `--plugins` of the one and
+    `--data-root` of the whole.
 
     The function may be defined anywhere, also in a cell of a notebook. One of a module that can be imported is imported
     by workers too. Of any other the source is written, with that of functions and classes that it names beside it, imports,

@@ -36,6 +36,7 @@ KEYS = (("train_x", "train_y", "test_x", "test_y"), ("x", "y", "x_test", "y_test
 """Names of the arrays; the second set is that of MNIST-1D (Greydanus 2020, arXiv:2011.14439)."""
 EXPECTED = {
     "image": "uint8 [n,h,w] or [n,h,w,c] with 1 to 4 channels",
+    "float_image": "finite numbers [n,channels,h,w], no channel of which is constant",
     "vector": "finite numbers [n,d], no column of which is constant",
     "sequence": "finite numbers [n,length,channels], no channel of which is constant",
     "tokens": "integers [n,length], at least 0",
@@ -49,23 +50,23 @@ VARYING = "varies = (train_x != train_x[:1]).reshape(-1, train_x.shape[-1]).any(
 class Arrays(Task):
     """An npz with train_x, train_y, test_x, test_y (or x, y, x_test, y_test).
 
-    Images are uint8 `[n, h, w]` or `[n, h, w, c]` and are standardised; vectors are numbers `[n, d]` and sequences
-    numbers `[n, length, channels]`, taken as they are unless `standardise`; tokens are integers `[n, length]`, at least
-    0. Labels are integers 0 to C-1; targets to regress on are numbers `[n]` or `[n, outputs]`. All test rows are
+    Images are uint8 `[n, h, w]` or `[n, h, w, c]` and are standardised; vectors are numbers `[n, d]`, sequences
+    numbers `[n, length, channels]` and images of floats numbers `[n, channels, h, w]`, taken as they are unless
+    `standardise`; tokens are integers `[n, length]`, at least 0. Labels are integers 0 to C-1; targets to regress on are numbers `[n]` or `[n, outputs]`. All test rows are
     validation, 512 of them reference: drawn at random, the same rows in whatever order the file has them.
 
     Args:
         path: absolute, or relative to the data root.
         kind: `auto` takes uint8 of three or four axes for images, floats `[n, d]` for vectors, and
-            integers wider than uint8 for tokens.
+            integers wider than uint8 for tokens; `sequence` and `float_image` must be named.
         targets: `auto` takes integers for classes and floats for numbers.
-        standardise: columns of vectors, channels of sequences and numbers to regress on by (x - mean) / std of the
-            training rows.
+        standardise: columns of vectors, channels of sequences and of `float_image`, and numbers to regress on, by
+            (x - mean) / std of the training rows.
         shared_rows: take test rows whose inputs are those of a training row.
     """
 
     path: str
-    kind: Literal["auto", "image", "vector", "tokens", "sequence"] = "auto"
+    kind: Literal["auto", "image", "float_image", "vector", "tokens", "sequence"] = "auto"
     targets: Literal["auto", "classes", "numbers"] = "auto"
     standardise: bool = False
     shared_rows: bool = False
@@ -99,7 +100,10 @@ class Arrays(Task):
         try:
             train, test, inputs = self._inputs(kind, train_x, test_x)
         except ValueError as error:
-            do = VARYING if "constant" in str(error) else image_conversion(train_x) or do
+            if "constant" in str(error):
+                do = VARYING if kind != "float_image" else "leave the channel out of all arrays"
+            else:
+                do = image_conversion(train_x) or do
             raise damaged(file, str(error), expected=EXPECTED[kind], do=do) from error
         self._refuse_shared(file, train_x, test_x)
         shown = torch.from_numpy(drawn(test_x, test_y, REFERENCE_ROWS))
@@ -125,15 +129,19 @@ class Arrays(Task):
         if np.issubdtype(x.dtype, np.integer) and x.dtype != np.uint8 and x.ndim == 2:
             return "tokens"
         told = f"arrays[path={self.path},kind=image|vector|tokens|sequence]"
-        sequence = (
+        as_they_are = (
             f". Or take steps with channels: arrays[path={self.path},kind=sequence]" if x.ndim == 3 else ""
         )
+        if x.ndim == 4 and np.issubdtype(x.dtype, np.floating):
+            as_they_are = (
+                f". Or take them as they are, channels first: arrays[path={self.path},kind=float_image]"
+            )
         raise BadParameter(
             "the kind of input cannot be told",
             where=where,
             got=f"{x.dtype} of shape {list(x.shape)}",
             expected="uint8 [n,h,w] or [n,h,w,c], floats [n,d], or integers wider than uint8 [n,length]",
-            do=image_conversion(x) + sequence if image_conversion(x) else told,
+            do=image_conversion(x) + as_they_are if image_conversion(x) else told,
         )
 
     def _targets(self, train: NDArray[Any], test: NDArray[Any]) -> tuple[Tensor, Tensor, int]:
@@ -172,15 +180,20 @@ class Arrays(Task):
                 raise ValueError(got)
             a, b = standardised(train, test)
             return a, b, InputSpec("image", tuple(a.shape[1:]))
-        if train.ndim != (3 if kind == "sequence" else 2) or 0 in train.shape:
+        if train.ndim != {"sequence": 3, "float_image": 4}.get(kind, 2) or 0 in train.shape:
             raise ValueError(got)
         if kind == "tokens":
             return self._tokens(train, test, got)
+        if kind == "float_image":
+            train, test = (x.transpose(0, 2, 3, 1) for x in (train, test))
         a, b = finite_numbers(train, test, "inputs")
         columns = [x.reshape(-1, x.shape[-1]) for x in (train, test)]
         refuse_constant(columns[0])
         if self.standardise:
             a, b = (x.reshape(y.shape) for x, y in zip(standardised_columns(*columns), (a, b), strict=True))
+        if kind == "float_image":
+            a, b = (x.permute(0, 3, 1, 2).contiguous() for x in (a, b))
+            return a, b, InputSpec("image", tuple(a.shape[1:]))
         return a, b, InputSpec("sequence" if kind == "sequence" else "vector", tuple(a.shape[1:]))
 
     def _tokens(self, train: NDArray[Any], test: NDArray[Any], got: str) -> tuple[Tensor, Tensor, InputSpec]:

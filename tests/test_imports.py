@@ -28,6 +28,7 @@ FLOORS: tuple[set[str], ...] = (
     {"output", "watching"},
     {"audit"},
     {"commands", "__main__"},
+    {"assessing"},
 )
 """What lies directly below the package (the empty name), from the ground up. A module imports from its own
 floor and those below."""

@@ -13,7 +13,18 @@ import universality
 from universality import ResultSet, compare, leaderboard
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-NAMES = ["ResultSet", "check", "compare", "leaderboard", "report", "run", "status", "watch", "worker"]
+NAMES = [
+    "ResultSet",
+    "assess",
+    "check",
+    "compare",
+    "leaderboard",
+    "report",
+    "run",
+    "status",
+    "watch",
+    "worker",
+]
 
 
 def test_the_names_that_people_use_are_offered() -> None:

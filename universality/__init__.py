@@ -1,8 +1,8 @@
 """Which behaviours of deep learning are universal? A benchmark that answers by measurement.
 
-    from universality import run, report, compare, leaderboard, watch
+    from universality import run, report, compare, leaderboard, watch, assess
 
-Names load what they need when they are first used; none of them loads torch but `run`, `worker` and `watch`.
+Names load what they need when they are first used; none of them loads torch but `run`, `worker`, `watch` and `assess`.
 """
 
 import lazy_loader

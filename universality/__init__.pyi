@@ -1,3 +1,4 @@
+from .assessing.assess import assess as assess
 from .commands.check import check as check
 from .commands.compare import compare as compare
 from .commands.leaderboard import leaderboard as leaderboard

@@ -72,6 +72,25 @@ def test_channels_of_a_sequence_are_standardised_over_rows_and_steps(tmp_path: P
     np.testing.assert_allclose(scaled.validation.inputs, (x[40:] - mean) / std, atol=1e-5)
 
 
+def test_images_of_floats_have_channels_first_and_are_taken_as_they_are(tmp_path: Path) -> None:
+    x = RNG.normal([[[5]], [[-700]]], [[[0.1]], [[300]]], (60, 2, 4, 7))
+    arrays = save(tmp_path, x)
+    assert "arrays[path=a.npz,kind=float_image]" in refusal("", tmp_path, BadParameter)
+    splits = load(",kind=float_image", tmp_path)
+    assert splits.inputs == InputSpec("image", (2, 4, 7))
+    np.testing.assert_array_equal(splits.validation.inputs, x[40:].astype(np.float32))
+    scaled = load(",kind=float_image,standardise=true", tmp_path)
+    mean, std = (f(x[:40], (0, 2, 3), keepdims=True) for f in (np.mean, np.std))
+    np.testing.assert_allclose(scaled.validation.inputs, (x[40:] - mean) / std, atol=1e-5)
+    x[:40, 1] = 3
+    np.savez(tmp_path / "a.npz", **arrays)
+    text = refusal(",kind=float_image", tmp_path)
+    assert "constant over the training rows: 1" in text
+    assert "leave the channel out" in text
+    save(tmp_path, x[:, 0])
+    assert "float64 of shape [40, 4, 7]" in refusal(",kind=float_image", tmp_path)
+
+
 @pytest.mark.parametrize("shape", [(60, 6), (60, 5, 6)], ids=["vectors", "sequences"])
 def test_constant_columns_are_refused_and_the_remedy_works(shape: tuple[int, ...], tmp_path: Path) -> None:
     x = RNG.standard_normal(shape)

@@ -178,7 +178,7 @@ def test_sets_are_called_by_their_folders_or_by_their_paths_where_two_share_a_na
 
 def test_there_are_published_sets() -> None:
     """Beside sets of one's own, such as that of `make run`."""
-    assert {path.name for path in PUBLISHED} >= {"quick-cpu", "standard-cpu", "strands-cpu"}
+    assert {path.name for path in PUBLISHED} >= {"quick-cpu", "standard-cpu", "strands-cpu", "cross-cpu"}
 
 
 @pytest.mark.parametrize("root", PUBLISHED, ids=lambda path: path.name)

@@ -52,7 +52,8 @@ def orchards(results: ResultSet) -> list[Orchard]:
 
     Cost: linear in cells.
     """
-    families = tuple(dict.fromkeys(bare_name(v.record.architecture) for v in results.verdicts if v.counted))
+    drawable = (v for v in results.verdicts if v.counted and v.raw in MEASURED and _has_place(v))
+    families = tuple(dict.fromkeys(bare_name(v.record.architecture) for v in drawable))
     found = []
     for row in results.rows:
         verdicts = [v for v in results.verdicts if claim_of(v) == (row.phenomenon, row.claim_name)]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from universality.judge.boundary import Boundary
-from universality.judge.controls import claim_of
 from universality.judge.crossed import Prevalence, prevalence
 from universality.judge.decide import CellVerdict
 from universality.judge.leaderboard import BoardRow
@@ -47,14 +46,9 @@ def answers(results: ResultSet) -> list[tuple[ClaimRow, Answer]]:
     found = []
     for row in results.rows:
         if not row.about.calibration:
-            cells = [
-                v for v in results.verdicts if v.counted and claim_of(v) == (row.phenomenon, row.claim_name)
-            ]
-            ends = [
-                b
-                for b in results.boundaries
-                if (b.phenomenon, b.claim_name) == (row.phenomenon, row.claim_name) and b.changes
-            ]
+            claim = row.phenomenon, row.claim_name
+            cells = [v for v in results.by_claim[claim] if v.counted]
+            ends = [b for b in results.boundaries if (b.phenomenon, b.claim_name) == claim and b.changes]
             found.append((row, answer(cells, "" if row.validated else _lacks(row.failed_controls), ends)))
     return sorted(found, key=lambda pair: _place(pair[1].kind, pair[0].prevalence))
 

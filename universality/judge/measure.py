@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,20 +48,18 @@ def measure_cell(
         lost: why the cell cannot be measured: no code of the phenomenon runs, and its groups say so.
     """
     phenomenon = cell.phenomenon
-    names = phenomenon.claims if cell.control is None else cell.control.claims
-    groups = {name: list[GroupRecord]() for name in names}
+    groups = {name: list[GroupRecord]() for name in _claims(cell)}
     for group in cell.groups:
         ends, runs = _collect(group, store, data_root)
-        for name in names:
-            claim = phenomenon.claims[name]
-            if group.bears_on(claim) and name not in cell.left_out:
-                groups[name].append(_measure(phenomenon, claim, group, ends, runs, lost))
-    return [_record(cell, name, tuple(groups[name])) for name in names]
+        for name, records in groups.items():
+            if _asks(cell, name, group):
+                claim = phenomenon.claims[name]
+                records.append(_measure(phenomenon, claim, group, ends, runs, lost))
+    return [_record(cell, name, tuple(records)) for name, records in groups.items()]
 
 
 def unmeasured(cell: PlannedCell) -> list[CellRecord]:
     """The records of a cell of which no run is stored: what is asked, without answers."""
-    names = cell.phenomenon.claims if cell.control is None else cell.control.claims
     return [
         _record(
             cell,
@@ -69,11 +67,21 @@ def unmeasured(cell: PlannedCell) -> list[CellRecord]:
             tuple(
                 GroupRecord(key=group.key, units=group.units, runs=group.runs, state="missing")
                 for group in cell.groups
-                if group.bears_on(cell.phenomenon.claims[name]) and name not in cell.left_out
+                if _asks(cell, name, group)
             ),
         )
-        for name in names
+        for name in _claims(cell)
     ]
+
+
+def _claims(cell: PlannedCell) -> Iterable[str]:
+    """Names of the claims that have a record there."""
+    return cell.phenomenon.claims if cell.control is None else cell.control.claims
+
+
+def _asks(cell: PlannedCell, name: str, group: PlannedGroup) -> bool:
+    """Whether the claim is measured on this group."""
+    return group.bears_on(cell.phenomenon.claims[name]) and name not in cell.left_out
 
 
 def _measure(

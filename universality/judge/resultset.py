@@ -6,7 +6,7 @@ from the measurements, whatever the tables say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Self
 
 from universality.errors import StoreError, UniversalityError
 from universality.judge.boundary import Boundary, boundaries
-from universality.judge.controls import judge
+from universality.judge.controls import claim_of, judge
 from universality.judge.decide import CellVerdict
 from universality.judge.summary import ClaimRow, summarise
 from universality.plan.plan_json import PlanRecord
@@ -97,6 +97,14 @@ class ResultSet:
                 "no verdict can be formed from these measurements",
                 got=f"{type(error).__name__}: {short(str(error), 120)}",
             ) from error
+
+    @cached_property
+    def by_claim(self) -> Mapping[tuple[str, str], Sequence[CellVerdict]]:
+        """The verdicts of each claim, of cells and controls, by phenomenon and name."""
+        claims: dict[tuple[str, str], list[CellVerdict]] = {}
+        for verdict in self.verdicts:
+            claims.setdefault(claim_of(verdict), []).append(verdict)
+        return claims
 
     @cached_property
     def rows(self) -> tuple[ClaimRow, ...]:

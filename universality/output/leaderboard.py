@@ -149,7 +149,7 @@ def known_lines(board: Board) -> list[str]:
     """Claims of which something is known, each in a sentence, in order of what is known."""
     found = [(row, answer_of(row)) for row in board.rows]
     return [
-        f"{_title(row)}, {phrases.claim_label(row.claim_name, row.title)}: {answer}"
+        phrases.answer_line(_title(row), row, answer)
         for row, answer in sorted(found, key=lambda pair: KINDS.index(pair[1].kind))
         if answer.kind in KNOWN
     ]

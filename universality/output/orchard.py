@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from universality.judge.controls import claim_of
 from universality.judge.decide import MEASURED, CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
@@ -56,8 +55,7 @@ def orchards(results: ResultSet) -> list[Orchard]:
     families = tuple(dict.fromkeys(bare_name(v.record.architecture) for v in drawable))
     found = []
     for row in results.rows:
-        verdicts = [v for v in results.verdicts if claim_of(v) == (row.phenomenon, row.claim_name)]
-        drawn = [v for v in verdicts if _has_place(v)]
+        drawn = list(filter(_has_place, results.by_claim[row.phenomenon, row.claim_name]))
         cells = [v for v in drawn if v.counted and v.raw in MEASURED]
         if len(cells) >= LEAST_CELLS and not row.about.calibration:
             controls = [v for v in drawn if v.record.control]

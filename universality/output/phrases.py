@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from universality.judge.answers import KNOWN, answers
+from universality.judge.answers import KNOWN, Answer, answers
 from universality.judge.boundary import Boundary
 from universality.judge.crossed import Pooled, Prevalence
 from universality.judge.decide import VERDICTS, CellVerdict
 from universality.judge.resultset import ResultSet
-from universality.judge.summary import ClaimRow, Joint
+from universality.judge.summary import ClaimRow, Joint, Tally
 from universality.plugin.bounds import Bound
 from universality.plugin.phenomenon import About
 from universality.plugin.task import NOT_STATED
@@ -101,14 +101,15 @@ def unfinished(results: ResultSet) -> str:
     )
 
 
+def answer_line(phenomenon: str, row: Tally, answer: Answer) -> str:
+    """Of one claim; `phenomenon` is its title."""
+    return f"{phenomenon}, {claim_label(row.claim_name, row.title)}: {answer}"
+
+
 def answer_lines(results: ResultSet) -> list[str]:
     """Claims of which something is known, each in a sentence, and how many are left."""
     found = answers(results)
-    known = [
-        f"{row.about.title}, {claim_label(row.claim_name, row.title)}: {answer}"
-        for row, answer in found
-        if answer.kind in KNOWN
-    ]
+    known = [answer_line(row.about.title, row, answer) for row, answer in found if answer.kind in KNOWN]
     left = Counter(answer.kind for _, answer in found if answer.kind not in KNOWN)
     counts = [f"{kind}: {count} {'claim' if count == 1 else 'claims'}" for kind, count in left.items()]
     return [*known, "; ".join(counts)] if counts else known

@@ -16,6 +16,7 @@ from universality.errors import MeasurementError
 from universality.plugin import registry
 from universality.plugin.kit.decay import decay_of, memory_of_start
 from universality.plugin.spec import RANGE_TEST, Recipe
+from universality.plugin.streams import Streams
 from universality.plugin.task import Split
 from universality.train.engine import range_test as module
 from universality.train.engine.batches import Batches
@@ -80,6 +81,13 @@ def test_the_run_is_that_of_a_recipe_with_these_numbers(address: str) -> None:
     assert same(derived, given)
     assert "range_test" not in given.facts
     assert "weight_decay" not in given.facts
+
+
+def test_a_branch_has_the_rate_of_its_run() -> None:
+    splits, spec = made_up_splits(), spec_of(SMALL, RECIPE)
+    net = build_network(spec, registry.resolve("architecture", SMALL), splits)
+    branch = replace(spec, streams=Streams(fork=(5, 1)))
+    assert range_test(branch, net, splits.train) == range_test(spec, net, splits.train)
 
 
 class _Run:

@@ -75,7 +75,8 @@ def _trial(spec: RunSpec, net: nn.Module, train: Split, rate: float) -> float:
     network, loss_of, schedule = copy.deepcopy(net), objective(recipe), RateSchedule(recipe)
     device, rows = train.targets.device, len(train)
     size = recipe.batch_size if recipe.sees_batches(rows) else rows
-    batches = Batches(rows, size, spec.seed_of("batches"), device, spec.fork).table(0, recipe.steps)
+    # Without its fork: a branch has the rate of its run, whose weights it shares until then.
+    batches = Batches(rows, size, spec.seed_of("batches"), device).table(0, recipe.steps)
     losses = []
     with seeded(derive_seed("range_test", spec.seed)):
         optimizer = build_optimizer(recipe, trainable(network), rate)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Planned runs by state, commonest first, and a line for each that failed or is damaged. Of the missing ones, those on
-    which a process works are `running`."""
+    """Planned runs by state, commonest first, and a line for each that failed or is seen to be damaged. Of the missing
+    ones, those on which a process works are `running`."""
 
     suite: str
     counts: Mapping[RunState | Literal["running"], int]
@@ -27,6 +27,8 @@ class Status:
 
 def status(folder: Path) -> Status:
     """How far a results folder is: its runs by state. Exits with 1 while some are missing.
+
+    Of a run only the facts are read; what is altered in the rest of it, `check` and `report` find.
 
     Args:
         folder: a results folder
@@ -50,9 +52,9 @@ def status(folder: Path) -> Status:
     running = held(store.layout.leases)
     problems: list[str] = []
     for run_id, planned in runs.items():
-        run, failures = store.trajectory(run_id, planned.observe), store.failures(run_id)
-        if run is not None:
-            counts[run.state] += 1
+        state, failures = store.ended(run_id, planned.observe), store.failures(run_id)
+        if state is not None:
+            counts[state] += 1
         elif failures:
             last = failures[-1]
             counts[last.kind] += 1

@@ -17,6 +17,7 @@ trains needs no table library. Nothing here executes code on reading.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from universality.plugin.spec import RunSpec
 from universality.plugin.trajectory import RunState, Series
 from universality.store import layout
 from universality.store.files import encode_json, encode_record, storing
-from universality.store.untrusted import MAX_BYTES, UntrustedFile, read_record
+from universality.store.untrusted import MAX_BYTES, UntrustedFile, read_bytes, record_of
 from universality.text import is_printable, short
 
 MAX_STEP = 1 << 53
@@ -229,36 +230,69 @@ def read_recording(folder: Path, run_id: str) -> StoredTrajectory:
         raise DamagedRecordingError(f"{layout.ARRAYS}: {error}") from error
 
 
+def glance(folder: Path, run_id: str) -> Facts:
+    """How a run ended and what was observed of it, by two of its files; of the others only that they are there.
+
+    Reads kilobytes where `read_recording` reads all, and does not see what was altered in the rest.
+
+    Raises:
+        DamagedRecordingError: where a file is missing, one of the two was altered, or they belong to another run.
+        StoreError: where the file system refuses.
+    """
+    try:
+        with storing(folder):
+            manifest = _manifest(folder)
+            if manifest.run_id != run_id:
+                raise ValueError(f"holds the run {short(ascii(manifest.run_id), 120)}")
+            return _record(folder, layout.FACTS, Facts, manifest)
+    except ValueError as error:
+        raise DamagedRecordingError(str(error)) from error
+
+
 def _verified(folder: Path, run_id: str) -> StoredTrajectory:
-    for name in (layout.MANIFEST, *layout.HASHED):
-        if not (folder / name).is_file():
-            raise ValueError(f"{name} is missing")
-    manifest = _read(folder / layout.MANIFEST, RecordingManifest)
-    if manifest.schema_version != layout.SCHEMA_VERSION:
-        raise ValueError(f"schema version {manifest.schema_version}, expected {layout.SCHEMA_VERSION}")
-    # The names are compared with the known ones, never followed: a manifest cannot point elsewhere.
-    if set(manifest.sha256) != set(layout.HASHED):
-        raise ValueError(f"{layout.MANIFEST} lists {', '.join(sorted(map(repr, manifest.sha256)))}")
-    for name in layout.HASHED:
+    manifest = _manifest(folder)
+    for name in set(layout.HASHED) - {layout.SPEC, layout.FACTS}:
         with open(folder / name, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != manifest.sha256[name]:
-                raise ValueError(f"{name} does not have the sha256 of {layout.MANIFEST}")
-    spec = _read(folder / layout.SPEC, RunSpec)
+            _check_hash(name, hashlib.file_digest(file, "sha256").hexdigest(), manifest)
+    spec = _record(folder, layout.SPEC, RunSpec, manifest)
     if not spec.id == manifest.run_id == run_id:
         raise ValueError(f"holds the run {spec.id}")
-    stored = _read(folder / layout.FACTS, Facts)
+    stored = _record(folder, layout.FACTS, Facts, manifest)
     with safetensors.safe_open(folder / layout.ARRAYS, framework="numpy") as arrays:
         names = frozenset(arrays.keys())
         _check_arrays(arrays, names)
     return StoredTrajectory(folder, spec, stored.state, stored.observed, stored.facts, stored.seconds, names)
 
 
-def _read(path: Path, kind: type[T]) -> T:
-    """Raises ValueError, which names the file."""
+def _manifest(folder: Path) -> RecordingManifest:
+    """That of a folder in which all its files lie. Raises ValueError."""
+    present = {entry.name for entry in os.scandir(folder) if entry.is_file()}
+    for name in (layout.MANIFEST, *layout.HASHED):
+        if name not in present:
+            raise ValueError(f"{name} is missing")
+    manifest = _record(folder, layout.MANIFEST, RecordingManifest)
+    if manifest.schema_version != layout.SCHEMA_VERSION:
+        raise ValueError(f"schema version {manifest.schema_version}, expected {layout.SCHEMA_VERSION}")
+    # The names are compared with the known ones, never followed: a manifest cannot point elsewhere.
+    if set(manifest.sha256) != set(layout.HASHED):
+        raise ValueError(f"{layout.MANIFEST} lists {', '.join(sorted(map(repr, manifest.sha256)))}")
+    return manifest
+
+
+def _record(folder: Path, name: str, kind: type[T], manifest: RecordingManifest | None = None) -> T:
+    """The record in a file, which has the hash of the manifest where there is one. Raises ValueError, which names the file."""
     try:
-        return read_record(path, kind)
+        data = read_bytes(folder / name)
+        if manifest is not None:
+            _check_hash(name, hashlib.sha256(data).hexdigest(), manifest)
+        return record_of(data, kind)
     except UntrustedFile as problem:
-        raise ValueError(f"{path.name} {problem}") from None
+        raise ValueError(f"{name} {problem}") from None
+
+
+def _check_hash(name: str, sha256: str, manifest: RecordingManifest) -> None:
+    if sha256 != manifest.sha256[name]:
+        raise ValueError(f"{name} does not have the sha256 of {layout.MANIFEST}")
 
 
 def _check_arrays(arrays: Any, names: frozenset[str]) -> None:

@@ -33,12 +33,14 @@ from universality.store.folder import Damage, ResultsFolder, entries_of, now
 from universality.store.layout import SCHEMA_VERSION, run_of_checkpoint, split_recording
 from universality.store.recording import (
     DamagedRecordingError,
+    Ended,
     Observed,
     Recording,
     StoredTrajectory,
     check_files,
     covers,
     encode_recording,
+    glance,
     read_recording,
 )
 from universality.store.shared import Shared
@@ -195,13 +197,30 @@ class Store(ResultsFolder):
 
     def recordings(self, run_id: str) -> Iterator[StoredTrajectory]:
         """The intact recordings of a run, oldest first."""
+        found = (self._recording(run_id, folder) for folder in self._folders(run_id))
+        return (stored for stored in found if stored is not None)
+
+    def ended(self, run_id: str, observed: Observed) -> Ended | None:
+        """The state of `trajectory` by a glance, which reads kilobytes of a run: where it is stored and seems whole."""
+        for folder in self._folders(run_id):
+            try:
+                facts = glance(folder, run_id)
+            except DamagedRecordingError as damage:
+                self._report(folder, str(damage))
+                continue
+            if covers(facts.observed, observed):
+                return facts.state
+        return None
+
+    def _folders(self, run_id: str) -> Iterator[Path]:
+        """Folders that hold recordings of a run, or seem to."""
         number, absent = 1, 0
         # One gap is tolerated: a person may have deleted a damaged folder.
         while absent < 2:
             folder = self.layout.recording(run_id, number)
             absent = 0 if folder.exists() else absent + 1
-            if not absent and (stored := self._recording(run_id, folder)) is not None:
-                yield stored
+            if not absent:
+                yield folder
             number += 1
 
     def trajectory(self, run_id: str, observed: Observed) -> StoredTrajectory | None:

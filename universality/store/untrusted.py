@@ -138,7 +138,11 @@ def check_written(data: bytes, written: Iterable[bytes]) -> None:
 
 def read_record(path: Path, kind: type[T], *, most: int = MAX_BYTES) -> T:
     """The record in a file of its own. Raises `UntrustedFile` for anything that `encode_record` does not write."""
-    data = read_bytes(path, most)
+    return record_of(read_bytes(path, most), kind)
+
+
+def record_of(data: bytes, kind: type[T]) -> T:
+    """The record in the content of such a file. Raises `UntrustedFile` as `read_record`."""
     record = converted(parse(data), kind)
     check_written(data, map(encode_record, [record]))
     return record

@@ -167,6 +167,20 @@ def test_every_table_says_where_a_negative_control_was_not_exercised() -> None:
     assert f"unvalidated: {why}" in forms.table(leaderboard([table])).lines[0][-1]
 
 
+def test_controls_without_cells_are_a_table_of_their_own_and_no_row_of_a_claim() -> None:
+    alone = results(*idle()[1:])
+    assert [line[2:] for line in tables.controls_alone(alone).lines] == [
+        ("positive: tanh", "present", "3 of 3", "yes"),
+        ("negative: lazy", "inconclusive", "2 of 3", "not exercised"),
+    ]
+    assert tables.readable_rows(alone.rows) == []
+    text = tables.markdown(alone)
+    assert "Groups that hold" in text
+    assert "Prevalence" not in text
+    assert "not yet known" not in text
+    assert tables.controls_alone(results(*idle())).lines == []
+
+
 def test_universality_table_has_a_column_per_verdict() -> None:
     frame = tables.universality_table(results(*RECORDS))
     row = frame.iloc[0]

@@ -453,9 +453,26 @@ def test_every_phenomenon_judges_each_of_its_claims_by_a_positive_control(name: 
     assert judged == set(phenomenon.claims)
 
 
-def test_the_suite_of_all_strands_asks_every_builtin_phenomenon() -> None:
-    asked = {name.partition("[")[0] for cross in suite.load("strands").crosses for name in cross.phenomena}
+@pytest.mark.parametrize("name", ["strands", "controls"])
+def test_the_suites_of_all_strands_and_of_controls_ask_every_builtin_phenomenon(name: str) -> None:
+    asked = {name.partition("[")[0] for cross in suite.load(name).crosses for name in cross.phenomena}
     assert asked == set(registry.names("phenomenon"))
+
+
+def test_a_cross_without_networks_asks_for_the_controls_alone_over_the_seeds_of_the_suite(
+    tmp_path: Path,
+) -> None:
+    alone = suite.CrossSpec(phenomena=("double_descent",))
+    plan = Planner(tmp_path).add_suite(suite.Suite(name="alone", crosses=(alone,), control_seeds=7))
+    assert [cell.control and cell.control.sign for cell in plan.cells] == ["positive", "negative", "negative"]
+    assert {cell.control.name: len(cell.groups) for cell in plan.cells if cell.control} == {
+        "random ReLU features of digits": 7,
+        "with a ridge": 7,
+        "mostly noise": 7,
+    }
+    usual = Planner(tmp_path).add_suite(suite.Suite(name="usual", crosses=(alone,)))
+    assert {len(cell.groups) for cell in usual.cells} == {5}
+    assert usual.jobs.keys() < plan.jobs.keys()
 
 
 @pytest.mark.parametrize("name", ["quick"])

@@ -85,15 +85,15 @@ MALFORMED: dict[str, tuple[str, str]] = {
         f"name = 'a'\ndescripton = 'b'\n{CROSS}",
         "unknown key of a suite 'descripton'\n"
         "  where:    x.toml\n"
-        "  expected: one of: controls, cross, description, name, sweep\n"
+        "  expected: one of: control_seeds, controls, cross, description, name, sweep\n"
         "  do:       did you mean 'description'?",
     ),
     "crosses instead of cross": (
         f"name = 'a'\n{CROSS}".replace("cross", "crosses"),
         "unknown key of a suite 'crosses'\n"
         "  where:    x.toml\n"
-        "  expected: one of: controls, cross, description, name, sweep\n"
-        "  do:       did you mean 'cross'?",
+        "  expected: one of: control_seeds, controls, cross, description, name, sweep\n"
+        "  do:       did you mean 'cross' or 'control_seeds'?",
     ),
     "unknown key of a cross": (
         f"name = 'a'\n{CROSS}seed = 3",
@@ -135,7 +135,7 @@ MALFORMED: dict[str, tuple[str, str]] = {
     ),
     "empty axis, in the second cross": (
         f"name = 'a'\n{CROSS}\n{CROSS}".rsplit("tasks", 1)[0] + "tasks = []",
-        unreadable("Expected `array` of length >= 1 - at `$.cross[1].tasks`"),
+        unreadable("architectures without tasks, or tasks without architectures - at `$.cross[1]`"),
     ),
     "absent axis": (
         "name = 'a'\n[[cross]]\narchitectures = ['mlp']\ntasks = ['digits']",
@@ -147,7 +147,23 @@ MALFORMED: dict[str, tuple[str, str]] = {
     ),
     "a sweep without tasks": (
         f"name = 'a'\n{CROSS}[[sweep]]\narchitectures = ['mlp']\nphenomena = ['grokking']",
-        unreadable("Object missing required field `tasks` - at `$.sweep[0]`"),
+        unreadable("architectures without tasks, or tasks without architectures - at `$.sweep[0]`"),
+    ),
+    "a sweep of controls": (
+        f"name = 'a'\n{CROSS}[[sweep]]\nphenomena = ['grokking']",
+        unreadable("a [[sweep]] without architectures and tasks"),
+    ),
+    "controls alone, and none of them": (
+        "name = 'a'\ncontrols = false\n[[cross]]\nphenomena = ['grokking']",
+        unreadable("a [[cross]] without architectures and tasks, and controls = false"),
+    ),
+    "replicates of no controls": (
+        f"name = 'a'\ncontrols = false\ncontrol_seeds = 9\n{CROSS}",
+        unreadable("control_seeds where controls = false"),
+    ),
+    "fewer replicates than none": (
+        f"name = 'a'\ncontrol_seeds = -1\n{CROSS}",
+        unreadable("Expected `int` >= 0 - at `$.control_seeds`"),
     ),
     "text instead of a list": (
         f"name = 'a'\n{CROSS}".replace('["grokking"]', '"grokking"'),

@@ -42,10 +42,10 @@ class Answer:
 
 
 def answers(results: ResultSet) -> list[tuple[ClaimRow, Answer]]:
-    """Every row that is no calibration with its answer, in order of what is known."""
+    """Every row of cells that is no calibration with its answer, in order of what is known."""
     found = []
     for row in results.rows:
-        if not row.about.calibration:
+        if row.asked and not row.about.calibration:
             claim = row.phenomenon, row.claim_name
             cells = [v for v in results.by_claim[claim] if v.counted]
             ends = [b for b in results.boundaries if (b.phenomenon, b.claim_name) == claim and b.changes]

@@ -73,8 +73,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRow(Tally):
-    """One claim over all cells that it was asked in."""
+    """One claim over all cells that it was asked in; not `asked` in any where a suite wants its controls alone."""
 
+    asked: bool
     controls: int
     standing: Standing
     failed_controls: tuple[str, ...]
@@ -154,6 +155,7 @@ def _row(members: Sequence[CellVerdict], about: About, confirmable: Collection[s
         counts={verdict: counts[verdict] for verdict in VERDICTS},
         prevalence=share_of_cells(cells),
         pooled=pool_cells(cells, first.claim.scale) if claims_a_number(first.claim, about) else None,
+        asked=len(controls) < len(members),
         controls=len(controls),
         standing=stands,
         failed_controls=lacks,

@@ -14,6 +14,7 @@ from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
 from universality.output.page.series import fit, stored_series
 from universality.output.phrases import answer_lines, boundary_text, probe_share, unfinished
+from universality.output.sections import print_sections
 from universality.output.write import undrawn, write_figures, write_tables
 from universality.store.files import storing
 from universality.store.store import Store
@@ -83,6 +84,7 @@ def print_summary(summary: Summary) -> None:
     if line := unfinished(results):
         print(line)
     tables.print_table(results.rows)
+    print_sections([tables.controls_alone(results)], sys.stdout)
     for line in answer_lines(results):
         print(plain(line, 400))
     for b in results.boundaries:

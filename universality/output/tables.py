@@ -152,8 +152,30 @@ def calibrations(rows: Sequence[ClaimRow]) -> Section:
 
 
 def crossed(rows: Sequence[ClaimRow]) -> list[ClaimRow]:
-    """Those of behaviours that may be universal."""
-    return [row for row in rows if not row.about.calibration]
+    """Those of behaviours that may be universal, and were asked in cells."""
+    return [row for row in rows if row.asked and not row.about.calibration]
+
+
+def controls_alone(results: ResultSet) -> Section:
+    """The controls of claims that were asked in no cell, each with how many of its groups hold: of a negative control
+    how often something is seen that is not there."""
+    lines = [
+        (
+            row.about.title,
+            row.title,
+            str(v.record.control),
+            v.raw,
+            f"{v.holding} of {v.decided}",
+            PASSED[v.control_result],
+        )
+        for row in results.rows
+        if not row.asked
+        for v in results.by_claim[row.phenomenon, row.claim_name]
+        if v.record.control
+    ]
+    return Section(
+        "", ("Phenomenon", "Claim", "Control", "Came out", "Groups that hold", "As it must"), lines
+    )
 
 
 def readable_rows(rows: Sequence[ClaimRow]) -> list[tuple[str, ...]]:
@@ -179,14 +201,15 @@ def markdown(results: ResultSet) -> str:
     """The universality table in GitHub's Markdown; where claims end, and the source of each phenomenon, below."""
     warnings = [phrases.distrust(results.rows), phrases.unfinished(results)]
     blocks = [f"**{text.escaped(line, 1000)}**\n" for line in warnings if line]
-    blocks += markdown_sections([calibrations(results.rows)])
-    blocks += [text.markdown_table(HEADERS, readable_rows(results.rows)), f"{NOTE}\n"]
+    blocks += markdown_sections([calibrations(results.rows), controls_alone(results)])
+    if known := [f"- {text.escaped(line, 1000)}\n" for line in phrases.answer_lines(results)]:
+        blocks.append("".join(known))
+    if rows := readable_rows(results.rows):
+        blocks += [text.markdown_table(HEADERS, rows), f"{NOTE}\n"]
     ends = [
         f"- {text.escaped(phrases.boundary_text(results, b, f'({b.beside})'), 1000)}\n"
         for b in results.boundaries
     ]
-    known = [f"- {text.escaped(line, 1000)}\n" for line in phrases.answer_lines(results)]
-    blocks = [*blocks[:-2], "".join(known), *blocks[-2:]]
     other = [f"- {text.escaped(line, 1000)}\n" for line in phrases.moved_lines(results.rows)]
     if other:
         blocks += ["Cells under a claim twice as strict, and twice as lax:\n", "".join(other)]
@@ -207,5 +230,6 @@ def print_table(rows: Sequence[ClaimRow], stream: TextIO | None = None) -> None:
     if line := phrases.distrust(rows):
         out.write(f"{text.plain(line, 1000)}\n")
     print_sections([calibrations(rows)], out)
-    text.print_table(HEADERS, readable_rows(rows), out)
-    out.write(f"{NOTE}\n")
+    if readable := readable_rows(rows):
+        text.print_table(HEADERS, readable, out)
+        out.write(f"{NOTE}\n")

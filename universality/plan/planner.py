@@ -71,18 +71,20 @@ class Planner:
                         got=str(component(phenomenon)),
                         do=f"add a [[cross]] of {phenomenon.name}: its controls judge the sweep",
                     )
-        if all(cell.not_applicable for cell in self.plan.cells):
+        if self.plan.cells and all(cell.not_applicable for cell in self.plan.cells):
             reasons = sorted({f"{c.phenomenon.name}: {c.not_applicable}" for c in self.plan.cells})
             raise BadSuite("no cell of this suite is applicable", where=suite.name, got="; ".join(reasons))
         for phenomenon in controlled.values() if suite.controls else ():
             for control in ask(phenomenon, "controls", partial(controls_of, phenomenon)):
-                self._add_control(control)
+                self._add_control(control, suite.control_seeds or control.seeds or DEFAULT_SEEDS)
         self.plan.cells.sort(key=lambda cell: not cell.phenomenon.calibration)
         give_turns(self.plan)
         return self.plan
 
     def _add_cross(self, cross: CrossSpec, *, swept: bool = False) -> list[Phenomenon]:
         phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]
+        if not cross.has_cells:
+            return phenomena
         for phenomenon in phenomena:
             if phenomenon.calibration:
                 self._add_cell(
@@ -113,13 +115,11 @@ class Planner:
         built = self._inquiry.built(architecture, signature) if taken else Built(0, 0, 0)
         return Cell(architecture, task, signature, built.features, built.layers)
 
-    def _add_control(self, control: Control) -> None:
+    def _add_control(self, control: Control, seeds: int) -> None:
         architecture = registry.resolve("architecture", control.architecture)
         cell = self._cell(architecture, registry.resolve("task", control.task))
         partners = [registry.resolve("architecture", p) for p in control.partners]
-        self._add_cell(
-            control.phenomenon, cell, Cross(range(control.seeds or DEFAULT_SEEDS), partners), control
-        )
+        self._add_cell(control.phenomenon, cell, Cross(range(seeds), partners), control)
 
     def _add_cell(
         self,

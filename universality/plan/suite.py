@@ -26,20 +26,28 @@ Names = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class CrossSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every phenomenon in every architecture on every task, over `seeds` seeds."""
+    """Every phenomenon in every architecture on every task, over `seeds` seeds. Without architectures and tasks it asks
+    for the controls of its phenomena alone."""
 
     phenomena: Names
-    architectures: Names
-    tasks: Names
+    architectures: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
     seeds: Annotated[int, Meta(ge=1)] = DEFAULT_SEEDS
 
     def __post_init__(self) -> None:
         for axis in AXES:
             force_setattr(self, axis, tuple(dict.fromkeys(getattr(self, axis))))
+        if bool(self.architectures) != bool(self.tasks):
+            raise ValueError("architectures without tasks, or tasks without architectures")
+
+    @property
+    def has_cells(self) -> bool:
+        return bool(self.tasks)
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named list of crosses. With `controls`, every phenomenon's controls run beside its cells.
+    """A named list of crosses. With `controls`, every phenomenon's controls run beside its cells, over `control_seeds`
+    seeds; 0 is as many as each control says.
 
     `sweeps` ask for cells that map where a claim ends, e.g. along a parameter of the phenomenon. They
     are shown, judged by the controls of the cross of the same phenomenon, and not counted.
@@ -50,6 +58,15 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sweeps: tuple[CrossSpec, ...] = msgspec.field(name="sweep", default=())
     description: str = ""
     controls: bool = True
+    control_seeds: Annotated[int, Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.control_seeds and not self.controls:
+            raise ValueError("control_seeds where controls = false")
+        if not all(sweep.has_cells for sweep in self.sweeps):
+            raise ValueError("a [[sweep]] without architectures and tasks")
+        if not self.controls and not all(cross.has_cells for cross in self.crosses):
+            raise ValueError("a [[cross]] without architectures and tasks, and controls = false")
 
     def toml(self) -> str:
         """The text that `parse` reads back."""
@@ -58,6 +75,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             f"description = {_quoted(self.description)}",
             f"controls = {json.dumps(self.controls)}",
         ]
+        if self.control_seeds:
+            lines.append(f"control_seeds = {self.control_seeds}")
         for title, cross in (*(("cross", c) for c in self.crosses), *(("sweep", c) for c in self.sweeps)):
             lines += ["", f"[[{title}]]"]
             lines += [f"{key} = [{', '.join(map(_quoted, getattr(cross, key)))}]" for key in AXES]

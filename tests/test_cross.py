@@ -34,7 +34,9 @@ FILES: dict[str, tuple[InputSpec, int]] = {
     "mnist": (InputSpec("image", (1, 28, 28)), 10),
     "mnist1d": (InputSpec("sequence", (40, 1)), 10),
     "spoken_digits": (InputSpec("sequence", (64, 32)), 10),
+    "spelling_to_sound": (InputSpec("tokens", (12,), 27), 15),
     "svhn": (InputSpec("image", (3, 32, 32)), 10),
+    "ucr": (InputSpec("sequence", (150, 1)), 2),
     "word_lm": (InputSpec("tokens", (16,), 1001), 1001),
 }
 """What the tasks look like that need files, as their own tests say; all others are loaded."""

@@ -97,12 +97,25 @@ def save_reviews(folder: Path, *, rows: int = 30, **changes: Any) -> Path:
     return folder
 
 
+def save_series(root: Path, **parts: str) -> None:
+    """A set of the UCR archive: 12 and 8 series of 5 numbers, with the labels -1 and 7."""
+    folder = root / "UCRArchive_2018" / "Toy"
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = np.random.default_rng(0).normal(3, 2, size=(20, 5))
+    lines = [
+        "\t".join(map(str, ((7 if i % 3 else -1), *row))) + "\n" for i, row in enumerate(numbers.round(6))
+    ]
+    for part, rows in (("TRAIN", lines[:12]), ("TEST", lines[12:])):
+        (folder / f"Toy_{part}.tsv").write_text(parts.get(part, "".join(rows)))
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with made-up files for the tasks that read files."""
     folder = tmp_path_factory.mktemp("root")
     save_arrays(folder / "images.npz")
     save_reviews(folder / "reviews")
+    save_series(folder)
     letters = np.random.default_rng(0).choice(list("abcde \n"), 3000)
     (folder / "letters.txt").write_text("".join(letters), encoding="utf-8")
     return folder
@@ -128,9 +141,11 @@ ADDRESSES = [
     "arrays[path=images.npz]",
     "char_lm[path=letters.txt,rows=200]",
     "word_lm[path=letters.txt,rows=200]",
+    "spelling_to_sound[rows=200]",
+    "ucr[dataset=Toy]",
     "hub_text[dataset=reviews]",
 ]
-FIXED = ("digits", "wine", "breast_cancer", "arrays", "hub_text")
+FIXED = ("digits", "wine", "breast_cancer", "arrays", "hub_text", "ucr")
 DRAWN = [a for a in ADDRESSES if a.split("[")[0] not in FIXED]
 
 
@@ -386,6 +401,10 @@ def test_mixture_means_are_the_separation_apart_in_root_mean_square(separation: 
         ("word_lm[vocabulary=0]", "vocabulary is too small"),
         ("hub_text[vocabulary=0]", "texts need words"),
         ("arrays", "task 'arrays' needs the parameter 'path'"),
+        ("spelling_to_sound[letters=3]", "letters is too small"),
+        ("spelling_to_sound[rows=0]", "rows is too small"),
+        ("ucr", "task 'ucr' needs the parameter 'dataset'"),
+        ("ucr[dataset=../x]", "called by the name of its folder"),
     ],
 )
 def test_parameters_out_of_range_are_refused(address: str, text: str) -> None:

@@ -6,17 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from universality.judge.decide import MEASURED, CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
-from universality.output.palette import CYCLE
+from universality.output.displays.markers import colour_of, marker
+from universality.output.displays.svg import Drawing, text, title
 from universality.output.phrases import effect_text
 from universality.plugin.spec import bare_name
-from universality.text import brief, number, typeset
+from universality.text import number, typeset
 
+NOTE = (
+    "A dot is a cell, larger where its effect is better known, with its 95% interval; a hollow one is not decided; the band is "
+    "what is claimed. Diamond: the pooled effect with its interval, and as a thin line where a further cell is expected. "
+    "Triangles: controls, positive point up, negative down; what lies beyond an end of the axis stands at it."
+)
 LEAST_CELLS = 3
 """Measured cells, below which a table says as much."""
 WIDTH, LEFT, RIGHT = 720, 12, 708
@@ -34,10 +39,10 @@ BEYOND = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Orchard:
-    """The plot of one claim as SVG. `families` are the names of networks in the order of their colours."""
+    """The plot of one claim. `families` are the names of networks in the order of their colours and shapes."""
 
     row: ClaimRow
-    svg: Markup
+    drawing: Drawing
     families: tuple[str, ...]
     cells: int
 
@@ -45,7 +50,7 @@ class Orchard:
 def orchards(results: ResultSet) -> list[Orchard]:
     """A plot for each claim with at least `LEAST_CELLS` measured cells, in the order of the table.
 
-    A dot is a cell, the larger the better its effect is known, a line its interval, a ring a cell that is not decided; the band is what is
+    A dot is a cell, the larger the better its effect is known, a line its interval, a hollow one a cell that is not decided; the band is what is
     claimed. Above stand the pooled effect, and where a further cell is expected; below positive controls as triangles that
     point up, negative ones as triangles that point down.
 
@@ -97,7 +102,7 @@ class _Axis:
 
 def _plot(
     row: ClaimRow, cells: Sequence[CellVerdict], controls: Sequence[CellVerdict], families: Sequence[str]
-) -> Markup:
+) -> Drawing:
     log = row.claim.scale == "log"
     ends = [end for end in row.claim.ends if math.isfinite(end) and (end > 0 or not log)]
     # Controls do not stretch it: a negative one may lie decades away, and stands at an end then.
@@ -114,13 +119,9 @@ def _plot(
     for tick in axis.ticks():
         x = f"{axis(tick):.1f}"
         parts.append(f'<path class="axis" d="M{x} {bottom + 14}v4"/>')
-        parts.append(f'<text x="{x}" y="{bottom + 30}">{escape(typeset(f"{tick:.3g}"))}</text>')
-    label = escape(
-        brief(f"{len(cells)} cells on the axis of their effect; claimed is {row.claim} {row.claim.unit}", 200)
-    )
-    return Markup(
-        f'<svg class="orchard" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    )
+        parts.append(text(axis(tick), bottom + 30, typeset(f"{tick:.3g}")))
+    label = f"{len(cells)} cells on the axis of their effect; claimed is {row.claim} {row.claim.unit}"
+    return Drawing(WIDTH, height, "".join(parts), label, "orchard")
 
 
 def _pooled(row: ClaimRow, axis: _Axis) -> list[str]:
@@ -133,10 +134,8 @@ def _pooled(row: ClaimRow, axis: _Axis) -> list[str]:
         parts.append(f'<path class="next" d="M{x[0]:.1f} 8H{x[1]:.1f}"/>')
     if mean.low is not None and mean.high is not None:
         parts.append(f'<path class="mean" d="M{axis(mean.low):.1f} 8H{axis(mean.high):.1f}"/>')
-    told = escape(f"pooled effect {number(mean.estimate)}")
-    parts.append(
-        f'<path class="centre" d="M{axis(mean.estimate):.1f} 2l4 6l-4 6l-4-6z"><title>{told}</title></path>'
-    )
+    told = title(f"pooled effect {number(mean.estimate)}")
+    parts.append(f'<path class="centre" d="M{axis(mean.estimate):.1f} 2l4 6l-4 6l-4-6z">{told}</path>')
     return parts
 
 
@@ -152,14 +151,12 @@ def _dots(cells: Sequence[CellVerdict], axis: _Axis, families: Sequence[str]) ->
         lane = next((each for each in order if free[each] <= x - r), min(order, key=free.__getitem__))
         free[lane] = x + r + 1
         y = TOP + lane * LANE + LANE // 2
-        family = families.index(bare_name(v.record.architecture)) % len(CYCLE)
+        family = families.index(bare_name(v.record.architecture))
         if v.low is not None and v.high is not None:
-            lines.append(f'<path class="f{family}" d="M{axis(v.low):.1f} {y}H{axis(v.high):.1f}"/>')
+            lines.append(f'<path class="{colour_of(family)}" d="M{axis(v.low):.1f} {y}H{axis(v.high):.1f}"/>')
         told = f"{v.record.architecture}, {v.record.task}: {v.verdict} {effect_text(v)}"
-        ring = "" if v.verdict in ("present", "absent") else " ring"
-        dots.append(
-            f'<circle class="f{family}{ring}" cx="{x:.1f}" cy="{y}" r="{r:.1f}"><title>{escape(brief(told, 200))}</title></circle>'
-        )
+        ring = "" if v.verdict in ("present", "absent") else "ring"
+        dots.append(marker(family, x, y, r, title(told), ring))
     return [*lines, *dots]
 
 
@@ -169,8 +166,8 @@ def _controls(controls: Sequence[CellVerdict], axis: _Axis, y: int) -> list[str]
         assert v.record.control is not None
         up = v.record.control.sign == "positive"
         shape = f"M{axis(_effect(v)):.1f} {y - 5 if up else y + 5}l4 {'8' if up else '-8'}h-8z"
-        told = escape(brief(f"{v.record.control}: {v.raw} {effect_text(v)}", 200))
-        parts.append(f'<path class="control" d="{shape}"><title>{told}</title></path>')
+        told = title(f"{v.record.control}: {v.raw} {effect_text(v)}")
+        parts.append(f'<path class="control" d="{shape}">{told}</path>')
     return parts
 
 

@@ -11,15 +11,15 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Literal
+from functools import cache
+from typing import Literal, Self
 
 import msgspec
 from msgspec import structs
 
 from universality.judge.answers import Kind, kind_of
 from universality.judge.controls import claim_of, controlled, corrected, standing
-from universality.judge.decide import MEASURED, CellVerdict, Verdict, decide, decide_again
+from universality.judge.decide import MEASURED, CellVerdict, Verdict, decide, decide_again, decided_groups
 from universality.judge.moved import scaled
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow, share_of_cells
@@ -126,17 +126,22 @@ def multiverses(results: ResultSet) -> list[Multiverse]:
         cells = results.by_claim[claim]
         measured = sum(v.counted and v.raw in MOVABLE for v in cells)
         if measured and not row.about.calibration:
-            others = [v for v in results.verdicts if claim_of(v) != claim]
-            found.append(_Claim(row, [v.record for v in cells], others).multiverse(measured))
+            found.append(_Claim(row, [v.record for v in cells], _family(results, claim)).multiverse(measured))
     return found
 
 
+def _family(results: ResultSet, claim: tuple[str, str]) -> list[CellVerdict]:
+    """What stands in Holm's family beside the cells of a claim."""
+    return [v for v in results.verdicts if v.counted and v.raw in MEASURED and claim_of(v) != claim]
+
+
 class _Claim:
-    """The cells and controls of one claim, and every other verdict of its set."""
+    """The cells and controls of one claim, and the verdicts that its own are corrected with."""
 
     def __init__(self, row: ClaimRow, records: Sequence[CellRecord], others: Sequence[CellVerdict]) -> None:
         self._row, self._others = row, others
-        self._cells = [decide(record) for record in records]
+        self._cells = [_Cell.of(decide(record)) for record in records]
+        self._frozen = controlled([cell.verdict for cell in self._cells])
 
     def multiverse(self, measured: int) -> Multiverse:
         thresholds, fixed = self._thresholds()
@@ -146,17 +151,18 @@ class _Claim:
         moves = tuple(map(self._moves, thresholds))
         lost = sum(
             g.state == "done" and g.outcome is not None and g.outcome.effect is None
-            for v in self._cells
-            for g in v.record.groups
-            if v.record.crossed
+            for record in (cell.verdict.record for cell in self._cells)
+            for g in record.groups
+            if record.crossed
         )
         return Multiverse(self._row, measured, answer, laxer, stricter, moves, tuple(fixed), lost)
 
     def _thresholds(self) -> tuple[list[Threshold], list[str]]:
         """Those that can be scaled, and names with reasons of those that cannot."""
         seen: dict[tuple[Role, str], list[Check]] = {}
-        for role, check in chain.from_iterable(_checks(v.record) for v in self._cells):
-            seen.setdefault((role, check.name), []).append(check)
+        for cell in self._cells:
+            for named, checks in cell.checks.items():
+                seen.setdefault(named, []).extend(checks)
         claim = self._row.claim
         found, fixed = [Threshold("bound", "", _told(claim))] if scaled(claim, 2.0) else [], []
         for (role, name), checks in seen.items():
@@ -184,21 +190,34 @@ class _Claim:
     def _needs(self, threshold: Threshold, factor: float) -> str:
         if threshold.role == "bound":
             return _told(scaled(self._row.claim, factor) or self._row.claim)
-        checks = chain.from_iterable(_checks(v.record) for v in self._cells)
-        first = next(c for role, c in checks if (role, c.name) == (threshold.role, threshold.name))
+        named = threshold.role, threshold.name
+        first = next(cell.checks[named][0] for cell in self._cells if named in cell.checks)
         moved = _scaled_check(first, threshold, factor)
         return bounds_text(*map(_short, (moved or first).bounds))
 
-    def _universe(self, threshold: Threshold, factor: float) -> list[CellVerdict]:
-        """Every cell and control with one threshold moved, and the controls heard."""
-        return controlled([_decided(cell, threshold, factor) for cell in self._cells])
+    def _universe(self, threshold: Threshold, factor: float, *, exact: bool = False) -> list[CellVerdict]:
+        """Every cell and control with one threshold moved, and the controls heard.
+
+        `exact`: with the p of each verdict, which follows the bound also where the verdict does not.
+        """
+        moved = [cell.decided(threshold, factor, exact) for cell in self._cells]
+        if all(one is cell.verdict for one, cell in zip(moved, self._cells, strict=True)):
+            return self._frozen
+        return controlled(moved)
 
     def _answer(self, factor: float) -> Kind:
-        cells = self._universe(Threshold("bound", "", ""), factor)
-        cells = corrected([*self._others, *cells])[len(self._others) :]
+        bound = Threshold("bound", "", "")
+        kind, cells = self._kind(self._universe(bound, factor))
+        if kind != "not yet known" or not any(v.verdict == "absent" for v in cells):
+            return kind
+        # One absent cell may be beyond chance: then its p counts, corrected over all cells of the set.
+        cells = corrected([*self._others, *self._universe(bound, factor, exact=True)])[len(self._others) :]
+        return self._kind(cells)[0]
+
+    def _kind(self, cells: Sequence[CellVerdict]) -> tuple[Kind, list[CellVerdict]]:
         lacks = standing([v for v in cells if v.record.control])[1]
         counted = [v for v in cells if v.counted]
-        return kind_of(counted, "; ".join(lacks), share_of_cells(counted))
+        return kind_of(counted, "; ".join(lacks), share_of_cells(counted)), counted
 
     def _reach(self, answer: Kind, sign: int) -> Reach:
         last = self._row.claim
@@ -212,31 +231,55 @@ class _Claim:
         return Reach(last, None)
 
 
-def _decided(cell: CellVerdict, threshold: Threshold, factor: float) -> CellVerdict:
-    """The cell with one threshold moved; itself where every group meets and misses what it did before."""
-    record = cell.record
-    if factor == 1 or cell.raw not in MOVABLE:
-        return cell
-    if threshold.role == "bound":
-        claim = scaled(record.claim, factor)
-        return cell if claim is None else decide_again(cell, claim)
-    changed = False
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A verdict with what it could hang on: `marks` are the effects of its groups and the ends of its interval."""
 
-    def moved(check: Check) -> Check:
-        nonlocal changed
-        if check.name != threshold.name:
-            return check
-        other = _scaled_check(check, threshold, factor) or check
-        changed |= other.met != check.met
-        return other
+    verdict: CellVerdict
+    marks: tuple[float, ...]
+    checks: Mapping[tuple[Role, str], Sequence[Check]]
 
-    groups = tuple(
-        structs.replace(group, outcome=_with_checks(group.outcome, threshold.role, moved))
-        if group.outcome
-        else group
-        for group in record.groups
-    )
-    return replace(decide(structs.replace(record, groups=groups)), record=record) if changed else cell
+    @classmethod
+    def of(cls, verdict: CellVerdict) -> Self:
+        marks = [g.effect for g in decided_groups(verdict.record)]
+        marks += [x for x in (verdict.low, verdict.high) if x is not None]
+        checks: dict[tuple[Role, str], list[Check]] = {}
+        for role, check in _checks(verdict.record):
+            checks.setdefault((role, check.name), []).append(check)
+        return cls(verdict, tuple(marks), checks)
+
+    def decided(self, threshold: Threshold, factor: float, exact: bool) -> CellVerdict:
+        """With one threshold moved; the same verdict where every group meets and misses what it did before."""
+        verdict, record = self.verdict, self.verdict.record
+        if factor == 1 or verdict.raw not in MOVABLE:
+            return verdict
+        if threshold.role == "bound":
+            claim = scaled(record.claim, factor)
+            return decide_again(verdict, claim) if claim and (exact or self._passes(claim)) else verdict
+        role, name = threshold.role, threshold.name
+        checks = self.checks.get((role, name), ())
+        if all(check.met == _moved(check, threshold, factor).met for check in checks):
+            return verdict
+
+        def moved(check: Check) -> Check:
+            return _moved(check, threshold, factor) if check.name == name else check
+
+        groups = tuple(
+            structs.replace(group, outcome=_with_checks(group.outcome, role, moved))
+            if group.outcome
+            else group
+            for group in record.groups
+        )
+        return replace(decide(structs.replace(record, groups=groups)), record=record)
+
+    def _passes(self, claim: Bound) -> bool:
+        """Whether a bound passes a mark on its way to another claim: else no verdict changes."""
+        ways = zip(self.verdict.record.claim.ends, claim.ends, strict=True)
+        return any(min(way) <= mark <= max(way) for way in ways if way[0] != way[1] for mark in self.marks)
+
+
+def _moved(check: Check, threshold: Threshold, factor: float) -> Check:
+    return _scaled_check(check, threshold, factor) or check
 
 
 def _with_checks(outcome: Outcome, role: Role, moved: Callable[[Check], Check]) -> Outcome:
@@ -254,17 +297,19 @@ def _checks(record: CellRecord) -> Iterator[tuple[Role, Check]]:
 
 def _scaled_check(check: Check, threshold: Threshold, factor: float) -> Check | None:
     """The check `factor` times as strict, by the rule of bounds; None where a single bound is 0."""
-    low, high = check.bounds
-    ceiling = 1.0 if threshold.share and low < 1 else msgspec.UNSET
-    moved = scaled(Within(low=low, high=high, ceiling=ceiling), factor)
-    if moved is None:
-        return None
-    low, high = moved.ends
-    return structs.replace(
-        check,
-        at_least=None if check.at_least is None else low,
-        at_most=None if check.at_most is None else high,
+    ends = _scaled_ends(*check.bounds, threshold.share, factor)
+    return ends and Check(
+        check.name,
+        check.value,
+        at_least=None if check.at_least is None else ends[0],
+        at_most=None if check.at_most is None else ends[1],
     )
+
+
+@cache
+def _scaled_ends(low: float, high: float, share: bool, factor: float) -> tuple[float, float] | None:
+    moved = scaled(Within(low=low, high=high, ceiling=1.0 if share and low < 1 else msgspec.UNSET), factor)
+    return moved.ends if moved else None
 
 
 def _told(bound: Bound) -> str:

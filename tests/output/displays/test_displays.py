@@ -8,13 +8,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.judge.test_leaderboard import ABSENT, OPEN, grid, record, result_set
+from tests.judge.test_leaderboard import ABSENT, OPEN, PRESENT, grid, record, result_set
+from tests.judge.toy_cells import plan_of
 from universality.audit.files import _ACTIVE
+from universality.judge.boundary import boundaries
+from universality.judge.controls import judge
 from universality.judge.gaps import GapMap
+from universality.judge.ideogram import of_sets
 from universality.judge.resultset import ResultSet
-from universality.output.displays import gaps, multiverse
+from universality.output.displays import gaps, ideogram, multiverse, sweeps
 from universality.output.displays.collection import Displays, files
 from universality.output.displays.svg import Drawing, fitted, sheet, wrapped
+from universality.plugin.spec import Component
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert(1)</script>\" onload=alert(1) 'x"
@@ -102,3 +107,36 @@ def test_texts_are_cut_and_broken_to_their_room() -> None:
     assert wrapped("one two three four", 60, 10) == ["one two", "three four"]
     text = sheet("Title", "a note " * 30, [("caption", Drawing(50, 20, "", "label"))])
     assert text.count('class="note"') > 2
+
+
+def test_a_sweep_is_drawn_with_its_change_between_the_values_that_differ() -> None:
+    tasks = [Component("t", (("rows", n),), f"t[rows={n}]") for n in (5, 50, 500)]
+    net = Component("mlp", (), "mlp")
+    values = zip(tasks, (PRESENT, OPEN, ABSENT), strict=True)
+    records = [record("mlp", str(task), effect) for task, effect in values]
+    (end,) = boundaries(judge(records), plan_of(components=[(net, task) for task in tasks]))
+    drawing = sweeps.course(end)
+    assert drawing is not None
+    svg = ElementTree.fromstring(str(drawing.inline))
+    dots = [(c.attrib["class"], float(c.attrib["cx"]), float(c.attrib["cy"])) for c in svg.iter("circle")]
+    assert [kind for kind, *_ in dots] == ["t-present", "hollow", "t-absent"]
+    assert dots[0][2] > dots[1][2] > dots[2][2], "a larger effect lies higher"
+    ((_, x, width),) = [
+        (kind, float(x), float(w))
+        for kind, x, w in re.findall(r'class="(zone)" d="M([\d.]+) [\d.]+h([\d.]+)', drawing.body)
+    ]
+    assert (x, x + width) == pytest.approx((dots[0][1], dots[2][1]), abs=0.2)
+
+
+def test_an_ideogram_has_a_line_for_each_set_and_says_how_they_agree() -> None:
+    sets = [
+        result_set(HOSTILE, [record("mlp", "xor", 1.0)]),
+        result_set("b", [record("mlp", "digits", 1.05)]),
+    ]
+    (of,) = of_sets(sets)
+    drawing = ideogram.ideogram(of)
+    svg = ElementTree.fromstring(str(drawing.inline))
+    assert len(list(svg.iter("circle"))) == 2
+    # Equal errors of .0253, 0.05 apart: chi^2 = 2 (.025 / .0253)^2.
+    assert "S = 1.4" in "".join(svg.itertext())
+    assert "<script" not in drawing.body

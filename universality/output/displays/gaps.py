@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from universality.judge.gaps import GAPS, Gap, GapMap
-from universality.output.displays.svg import Drawing, box, fitted, text, title, wide
+from universality.output.displays.svg import Drawing, box, fitted, outline, text, title, wide
 from universality.text import brief
 
 NOTE = (
@@ -35,7 +36,7 @@ def large_map(of: GapMap) -> Drawing:
     for row, name in enumerate(of.networks):
         y = top + row * height
         body.append(text(label - 6, y + height - 5, fitted(name, label - 6, SIZE), "strong end"))
-    body.append(_tiles(of, label, top, TILE))
+    body.append(_tiles(of, label, top, TILE, named=True))
     whole = label + len(of.tasks) * width + max(lean - width / 2, 0) + 2, top + len(of.networks) * height + 2
     return Drawing(*whole, "".join(body), told(of))
 
@@ -43,7 +44,7 @@ def large_map(of: GapMap) -> Drawing:
 def small_map(of: GapMap) -> Drawing:
     """Without names: a picture to compare, line for line, with the large one."""
     size = len(of.tasks) * SMALL[0] + 2, len(of.networks) * SMALL[1] + 2
-    return Drawing(*size, _tiles(of, 1, 1, SMALL), told(of))
+    return Drawing(*size, _tiles(of, 1, 1, SMALL, named=False), told(of))
 
 
 def told(of: GapMap) -> str:
@@ -66,36 +67,49 @@ def _key(body: str) -> Drawing:
 _ORDER: tuple[Gap, ...] = ("present", "absent", "undecided", "untested", "not applicable")
 
 
-def _tiles(of: GapMap, left: float, top: float, size: tuple[float, float]) -> str:
+def _tiles(of: GapMap, left: float, top: float, size: tuple[float, float], *, named: bool) -> str:
+    """Every place; `named` ones say what they are, others share a path with all of their colour."""
     width, height = size
+    shared: dict[str, list[str]] = {"place": []}
     parts = []
-    empty = []
     for row, network in enumerate(of.networks):
         for column, task in enumerate(of.tasks):
             x, y = left + column * width, top + row * height
             known = of.places.get((network, task))
             if known is None:
-                empty.append(f"M{x:g} {y:g}h{width - 1.5:g}v{height - 1.5:g}h{1.5 - width:g}z")
-            else:
+                shared["place"].append(outline(x, y, width - 1.5, height - 1.5))
+                continue
+            if named:
                 kinds = ", ".join(f"{known[gap]} {gap}" for gap in _ORDER if known[gap])
                 parts.append(_tile(known, x, y, width, height, f"{network}, {task}: {kinds}"))
-    # One path for all that was never asked: of a large grid that is most of it.
-    return (f'<path class="place" d="{"".join(empty)}"/>' if empty else "") + "".join(parts)
+            for kind, *corner in () if named else _boxes(known, x, y, width, height):
+                shared.setdefault(kind, []).append(outline(*corner))
+    paths = [
+        f'<path class="{kind}" d="{"".join(outlines)}"/>' for kind, outlines in shared.items() if outlines
+    ]
+    # Frames over what fills them.
+    return "".join([*sorted(paths, key=lambda path: '"asked"' in path), *parts])
 
 
 def _tile(known: Counter[Gap], x: float, y: float, width: float, height: float, said: str) -> str:
+    boxes = "".join(box(*each) for each in _boxes(known, x, y, width, height))
+    return f"<g>{title(said) if said else ''}{boxes}</g>"
+
+
+def _boxes(
+    known: Counter[Gap], x: float, y: float, width: float, height: float
+) -> Iterator[tuple[str, float, float, float, float]]:
     """A frame filled from the bottom, in shares of what applies there."""
     width, height = width - 1.5, height - 1.5
     applies = known.total() - known["not applicable"]
-    shares = (
-        {gap: known[gap] / applies for gap in GAPS if gap != "not applicable" and known[gap]}
-        if applies
-        else {"not applicable": 1.0}
-    )
-    parts, bottom = [], y + height
-    for gap, share in shares.items():
-        bottom -= share * height
-        if gap != "untested":
-            parts.append(box(f"g-{gap.replace(' ', '-')}", x, bottom, width, share * height))
-    frame = box("asked", x, y, width, height) if applies else ""
-    return f"<g>{title(said) if said else ''}{''.join(parts)}{frame}</g>"
+    if not applies:
+        yield "g-not-applicable", x, y, width, height
+        return
+    bottom = y + height
+    for gap in GAPS:
+        if gap != "not applicable" and known[gap]:
+            share = known[gap] / applies * height
+            bottom -= share
+            if gap != "untested":
+                yield f"g-{gap}", x, bottom, width, share
+    yield "asked", x, y, width, height

@@ -61,7 +61,7 @@ def drawn(of: Multiverse) -> tuple[Moves, ...]:
 def remarks(of: Multiverse) -> str:
     """What of a claim has no strip, and why."""
     still = [m.threshold.name for m in of.moves if m.still and m.threshold.name]
-    lost = f"{of.lost} groups without a stored effect, whose gate was not met, come back under no laxer gate"
+    lost = f"{of.lost} groups have no stored effect, since a gate was not met: a laxer gate cannot bring them back"
     parts = [
         f"no verdict changes with {', '.join(still)}" if still else "",
         f"cannot be scaled: {', '.join(of.fixed)}" if of.fixed else "",

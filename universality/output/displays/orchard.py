@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.ticker import LogLocator, MaxNLocator
-
 from universality.judge.decide import MEASURED, CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
+from universality.output.displays.axis import Axis
 from universality.output.displays.markers import colour_of, marker
 from universality.output.displays.svg import Drawing, text, title
 from universality.output.phrases import effect_text
@@ -31,10 +30,6 @@ BELOW = 46
 """Room for controls, the axis and its ticks."""
 RADIUS = 2.2, 5.4
 """Of the dot of the least and the most precise cell."""
-FEW_TICKS = 5.0
-"""Ends of a logarithmic axis, one over the other, below which 1, 2 and 5 are too few ticks."""
-BEYOND = 0.15
-"""Of the width of what is drawn of dots and bounds, by which intervals may reach out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,45 +63,13 @@ def orchards(results: ResultSet) -> list[Orchard]:
     return found
 
 
-class _Axis:
-    """From effects to places, over what is drawn."""
-
-    def __init__(self, values: Sequence[float], *, log: bool) -> None:
-        self._log = log
-        places = [self._scaled(value) for value in values]
-        low, high = min(places), max(places)
-        room = BEYOND * (high - low) or 0.5
-        self._low, self._high = low - room, high + room
-
-    def _scaled(self, value: float) -> float:
-        return math.log(value) if self._log else value
-
-    def __call__(self, value: float) -> float:
-        """The place of a value, at an end of the axis where it lies beyond."""
-        if value == math.inf or (not self._log and value == -math.inf):
-            return RIGHT if value > 0 else LEFT
-        if self._log and value <= 0:
-            return LEFT
-        share = (self._scaled(value) - self._low) / (self._high - self._low)
-        return LEFT + (RIGHT - LEFT) * min(1.0, max(0.0, share))
-
-    def ticks(self) -> list[float]:
-        low, high = (math.exp(self._low), math.exp(self._high)) if self._log else (self._low, self._high)
-        if self._log and high > FEW_TICKS * low:
-            subs = (1.0,) if math.log10(high / low) > 1.5 else (1.0, 2.0, 5.0)
-            ticks = LogLocator(subs=subs, numticks=7).tick_values(low, high)
-        else:
-            ticks = MaxNLocator(6).tick_values(low, high)
-        return [float(t) for t in ticks if low <= t <= high]
-
-
 def _plot(
     row: ClaimRow, cells: Sequence[CellVerdict], controls: Sequence[CellVerdict], families: Sequence[str]
 ) -> Drawing:
     log = row.claim.scale == "log"
     ends = [end for end in row.claim.ends if math.isfinite(end) and (end > 0 or not log)]
     # Controls do not stretch it: a negative one may lie decades away, and stands at an end then.
-    axis = _Axis([*map(_effect, cells), *ends], log=log)
+    axis = Axis([*map(_effect, cells), *ends], LEFT, RIGHT, log=log)
     bottom, height = TOP + LANES * LANE, TOP + LANES * LANE + BELOW
     low, high = row.claim.ends
     parts = [
@@ -124,7 +87,7 @@ def _plot(
     return Drawing(WIDTH, height, "".join(parts), label, "orchard")
 
 
-def _pooled(row: ClaimRow, axis: _Axis) -> list[str]:
+def _pooled(row: ClaimRow, axis: Axis) -> list[str]:
     mean = row.pooled
     if mean is None:
         return []
@@ -139,7 +102,7 @@ def _pooled(row: ClaimRow, axis: _Axis) -> list[str]:
     return parts
 
 
-def _dots(cells: Sequence[CellVerdict], axis: _Axis, families: Sequence[str]) -> list[str]:
+def _dots(cells: Sequence[CellVerdict], axis: Axis, families: Sequence[str]) -> list[str]:
     """Lines first, so that no dot lies under one; a dot goes into the first lane, from the middle, that has room."""
     free = [-math.inf] * LANES
     order = sorted(range(LANES), key=lambda lane: abs(lane - LANES // 2))
@@ -160,7 +123,7 @@ def _dots(cells: Sequence[CellVerdict], axis: _Axis, families: Sequence[str]) ->
     return [*lines, *dots]
 
 
-def _controls(controls: Sequence[CellVerdict], axis: _Axis, y: int) -> list[str]:
+def _controls(controls: Sequence[CellVerdict], axis: Axis, y: int) -> list[str]:
     parts = []
     for v in controls:
         assert v.record.control is not None

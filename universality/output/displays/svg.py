@@ -87,19 +87,28 @@ def fitted(value: object, width: float, size: float) -> str:
 
 
 def wrapped(value: str, width: float, size: float) -> list[str]:
-    """Lines of a text, broken at spaces."""
+    """Lines of a text, broken at spaces, behind commas and before brackets.
+
+    >>> wrapped("mlp[width=128,depth=1] on digits", 100, 10)
+    ['mlp[width=128,', 'depth=1] on', 'digits']
+    """
     lines, most = [""], max(10, int(width / LETTER / size))
-    for word in value.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > most:
+    for piece in re.split(r"(?<= )|(?<=,)|(?=\[)", value):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > most:
             lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
+        lines[-1] += piece
+    return [line.strip() for line in lines]
 
 
 def box(kind: str, x: float, y: float, width: float, height: float, inside: str = "") -> str:
     """A rectangle, in fewer letters than SVG's own."""
-    path = f"M{x:.4g} {y:.4g}h{width:.4g}v{height:.4g}h{-width:.4g}z"
+    path = outline(x, y, width, height)
     return f'<path class="{kind}" d="{path}"{f">{inside}</path>" if inside else "/>"}'
+
+
+def outline(x: float, y: float, width: float, height: float) -> str:
+    """The steps around a rectangle."""
+    return f"M{x:.4g} {y:.4g}h{width:.4g}v{height:.4g}h{-width:.4g}z"
 
 
 def legend(keys: Sequence[tuple[Drawing, str]], width: float) -> Drawing:
@@ -160,16 +169,16 @@ def sheet(
     )
 
 
-def styles() -> str:
+def styles() -> Markup:
     """Of all displays, in the variables of the page."""
     colours = ["var(--text)" if colour == BLACK else colour for colour in CYCLE]
     families = "".join(f".f{i}{{fill:{c};stroke:{c};color:{c}}}\n" for i, c in enumerate(colours))
     verdicts = "".join(
-        f".t-{slug(v)[2:]}{{fill:{colour};stroke:var(--soft);stroke-width:.4}}.i-{slug(v)[2:]}{{fill:{ink(colour)}}}\n"
+        f".t-{slug(v)[2:]}{{fill:{colour};stroke:var(--soft);stroke-width:.4}}.drawing .i-{slug(v)[2:]}{{fill:{ink(colour)}}}\n"
         for v, colour in COLOURS.items()
     )
     gaps = f".g-present{{fill:{GREEN}}}.g-absent{{fill:{VERMILLION}}}.g-undecided{{fill:{SKY}}}\n"
-    return families + verdicts + gaps + _OWN.read_text(encoding="utf-8")
+    return Markup(families + verdicts + gaps + _OWN.read_text(encoding="utf-8"))
 
 
 @cache
@@ -177,7 +186,7 @@ def _file_styles() -> str:
     """The same with the values of the variables, for the light and for the dark page."""
     page = _PAGE.read_text(encoding="utf-8")
     light, dark = (dict(_VARIABLE.findall(block)) for block in re.findall(r":root \{([^}]*)\}", page)[:2])
-    own = styles() + "text{font-family:DejaVu Sans,Helvetica,Arial,sans-serif}"
+    own = str(styles()) + "text{font-family:DejaVu Sans,Helvetica,Arial,sans-serif}"
     changed = "".join(rule + "}" for rule in own.split("}") if "var(" in rule)
     return f"{_valued(own, light)}@media (prefers-color-scheme:dark){{{_valued(changed, {**light, **dark})}}}"
 

@@ -15,8 +15,8 @@ from universality import __version__
 from universality.judge.answers import KNOWN, answers
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
-from universality.output.displays import gaps, markers, multiverse, orchard
-from universality.output.displays.collection import Displays
+from universality.output.displays import gaps, markers, multiverse, orchard, sweeps
+from universality.output.displays.collection import Displays, sweep_panels
 from universality.output.palette import MEANINGS
 from universality.output.phrases import (
     MAX_SECONDS,
@@ -156,10 +156,13 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "answers": grouped(answers(results), lambda pair: pair[1].kind),
         "gaps": gaps,
         "maps": displays.maps,
+        "sweeps": sweep_panels(results),
+        "sweeps_note": sweeps.NOTE,
         "orchard_note": orchard.NOTE,
         "orchards": grouped(displays.orchards, attrgetter("row.phenomenon")).values(),
         "markers": markers,
         "multiverse": multiverse,
+        "unmeasured": _unmeasured(results, displays),
         "multiverses": grouped(displays.multiverses, attrgetter("row.phenomenon")).values(),
         "unvalidated": [row for row in results.rows if not row.validated],
         "cells": cells,
@@ -183,6 +186,13 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "provenance": _provenance(results, runs, len(cells), len(controls)),
         "toml": Markup(escape(plain(toml, None, lines=True))),
     }
+
+
+def _unmeasured(results: ResultSet, displays: Displays) -> list[str]:
+    """Claims whose cells cannot be decided again, since there is nothing to decide."""
+    known = {(of.row.phenomenon, of.row.claim_name) for of in displays.multiverses}
+    rows = [r for r in results.rows if (r.phenomenon, r.claim_name) not in known and not r.about.calibration]
+    return [brief(f"{r.about.title}, {label_in(results, r.phenomenon, r.claim_name)}") for r in rows]
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -37,7 +37,7 @@ def frame(results: ResultSet, toml: str, runs: int, displays: Displays | None = 
         runs: how many runs have trajectories; what is left of the size of a page is theirs.
         displays: those of the set, where they are made already.
     """
-    style = Markup(_read("page.css") + _verdict_styles() + styles())
+    style = Markup(_read("page.css") + _verdict_styles() + str(styles()))
     script = Markup('"use strict";\n(async () => {\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();\n")
     return fill(
         "page.html",

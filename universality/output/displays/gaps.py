@@ -16,7 +16,7 @@ NOTE = (
 TILE = (20.0, 18.0)
 SMALL = (9.0, 8.0)
 """Of the maps of single phenomena, whose lines are those of the large one."""
-LABEL, LEAST_LABEL, SIZE = 132.0, 60.0, 12
+LABEL, LEAST_LABEL, SIZE = 132.0, 60.0, 11
 RISE = 0.82
 """Names of tasks stand at an angle; of their length this much is height (sine), the rest (cosine) leans to the right."""
 LEAN = 0.57

@@ -15,7 +15,7 @@ from universality.text import brief
 
 LETTER = 0.6
 """Of the size of a text, its mean letter is wide."""
-MARGIN, GAP, LEAST = 16, 28, 300
+MARGIN, GAP, LEAST = 16, 28, 420
 CAPTION, TITLE, KEY, KEY_LINE = 13, 17, 11, 20
 """Sizes of text in a file, and of a line of its legend."""
 

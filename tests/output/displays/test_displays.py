@@ -90,6 +90,7 @@ def test_the_large_map_names_its_lines_and_has_room_for_them() -> None:
 def test_bars_of_a_strip_are_shares_of_cells_and_the_frozen_one_is_framed(results: ResultSet) -> None:
     (of,) = Displays.of(results).multiverses
     body = multiverse.strips(of).body
+    assert "while the bound is between" in re.sub("<[^>]+>", " ", multiverse.with_reach(of).body)
     strip = body[: body.index("half as strict")]
     assert body.count('class="frozen"') == len(multiverse.drawn(of))
     heights = Counter[str]()

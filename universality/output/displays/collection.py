@@ -65,7 +65,7 @@ def files(results: ResultSet, displays: Displays) -> Iterator[tuple[str, str]]:
         yield "sweeps", svg.sheet("Where claims end", sweeps.NOTE, swept, columns=3)
     if displays.multiverses:
         panels = [
-            (_claim(results, of.row.phenomenon, of.row.claim_name), multiverse.strips(of))
+            (_claim(results, of.row.phenomenon, of.row.claim_name), multiverse.with_reach(of))
             for of in displays.multiverses
         ]
         note = f"{multiverse.NOTE} {multiverse.LIMITS}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from universality.judge.decide import Verdict
 from universality.judge.multiverse import FACTORS, Moves, Multiverse
-from universality.output.displays.svg import Drawing, box, fitted, text, title, wide
+from universality.output.displays.svg import Drawing, box, fitted, text, title, wide, wrapped
 from universality.output.palette import slug
 from universality.text import typeset
 
@@ -46,6 +46,14 @@ def strips(of: Multiverse) -> Drawing:
     return Drawing(WIDTH, y + FOOT, "".join(parts), of.reach)
 
 
+def with_reach(of: Multiverse) -> Drawing:
+    """The strips over what they say of the bound, and over what has none, for a file."""
+    drawing = strips(of)
+    lines = [line for said in (typeset(of.reach), remarks(of)) if said for line in wrapped(said, WIDTH, 10)]
+    body = [text(0, drawing.height + 12 + 13 * i, line, "small", 200) for i, line in enumerate(lines)]
+    return Drawing(WIDTH, drawing.height + 13 * len(lines) + 6, drawing.body + "".join(body), drawing.label)
+
+
 def keys() -> list[tuple[Drawing, str]]:
     """A filling of each kind, and what it means."""
     return [
@@ -61,7 +69,8 @@ def drawn(of: Multiverse) -> tuple[Moves, ...]:
 def remarks(of: Multiverse) -> str:
     """What of a claim has no strip, and why."""
     still = [m.threshold.name for m in of.moves if m.still and m.threshold.name]
-    lost = f"{of.lost} groups have no stored effect, since a gate was not met: a laxer gate cannot bring them back"
+    groups = "1 group has" if of.lost == 1 else f"{of.lost} groups have"
+    lost = f"{groups} no stored effect, since a gate was not met: no laxer gate brings it back"
     parts = [
         f"no verdict changes with {', '.join(still)}" if still else "",
         f"cannot be scaled: {', '.join(of.fixed)}" if of.fixed else "",

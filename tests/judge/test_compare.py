@@ -587,7 +587,7 @@ def test_all_forms_are_written_where_asked(tmp_path: Path) -> None:
     first = publish(tmp_path / "first", *CELLS, *CONTROLS)
     assert command.show(command.compare(first, first, out=tmp_path / "out" / "deep")) == 0
     names = sorted(p.name for p in (tmp_path / "out" / "deep").iterdir())
-    assert names == ["comparison.html", "comparison.json", "comparison.md"]
+    assert names == ["comparison.html", "comparison.json", "comparison.md", "comparison.svg"]
     html = (tmp_path / "out" / "deep" / "comparison.html").read_text()
     assert "http" not in html.replace("http-equiv", ""), "it opens without a network"
     assert len(html) < 40_000

@@ -94,7 +94,7 @@ def changed(record: CellRecord, field: str, value: float) -> CellRecord:
     fields = {name: getattr(record.claim, name) for name in record.claim.__struct_fields__}
     claim = type(record.claim)(**{**fields, field: value})
     moved = cell(record.groups, claim)
-    assert decide_again(decide(record), claim) == decide(moved).raw
+    assert decide_again(decide(record), claim).raw == decide(moved).raw
     return moved
 
 

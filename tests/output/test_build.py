@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from msgspec.structs import replace
 
@@ -31,7 +32,7 @@ from universality.output import tables
 from universality.output.build import Summary, rebuild
 from universality.output.collect import thinned_before
 from universality.output.figures import style
-from universality.output.figures.heatmap import verdict_heatmap
+from universality.output.figures.heatmap import MIN_LISTED, verdict_heatmap
 from universality.output.latex import latex
 from universality.output.page.render import frame, with_runs
 from universality.output.palette import COLOURS, MARKS
@@ -284,6 +285,25 @@ def test_a_title_with_dollars_is_drawn_as_it_stands() -> None:
     assert title == r"$\frac{$ of </svg>"
 
 
+def test_phenomena_of_one_cell_are_listed_below_the_panels_and_not_strung_out() -> None:
+    names = [f"alone{i}" for i in range(MIN_LISTED)]
+    alone = [record(phenomenon=name) for name in names]
+    figure = verdict_heatmap(results(*RECORDS, *alone))
+    tall = verdict_heatmap(results(*RECORDS, *alone[1:]))
+    assert figure.get_figheight() < tall.get_figheight()
+    FigureCanvasAgg(figure).draw()
+    listing = figure.axes[-1]
+    texts = [text.get_text() for text in listing.texts]
+    assert [text for text in texts if text.startswith("alone")] == names
+    tiles = [patch for patch in listing.patches if patch.get_facecolor() != (0, 0, 0, 0)]
+    assert len(tiles) == len(names)
+    assert {to_hex(tile.get_facecolor()).upper() for tile in tiles} == {COLOURS["present"]}
+    panels, below = figure.axes[0].get_position(), listing.get_position()
+    (legend,) = figure.legends
+    assert panels.y0 >= below.y1
+    assert below.y0 * figure.bbox.height >= legend.get_window_extent().y1
+
+
 def test_panels_of_the_heatmap_are_left_aligned_with_tiles_of_one_size() -> None:
     grokking = record("lstm", LONG_TASK, phenomenon="grokking", claim_name="delay")
     figure = verdict_heatmap(results(*RECORDS, grokking))
@@ -405,14 +425,17 @@ RUNS = {
 }
 
 
+ALWAYS = ["heatmap.svg", "heatmap.png", "evidence_gaps.svg", "multiverse.svg"]
+
+
 def test_a_report_writes_its_files_twice_alike_and_leaves_pyplot_alone(tmp_path: Path) -> None:
     of = toy_cells.set_of(every_kind(), phenomena={"all_kinds": ABOUT})
     once, again = (
         write_figures(dataclasses.replace(of, layout=Layout(tmp_path / name)), thinned_before(RUNS))
         for name in ("a", "b")
     )
-    names = ["heatmap", *(f"all_kinds-{kind}" for kind in CHARTS)]
-    assert [p.name for p in once] == [f"{name}.{ending}" for name in names for ending in ("svg", "png")]
+    names = [f"all_kinds-{kind}.{ending}" for kind in CHARTS for ending in ("svg", "png")]
+    assert [p.name for p in once] == [*ALWAYS, *names]
     for first, second in zip(once, again, strict=True):
         assert first.read_bytes() == second.read_bytes()
     assert plt.get_fignums() == []
@@ -427,11 +450,11 @@ def test_a_summary_shows_itself_in_a_notebook_and_escapes_names(tmp_path: Path) 
     assert "<script" not in shown
 
 
-def test_a_plan_of_before_there_were_charts_has_the_heatmap_alone(tmp_path: Path) -> None:
+def test_a_plan_of_before_there_were_charts_has_what_needs_none(tmp_path: Path) -> None:
     about = replace(ABOUT, charts=msgspec.UNSET)
     of = toy_cells.set_of(every_kind(), phenomena={"all_kinds": about})
     paths = write_figures(dataclasses.replace(of, layout=Layout(tmp_path)), thinned_before(RUNS))
-    assert [p.name for p in paths] == ["heatmap.svg", "heatmap.png"]
+    assert [p.name for p in paths] == ALWAYS
     assert b"charts" not in gunzipped(of.plan.file(), 1 << 20)
 
 

@@ -19,7 +19,8 @@ def compare(
     Args:
         first: a results folder, before
         second: a results folder, after
-        out: write comparison.md, comparison.json and comparison.html into this folder
+        out: write comparison.md, comparison.json and comparison.html into this folder, and comparison.svg where
+            both measured one number
         allow_versions: join cells that different claims or versions judged
 
     Raises:

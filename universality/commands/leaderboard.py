@@ -21,7 +21,8 @@ def leaderboard(
 
     Args:
         places: result sets, or folders of them (default: results)
-        out: write leaderboard.md, leaderboard.json and leaderboard.html into this folder
+        out: write leaderboard.md, leaderboard.json and leaderboard.html into this folder, and leaderboard.svg where
+            sets measured one number
         write: put the table between the markers of this Markdown file
 
     Raises:

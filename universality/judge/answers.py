@@ -76,25 +76,40 @@ def answer(cells: Sequence[CellVerdict], lacks: str = "", ends: Sequence[Boundar
     present = [v for v in cells if v.verdict == "present"]
     absent = [v for v in cells if v.verdict == "absent"]
     decided, share = len(present) + len(absent), share_of_cells(cells)
+    kind = kind_of(cells, lacks, share)
     if lacks:
-        return Answer("not validated", lacks)
+        return Answer(kind, lacks)
     if share is None:
-        return Answer("not yet known", f"no cell is decided{_open(cells)}")
+        return Answer(kind, f"no cell is decided{_open(cells)}")
     holds = _holds(len(present), decided)
     limit = "".join(f"; along {end.parameter} it {end.where}" for end in ends[:1])
-    if share.low > 0.5:
-        if not absent:
-            return Answer("universal here", f"{holds}{_spread(present)}{limit}")
-        return Answer("holds with exceptions", f"{holds}, not in {_places(absent, present, NONE)}{limit}")
-    if share.high < 0.5 or any(v.p_holm is not None and v.p_holm <= ALPHA for v in absent):
+    if kind == "universal here":
+        return Answer(kind, f"{holds}{_spread(present)}{limit}")
+    if kind == "holds with exceptions":
+        return Answer(kind, f"{holds}, not in {_places(absent, present, NONE)}{limit}")
+    if kind == "not universal":
         where = f", in {_places(present, absent, ALL)}" if 0 < len(present) <= len(absent) else ""
         where = where or (f", not in {_places(absent, present, NONE)}" if present else "")
-        return Answer("not universal", f"{holds}{where}{limit}")
+        return Answer(kind, f"{holds}{where}{limit}")
     further = _further(cells)
     more = (
         f"; {further} more in which it holds, of other networks on other tasks, would tell" if further else ""
     )
-    return Answer("not yet known", f"{holds}{more}{_open(cells)}{limit}")
+    return Answer(kind, f"{holds}{more}{_open(cells)}{limit}")
+
+
+def kind_of(cells: Sequence[CellVerdict], lacks: str, share: Prevalence | None) -> Kind:
+    """The rule of `answer`; `share` is the prevalence among these cells."""
+    if lacks:
+        return "not validated"
+    if share is None:
+        return "not yet known"
+    absent = [v for v in cells if v.verdict == "absent"]
+    if share.low > 0.5:
+        return "holds with exceptions" if absent else "universal here"
+    if share.high < 0.5 or any(v.p_holm is not None and v.p_holm <= ALPHA for v in absent):
+        return "not universal"
+    return "not yet known"
 
 
 def _place(kind: Kind, share: Prevalence | None) -> tuple[int, float, float]:

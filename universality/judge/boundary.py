@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from universality.judge.decide import CellVerdict
 from universality.plan.plan_json import PlanRecord
@@ -25,6 +26,7 @@ class Boundary:
         beside: the addresses of everything else in the cells.
         decided: (value, verdict) in ascending order.
         undecided: the values of cells that were not decided, in ascending order.
+        cells: every cell with its value, in ascending order.
     """
 
     phenomenon: str
@@ -35,6 +37,7 @@ class Boundary:
     beside: str
     decided: tuple[tuple[float, str], ...]
     undecided: tuple[float, ...]
+    cells: tuple[tuple[float, CellVerdict], ...] = ()
 
     @property
     def changes(self) -> tuple[tuple[float, float], ...]:
@@ -60,28 +63,29 @@ def boundaries(verdicts: Sequence[CellVerdict], plan: PlanRecord) -> list[Bounda
     Controls are left out; cells at the setting of a positive control are part of a sweep, though they
     do not count towards prevalence.
     """
-    phenomena, architectures, tasks = _parameters(plan)
-    sweeps: dict[tuple[str, ...], list[tuple[float, str, str]]] = {}
+    parameters = parameters_of(plan)
+    sweeps: dict[tuple[str, ...], list[tuple[float, str, CellVerdict]]] = {}
     for v in verdicts:
         r = v.record
         if r.control:
             continue
-        parts = ((r.variant, phenomena), (r.architecture, architectures), (r.task, tasks))
-        for which, (address, components) in enumerate(parts):
+        addresses = addresses_of(v)
+        for which, (address, components) in enumerate(zip(addresses, parameters, strict=True)):
             component = components.get(address, Component(""))
-            beside = tuple(other for i, (other, _) in enumerate(parts) if i != which)
+            beside = tuple(other for i, other in enumerate(addresses) if i != which)
             settings = [(part.name, k, x) for part in component.parts for k, x in part.params]
             bare = "+".join(part.name for part in component.parts)
             for plugin, parameter, value in settings:
-                if isinstance(value, bool) or not isinstance(value, int | float):
+                if not is_number(value):
                     continue
                 fixed = (s for s in settings if s[:2] != (plugin, parameter))
                 rest = ",".join([bare, *(f"{part}.{k}={x}" for part, k, x in fixed)])
                 key = (r.phenomenon, r.claim_name, plugin, parameter, rest, *beside)
-                sweeps.setdefault(key, []).append((float(value), address, str(v.verdict)))
+                sweeps.setdefault(key, []).append((float(value), address, v))
     result = []
     for (phenomenon, claim_name, name, parameter, _, *others), cells in sweeps.items():
-        decided = sorted(c for c in cells if c[2] in ("present", "absent"))
+        cells = sorted(cells, key=lambda cell: (cell[0], cell[1]))
+        decided = [c for c in cells if c[2].verdict in ("present", "absent")]
         if len({value for value, _, _ in decided}) >= 2:
             result.append(
                 Boundary(
@@ -91,15 +95,26 @@ def boundaries(verdicts: Sequence[CellVerdict], plan: PlanRecord) -> list[Bounda
                     parameter,
                     example=decided[0][1],
                     beside=", ".join(other for other in others if other not in ("", phenomenon)),
-                    decided=tuple((value, verdict) for value, _, verdict in decided),
+                    decided=tuple((value, str(v.verdict)) for value, _, v in decided),
                     undecided=tuple(sorted({c[0] for c in cells} - {c[0] for c in decided})),
+                    cells=tuple((value, v) for value, _, v in cells),
                 )
             )
     return result
 
 
-def _parameters(plan: PlanRecord) -> tuple[Mapping[str, Component], ...]:
-    """Phenomena, architectures and tasks by address; the specs of runs hold the last two."""
+def addresses_of(v: CellVerdict) -> tuple[str, str, str]:
+    """Of the phenomenon, the architecture and the task of a cell."""
+    return v.record.variant, v.record.architecture, v.record.task
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a parameter can be swept."""
+    return not isinstance(value, bool) and isinstance(value, int | float)
+
+
+def parameters_of(plan: PlanRecord) -> tuple[Mapping[str, Component], ...]:
+    """Phenomena, architectures and tasks by address, in the order of `addresses_of`; the specs of runs hold the last two."""
     specs = [run.spec for run in plan.runs.values()]
     architectures = {str(spec.architecture): spec.architecture for spec in specs}
     return plan.settings, architectures, {str(spec.task): spec.task for spec in specs}

@@ -35,7 +35,11 @@ def judge(records: Sequence[CellRecord], uncounted: Collection[str] = ()) -> lis
             where=" / ".join(filter(None, repeats[0])),
             expected="one record per phenomenon, claim, architecture, task and control",
         )
-    verdicts = [decide(record) for record in records]
+    return corrected(controlled([decide(record) for record in records], uncounted))
+
+
+def controlled(verdicts: Sequence[CellVerdict], uncounted: Collection[str] = ()) -> list[CellVerdict]:
+    """What `decide` said, once the controls are heard: see `judge`."""
     failures: dict[tuple[str, str], list[str]] = {}
     for v in verdicts:
         if v.control_result == "failed":
@@ -49,10 +53,10 @@ def judge(records: Sequence[CellRecord], uncounted: Collection[str] = ()) -> lis
             text = f"control failed ({'; '.join(failures[claim_of(v)])}); alone: {v.raw}"
             v = replace(v, verdict="invalid", reason=Reason("control failed", text), p=None)
         after.append(v)
-    return _corrected(after)
+    return after
 
 
-def _corrected(verdicts: Sequence[CellVerdict]) -> list[CellVerdict]:
+def corrected(verdicts: Sequence[CellVerdict]) -> list[CellVerdict]:
     """Holm's correction (Holm 1979): any one false verdict among all has at most the stated chance.
 
     The family is every counted cell that was measured: an undecided one was a test as well, lost at

@@ -187,13 +187,13 @@ def decide(record: CellRecord) -> CellVerdict:
     return _decide_within(cell, decided) if within else _decide_most(cell, decided)
 
 
-def decide_again(cell: CellVerdict, claim: Bound) -> Verdict:
-    """The cell's own verdict, were its claim another of the same kind and scale: its interval stays."""
+def decide_again(cell: CellVerdict, claim: Bound) -> CellVerdict:
+    """The cell as its own groups decide it, were its claim another of the same kind and scale: its interval stays."""
     if cell.raw not in MEASURED or not cell.decidable:
-        return cell.raw
+        return cell
     decided = decided_groups(cell.record)
     moved = replace(cell, record=structs.replace(cell.record, claim=claim), holding=_holding(decided, claim))
-    return (_decide_within if isinstance(claim, Within) else _decide_most)(moved, decided).raw
+    return (_decide_within if isinstance(claim, Within) else _decide_most)(moved, decided)
 
 
 def decided_groups(record: CellRecord) -> list[GroupRecord]:

@@ -64,7 +64,7 @@ def stays(verdict: CellVerdict) -> tuple[Stays, ...]:
 
     def found(end: End, bound: float) -> Stays:
         def same(value: float) -> bool:
-            return decide_again(verdict, _with(claim, end, value)) == verdict.raw
+            return decide_again(verdict, _with(claim, end, value)).raw == verdict.raw
 
         first, last = reach[end]
         below = sorted((m for m in marks if first < m < bound), reverse=True)
@@ -108,7 +108,7 @@ class Moved:
 
 def under(claim: Bound, cells: Sequence[CellVerdict]) -> Moved:
     """The cells decided under another claim; controls are not asked again."""
-    again = [decide_again(v, claim) for v in cells if v.verdict in MEASURED]
+    again = [decide_again(v, claim).raw for v in cells if v.verdict in MEASURED]
     return Moved(claim, {name: again.count(name) for name in MEASURED})
 
 

@@ -16,6 +16,7 @@ from universality.errors import StoreError, UniversalityError
 from universality.judge.boundary import Boundary, boundaries
 from universality.judge.controls import claim_of, judge
 from universality.judge.decide import CellVerdict
+from universality.judge.phases import Phase, phases
 from universality.judge.summary import ClaimRow, summarise
 from universality.plan.plan_json import PlanRecord
 from universality.store import measurements
@@ -113,6 +114,10 @@ class ResultSet:
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
         return tuple(boundaries(self.verdicts, self.plan))
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        return tuple(phases(self.verdicts, self.plan))
 
 
 def _named(layout: Layout, plan: PlanRecord) -> list[CellRecord]:

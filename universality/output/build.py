@@ -10,6 +10,7 @@ from markupsafe import Markup
 from universality.judge.resultset import ResultSet
 from universality.output import tables
 from universality.output.collect import Recorded, SeriesOf, run_ids, thinned_before
+from universality.output.displays.collection import Displays
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
 from universality.output.page.series import fit, stored_series
@@ -58,24 +59,25 @@ def rebuild(store: Store) -> Summary:
     """
     results = ResultSet.load(store.layout.root)
     # Both before anything is written: names of runs that climb out of the folder are refused there.
-    html, series = _page(results, store)
+    displays = Displays.of(results)
+    html, series = _page(results, store, displays)
     with storing(store.layout.report):
         write_tables(results)
-        write_figures(results, series)
+        write_figures(results, series, displays)
         store.write(store.layout.report / "index.html", html)
     return Summary(results, store, tuple(undrawn(results, series)))
 
 
-def _page(results: ResultSet, store: Store) -> tuple[str, SeriesOf]:
+def _page(results: ResultSet, store: Store, displays: Displays) -> tuple[str, SeriesOf]:
     """The page, with as much of the trajectories as it has room for beside the rest, and what figures draw of them."""
     layout = results.layout
     toml = layout.suite.read_text(encoding="utf-8", errors="replace") if layout.suite.is_file() else ""
     runs = stored_series(store, results)
     if stored := set(store.run_ids()):
-        html = frame(results, toml, len(stored & run_ids(results.records)))
+        html = frame(results, toml, len(stored & run_ids(results.records)), displays)
         return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), Recorded(runs)
     earlier = earlier_runs(layout.report / "index.html", run_ids(results.records))
-    return with_runs(frame(results, toml, len(earlier)), earlier), thinned_before(earlier)
+    return with_runs(frame(results, toml, len(earlier), displays), earlier), thinned_before(earlier)
 
 
 def print_summary(summary: Summary) -> None:

@@ -13,10 +13,14 @@ import msgspec
 
 from universality.judge.compare import Comparison, Difference, Joined, RowChange
 from universality.judge.decide import CellVerdict
+from universality.judge.ideogram import of_sets
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ALPHA, ClaimRow
 from universality.judge.transitions import BROKEN, MOVED
 from universality.output import phrases
+from universality.output.displays import ideogram
+from universality.output.displays.collection import ideogram_file, ideogram_panels
+from universality.output.displays.svg import styles
 from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
 from universality.output.template import fill
 from universality.text import escaped, json_text, number, plain, with_interval
@@ -38,8 +42,10 @@ NOTE = (
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """comparison.md, comparison.json and comparison.html in `folder`."""
+    """comparison.md, comparison.json and comparison.html in `folder`; comparison.svg where both measured one number."""
     texts = {"md": markdown(comparison), "json": json_form(comparison), "html": html(comparison)}
+    if panels := ideogram_panels(of_sets([comparison.first, comparison.second])):
+        texts["svg"] = ideogram_file(panels)
     return write_texts(folder, "comparison", texts)
 
 
@@ -67,6 +73,9 @@ def html(comparison: Comparison) -> str:
         headline=headline(comparison),
         distrusted=_distrusted(comparison),
         note=NOTE,
+        panels=ideogram_panels(of_sets([comparison.first, comparison.second])),
+        panels_note=ideogram.NOTE,
+        displays=styles(),
         differs=comparison.differs,
         sections=[*_sections(comparison, most=None), every],
     )

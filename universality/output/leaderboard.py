@@ -12,8 +12,12 @@ import msgspec
 
 from universality.errors import StoreError
 from universality.judge.answers import KINDS, KNOWN, answer_of
+from universality.judge.ideogram import of_board
 from universality.judge.leaderboard import Board, BoardRow
 from universality.output import phrases
+from universality.output.displays import ideogram
+from universality.output.displays.collection import ideogram_file, ideogram_panels
+from universality.output.displays.svg import styles
 from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
 from universality.output.template import fill
 from universality.store.files import storing
@@ -36,9 +40,12 @@ _END = "<!-- end of leaderboard -->"
 
 
 def write(board: Board, folder: Path) -> list[Path]:
-    """leaderboard.md, leaderboard.json and leaderboard.html in `folder`."""
+    """leaderboard.md, leaderboard.json and leaderboard.html in `folder`; leaderboard.svg where sets measured one number."""
     text = f"# Leaderboard\n\n{markdown(board)}"
-    return write_texts(folder, "leaderboard", {"md": text, "json": json_form(board), "html": html(board)})
+    texts = {"md": text, "json": json_form(board), "html": html(board)}
+    if panels := ideogram_panels(of_board(board)):
+        texts["svg"] = ideogram_file(panels)
+    return write_texts(folder, "leaderboard", texts)
 
 
 def print_board(board: Board, stream: TextIO | None = None) -> None:
@@ -98,6 +105,9 @@ def html(board: Board) -> str:
         known=known_lines(board),
         source_text=phrases.source_text,
         sections=[table(board), conflicts(board), _sets(board, "Result sets")],
+        panels=ideogram_panels(of_board(board)),
+        panels_note=ideogram.NOTE,
+        displays=styles(),
         skipped=board.skipped,
         abouts={row.phenomenon: row.about for row in board.rows}.values(),
     )

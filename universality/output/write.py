@@ -12,6 +12,7 @@ from universality.judge.resultset import ResultSet
 from universality.output import tables
 from universality.output.charts import Sheet, charts_of, curves_of, levels_of, matrices_of, sheets
 from universality.output.collect import SeriesOf, blocks, run_ids
+from universality.output.displays.collection import Displays, files
 from universality.output.figures.heatmap import verdict_heatmap
 from universality.output.figures.levels import levels
 from universality.output.figures.lines import lines
@@ -38,10 +39,11 @@ def write_tables(results: ResultSet) -> None:
         replace_file(path, text.encode(errors="backslashreplace"))
 
 
-def write_figures(results: ResultSet, runs: SeriesOf) -> list[Path]:
-    """The heatmap of all cells, and what claims declare; returns the files in the order written.
+def write_figures(results: ResultSet, runs: SeriesOf, displays: Displays | None = None) -> list[Path]:
+    """The heatmap of all cells, the displays, and what claims declare; returns the files in the order written.
 
     Args:
+        displays: those of the set, where they are made already.
         runs: the series that are known. A figure of series of which none is known is left as it was; others that there
             were, and that nothing draws any more, are deleted.
     """
@@ -49,6 +51,9 @@ def write_figures(results: ResultSet, runs: SeriesOf) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     crossed = any(record.crossed for record in results.records)
     paths = save(verdict_heatmap(results), folder, "heatmap") if crossed else []
+    for name, text in files(results, displays or Displays.of(results)):
+        paths.append(folder / f"{name}.svg")
+        replace_file(paths[-1], text.encode(errors="backslashreplace"))
     kept: set[str] = set()
     for sheet in sheets(results):
         with suppress(MeasurementError):

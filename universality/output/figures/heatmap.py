@@ -16,7 +16,7 @@ from universality.judge.controls import Standing
 from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.output import palette
-from universality.output.figures import style
+from universality.output.figures import listed, style
 from universality.output.figures.overview import overview
 from universality.output.palette import COLOURS, MARKS
 from universality.output.phrases import effect_text, label_in
@@ -36,9 +36,12 @@ MAX_TILES = 600
 TILE = (0.92, 0.44)
 MIN_COLUMNS, MAX_COLUMNS = 3, 8
 LEFT, RIGHT = 2.5, 1.2
-LEGEND_ENTRY = 2.9
+LEGEND_ENTRY, HEADING = 2.9, 0.5
 MAX_TITLE, MAX_UNIT = 44, 100
 """Letters."""
+
+MIN_LISTED = 5
+"""Phenomena of a single cell from which they are listed: with a panel each, twenty make a strip two metres long."""
 
 
 class _Claim(NamedTuple):
@@ -82,53 +85,98 @@ def verdict_heatmap(results: ResultSet) -> Figure:
     """
     if sum(record.crossed for record in results.records) > MAX_TILES:
         return overview(results)
-    panels = _panels(results)
-    if not panels:
+    cells: dict[str, list[CellVerdict]] = {}
+    for v in results.verdicts:
+        if v.record.crossed:
+            cells.setdefault(v.record.phenomenon, []).append(v)
+    single = [name for name, of in cells.items() if len({_column(v) for v in of}) == 1]
+    entries = [_entry(results, cells[name]) for name in single] if len(single) >= MIN_LISTED else []
+    panels = [
+        panel
+        for name, of in cells.items()
+        if not (entries and name in single)
+        for panel in _panels(results, name, of)
+    ]
+    if not cells:
         raise MeasurementError("a figure of no cells", where="verdict_heatmap")
-    most = max(MIN_COLUMNS, *(len(panel.columns) for panel in panels))
-    row = max(TILE[1], *(claim.height() + 0.06 for panel in panels for claim in panel.claims))
+    most = max([MIN_COLUMNS, *(len(panel.columns) for panel in panels)])
+    row = max([TILE[1], *(claim.height() + 0.06 for panel in panels for claim in panel.claims)])
     rows = [len(panel.claims) for panel in panels]
     names = sum(style.height(*p.architectures()) + style.height(*(t[0] for t in p.tasks())) for p in panels)
-    handles = style.verdict_keys({cell.verdict for panel in panels for cell in panel.cells.values()})
-    width = LEFT + RIGHT + TILE[0] * most
+    handles = style.verdict_keys({v.verdict for of in cells.values() for v in of})
+    width = max(LEFT + RIGHT + TILE[0] * most, listed.WIDTH if entries else 0)
     ncols = int(width / LEGEND_ENTRY)
     legend = 0.9 + 0.2 * math.ceil(len(handles) / ncols)
-    figure = Figure((width, row * sum(rows) + names + 0.7 * len(panels) + legend))
-    figure.set_layout_engine("constrained", h_pad=0.1)
+    below = listed.height(entries) + legend if entries else 0
+    above = row * sum(rows) + names + 0.7 * len(panels) + (HEADING if entries else legend)
+    figure = Figure((width, above + below))
+    # The panels have what is above the list, with the legend below both.
+    share = below / (above + below)
+    figure.set_layout_engine("constrained", h_pad=0.1, rect=(0, share, 1, 1 - share))
     figure.suptitle(QUESTION, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=rows)
-    for place, panel in zip(axes.flat, panels, strict=True):
-        _draw(place, panel, row)
-        place.set_xlim(0, most)
+    if panels:
+        axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=rows)
+        for place, panel in zip(axes.flat, panels, strict=True):
+            _draw(place, panel, row)
+            place.set_xlim(0, max(most, (width - LEFT - RIGHT) / TILE[0]))
     note = style.wrapped(READING, width - 0.4, style.SMALL)
-    figure.legend(handles=handles, title=note, alignment="left", loc="outside lower left", ncols=ncols)
+    look: dict[str, Any] = {"handles": handles, "title": note, "alignment": "left", "ncols": ncols}
+    if entries:
+        listed.draw(figure, entries, above)
+        figure.legend(loc="lower left", **look)
+    else:
+        figure.legend(loc="outside lower left", **look)
     return figure
 
 
-def _panels(results: ResultSet) -> list[_Panel]:
-    panels = []
-    standings = {(row.phenomenon, row.claim_name): row.standing for row in results.rows}
-    for phenomenon in dict.fromkeys(r.phenomenon for r in results.records):
-        members = [v for v in results.verdicts if v.record.phenomenon == phenomenon]
-        cells = {
-            (v.record.claim_name, (v.record.task, v.record.architecture)): v
-            for v in members
-            if v.record.crossed
-        }
-        claims = [
-            _Claim(
-                name,
-                style.wrapped(label_in(results, phenomenon, name), LEFT - 0.2, style.SMALL, bold=True),
-                style.broken(_bounds(v.record.claim), LEFT - 0.2, style.TINY),
-                standings[phenomenon, name],
+def _column(v: CellVerdict) -> tuple[str, str]:
+    return v.record.task, v.record.architecture
+
+
+def _entry(results: ResultSet, cells: Sequence[CellVerdict]) -> listed.Entry:
+    """A phenomenon of one cell."""
+    record, room = cells[0].record, listed.COLUMN - listed.TILE[0] - listed.CONTROLS
+    standings = {row.claim_name: row.standing for row in results.rows if row.phenomenon == record.phenomenon}
+
+    def line(text: str, size: float, bold: bool = False) -> str:
+        return style.broken(text, room, size, bold).partition("\n")[0]
+
+    return listed.Entry(
+        style.shown(results.plan.phenomena[record.phenomenon].title, MAX_TITLE),
+        style.shown(f"{record.architecture} on {record.task}", MAX_UNIT),
+        [
+            listed.Line(
+                line(
+                    style.shown(label_in(results, record.phenomenon, v.record.claim_name)), style.SMALL, True
+                ),
+                style.shown(_bounds(v.record.claim), MAX_TITLE + 30),
+                standings[v.record.claim_name],
+                v,
+                _label(v),
             )
-            for name, v in {claim: v for (claim, _), v in cells.items()}.items()
-        ]
-        title = whole = style.shown(results.plan.phenomena[phenomenon].title, MAX_TITLE)
-        for line in style.shelves(list(dict.fromkeys(column for _, column in cells)), MAX_COLUMNS):
-            part = {key: v for key, v in cells.items() if key[1] in line}
-            panels.append(_Panel(title, claims, line, part))
-            title = f"{whole}, continued"
+            for v in cells
+        ],
+    )
+
+
+def _panels(results: ResultSet, phenomenon: str, members: Sequence[CellVerdict]) -> list[_Panel]:
+    standings = {row.claim_name: row.standing for row in results.rows if row.phenomenon == phenomenon}
+    cells = {(v.record.claim_name, _column(v)): v for v in members}
+    claims = [
+        _Claim(
+            name,
+            style.wrapped(label_in(results, phenomenon, name), LEFT - 0.2, style.SMALL, bold=True),
+            style.broken(_bounds(v.record.claim), LEFT - 0.2, style.TINY),
+            standings[name],
+        )
+        for name, v in {claim: v for (claim, _), v in cells.items()}.items()
+    ]
+    panels = []
+    title = whole = style.shown(results.plan.phenomena[phenomenon].title, MAX_TITLE)
+    for line in style.shelves(list(dict.fromkeys(column for _, column in cells)), MAX_COLUMNS):
+        part = {key: v for key, v in cells.items() if key[1] in line}
+        panels.append(_Panel(title, claims, line, part))
+        title = f"{whole}, continued"
     return panels
 
 

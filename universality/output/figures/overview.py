@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -17,46 +18,88 @@ from universality.output.phrases import label_in
 
 WIDTH, MAX_HEIGHT, DOT = 10.0, 8.0, 0.16
 """Inches of the dots of a claim at most, and of the side of one."""
-LEFT, HEAD, FOOT, LEGEND = 0.5, 0.4, 0.3, 0.25
-"""Inches, the last for each key."""
+LEAST, BETWEEN = 2.2, 0.35
+"""Inches of a panel at least, for its title, and between two side by side."""
+LEFT, HEAD, FOOT, LEGEND = 0.5, 0.17, 0.35, 0.25
+"""Inches, the second for a line of a title, the last for each key."""
 
 READING = "One dot: one claim, measured for one architecture (across) on one task (down), in the order of the suite."
 
 
+class _Panel(NamedTuple):
+    title: str
+    dots: style.Floats
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Inches of the dots, across and down."""
+        rows, columns = self.dots.shape
+        return min(WIDTH, DOT * columns), min(MAX_HEIGHT, DOT * rows)
+
+    @property
+    def width(self) -> float:
+        return max(LEAST, self.size[0])
+
+    @property
+    def head(self) -> float:
+        return HEAD * (self.title.count("\n") + 1)
+
+
 @style.LOOK
 def overview(results: ResultSet) -> Figure:
-    """A panel per claim. Rows: tasks. Columns: architectures. Colour: the verdict. Cost: O(cells)."""
+    """A panel per claim, side by side where there is room. Rows: tasks. Columns: architectures. Colour: the verdict.
+
+    Cost: O(cells).
+    """
     claims: dict[tuple[str, str], list[CellVerdict]] = {}
     for v in results.verdicts:
         if v.record.crossed:
             claims.setdefault((v.record.phenomenon, v.record.claim_name), []).append(v)
     handles = style.verdict_keys({v.verdict for members in claims.values() for v in members})
-    dots = {claim: _dots(members) for claim, members in claims.items()}
-    sizes = {claim: _size(image) for claim, image in dots.items()}
-    legend = LEGEND * (len(handles) + 3)
-    total = legend + sum(height + HEAD + FOOT for _, height in sizes.values())
+    shelves: list[list[_Panel]] = []
+    for claim, members in claims.items():
+        panel = _panel(results, claim, members)
+        room = WIDTH - sum(other.width + BETWEEN for other in shelves[-1]) if shelves else 0.0
+        if panel.width > room:
+            shelves.append([])
+        shelves[-1].append(panel)
+    heights = [max(p.head for p in shelf) + max(p.size[1] for p in shelf) for shelf in shelves]
+    total = LEGEND * (len(handles) + 3) + sum(heights) + FOOT * len(shelves)
     figure = Figure((WIDTH + 2 * LEFT, total))
     top = 0.0
-    for (phenomenon, claim), image in dots.items():
-        (width, height), (rows, columns) = sizes[phenomenon, claim], image.shape
-        top += HEAD
-        place = LEFT, total - top - height, width, height
-        axes = figure.add_axes(np.divide(place, (WIDTH + 2 * LEFT, total) * 2).tolist())
-        colours = ListedColormap(list(COLOURS.values()))
-        look: dict[str, Any] = {
-            "vmin": -0.5,
-            "vmax": len(COLOURS) - 0.5,
-            "aspect": "auto",
-            "interpolation": "nearest",
-        }
-        axes.imshow(np.ma.masked_invalid(image), cmap=colours, **look)
-        axes.set(xticks=[], yticks=[], xlabel=f"{columns} architectures", ylabel=f"{rows} tasks")
-        title = f"{results.plan.phenomena[phenomenon].title}: {label_in(results, phenomenon, claim)}"
-        axes.set_title(style.shown(title, 100), loc="left", fontweight="bold")
-        top += height + FOOT
+    for shelf, tall in zip(shelves, heights, strict=True):
+        x, head = LEFT, max(panel.head for panel in shelf)
+        for panel in shelf:
+            (width, height), (rows, columns) = panel.size, panel.dots.shape
+            place = x, total - top - head - height, width, height
+            axes = figure.add_axes(np.divide(place, (WIDTH + 2 * LEFT, total) * 2).tolist())
+            colours = ListedColormap(list(COLOURS.values()))
+            look: dict[str, Any] = {
+                "vmin": -0.5,
+                "vmax": len(COLOURS) - 0.5,
+                "aspect": "auto",
+                "interpolation": "nearest",
+            }
+            axes.imshow(np.ma.masked_invalid(panel.dots), cmap=colours, **look)
+            axes.set(xticks=[], yticks=[], xlabel=f"{columns} architectures", ylabel=f"{rows} tasks")
+            axes.set_title(panel.title, loc="left", fontweight="bold", fontsize=style.SMALL)
+            x += panel.width + BETWEEN
+        top += tall + FOOT
     note = style.wrapped(READING, WIDTH, style.SMALL)
     figure.legend(handles=handles, title=note, alignment="left", loc="lower left")
     return figure
+
+
+def _panel(results: ResultSet, claim: tuple[str, str], members: Sequence[CellVerdict]) -> _Panel:
+    dots = _dots(members)
+    title = f"{results.plan.phenomena[claim[0]].title}: {label_in(results, *claim)}"
+    width = max(LEAST, min(WIDTH, DOT * dots.shape[1]))
+    return _Panel(_broken(style.shown(title, 100), width), dots)
+
+
+def _broken(title: str, inches: float) -> str:
+    """Lines of whole words, where these are short enough."""
+    return "\n".join(textwrap.wrap(title, max(8, int(inches * 72 / style.SMALL / 0.66))))
 
 
 def _dots(members: Sequence[CellVerdict]) -> style.Floats:
@@ -70,9 +113,3 @@ def _dots(members: Sequence[CellVerdict]) -> style.Floats:
     for v in members:
         image[rows[v.record.task], columns[v.record.architecture]] = places[v.verdict]
     return image
-
-
-def _size(image: style.Floats) -> tuple[float, float]:
-    """Inches, across and down."""
-    rows, columns = image.shape
-    return min(WIDTH, DOT * columns), min(MAX_HEIGHT, DOT * rows)

@@ -15,7 +15,8 @@ from universality import __version__
 from universality.judge.answers import KNOWN, answers
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
-from universality.output.orchard import orchards
+from universality.output.displays import gaps, markers, multiverse, orchard, sweeps
+from universality.output.displays.collection import Displays, sweep_panels
 from universality.output.palette import MEANINGS
 from universality.output.phrases import (
     MAX_SECONDS,
@@ -129,14 +130,14 @@ class PageCell:
         return self.verdict.verdict, text
 
 
-def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
+def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dict[str, Any]:
     """Everything that the template names, but for scripts, styles and embedded data."""
     names = Names()
     every = [PageCell(index, verdict, results, names) for index, verdict in enumerate(results.verdicts)]
     cells = [c for c in every if c.record.crossed]
     controls = [c for c in every if c.record.control]
     undecided = [c for c in cells if outcome(c.verdict.verdict) != "decided"]
-    missing = grouped(undecided, lambda c: (c.title, c.verdict.verdict, str(c.verdict.reason)))
+    missing = grouped(undecided, lambda c: (c.title, *c.why))
     outcomes = Counter(outcome(c.verdict.verdict) for c in cells)
     tiers = Counter(c.tier for c in cells)
     meanings = [*TIERS.items(), (NOT_STATED, "the task does not say")]
@@ -153,8 +154,16 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
         "table": grouped(crossed(results.rows), attrgetter("phenomenon")).values(),
         "known_kinds": KNOWN,
         "answers": grouped(answers(results), lambda pair: pair[1].kind),
-        "orchards": grouped(orchards(results), attrgetter("row.phenomenon")).values(),
-        "moved": [row for row in results.rows if row.joint and row.moved],
+        "gaps": gaps,
+        "maps": displays.maps,
+        "sweeps": sweep_panels(results),
+        "sweeps_note": sweeps.NOTE,
+        "orchard_note": orchard.NOTE,
+        "orchards": grouped(displays.orchards, attrgetter("row.phenomenon")).values(),
+        "markers": markers,
+        "multiverse": multiverse,
+        "unmeasured": _unmeasured(results, displays),
+        "multiverses": grouped(displays.multiverses, attrgetter("row.phenomenon")).values(),
         "unvalidated": [row for row in results.rows if not row.validated],
         "cells": cells,
         "heatmap": list(map(_panel, grouped(cells, attrgetter("record.phenomenon")).values())),
@@ -179,6 +188,13 @@ def context(results: ResultSet, toml: str, runs: int) -> dict[str, Any]:
     }
 
 
+def _unmeasured(results: ResultSet, displays: Displays) -> list[str]:
+    """Claims whose cells cannot be decided again, since there is nothing to decide."""
+    known = {(of.row.phenomenon, of.row.claim_name) for of in displays.multiverses}
+    rows = [r for r in results.rows if (r.phenomenon, r.claim_name) not in known and not r.about.calibration]
+    return [brief(f"{r.about.title}, {label_in(results, r.phenomenon, r.claim_name)}") for r in rows]
+
+
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Items with equal keys together, in the order of their first."""
     groups: dict[K, list[T]] = {}
@@ -188,7 +204,11 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def _panel(cells: Sequence[PageCell]) -> dict[str, Any]:
-    """The table of one phenomenon. Rows: its architectures. Columns: its claims, for each task."""
+    """The table of one phenomenon. Rows: its architectures. Columns: its claims, for each task.
+
+    One of a single architecture on a single task is `single`: a line of wide columns under names that are said once is
+    drawn as a list of its claims.
+    """
     squares = {(c.record.architecture, c.record.task, c.record.claim_name): c for c in cells}
     heads = {(c.record.task, c.record.claim_name): c for c in cells}
     claims = {c.record.claim_name: c for c in cells}
@@ -196,6 +216,7 @@ def _panel(cells: Sequence[PageCell]) -> dict[str, Any]:
     columns = [(task, claim) for task in tasks for claim in claims if (task, claim) in heads]
     return {
         "title": cells[0].title,
+        "single": len(tasks) == len({c.record.architecture for c in cells}) == 1,
         "claims": claims.values(),
         "columns": [heads[column] for column in columns],
         "tasks": grouped((heads[column] for column in columns), attrgetter("record.task")).values(),

@@ -12,10 +12,12 @@ from markupsafe import Markup
 
 from universality.judge.decide import VERDICTS
 from universality.judge.resultset import ResultSet
+from universality.output.displays.collection import Displays
+from universality.output.displays.svg import styles
 from universality.output.page.context import context
 from universality.output.page.embed import embedded
 from universality.output.page.text import packed
-from universality.output.palette import BLACK, COLOURS, CYCLE, ink, slug
+from universality.output.palette import COLOURS, ink, slug
 from universality.output.template import fill
 
 _FOLDER = Path(__file__).parent
@@ -24,7 +26,7 @@ _RUNS = 'id="run-data">'
 """Stands once in a page: everything that others wrote is escaped, and holds no quote."""
 
 
-def frame(results: ResultSet, toml: str, runs: int) -> str:
+def frame(results: ResultSet, toml: str, runs: int, displays: Displays | None = None) -> str:
     """One HTML file that opens without a network and carries everything it shows, but for its trajectories.
 
     Its content security policy allows the script and the styles in it by their hashes, and nothing
@@ -33,12 +35,13 @@ def frame(results: ResultSet, toml: str, runs: int) -> str:
     Args:
         toml: the suite.
         runs: how many runs have trajectories; what is left of the size of a page is theirs.
+        displays: those of the set, where they are made already.
     """
-    style = Markup(_read("page.css") + _verdict_styles() + _family_styles())
+    style = Markup(_read("page.css") + _verdict_styles() + str(styles()))
     script = Markup('"use strict";\n(async () => {\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();\n")
     return fill(
         "page.html",
-        **context(results, toml, runs),
+        **context(results, toml, runs, displays or Displays.of(results)),
         style=style,
         script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
@@ -59,12 +62,6 @@ def _read(name: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _family_styles() -> str:
-    """The colours of families of networks: of a dot, of its line, of its name. Black is as light as the text where that is light."""
-    colours = ["var(--text)" if colour == BLACK else colour for colour in CYCLE]
-    return "".join(f".f{i}{{fill:{c};stroke:{c};color:{c}}}\n" for i, c in enumerate(colours))
 
 
 def _verdict_styles() -> str:

@@ -6,17 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
-from matplotlib.ticker import LogLocator, MaxNLocator
-
 from universality.judge.decide import MEASURED, CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
-from universality.output.palette import CYCLE
+from universality.output.displays.axis import Axis
+from universality.output.displays.markers import colour_of, marker
+from universality.output.displays.svg import Drawing, text, title
 from universality.output.phrases import effect_text
 from universality.plugin.spec import bare_name
-from universality.text import brief, number, typeset
+from universality.text import number, typeset
 
+NOTE = (
+    "A dot is a cell, larger where its effect is better known, with its 95% interval; a hollow one is not decided; the band is "
+    "what is claimed. Diamond: the pooled effect with its interval, and as a thin line where a further cell is expected. "
+    "Triangles: controls, positive point up, negative down; what lies beyond an end of the axis stands at it."
+)
 LEAST_CELLS = 3
 """Measured cells, below which a table says as much."""
 WIDTH, LEFT, RIGHT = 720, 12, 708
@@ -26,18 +30,14 @@ BELOW = 46
 """Room for controls, the axis and its ticks."""
 RADIUS = 2.2, 5.4
 """Of the dot of the least and the most precise cell."""
-FEW_TICKS = 5.0
-"""Ends of a logarithmic axis, one over the other, below which 1, 2 and 5 are too few ticks."""
-BEYOND = 0.15
-"""Of the width of what is drawn of dots and bounds, by which intervals may reach out of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orchard:
-    """The plot of one claim as SVG. `families` are the names of networks in the order of their colours."""
+    """The plot of one claim. `families` are the names of networks in the order of their colours and shapes."""
 
     row: ClaimRow
-    svg: Markup
+    drawing: Drawing
     families: tuple[str, ...]
     cells: int
 
@@ -45,7 +45,7 @@ class Orchard:
 def orchards(results: ResultSet) -> list[Orchard]:
     """A plot for each claim with at least `LEAST_CELLS` measured cells, in the order of the table.
 
-    A dot is a cell, the larger the better its effect is known, a line its interval, a ring a cell that is not decided; the band is what is
+    A dot is a cell, the larger the better its effect is known, a line its interval, a hollow one a cell that is not decided; the band is what is
     claimed. Above stand the pooled effect, and where a further cell is expected; below positive controls as triangles that
     point up, negative ones as triangles that point down.
 
@@ -63,45 +63,13 @@ def orchards(results: ResultSet) -> list[Orchard]:
     return found
 
 
-class _Axis:
-    """From effects to places, over what is drawn."""
-
-    def __init__(self, values: Sequence[float], *, log: bool) -> None:
-        self._log = log
-        places = [self._scaled(value) for value in values]
-        low, high = min(places), max(places)
-        room = BEYOND * (high - low) or 0.5
-        self._low, self._high = low - room, high + room
-
-    def _scaled(self, value: float) -> float:
-        return math.log(value) if self._log else value
-
-    def __call__(self, value: float) -> float:
-        """The place of a value, at an end of the axis where it lies beyond."""
-        if value == math.inf or (not self._log and value == -math.inf):
-            return RIGHT if value > 0 else LEFT
-        if self._log and value <= 0:
-            return LEFT
-        share = (self._scaled(value) - self._low) / (self._high - self._low)
-        return LEFT + (RIGHT - LEFT) * min(1.0, max(0.0, share))
-
-    def ticks(self) -> list[float]:
-        low, high = (math.exp(self._low), math.exp(self._high)) if self._log else (self._low, self._high)
-        if self._log and high > FEW_TICKS * low:
-            subs = (1.0,) if math.log10(high / low) > 1.5 else (1.0, 2.0, 5.0)
-            ticks = LogLocator(subs=subs, numticks=7).tick_values(low, high)
-        else:
-            ticks = MaxNLocator(6).tick_values(low, high)
-        return [float(t) for t in ticks if low <= t <= high]
-
-
 def _plot(
     row: ClaimRow, cells: Sequence[CellVerdict], controls: Sequence[CellVerdict], families: Sequence[str]
-) -> Markup:
+) -> Drawing:
     log = row.claim.scale == "log"
     ends = [end for end in row.claim.ends if math.isfinite(end) and (end > 0 or not log)]
     # Controls do not stretch it: a negative one may lie decades away, and stands at an end then.
-    axis = _Axis([*map(_effect, cells), *ends], log=log)
+    axis = Axis([*map(_effect, cells), *ends], LEFT, RIGHT, log=log)
     bottom, height = TOP + LANES * LANE, TOP + LANES * LANE + BELOW
     low, high = row.claim.ends
     parts = [
@@ -114,16 +82,12 @@ def _plot(
     for tick in axis.ticks():
         x = f"{axis(tick):.1f}"
         parts.append(f'<path class="axis" d="M{x} {bottom + 14}v4"/>')
-        parts.append(f'<text x="{x}" y="{bottom + 30}">{escape(typeset(f"{tick:.3g}"))}</text>')
-    label = escape(
-        brief(f"{len(cells)} cells on the axis of their effect; claimed is {row.claim} {row.claim.unit}", 200)
-    )
-    return Markup(
-        f'<svg class="orchard" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    )
+        parts.append(text(axis(tick), bottom + 30, typeset(f"{tick:.3g}")))
+    label = f"{len(cells)} cells on the axis of their effect; claimed is {row.claim} {row.claim.unit}"
+    return Drawing(WIDTH, height, "".join(parts), label, "orchard")
 
 
-def _pooled(row: ClaimRow, axis: _Axis) -> list[str]:
+def _pooled(row: ClaimRow, axis: Axis) -> list[str]:
     mean = row.pooled
     if mean is None:
         return []
@@ -133,14 +97,12 @@ def _pooled(row: ClaimRow, axis: _Axis) -> list[str]:
         parts.append(f'<path class="next" d="M{x[0]:.1f} 8H{x[1]:.1f}"/>')
     if mean.low is not None and mean.high is not None:
         parts.append(f'<path class="mean" d="M{axis(mean.low):.1f} 8H{axis(mean.high):.1f}"/>')
-    told = escape(f"pooled effect {number(mean.estimate)}")
-    parts.append(
-        f'<path class="centre" d="M{axis(mean.estimate):.1f} 2l4 6l-4 6l-4-6z"><title>{told}</title></path>'
-    )
+    told = title(f"pooled effect {number(mean.estimate)}")
+    parts.append(f'<path class="centre" d="M{axis(mean.estimate):.1f} 2l4 6l-4 6l-4-6z">{told}</path>')
     return parts
 
 
-def _dots(cells: Sequence[CellVerdict], axis: _Axis, families: Sequence[str]) -> list[str]:
+def _dots(cells: Sequence[CellVerdict], axis: Axis, families: Sequence[str]) -> list[str]:
     """Lines first, so that no dot lies under one; a dot goes into the first lane, from the middle, that has room."""
     free = [-math.inf] * LANES
     order = sorted(range(LANES), key=lambda lane: abs(lane - LANES // 2))
@@ -152,25 +114,23 @@ def _dots(cells: Sequence[CellVerdict], axis: _Axis, families: Sequence[str]) ->
         lane = next((each for each in order if free[each] <= x - r), min(order, key=free.__getitem__))
         free[lane] = x + r + 1
         y = TOP + lane * LANE + LANE // 2
-        family = families.index(bare_name(v.record.architecture)) % len(CYCLE)
+        family = families.index(bare_name(v.record.architecture))
         if v.low is not None and v.high is not None:
-            lines.append(f'<path class="f{family}" d="M{axis(v.low):.1f} {y}H{axis(v.high):.1f}"/>')
+            lines.append(f'<path class="{colour_of(family)}" d="M{axis(v.low):.1f} {y}H{axis(v.high):.1f}"/>')
         told = f"{v.record.architecture}, {v.record.task}: {v.verdict} {effect_text(v)}"
-        ring = "" if v.verdict in ("present", "absent") else " ring"
-        dots.append(
-            f'<circle class="f{family}{ring}" cx="{x:.1f}" cy="{y}" r="{r:.1f}"><title>{escape(brief(told, 200))}</title></circle>'
-        )
+        ring = "" if v.verdict in ("present", "absent") else "ring"
+        dots.append(marker(family, x, y, r, title(told), ring))
     return [*lines, *dots]
 
 
-def _controls(controls: Sequence[CellVerdict], axis: _Axis, y: int) -> list[str]:
+def _controls(controls: Sequence[CellVerdict], axis: Axis, y: int) -> list[str]:
     parts = []
     for v in controls:
         assert v.record.control is not None
         up = v.record.control.sign == "positive"
         shape = f"M{axis(_effect(v)):.1f} {y - 5 if up else y + 5}l4 {'8' if up else '-8'}h-8z"
-        told = escape(brief(f"{v.record.control}: {v.raw} {effect_text(v)}", 200))
-        parts.append(f'<path class="control" d="{shape}"><title>{told}</title></path>')
+        told = title(f"{v.record.control}: {v.raw} {effect_text(v)}")
+        parts.append(f'<path class="control" d="{shape}">{told}</path>')
     return parts
 
 

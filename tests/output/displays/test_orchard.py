@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.judge.test_leaderboard import ABSENT, CLAIM, OPEN, PRESENT, grid, record, result_set
 from universality.judge.resultset import ResultSet
-from universality.output.orchard import LEFT, RIGHT, Orchard, orchards
+from universality.output.displays.markers import SHAPES, colour_of, marker
+from universality.output.displays.orchard import LEFT, RIGHT, Orchard, orchards
+from universality.output.palette import CYCLE
 from universality.plugin.bounds import Most, Within
 
 
 def plot(results: ResultSet) -> tuple[Orchard, ElementTree.Element]:
     (found,) = orchards(results)
-    return found, ElementTree.fromstring(str(found.svg))
+    return found, ElementTree.fromstring(str(found.drawing.inline))
 
 
 def places(svg: ElementTree.Element) -> dict[str, float]:
-    """Of the dots, by the network and task in their titles."""
+    """Of the markers, by the network and task in their titles."""
     found = {}
-    for circle in svg.iter("circle"):
-        title = circle.find("title")
+    for mark in marks(svg):
+        title = mark.find("title")
         assert title is not None
         assert title.text
-        found[title.text.partition(":")[0]] = float(circle.attrib["cx"])
+        found[title.text.partition(":")[0]] = middle(mark)[0]
     return found
+
+
+def marks(svg: ElementTree.Element) -> list[ElementTree.Element]:
+    return [each for each in svg.iter() if "mark" in each.get("class", "").split()]
+
+
+def middle(mark: ElementTree.Element) -> tuple[float, float]:
+    if mark.tag == "circle":
+        return float(mark.attrib["cx"]), float(mark.attrib["cy"])
+    numbers = list(map(float, re.findall(r"-?[\d.]+", mark.attrib["d"])))
+    return tuple((max(axis) + min(axis)) / 2 for axis in (numbers[::2], numbers[1::2]))  # type: ignore[return-value]
 
 
 def test_each_measured_cell_is_a_dot_where_its_effect_lies() -> None:
@@ -42,13 +56,14 @@ def test_each_measured_cell_is_a_dot_where_its_effect_lies() -> None:
     unit = at["net0, task0"] - at["net1, task1"]
     assert at["net9, task9"] - at["net1, task1"] == pytest.approx(0.1 * unit, abs=0.2)
     assert (high - low) == pytest.approx(0.2 * unit, abs=0.2)
-    rings = [c.attrib["class"] for c in svg.iter("circle") if "ring" in c.attrib["class"]]
+    rings = [mark for mark in marks(svg) if "ring" in mark.attrib["class"]]
     assert len(rings) == 1
 
 
 def test_dots_do_not_cover_each_other_while_there_is_room() -> None:
-    _, svg = plot(result_set("a", grid(3, 2)))
+    _, svg = plot(result_set("a", [record("net", f"task{i}") for i in range(6)]))
     dots = [tuple(float(c.attrib[key]) for key in ("cx", "cy", "r")) for c in svg.iter("circle")]
+    assert len(dots) == 6
     for i, (x, y, r) in enumerate(dots):
         assert all(math.hypot(x - a, y - b) >= r + c - 0.1 for a, b, c in dots[:i])
 
@@ -86,5 +101,22 @@ def test_names_of_others_stay_text() -> None:
     hostile = '<script>alert(1)</script>"'
     records = [record(hostile, f"task{i}", claim=CLAIM) for i in range(2)] + [record("net", effect=ABSENT)]
     found, svg = plot(result_set("a", records))
-    assert "<script" not in str(found.svg)
+    assert "<script" not in str(found.drawing.inline)
     assert not list(svg.iter("script"))
+
+
+def test_families_differ_in_colour_and_shape_until_one_repeats() -> None:
+    looks = [(colour_of(i), SHAPES[i % len(SHAPES)]) for i in range(len(SHAPES) * len(CYCLE))]
+    assert len(set(looks)) == len(looks) == 35
+    # Neighbours differ in both: either channel alone tells them apart.
+    assert all(a[0] != b[0] and a[1] != b[1] for a, b in pairwise(looks))
+
+
+@pytest.mark.parametrize("family", range(len(SHAPES)))
+def test_a_marker_lies_around_its_place_whatever_its_shape(family: int) -> None:
+    mark = ElementTree.fromstring(marker(family, 100, 50, 5))
+    numbers = [float(n) for n in re.findall(r"-?[\d.]+", mark.get("d", ""))]
+    x, y = (numbers[::2], numbers[1::2]) if numbers else ([95.0, 105.0], [45.0, 55.0])
+    assert (min(x) + max(x)) / 2 == pytest.approx(100, abs=0.1)
+    assert 42 < min(y) < 46
+    assert 54 <= max(y) < 58

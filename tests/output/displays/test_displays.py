@@ -1,0 +1,143 @@
+"""Displays as files and in the page: they carry what they need, nothing of others runs, and areas are shares."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.judge.test_leaderboard import ABSENT, OPEN, PRESENT, grid, record, result_set
+from tests.judge.toy_cells import plan_of
+from universality.audit.files import _ACTIVE
+from universality.judge.boundary import boundaries
+from universality.judge.controls import judge
+from universality.judge.gaps import GapMap
+from universality.judge.ideogram import of_sets
+from universality.judge.resultset import ResultSet
+from universality.output.displays import gaps, ideogram, multiverse, sweeps
+from universality.output.displays.collection import Displays, files
+from universality.output.displays.svg import Drawing, fitted, sheet, wrapped
+from universality.plugin.spec import Component
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "<script>alert(1)</script>\" onload=alert(1) 'x"
+
+
+@pytest.fixture(scope="module")
+def results() -> ResultSet:
+    more = [record(HOSTILE, "task9", OPEN), record("net8", HOSTILE, ABSENT), record("net7", state="missing")]
+    return result_set("a", [*grid(3, 2, absent=1), *more])
+
+
+def boxes(body: str) -> list[tuple[str, float, float]]:
+    """Class, upper end and height of every box of a body."""
+    found = re.findall(r'<path class="([^"]+)" d="M[-\d.e]+ ([-\d.e]+)h[-\d.e]+v([-\d.e]+)h[-\d.e]+z"', body)
+    return [(kind, float(y), float(height)) for kind, y, height in found]
+
+
+def test_files_stand_alone_and_nothing_of_others_runs(results: ResultSet) -> None:
+    written = dict(files(results, Displays.of(results)))
+    assert list(written) == ["evidence_gaps", "orchard-toy", "multiverse"]
+    for name, text in written.items():
+        svg = ElementTree.fromstring(text)
+        assert svg.tag == f"{SVG}svg"
+        assert not _ACTIVE.search(text.encode()), name
+        assert "var(" not in text
+        assert "prefers-color-scheme:dark" in text
+        assert not list(svg.iter(f"{SVG}script"))
+        outer = float(svg.attrib["width"]), float(svg.attrib["height"])
+        for inner in svg.findall(f"{SVG}svg"):
+            place = {key: float(inner.attrib[key]) for key in ("x", "y", "width", "height")}
+            assert place["x"] + place["width"] <= outer[0]
+            assert place["y"] + place["height"] <= outer[1]
+
+
+def test_the_same_set_gives_the_same_files(results: ResultSet) -> None:
+    again = list(files(results, Displays.of(results)))
+    assert again == list(files(results, Displays.of(results)))
+
+
+def test_a_place_is_filled_in_shares_of_what_applies_there() -> None:
+    known = Counter({"present": 2, "absent": 1, "untested": 1, "not applicable": 3})
+    of = GapMap("", ("mlp",), ("digits", "xor"), {("mlp", "digits"): known})  # type: ignore[dict-item]
+    drawn = {kind: (y, height) for kind, y, height in boxes(gaps.small_map(of).body)}
+    whole = gaps.SMALL[1] - 1.5
+    assert drawn["g-present"] == pytest.approx((1 + whole / 2, whole / 2), abs=0.01)
+    assert drawn["g-absent"] == pytest.approx((1, whole / 4), abs=0.01)
+    assert "g-untested" not in drawn
+    assert gaps.told(of) == (
+        "1 of 2 places tested; claims there: 2 present, 1 absent, 1 untested, 3 not applicable"
+    )
+
+
+def test_a_place_where_nothing_applies_is_grey() -> None:
+    of = GapMap("", ("mlp",), ("digits",), {("mlp", "digits"): Counter({"not applicable": 2})})
+    assert [kind for kind, *_ in boxes(gaps.small_map(of).body)] == ["g-not-applicable"]
+
+
+def test_the_large_map_names_its_lines_and_has_room_for_them() -> None:
+    lines = tuple(f"network{i}" for i in range(5)), ("digits", "a_task_with_a_long_name")
+    drawing = gaps.large_map(GapMap("", *lines, {}))
+    svg = ElementTree.fromstring(str(drawing.inline))
+    texts = [text.text or "" for text in svg.iter("text")]
+    assert texts[0] == "digits"
+    assert set(lines[0]) <= set(texts)
+    assert all(0 <= float(text.attrib["y"]) <= drawing.height for text in svg.iter("text"))
+
+
+def test_bars_of_a_strip_are_shares_of_cells_and_the_frozen_one_is_framed(results: ResultSet) -> None:
+    (of,) = Displays.of(results).multiverses
+    body = multiverse.strips(of).body
+    assert "while the bound is between" in re.sub("<[^>]+>", " ", multiverse.with_reach(of).body)
+    strip = body[: body.index("half as strict")]
+    assert body.count('class="frozen"') == len(multiverse.drawn(of))
+    heights = Counter[str]()
+    for kind, _, height in boxes(strip):
+        heights[kind] += height  # type: ignore[assignment]
+    counts = sum((Counter(each) for m in multiverse.drawn(of) for each in m.counts), Counter())
+    for verdict in ("present", "absent"):
+        share = counts[verdict] / of.cells * multiverse.STRIP
+        assert heights[f"t-{verdict}"] == pytest.approx(share, abs=0.1)
+
+
+def test_texts_are_cut_and_broken_to_their_room() -> None:
+    assert fitted("abc", 100, 10) == "abc"
+    assert len(fitted("a" * 100, 60, 10)) == 10
+    assert wrapped("one two three four", 60, 10) == ["one two", "three four"]
+    text = sheet("Title", "a note " * 30, [("caption", Drawing(50, 20, "", "label"))])
+    assert text.count('class="note"') > 2
+
+
+def test_a_sweep_is_drawn_with_its_change_between_the_values_that_differ() -> None:
+    tasks = [Component("t", (("rows", n),), f"t[rows={n}]") for n in (5, 50, 500)]
+    net = Component("mlp", (), "mlp")
+    values = zip(tasks, (PRESENT, OPEN, ABSENT), strict=True)
+    records = [record("mlp", str(task), effect) for task, effect in values]
+    (end,) = boundaries(judge(records), plan_of(components=[(net, task) for task in tasks]))
+    drawing = sweeps.course(end)
+    assert drawing is not None
+    svg = ElementTree.fromstring(str(drawing.inline))
+    dots = [(c.attrib["class"], float(c.attrib["cx"]), float(c.attrib["cy"])) for c in svg.iter("circle")]
+    assert [kind for kind, *_ in dots] == ["t-present", "hollow", "t-absent"]
+    assert dots[0][2] > dots[1][2] > dots[2][2], "a larger effect lies higher"
+    ((_, x, width),) = [
+        (kind, float(x), float(w))
+        for kind, x, w in re.findall(r'class="(zone)" d="M([\d.]+) [\d.]+h([\d.]+)', drawing.body)
+    ]
+    assert (x, x + width) == pytest.approx((dots[0][1], dots[2][1]), abs=0.2)
+
+
+def test_an_ideogram_has_a_line_for_each_set_and_says_how_they_agree() -> None:
+    sets = [
+        result_set(HOSTILE, [record("mlp", "xor", 1.0)]),
+        result_set("b", [record("mlp", "digits", 1.05)]),
+    ]
+    (of,) = of_sets(sets)
+    drawing = ideogram.ideogram(of)
+    svg = ElementTree.fromstring(str(drawing.inline))
+    assert len(list(svg.iter("circle"))) == 2
+    # Equal errors of .0253, 0.05 apart: chi^2 = 2 (.025 / .0253)^2.
+    assert "S = 1.4" in "".join(svg.itertext())
+    assert "<script" not in drawing.body

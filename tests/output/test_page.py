@@ -256,6 +256,19 @@ def cell_data(html: str) -> Any:
     return json.loads(unpacked(text))
 
 
+def test_of_controls_alone_the_page_shows_controls_alone() -> None:
+    control = cell(control=ControlId("positive", "known"), expects=("present",))
+    alone, beside = written([control]), written([cell(), control])
+    for name in ("answers", "table", "cells", "missing"):
+        assert re.search(f'<section id="{name}"[^>]* hidden>', alone), name
+        assert f'href="#{name}"' not in alone, name
+        assert not re.search(f'<section id="{name}"[^>]* hidden>', beside), name
+        assert f'href="#{name}"' in beside, name
+    for html in (alone, beside):
+        assert 'href="#controls"' in html
+        assert "<small>3 of 3</small>" in html
+
+
 def test_only_its_own_script_and_styles_may_run() -> None:
     html = written(RECORDS, runs=RUNS)
     elements = Elements(html)

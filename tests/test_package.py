@@ -19,6 +19,7 @@ NAMES = [
     "check",
     "compare",
     "leaderboard",
+    "replay",
     "report",
     "run",
     "status",

@@ -7,6 +7,7 @@ from .commands.run import run as run
 from .commands.status import status as status
 from .commands.worker import worker as worker
 from .judge.resultset import ResultSet as ResultSet
+from .replaying.replay import replay as replay
 from .watching.watch import watch as watch
 
 __version__: str

@@ -106,6 +106,16 @@ FROZEN: dict[str, Options] = {
         "places": ((Path("results"),), "*"),
         "--write": (Path("docs/reproductions.md"), None),
     },
+    "replay": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "series": (None, "+"),
+        "--network": (None, None),
+        "--data": (None, None),
+        "--phenomena": ((), "+"),
+        "--probes": ((), "+"),
+    },
     "check": {
         "--help": (None, 0),
         "--plugins": ([], None),

@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "compare.compare",
     "leaderboard": "leaderboard.leaderboard",
     "reproductions": "reproductions.reproductions",
+    "replay": "replay.replay",
     "check": "check.check",
     "new": "new.new",
     "data fetch": "data.fetch",

@@ -18,6 +18,7 @@ NAMES = [
     "assess",
     "check",
     "compare",
+    "export",
     "leaderboard",
     "replay",
     "report",

@@ -1,6 +1,7 @@
 from .assessing.assess import assess as assess
 from .commands.check import check as check
 from .commands.compare import compare as compare
+from .commands.export import export as export
 from .commands.leaderboard import leaderboard as leaderboard
 from .commands.report import report as report
 from .commands.run import run as run

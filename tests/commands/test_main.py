@@ -122,6 +122,12 @@ FROZEN: dict[str, Options] = {
         "--data-root": (None, None),
         "targets": (None, "+"),
     },
+    "export": {
+        "--help": (None, 0),
+        "folder": (None, None),
+        "--to": ("tensorboard", None, ["tensorboard", "trackio"]),
+        "--out": (None, None),
+    },
     "new": {
         "--help": (None, 0),
         "kind": (None, None, ["phenomenon", "architecture", "task", "probe", "modifier"]),

@@ -32,6 +32,7 @@ COMMANDS = {
     "reproductions": "reproductions.reproductions",
     "replay": "replay.replay",
     "check": "check.check",
+    "export": "export.export",
     "new": "new.new",
     "data fetch": "data.fetch",
 }

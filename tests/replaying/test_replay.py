@@ -124,7 +124,7 @@ def test_a_gate_that_reads_a_recipe_that_nobody_told_keeps_its_claim_from_an_ans
         == "it needs the weight_decay of the training, which nobody told"
     )
     assert "it needs the optimizer of the training" in found.left_out["progressive_sharpening.rises"]
-    assert "mine has no recipe" in str(found)
+    assert "without a recipe, so that gates on rate, decay or batches have no answer: mine" in str(found)
 
 
 def test_what_needs_the_state_of_an_optimizer_is_refused_and_what_needs_its_rate_is_not(

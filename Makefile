@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SUITE  ?= quick
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench lock clean
 
 run: $(VENV)/.ready
 	$(BIN)/python -m universality run --suite $(SUITE)
@@ -26,6 +26,13 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/watch_overhead.py
 	$(BIN)/python benchmarks/engine.py --quick
+
+# What pip takes today for this platform: names and versions alone, whatever index they come from.
+lock: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report $(VENV)/report.json '.[dev]'
+	$(BIN)/python -c 'import json, sys; taken = [each["metadata"] for each in json.load(open(sys.argv[1]))["install"]]; \
+	  print("\n".join(sorted("{name}=={version}".format(**each).lower() for each in taken if each["name"] != "universality")))' \
+	  $(VENV)/report.json > requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

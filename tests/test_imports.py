@@ -25,7 +25,7 @@ FLOORS: tuple[set[str], ...] = (
     {"plan"},
     {"train"},
     {"judge"},
-    {"output", "watching"},
+    {"output", "watching", "replaying"},
     {"audit"},
     {"commands", "__main__"},
     {"assessing"},

@@ -1,8 +1,9 @@
 """Which behaviours of deep learning are universal? A benchmark that answers by measurement.
 
-    from universality import run, report, compare, leaderboard, watch, assess
+    from universality import run, report, compare, leaderboard, watch, assess, replay
 
-Names load what they need when they are first used; none of them loads torch but `run`, `worker`, `watch` and `assess`.
+Names load what they need when they are first used; none of them loads torch but `run`, `worker`, `watch`, `assess` and
+`replay`.
 """
 
 import lazy_loader

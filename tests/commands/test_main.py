@@ -106,11 +106,27 @@ FROZEN: dict[str, Options] = {
         "places": ((Path("results"),), "*"),
         "--write": (Path("docs/reproductions.md"), None),
     },
+    "replay": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "series": (None, "+"),
+        "--network": (None, None),
+        "--data": (None, None),
+        "--phenomena": ((), "+"),
+        "--probes": ((), "+"),
+    },
     "check": {
         "--help": (None, 0),
         "--plugins": ([], None),
         "--data-root": (None, None),
         "targets": (None, "+"),
+    },
+    "export": {
+        "--help": (None, 0),
+        "folder": (None, None),
+        "--to": ("tensorboard", None, ["tensorboard", "trackio"]),
+        "--out": (None, None),
     },
     "new": {
         "--help": (None, 0),

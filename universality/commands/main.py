@@ -30,7 +30,9 @@ COMMANDS = {
     "compare": "compare.compare",
     "leaderboard": "leaderboard.leaderboard",
     "reproductions": "reproductions.reproductions",
+    "replay": "replay.replay",
     "check": "check.check",
+    "export": "export.export",
     "new": "new.new",
     "data fetch": "data.fetch",
 }

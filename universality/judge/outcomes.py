@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from universality.errors import MeasurementError
-from universality.plan.plan import PlannedGroup
+from universality.plan.groups import Replicate
 from universality.plugin.bounds import Bound
 from universality.plugin.claim import Claim
 from universality.plugin.outcome import Check, Outcome, Points
@@ -20,7 +20,7 @@ from universality.plugin.trajectory import Trajectory
 
 
 def measure_group(
-    phenomenon: Phenomenon, claim: Claim, group: PlannedGroup, runs: Mapping[str, Trajectory]
+    phenomenon: Phenomenon, claim: Claim, group: Replicate, runs: Mapping[str, Trajectory]
 ) -> Outcome:
     """The outcome of a claim from one group: its effect, with what its requirements say.
 

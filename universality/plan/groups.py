@@ -24,6 +24,7 @@ class Replicate:
     __slots__ = ()
 
     run_set: str
+    keys: Mapping[str, Key] | None
     left_out: int | None
 
     def bears_on(self, claim: Claim) -> bool:
@@ -61,14 +62,21 @@ def groups_of(phenomenon: Phenomenon, cell: Cell, cross: Cross) -> list[Group]:
     groups: list[Group] = []
     for runs, pooled in asked:
         prefix = "" if alone else f"{runs.name}{' pooled' if pooled else ''}/"
-        made = [_group(phenomenon, runs, prefix, place) for place in _places(runs, cell, cross)]
-        _check_apart(phenomenon, runs, made)
-        groups += _pooled(made) if pooled else made
+        groups += replicates(phenomenon, runs, cell, cross, pooled=pooled, prefix=prefix)
     for group in groups:
         for name, claim in phenomenon.claims.items():
             if group.bears_on(claim):
                 _check_observed(f"{phenomenon.name}.{name}", phenomenon, claim, group)
     return groups
+
+
+def replicates(
+    phenomenon: Phenomenon, runs: RunSet[Any], cell: Cell, cross: Cross, *, pooled: bool, prefix: str = ""
+) -> list[Group]:
+    """One group for each replicate of one run set. Raises `BadParameter` for one that raises, or gives no runs."""
+    made = [_group(phenomenon, runs, prefix, place) for place in _places(runs, cell, cross)]
+    _check_apart(phenomenon, runs, made)
+    return _pooled(made) if pooled else made
 
 
 @contextmanager

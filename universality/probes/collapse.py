@@ -11,7 +11,7 @@ from torch import Tensor
 
 from universality.measures import neural_collapse, permuted_collapse
 from universality.measures.network.capture import capture, linear_in_use
-from universality.plugin import MeasurementError, Probe, Training, register
+from universality.plugin import MeasurementError, Probe, Split, Training, register
 
 KEYS = ("nc1", "nc2_norms", "nc2_angles", "nc3", "nc4")
 
@@ -41,21 +41,37 @@ class CollapseProbe(Probe):
                 do="leave tasks without classes out in `applies`",
             )
         readout = training.architecture.readout(net)
-        # At random: the first rows of a sorted set are of one class, and a stride meets sets that
-        # list their classes in turn.
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
-        sample = train.take(order[: self.rows].sort().values.to(training.device))
+        sample = train.take(sample_of(len(train), self.rows).to(training.device))
         features = capture(net, {}, readout, sample.inputs)["penultimate"]
-        sizes = train.targets.bincount(minlength=training.splits.outputs).double()
-        data = {
-            "dimension": float(features.shape[1]),
-            "imbalance": float(sizes.max() / sizes.min()),
-        }
-        layer = (features, sample.targets, *linear_in_use(net, readout, sample.inputs[:1]))
-        try:
-            collapse = neural_collapse(*layer)
-            chance = permuted_collapse(*layer, training.generator)
-        except MeasurementError:
-            # A dead layer or fewer features than classes: undefined, which a gate must see.
-            return dict.fromkeys((*KEYS, "nc1_permuted"), math.nan) | data
-        return {key: getattr(collapse, key) for key in KEYS} | {"nc1_permuted": chance.nc1} | data
+        sizes = train.targets.bincount(minlength=training.splits.outputs)
+        layer = linear_in_use(net, readout, sample.inputs[:1])
+        return collapse_of(Split(features, sample.targets), layer, sizes, training.generator)
+
+
+def sample_of(n: int, rows: int) -> Tensor:
+    """Which of n rows: at random, since the first rows of a sorted set are of one class, and a stride meets sets that
+    list their classes in turn."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:rows].sort().values
+
+
+def collapse_of(
+    features: Split, readout: tuple[Tensor, Tensor | None], sizes: Tensor, generator: torch.Generator
+) -> Mapping[str, float | Tensor]:
+    """What the probe records of features `[n, d]` with their classes.
+
+    Args:
+        readout: weight `[C, d]` and bias `[C]`, None where it has none.
+        sizes: rows of each class of the training set, `[C]`.
+    """
+    data = {
+        "dimension": float(features.inputs.shape[1]),
+        "imbalance": float(sizes.double().max() / sizes.double().min()),
+    }
+    layer = (features.inputs, features.targets, *readout)
+    try:
+        collapse = neural_collapse(*layer)
+        chance = permuted_collapse(*layer, generator)
+    except MeasurementError:
+        # A dead layer or fewer features than classes: undefined, which a gate must see.
+        return dict.fromkeys((*KEYS, "nc1_permuted"), math.nan) | data
+    return {key: getattr(collapse, key) for key in KEYS} | {"nc1_permuted": chance.nc1} | data

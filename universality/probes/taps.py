@@ -61,16 +61,19 @@ class Taps(Probe):
         spec = training.splits.inputs
         seen["inputs"] = one_hot(inputs, spec.vocabulary) if spec.kind == "tokens" else inputs.flatten(1)
         out: dict[str, float | Tensor] = {
-            name: self._kept(features.double()).to(torch.float32) for name, features in seen.items()
+            name: kept(features.double(), rotate=self.rotate).to(torch.float32)
+            for name, features in seen.items()
         }
         out["labels"] = labels
         return out
 
-    def _kept(self, features: Tensor) -> Tensor:
-        if self.rotate:
-            return isometric_compress(features)
-        checked(features, where="taps")
-        return features
+
+def kept(features: Float[Tensor, "n d"], *, rotate: bool) -> Float[Tensor, "n _"]:
+    """What is stored of features: with the same Gram matrix in at most n dimensions, or as they are."""
+    if rotate:
+        return isometric_compress(features)
+    checked(features, where="taps")
+    return features
 
 
 def one_hot(tokens: Int[Tensor, "n length"], vocabulary: int) -> Float[Tensor, "n d"]:

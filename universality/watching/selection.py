@@ -54,7 +54,7 @@ def select(phenomena: Sequence[Phenomenon], cell: Cell, recipe: Recipe, unknown:
     claims: list[WatchedClaim] = []
     left_out: dict[str, str] = {}
     for phenomenon in phenomena:
-        reasons = _reasons(phenomenon, cell)
+        reasons = reasons_against(phenomenon, cell)
         for name, claim in phenomenon.claims.items():
             address, answer = f"{phenomenon.name}.{name}", _run_of(phenomenon, claim, cell)
             if answer != SEVERAL or phenomenon.calibration:  # else more rows would not help
@@ -63,11 +63,11 @@ def select(phenomena: Sequence[Phenomenon], cell: Cell, recipe: Recipe, unknown:
                 left_out[address] = answer
                 continue
             observe = {probe: at.steps(recipe.steps) for probe, at in answer.observe.items()}
-            claims.append(WatchedClaim(phenomenon, name, claim, observe, _otherwise(answer.recipe, recipe)))
+            claims.append(WatchedClaim(phenomenon, name, claim, observe, departures(answer.recipe, recipe)))
     return Selection(tuple(claims), left_out)
 
 
-def _reasons(phenomenon: Phenomenon, cell: Cell) -> Mapping[str, str]:
+def reasons_against(phenomenon: Phenomenon, cell: Cell) -> Mapping[str, str]:
     """Of claims that cannot be asked of this network on this data."""
     if phenomenon.calibration:
         told = "exact theory, asked on its own reference alone: universality run --suite calibration"
@@ -100,7 +100,7 @@ def _run_of(phenomenon: Phenomenon, claim: Claim, cell: Cell) -> Run | str:
     return run
 
 
-def _otherwise(asked: Recipe | None, own: Recipe) -> str:
+def departures(asked: Recipe | None, own: Recipe) -> str:
     """Where a training departs from what the benchmark trains; empty where it does not."""
     if asked is None or asked.steps == 0:
         return ""

@@ -123,7 +123,7 @@ def check_network(net: Any, splits: Splits, device: torch.device, *, where: str)
             where=where,
             got=f"{type(error).__name__}: {error}",
             expected=f"a forward of {splits.inputs.kind} inputs [rows, {', '.join(map(str, splits.inputs.shape))}]",
-            do="give watch(data=...) what the network is given",
+            do="give as data what the network is given",
         ) from error
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(rows):
         raise BadParameter(
@@ -131,7 +131,7 @@ def check_network(net: Any, splits: Splits, device: torch.device, *, where: str)
             where=where,
             got=str(list(logits.shape)) if isinstance(logits, torch.Tensor) else type(logits).__name__,
             expected="floats [rows, classes], in regression [rows, outputs]",
-            do="watch a module whose forward returns the logits alone, one row for each input",
+            do="give a module whose forward returns the logits alone, one row for each input",
         )
     outputs, targets = logits.shape[1], [splits.train.targets, splits.validation.targets]
     if splits.train.regression:

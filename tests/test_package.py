@@ -19,6 +19,7 @@ NAMES = [
     "check",
     "compare",
     "leaderboard",
+    "publish",
     "report",
     "run",
     "status",

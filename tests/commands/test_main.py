@@ -112,6 +112,12 @@ FROZEN: dict[str, Options] = {
         "--data-root": (None, None),
         "targets": (None, "+"),
     },
+    "publish": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "name": (None, None),
+        "--out": (Path("published"), None),
+    },
     "new": {
         "--help": (None, 0),
         "kind": (None, None, ["phenomenon", "architecture", "task", "probe", "modifier"]),

@@ -31,6 +31,7 @@ COMMANDS = {
     "leaderboard": "leaderboard.leaderboard",
     "reproductions": "reproductions.reproductions",
     "check": "check.check",
+    "publish": "publish.publish",
     "new": "new.new",
     "data fetch": "data.fetch",
 }

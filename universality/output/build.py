@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from universality.output.page.render import frame, with_runs
 from universality.output.page.series import fit, stored_series
 from universality.output.phrases import answer_lines, boundary_text, probe_share, unfinished
 from universality.output.write import undrawn, write_figures, write_tables
-from universality.store.files import storing
+from universality.store.files import replace_file, storing
 from universality.store.store import Store
 from universality.text import plain
 
@@ -49,19 +50,29 @@ class Summary:
         return Markup("<ul>{}</ul><table>{}</table><p>{}</p>").format(known, table, page)
 
 
-def rebuild(store: Store) -> Summary:
+def rebuild(store: Store, folder: Path | None = None) -> Summary:
     """Write tables, figures and the page of a results folder.
 
     Trajectories are drawn from `runs/`; a published folder without them has those of its page, which stay in it.
     Raises `StoreError` where the plan or a measurement cannot be used; then nothing is written.
+
+    Args:
+        folder: a copy of the set, to be written in place of the store, of which only runs are read. Where there are none,
+            figures of trajectories stay what they are there: the page has them thinned.
     """
-    results = ResultSet.load(store.layout.root)
+    results = ResultSet.load(folder or store.layout.root)
+    layout = results.layout
     # Both before anything is written: names of runs that climb out of the folder are refused there.
     html, series = _page(results, store)
-    with storing(store.layout.report):
+    if folder is not None and not store.run_ids():
+        series = {}
+    with storing(layout.report):
         write_tables(results)
         write_figures(results, series)
-        store.write(store.layout.report / "index.html", html)
+        if folder is None:
+            store.write(layout.page, html)
+        else:
+            replace_file(layout.page, html.encode())
     return Summary(results, store, tuple(undrawn(results, series)))
 
 
@@ -73,7 +84,7 @@ def _page(results: ResultSet, store: Store) -> tuple[str, SeriesOf]:
     if stored := set(store.run_ids()):
         html = frame(results, toml, len(stored & run_ids(results.records)))
         return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), Recorded(runs)
-    earlier = earlier_runs(layout.report / "index.html", run_ids(results.records))
+    earlier = earlier_runs(layout.page, run_ids(results.records))
     return with_runs(frame(results, toml, len(earlier)), earlier), thinned_before(earlier)
 
 

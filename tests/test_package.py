@@ -19,6 +19,7 @@ NAMES = [
     "check",
     "compare",
     "leaderboard",
+    "predict",
     "publish",
     "report",
     "run",

@@ -2,6 +2,7 @@ from .assessing.assess import assess as assess
 from .commands.check import check as check
 from .commands.compare import compare as compare
 from .commands.leaderboard import leaderboard as leaderboard
+from .commands.predict import predict as predict
 from .commands.publish import publish as publish
 from .commands.report import report as report
 from .commands.run import run as run

@@ -118,6 +118,14 @@ FROZEN: dict[str, Options] = {
         "name": (None, None),
         "--out": (Path("published"), None),
     },
+    "predict": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "file": (None, None),
+        "--results": (Path("results"), None),
+        "--known": ([], None),
+    },
     "new": {
         "--help": (None, 0),
         "kind": (None, None, ["phenomenon", "architecture", "task", "probe", "modifier"]),

@@ -32,6 +32,7 @@ COMMANDS = {
     "reproductions": "reproductions.reproductions",
     "check": "check.check",
     "publish": "publish.publish",
+    "predict": "predict.predict",
     "new": "new.new",
     "data fetch": "data.fetch",
 }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from universality.judge.decide import VERDICTS
+from universality.judge.predictions import Theory
 from universality.judge.resultset import ResultSet
 from universality.output.page.context import context
 from universality.output.page.embed import embedded
 from universality.output.page.text import packed
 from universality.output.palette import BLACK, COLOURS, CYCLE, ink, slug
+from universality.output.predictions import NOTE, sections
 from universality.output.template import fill
 
 _FOLDER = Path(__file__).parent
@@ -24,7 +26,7 @@ _RUNS = 'id="run-data">'
 """Stands once in a page: everything that others wrote is escaped, and holds no quote."""
 
 
-def frame(results: ResultSet, toml: str, runs: int) -> str:
+def frame(results: ResultSet, toml: str, runs: int, theories: Sequence[Theory] = ()) -> str:
     """One HTML file that opens without a network and carries everything it shows, but for its trajectories.
 
     Its content security policy allows the script and the styles in it by their hashes, and nothing
@@ -33,12 +35,15 @@ def frame(results: ResultSet, toml: str, runs: int) -> str:
     Args:
         toml: the suite.
         runs: how many runs have trajectories; what is left of the size of a page is theirs.
+        theories: predictions locked beside the set.
     """
     style = Markup(_read("page.css") + _verdict_styles() + _family_styles())
     script = Markup('"use strict";\n(async () => {\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();\n")
     return fill(
         "page.html",
         **context(results, toml, runs),
+        predictions=[section for section in sections(theories, details=True) if section.lines],
+        predictions_note=NOTE,
         style=style,
         script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "

@@ -117,6 +117,7 @@ FROZEN: dict[str, Options] = {
         "--plugins": ([], None),
         "name": (None, None),
         "--out": (Path("published"), None),
+        "--to": (None, None),
     },
     "predict": {
         "--help": (None, 0),

@@ -28,7 +28,7 @@ def predict(
             value, low, high, level
         results: the folder of all results: the file is locked in RESULTS/predictions, and no set in RESULTS may have measured
             the cells (default: results)
-        known: a result set, or a folder of them, that must not have measured the cells either; may be given several times
+        known: a result set, a folder of them, or hf:owner/name, that must not have measured the cells either; may be given several times
 
     Raises:
         BadParameter: for a number that predicts nothing, a cell that the suite does not ask for or that does not apply there,
@@ -41,6 +41,7 @@ def predict(
     """
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
+    from universality.sharing.hub import local
     from universality.sharing.predict import lock
     from universality.store.layout import MANIFEST
     from universality.train.device import configure
@@ -48,7 +49,7 @@ def predict(
     configure(threads=1)
     registry.load_plugins(map(Path, several(plugins)))
     own = [Path(results)] if any(Path(results).glob(f"*/{MANIFEST}")) else []
-    return lock(Path(file), [*own, *map(Path, several(known))], Path(results), resolved(data_root))
+    return lock(Path(file), [*own, *map(local, several(known))], Path(results), resolved(data_root))
 
 
 def show(locked: Locked) -> int:

@@ -41,7 +41,7 @@ class Published:
         files: relative to it, sorted.
         size: bytes of all of them.
         notes: of `universality check`.
-        url: of the commit on a hub; empty where nothing was uploaded.
+        url: its address on the hub, with the commit; empty where nothing was uploaded.
     """
 
     folder: Path

@@ -27,7 +27,7 @@ FLOORS: tuple[set[str], ...] = (
     {"judge"},
     {"output", "watching"},
     {"audit"},
-    {"sharing"},
+    {"hunting", "sharing"},
     {"commands", "__main__"},
     {"assessing"},
 )

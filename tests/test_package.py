@@ -18,6 +18,7 @@ NAMES = [
     "assess",
     "check",
     "compare",
+    "hunt",
     "leaderboard",
     "predict",
     "publish",

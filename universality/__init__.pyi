@@ -1,6 +1,7 @@
 from .assessing.assess import assess as assess
 from .commands.check import check as check
 from .commands.compare import compare as compare
+from .commands.hunt import hunt as hunt
 from .commands.leaderboard import leaderboard as leaderboard
 from .commands.predict import predict as predict
 from .commands.publish import publish as publish

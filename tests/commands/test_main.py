@@ -127,6 +127,18 @@ FROZEN: dict[str, Options] = {
         "--results": (Path("results"), None),
         "--known": ([], None),
     },
+    "hunt": {
+        "--help": (None, 0),
+        "--plugins": ([], None),
+        "--data-root": (None, None),
+        "claim": (None, None),
+        "--budget": (30.0, None),
+        "--architectures": ((), "+"),
+        "--tasks": ((), "+"),
+        "--results": (Path("results"), None),
+        "--workers": (None, None),
+        "--dry-run": (False, 0),
+    },
     "new": {
         "--help": (None, 0),
         "kind": (None, None, ["phenomenon", "architecture", "task", "probe", "modifier"]),

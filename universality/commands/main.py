@@ -33,6 +33,7 @@ COMMANDS = {
     "check": "check.check",
     "publish": "publish.publish",
     "predict": "predict.predict",
+    "hunt": "hunt.hunt",
     "new": "new.new",
     "data fetch": "data.fetch",
 }

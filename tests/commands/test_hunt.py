@@ -217,9 +217,13 @@ def test_the_suite_of_a_hunt_is_a_suite() -> None:
         Setting("grokking", "gru", "sparse_parity"),
         Setting("grokking[decay=0.5]", "lstm", "sparse_parity"),
     ]
-    suite = suite_of(Quarry("grokking", "delay"), settings_, again=True)
+    quarry = Quarry("grokking", "delay")
+    suite = suite_of(quarry, settings_, again=True)
     assert parse(suite.toml(), where="") == suite
-    assert {each.replicates for each in (*suite.crosses, *suite.sweeps)} == {range(1000, 1000 + REPLICATES)}
+    assert {each.replicates for each in suite.sweeps} == {range(1000, 1000 + REPLICATES)}
+    assert [each.replicates for each in suite.crosses] == [range(5)]  # trained by the search
+    own = suite_of(quarry, [Setting(*quarry.reference)], again=True)
+    assert own.crosses == own.sweeps
 
 
 # ------------------------------------------------------------------------------- made-up outcomes, nothing is trained
@@ -231,7 +235,7 @@ def made_up(claim: Bound, effects: list[float], **where: str) -> CellRecord:
     return cell([group(i, x) for i, x in enumerate(effects)], claim, swept=True, variant="edge", **where)  # type: ignore[arg-type]
 
 
-def false_rate(claim: Bound, draw: object, cells: int = 3000) -> float:
+def false_rate(claim: Bound, draw: object, cells: int) -> float:
     """Of replications of cells whose truth lies on the bound, the worst that a claim which holds can have."""
     return float(np.mean([is_confirmed(decide(made_up(claim, draw()))) for _ in range(cells)]))  # type: ignore[operator]
 
@@ -247,7 +251,7 @@ def test_replication_keeps_false_findings_of_a_whole_hunt_below_5_percent() -> N
         (Within(low=1.0), lambda: list(1 + 0.2 * RNG.standard_normal(REPLICATES))),
         (Most(at_least=1.0), lambda: list(RNG.choice([0.5, 1.5], REPLICATES))),
     ):
-        cells = 3000
+        cells = 1500
         rate = false_rate(claim, draw, cells)
         assert rate < level + 3 * np.sqrt(level / cells), (claim, rate)
 

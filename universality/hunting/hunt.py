@@ -32,7 +32,7 @@ REPLICATES = math.ceil(math.log2(MAX_REPLICATED / ALPHA))
 """Fresh seeds: of so many that all miss a claim, one half each, the p-value is below the level of one replication."""
 FRESH = 1000
 """The first of them; suites and controls count theirs from 0."""
-SEARCH_SHARE, LARGEST_SHARE, PLANNING_SHARE = 0.5, 0.1, 0.2
+SEARCH_SHARE, LARGEST_SHARE, PLANNING_SHARE = 0.5, 0.25, 0.2
 """Of the budget: for the search, for one setting at most, and for finding out what settings cost."""
 
 
@@ -68,6 +68,12 @@ class Quarry:
         return f"hunt-{self.phenomenon.partition('[')[0]}-{self.claim}"
 
     @property
+    def reference(self) -> tuple[str, str, str]:
+        """The cell in which its controls are measured."""
+        network, task = registry.resolve("phenomenon", self.phenomenon).reference
+        return self.phenomenon, canonical("architecture", network), canonical("task", task)
+
+    @property
     def seeds(self) -> int:
         """The fewest with which an absence can be decided."""
         claim = registry.resolve("phenomenon", self.phenomenon).claims[self.claim]
@@ -75,20 +81,29 @@ class Quarry:
 
 
 def suite_of(quarry: Quarry, settings: Iterable[Setting], *, again: bool = False) -> Suite:
-    """The settings as sweeps beside the reference of the phenomenon, whose controls judge them."""
-    seeds, first = (REPLICATES, FRESH) if again else (quarry.seeds, 0)
-    network, task = registry.resolve("phenomenon", quarry.phenomenon).reference
+    """The settings as sweeps beside the reference of the phenomenon, whose controls judge them.
 
-    def cross(phenomenon: str, network: str, task: str) -> CrossSpec:
+    The reference has the seeds of the search, so that a replication does not train it; unless it is to be replicated.
+    """
+    reference = quarry.reference
+    cells = [each.addresses for each in settings]
+
+    def cross(cell: tuple[str, str, str], *, fresh: bool) -> CrossSpec:
+        phenomenon, network, task = cell
         return CrossSpec(
-            phenomena=(phenomenon,), architectures=(network,), tasks=(task,), seeds=seeds, first_seed=first
+            phenomena=(phenomenon,),
+            architectures=(network,),
+            tasks=(task,),
+            seeds=REPLICATES if fresh else quarry.seeds,
+            first_seed=FRESH if fresh else 0,
         )
 
+    what = "replication of absences" if again else "search for absences"
     return Suite(
         name=f"{quarry.suite}-again" if again else quarry.suite,
-        crosses=(cross(quarry.phenomenon, network, task),),
-        sweeps=tuple(cross(*each.addresses) for each in settings),
-        description=f"{'replication of absences' if again else 'search for absences'} of {quarry.phenomenon}:{quarry.claim}",
+        crosses=(cross(reference, fresh=again and reference in cells),),
+        sweeps=tuple(cross(each, fresh=again) for each in cells),
+        description=f"{what} of {quarry.phenomenon}:{quarry.claim}",
     )
 
 

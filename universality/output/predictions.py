@@ -12,7 +12,7 @@ from universality.judge.predictions import Theory, mean_score
 from universality.output.sections import Section, markdown_sections
 from universality.text import number
 
-HEADERS = ("Theory", "Claim", "Scored", "Hits", "Hits expected", "Mean interval score", "Unit", "Source")
+HEADERS = ("Theory", "Claim", "Scored", "Hits", "Hits expected", "Mean interval score", "Source")
 DETAILS = ("Theory", "Claim", "Network", "Task", "Predicted", "Measured", "Interval score")
 NOTE = (
     "Interval score of a locked prediction: width of its interval, and 2/(1 - level) times how far the measured effect lies "
@@ -51,10 +51,11 @@ def sections(theories: Sequence[Theory], *, details: bool = False) -> list[Secti
             continue
         for (phenomenon, claim), scored in theory.claims.items():
             levels = fsum(each.prediction.level for each in scored)
+            unit = scored[0].prediction.bound.unit
             rows.append((
                 theory.name, f"{phenomenon}:{claim}", str(len(scored)), str(sum(each.hit for each in scored)),
-                number(levels), number(mean_score(scored)), scored[0].prediction.bound.unit,
-                f"{theory.file.source}, locked {theory.file.locked}",
+                number(levels), f"{number(mean_score(scored))} {unit}".strip(),
+                f"{theory.file.source}, locked {theory.file.locked[:10]}",
             ))  # fmt: skip
         for each in theory.scored:
             p = each.prediction

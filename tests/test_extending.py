@@ -17,9 +17,11 @@ import pytest
 from universality import ResultSet
 from universality.audit.plugins.check import check_plugin
 from universality.commands import main as cli
+from universality.judge.predictions import unfit
 from universality.output.page.text import unpacked
 from universality.plan import suite
 from universality.plugin import registry
+from universality.sharing.predict import read
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -124,12 +126,18 @@ def test_its_commands_can_be_typed(command: str) -> None:
     cli.build_parser().parse_args(arguments)
 
 
-def test_pieces_of_python_and_the_suite_can_be_read() -> None:
+def test_pieces_of_python_the_suite_and_the_theory_can_be_read(tmp_path: Path) -> None:
     for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         ast.parse(text)
-    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    text, theory = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert suite.parse(text, where="docs").sweeps
     assert set(tomllib.loads(text)) == {"name", "description", "controls", "cross", "sweep"}
+    (tmp_path / "my_theory.toml").write_text(theory)
+    (predicted,) = read(tmp_path / "my_theory.toml").predictions
+    cross = suite.parse(text, where="docs").crosses[0]
+    assert predicted.network in cross.architectures
+    assert predicted.task in cross.tasks
+    assert not unfit(predicted.value, predicted.low, predicted.high, predicted.level)
 
 
 @pytest.mark.parametrize("kind", ["probe", "modifier"])

@@ -27,6 +27,7 @@ FLOORS: tuple[set[str], ...] = (
     {"judge"},
     {"output", "watching", "replaying"},
     {"audit"},
+    {"hunting", "sharing"},
     {"commands", "__main__"},
     {"assessing"},
 )
@@ -148,7 +149,7 @@ WITHOUT_TORCH = (
     "plugin",
     *("store.store", "plan.suite", "train.queue", "train.leases", "train.executors.local"),
     *("judge.controls", "judge.boundary", "judge.resultset", "judge.compare", "judge.leaderboard"),
-    *("output.build", "output.compare", "output.leaderboard", "audit.result_set"),
+    *("output.build", "output.compare", "output.leaderboard", "audit.result_set", "sharing.publish"),
     *("commands.main", "commands.status", "commands.check"),
 )
 

@@ -2,7 +2,10 @@ from .assessing.assess import assess as assess
 from .commands.check import check as check
 from .commands.compare import compare as compare
 from .commands.export import export as export
+from .commands.hunt import hunt as hunt
 from .commands.leaderboard import leaderboard as leaderboard
+from .commands.predict import predict as predict
+from .commands.publish import publish as publish
 from .commands.report import report as report
 from .commands.run import run as run
 from .commands.status import status as status

@@ -141,7 +141,7 @@ def test_what_may_come_out_otherwise_is_not_taken_over(
         raw.update(msgspec.json.decode(record.line()))
 
     edit_line(root, 0, changed)
-    edit(root / "plan.json.gz", lambda raw: raw.update(cells=[record.id, *raw["cells"][1:]]))
+    edit(root / "plan.json.gz", lambda raw: raw.update(cells=[record.id, *raw["cells"][1:]], ended={}))
     forecast = run(suite=suite(tmp_path), results=tmp_path, adopt=[root], dry_run=True)
     assert isinstance(forecast, Forecast)
     assert "6 distinct runs" in list(forecast.lines())[-1]

@@ -99,7 +99,7 @@ MALFORMED: dict[str, tuple[str, str]] = {
         f"name = 'a'\n{CROSS}seed = 3",
         "unknown key of a suite 'seed'\n"
         "  where:    x.toml, cross 1\n"
-        "  expected: one of: architectures, phenomena, seeds, tasks\n"
+        "  expected: one of: architectures, first_seed, phenomena, seeds, tasks\n"
         "  do:       did you mean 'seeds'?",
     ),
     "no name": (CROSS, unreadable("Object missing required field `name`")),

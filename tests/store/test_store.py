@@ -655,17 +655,17 @@ def test_a_glance_names_what_is_wrong_with_facts_and_manifest_and_reads_no_more(
     damage(folder)
     later = reopened(store)
     seen = any(words in reason for words in SEEN_AT_A_GLANCE)
-    assert later.ended(run_id, recording.observed) == (None if seen else "done")
+    assert later.state(run_id, recording.observed) == (None if seen else "done")
     assert [damaged.path for damaged in later.damaged] == ([f"runs/{run_id}"] if seen else [])
     store.publish(recording)
-    assert reopened(store).ended(run_id, recording.observed) == "done"
+    assert reopened(store).state(run_id, recording.observed) == "done"
 
 
 def test_a_glance_wants_everything_that_is_asked_of_one_recording(store: Store) -> None:
     store.publish(a_recording(observed={"a": (0,)}, state="diverged"))
-    assert store.ended(a_spec().id, {"a": (0,)}) == "diverged"
-    assert store.ended(a_spec().id, {"a": (0, 1)}) is None
-    assert store.ended(a_spec(seed=1).id, {}) is None
+    assert store.state(a_spec().id, {"a": (0,)}) == "diverged"
+    assert store.state(a_spec().id, {"a": (0, 1)}) is None
+    assert store.state(a_spec(seed=1).id, {}) is None
 
 
 def test_a_recording_under_another_runs_name_is_not_believed(store: Store) -> None:
@@ -675,7 +675,7 @@ def test_a_recording_under_another_runs_name_is_not_believed(store: Store) -> No
     later = reopened(store)
     assert not later.covers(other, {})
     assert later.damaged[0].reason == f"holds the run {a_spec().id}"
-    assert reopened(store).ended(other, {}) is None
+    assert reopened(store).state(other, {}) is None
 
 
 def test_a_later_recording_is_found_after_a_person_deleted_the_damaged_first_one(store: Store) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from universality.audit.findings import Audit
-from universality.store.layout import Layout
+from universality.store.layout import REPORT_KINDS, Layout
 from universality.store.untrusted import read_bytes
 
 MAX_FILES = 2_000_000
@@ -32,10 +32,9 @@ _TOP = {
 }
 _OUTDATED = {path.name for path in _LAYOUT.outdated}
 """Of these `read_parts` tells, where the set has the schema of this version."""
-_REPORT = _LAYOUT.report.name
-_FOLDERS = {_REPORT, _LAYOUT.adopted.name, *(folder.name for folder in _LAYOUT.folders)}
-_UNFINISHED = _FOLDERS - {_REPORT, _LAYOUT.adopted.name, _LAYOUT.runs.name, _LAYOUT.failed.name}
-_REPORT_KINDS = {".svg", ".png", ".md", ".html", ".csv", ".json", ".tex"}
+_REPORT, _PLUGINS = _LAYOUT.report.name, _LAYOUT.plugins.name
+_FOLDERS = {_REPORT, _PLUGINS, _LAYOUT.adopted.name, *(folder.name for folder in _LAYOUT.folders)}
+_UNFINISHED = {_LAYOUT.leases.name, _LAYOUT.tmp.name}
 _ACTIVE = re.compile(
     rb"<script|javascript:|<foreignobject|<iframe|<!entity|@import|\son[a-z]+\s*=|"
     rb"href\s*=\s*[\"'](?!#|data:image/png)",
@@ -81,14 +80,17 @@ def _check_entry(audit: Audit, root: Path, path: str, entry: os.DirEntry[str]) -
     elif not stat.S_ISREG(mode):
         audit.problem(path, "is no plain file")
     elif first == _REPORT and rest:
-        if suffix not in _REPORT_KINDS:
-            audit.problem(path, f"is of a kind that no report has: {', '.join(sorted(_REPORT_KINDS))}")
+        if suffix not in REPORT_KINDS:
+            audit.problem(path, f"is of a kind that no report has: {', '.join(sorted(REPORT_KINDS))}")
         elif suffix == ".svg":
             with audit.refusals(path):
                 if _ACTIVE.search(read_bytes(root / path)):
                     audit.problem(path, "is a figure that could run code")
         elif suffix == ".html":
             audit.note(f"{path} can run code and was not judged; `universality report` writes it anew")
+    elif first == _PLUGINS and rest:
+        if suffix != ".py":
+            audit.problem(path, "is no source of Python, and nothing else is published of a plugin")
     elif first in _UNFINISHED and rest:
         audit.note(f"{path} is work in progress of a run that has not ended, or was killed")
     elif first not in _FOLDERS and path not in _TOP:

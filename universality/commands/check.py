@@ -22,17 +22,20 @@ def check(targets: Sequence[str], *, plugins: Sequence[Path] = (), data_root: Pa
     result set is executed. Exits with 1 where something is wrong.
 
     Args:
-        targets: folders, or addresses of plugins: results/quick-cpu, or 'mlp[width=64]'
+        targets: folders, hf:owner/name, or addresses of plugins: results/quick-cpu, or 'mlp[width=64]'
 
     Examples:
-        universality check results/quick-cpu
+        universality check results/quick-cpu hf:owner/name
         universality check my_claim --plugins my_plugins
     """
     from universality.audit.result_set import audit
     from universality.errors import StoreError
+    from universality.sharing.hub import SCHEME, local
 
     results = []
     for target in map(str, several(targets)):
+        if target.startswith(SCHEME):
+            target = str(local(target))
         if Path(target).is_dir():
             findings = audit(Path(target), several(plugins))
             results.append(Checked(tuple(findings.lines()), bool(findings.problems)))

@@ -17,25 +17,27 @@ def compare(
     they differ by more than chance does to a faithful replication.
 
     Args:
-        first: a results folder, before
-        second: a results folder, after
+        first: a results folder, before; or hf:owner/name, a set on the Hugging Face hub
+        second: a results folder, after; or hf:owner/name
         out: write comparison.md, comparison.json and comparison.html into this folder, and comparison.svg where
             both measured one number
         allow_versions: join cells that different claims or versions judged
 
     Raises:
-        StoreError: where a set cannot be used, they have no cell in common, or other claims judged them.
+        StoreError: where a set cannot be used or fetched, they have no cell in common, or other claims judged them.
 
     Examples:
         universality compare results/quick-cpu results/quick --out comparison
+        universality compare hf:owner/name results/quick
     """
     from universality.audit.loose_files import unused_damage, warning
     from universality.judge import compare as judging
     from universality.judge.resultset import ResultSet, labels
     from universality.output.compare import write
+    from universality.sharing.hub import local
     from universality.text import plain
 
-    folders = [Path(first), Path(second)]
+    folders = [local(first), local(second)]
     names = labels(folders)
     if names[0] == names[1]:
         names = ["A", "B"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,7 +59,20 @@ def conclude(
         ),
         sittings=sittings,
         peak_memory_bytes=store.peak_memory_bytes(plan.jobs),
+        ended=_ended(records, store) | adopted.times(plan),
     )
     store.write(store.layout.suite, suite.toml())
     store.write_measurements(records, record.file())
     return records
+
+
+def _ended(records: Sequence[CellRecord], store: Store) -> dict[str, str]:
+    """By measurement, when the first of its runs had ended; of none of which any run does not say."""
+    known: dict[str, str] = {}
+    times: dict[str, str] = {}
+    for record in records:
+        runs = {run for group in record.groups if group.outcome for run in group.runs.values()}
+        ended = [known[run] if run in known else known.setdefault(run, store.ended(run)) for run in runs]
+        if ended and all(ended):
+            times[record.id] = min(ended)
+    return times

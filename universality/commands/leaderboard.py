@@ -20,7 +20,7 @@ def leaderboard(
     not be used.
 
     Args:
-        places: result sets, or folders of them (default: results)
+        places: result sets, folders of them, or hf:owner/name, sets on the Hugging Face hub (default: results)
         out: write leaderboard.md, leaderboard.json and leaderboard.html into this folder, and leaderboard.svg where
             sets measured one number
         write: put the table between the markers of this Markdown file
@@ -29,13 +29,14 @@ def leaderboard(
         StoreError: where none of the sets can be used, or the Markdown file has no markers.
 
     Examples:
-        universality leaderboard results/quick-cpu results/mine --out board
+        universality leaderboard results/quick-cpu results/mine hf:owner/name --out board
     """
     from universality.judge.leaderboard import read_board
     from universality.output import leaderboard as forms
+    from universality.sharing.hub import local
     from universality.text import plain
 
-    board = read_board(list(map(Path, several(places))))
+    board = read_board(list(map(local, several(places))))
     written = [] if out is None else forms.write(board, Path(out))
     if write is not None:
         forms.write_between_markers(board, Path(write))

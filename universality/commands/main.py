@@ -33,6 +33,9 @@ COMMANDS = {
     "replay": "replay.replay",
     "check": "check.check",
     "export": "export.export",
+    "publish": "publish.publish",
+    "predict": "predict.predict",
+    "hunt": "hunt.hunt",
     "new": "new.new",
     "data fetch": "data.fetch",
 }

@@ -27,7 +27,7 @@ def report(
     what is stored is measured first, and it is said what the next hour would bring.
 
     Args:
-        folder: a results folder
+        folder: a results folder, or hf:owner/name, of which a copy is written
         workers: processes that measure; 0 works in this one (default: one per core)
         timeout: seconds to measure a cell (default: 3600)
 
@@ -40,9 +40,10 @@ def report(
     """
     from universality.audit.loose_files import unused_damage, warning
     from universality.output.build import rebuild
+    from universality.sharing.hub import local
     from universality.store.store import Store
 
-    store = Store.open(Path(folder), writable=True)
+    store = Store.open(local(folder, own=True), writable=True)
     outdated = any(path.exists() for path in store.layout.outdated)  # reading says what to do with these
     if store.layout.jobs.exists() and not outdated and not is_finished(store):
         _measure(store, several(plugins), data_root, workers, timeout)

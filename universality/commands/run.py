@@ -79,7 +79,7 @@ def run(
         timeout: seconds per run, and to measure a cell (default: 3600)
         on_existing: runs that have failed, or crashed twice, are left alone (skip) or tried again (retry-failed);
             force also deletes what is stored of the suite's runs and trains it anew (default: retry-failed)
-        adopt: a result set whose measurements are believed: cells that it has measured, of the same runs by the same versions,
+        adopt: a result set, or hf:owner/name, whose measurements are believed: cells that it has measured, of the same runs by the same versions,
             are taken over, and their runs are not trained; so a suite takes several sittings, or machines. May be given
             several times
         shard: i/n: train only the i-th of n parts of the runs and measure nothing; the same command without it
@@ -120,6 +120,7 @@ def run(
     from universality.plan.suite import choose
     from universality.plugin import registry
     from universality.plugin.kit.data import data_root as resolved
+    from universality.sharing.hub import local
     from universality.store.environment import environment
     from universality.store.layout import Layout
     from universality.store.siblings import take_over
@@ -160,7 +161,7 @@ def run(
         raise BadParameter(
             "what is trained anew is not taken over", got="--on-existing force --adopt", do="leave out one"
         )
-    adopted = Adopted() if anew else Adopted.of(Layout(folder), map(Path, several(adopt)))
+    adopted = Adopted() if anew else Adopted.of(Layout(folder), map(local, several(adopt)))
     plan = Planner(root).add_suite(chosen)
     adopted.mark(plan, present)
     slots = default_slots(gpus(where)) if workers is None else workers

@@ -52,7 +52,7 @@ def status(folder: Path) -> Status:
     running = held(store.layout.leases)
     problems: list[str] = []
     for run_id, planned in runs.items():
-        state, failures = store.ended(run_id, planned.observe), store.failures(run_id)
+        state, failures = store.state(run_id, planned.observe), store.failures(run_id)
         if state is not None:
             counts[state] += 1
         elif failures:

@@ -90,6 +90,11 @@ class Adopted:
                     sittings.append(msgspec.structs.replace(sitting, cells=tuple(cells)))
         return tuple(sittings)
 
+    def times(self, plan: Plan) -> dict[str, str]:
+        """When the first runs of the adopted cells of a plan had ended, as the sets say."""
+        ids = {record.id for records in plan.adopted.values() for record in records}
+        return {cell: t for each in reversed(self.sets) for cell, t in each.plan.times.items() if cell in ids}
+
 
 def _own(plan: PlanRecord) -> Sitting:
     """What a set measured itself."""

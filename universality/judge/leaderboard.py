@@ -14,6 +14,7 @@ from typing import Literal
 
 from universality.errors import StoreError, UniversalityError
 from universality.judge.decide import VERDICTS, CellVerdict, Verdict
+from universality.judge.predictions import Theory, theories
 from universality.judge.resultset import ResultSet, find, labels
 from universality.judge.summary import ClaimRow, Tally, claims_a_number, pool_cells, share_of_cells
 from universality.plugin.bounds import Bound
@@ -103,11 +104,13 @@ class BoardRow(Tally):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """Rows in order; `skipped` are sets that could not be used, by path, with the reason."""
+    """Rows in order; `skipped` are sets that could not be used, by path, with the reason; `theories` are predictions that
+    were locked beside the sets."""
 
     sets: tuple[ResultSet, ...]
     rows: tuple[BoardRow, ...]
     skipped: tuple[tuple[str, str], ...] = field(default=())
+    theories: tuple[Theory, ...] = field(default=())
 
 
 def read_board(places: Sequence[Path]) -> Board:
@@ -133,7 +136,7 @@ def read_board(places: Sequence[Path]) -> Board:
             got=plain(why),
             do="`universality check` lists everything that is wrong with one",
         )
-    return leaderboard(sets, skipped)
+    return replace(leaderboard(sets, skipped), theories=theories(sets))
 
 
 def leaderboard(sets: Sequence[ResultSet], skipped: Sequence[tuple[str, str]] = ()) -> Board:

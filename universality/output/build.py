@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
+from universality.judge.predictions import Theory, theories
 from universality.judge.resultset import ResultSet
 from universality.output import tables
 from universality.output.collect import Recorded, SeriesOf, run_ids, thinned_before
@@ -15,9 +18,10 @@ from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
 from universality.output.page.series import fit, stored_series
 from universality.output.phrases import answer_lines, boundary_text, probe_share, unfinished
+from universality.output.predictions import sections
 from universality.output.sections import print_sections
-from universality.output.write import undrawn, write_figures, write_tables
-from universality.store.files import storing
+from universality.output.write import undrawn, write_figures, write_predictions, write_tables
+from universality.store.files import replace_file, storing
 from universality.store.store import Store
 from universality.text import plain
 
@@ -32,11 +36,13 @@ class Summary:
     Args:
         store: the folder, with the damage that was found in it.
         undrawn: charts of which nothing was measured.
+        theories: predictions locked beside the set, of cells that it has.
     """
 
     results: ResultSet
     store: Store
     undrawn: tuple[str, ...] = ()
+    theories: tuple[Theory, ...] = ()
 
     def _repr_html_(self) -> str:
         """In a notebook: what is known, the table, and where the page is."""
@@ -51,33 +57,48 @@ class Summary:
         return Markup("<ul>{}</ul><table>{}</table><p>{}</p>").format(known, table, page)
 
 
-def rebuild(store: Store) -> Summary:
+def rebuild(store: Store, folder: Path | None = None) -> Summary:
     """Write tables, figures and the page of a results folder.
 
     Trajectories are drawn from `runs/`; a published folder without them has those of its page, which stay in it.
     Raises `StoreError` where the plan or a measurement cannot be used; then nothing is written.
+
+    Args:
+        folder: a copy of the set, to be written in place of the store, of which only runs are read. Where there are none,
+            figures of trajectories stay what they are there: the page has them thinned. Predictions are no part of it.
     """
-    results = ResultSet.load(store.layout.root)
+    results = ResultSet.load(folder or store.layout.root)
+    layout = results.layout
     # Both before anything is written: names of runs that climb out of the folder are refused there.
     displays = Displays.of(results)
-    html, series = _page(results, store, displays)
-    with storing(store.layout.report):
+    found = theories([results]) if folder is None else ()
+    foreseen = tuple(each for each in found if each.concerned)
+    html, series = _page(results, store, displays, foreseen)
+    if folder is not None and not store.run_ids():
+        series = {}
+    with storing(layout.report):
         write_tables(results)
         write_figures(results, series, displays)
-        store.write(store.layout.report / "index.html", html)
-    return Summary(results, store, tuple(undrawn(results, series)))
+        write_predictions(layout, foreseen)
+        if folder is None:
+            store.write(layout.page, html)
+        else:
+            replace_file(layout.page, html.encode())
+    return Summary(results, store, tuple(undrawn(results, series)), foreseen)
 
 
-def _page(results: ResultSet, store: Store, displays: Displays) -> tuple[str, SeriesOf]:
+def _page(
+    results: ResultSet, store: Store, displays: Displays, foreseen: Sequence[Theory]
+) -> tuple[str, SeriesOf]:
     """The page, with as much of the trajectories as it has room for beside the rest, and what figures draw of them."""
     layout = results.layout
     toml = layout.suite.read_text(encoding="utf-8", errors="replace") if layout.suite.is_file() else ""
     runs = stored_series(store, results)
     if stored := set(store.run_ids()):
-        html = frame(results, toml, len(stored & run_ids(results.records)), displays)
+        html = frame(results, toml, len(stored & run_ids(results.records)), displays, foreseen)
         return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), Recorded(runs)
-    earlier = earlier_runs(layout.report / "index.html", run_ids(results.records))
-    return with_runs(frame(results, toml, len(earlier), displays), earlier), thinned_before(earlier)
+    earlier = earlier_runs(layout.page, run_ids(results.records))
+    return with_runs(frame(results, toml, len(earlier), displays, foreseen), earlier), thinned_before(earlier)
 
 
 def print_summary(summary: Summary) -> None:
@@ -91,6 +112,7 @@ def print_summary(summary: Summary) -> None:
         print(plain(line, 400))
     for b in results.boundaries:
         print(plain(boundary_text(results, b, f"from {b.example}, {b.beside}"), 400))
+    print_sections(sections(summary.theories), sys.stdout)
     if share := probe_share(results):
         print(f"probes took {share} of the time of all runs")
     for line in summary.undrawn:

@@ -14,7 +14,7 @@ from universality.errors import StoreError
 from universality.judge.answers import KINDS, KNOWN, answer_of
 from universality.judge.ideogram import of_board
 from universality.judge.leaderboard import Board, BoardRow
-from universality.output import phrases
+from universality.output import phrases, predictions
 from universality.output.displays import ideogram
 from universality.output.displays.collection import ideogram_file, ideogram_panels
 from universality.output.displays.svg import styles
@@ -57,7 +57,7 @@ def print_board(board: Board, stream: TextIO | None = None) -> None:
     )
     out = sys.stdout if stream is None else stream
     out.writelines(f"{plain(line, 1000)}\n" for line in _distrusted(board))
-    print_sections([table(board), conflicts(board)], out)
+    print_sections([table(board), conflicts(board), *predictions.sections(board.theories)], out)
     out.writelines(f"{plain(line, 1000)}\n" for line in known_lines(board))
     out.write(f"\n{count}\n")
 
@@ -68,7 +68,9 @@ def markdown(board: Board) -> str:
     known = "".join(f"- {escaped(line, 1000)}\n" for line in known_lines(board))
     tables = [*distrusted, *filter(None, [known]), *markdown_sections([_sets(board), table(board)])]
     left_out = [f"- left out: {escaped(name)}: {escaped(why)}\n" for name, why in board.skipped]
-    below = [*markdown_sections([conflicts(board)]), "".join(left_out)]
+    scored = markdown_sections(predictions.sections(board.theories, details=True))
+    scored += [f"{predictions.NOTE}\n"] if scored else []
+    below = [*markdown_sections([conflicts(board)]), *scored, "".join(left_out)]
     return "\n".join([*tables, f"{NOTE}\n", *filter(None, below)])
 
 
@@ -104,7 +106,12 @@ def html(board: Board) -> str:
         distrusted=_distrusted(board),
         known=known_lines(board),
         source_text=phrases.source_text,
-        sections=[table(board), conflicts(board), _sets(board, "Result sets")],
+        sections=[
+            table(board),
+            conflicts(board),
+            *predictions.sections(board.theories, details=True),
+            _sets(board, "Result sets"),
+        ],
         panels=ideogram_panels(of_board(board)),
         panels_note=ideogram.NOTE,
         displays=styles(),
@@ -121,6 +128,7 @@ def json_form(board: Board) -> str:
             "distrusted": _distrusted(board),
             "skipped": [{"path": name, "reason": why} for name, why in board.skipped],
             "rows": list(map(_record, board.rows)),
+            "theories": predictions.records(board.theories),
         }
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from universality.errors import MeasurementError
+from universality.judge.predictions import Theory
 from universality.judge.resultset import ResultSet
 from universality.output import tables
 from universality.output.charts import Sheet, charts_of, curves_of, levels_of, matrices_of, sheets
@@ -20,9 +22,11 @@ from universality.output.figures.matrices import matrices
 from universality.output.figures.points import points
 from universality.output.figures.style import save
 from universality.output.latex import latex
+from universality.output.predictions import markdown
 from universality.plugin.charts import Chart, Levels, Lines, Matrices, names_of
 from universality.store.cells import CellRecord
 from universality.store.files import replace_file
+from universality.store.layout import Layout
 
 
 def write_tables(results: ResultSet) -> None:
@@ -37,6 +41,15 @@ def write_tables(results: ResultSet) -> None:
     }
     for path, text in texts.items():
         replace_file(path, text.encode(errors="backslashreplace"))
+
+
+def write_predictions(layout: Layout, foreseen: Sequence[Theory]) -> None:
+    """predictions.md in `report/`, where any are locked of these cells."""
+    path = layout.report / "predictions.md"
+    if text := markdown(foreseen):
+        replace_file(path, text.encode(errors="backslashreplace"))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_figures(results: ResultSet, runs: SeriesOf, displays: Displays | None = None) -> list[Path]:

@@ -59,6 +59,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         untrained: runs that were neither stored nor tried when this was written; UNSET for none.
         peak_memory_bytes: the most that a worker had held when it ended a run, torch itself with it; UNSET where no run says.
         sittings: what was adopted of other sets; UNSET for nothing.
+        ended: by id of a measurement, when the first of its runs had ended, ISO 8601 in UTC; only of runs that say so.
     """
 
     suite: str
@@ -78,6 +79,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     untrained: Count | UnsetType = UNSET
     sittings: tuple[Sitting, ...] | UnsetType = UNSET
     peak_memory_bytes: Count | UnsetType = UNSET
+    ended: Mapping[str, Annotated[str, Meta(max_length=40)]] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         for name in (*self.cells, *self.runs):
@@ -90,11 +92,18 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         before = [cell for sitting in self.earlier for cell in sitting.cells]
         if len(set(before)) < len(before) or not set(before) <= set(self.cells):
             raise ValueError("was measured twice, or not at all, in an earlier sitting")
+        if not self.times.keys() <= set(self.cells):
+            raise ValueError("says when runs of a cell ended that it does not ask for")
 
     @property
     def earlier(self) -> tuple[Sitting, ...]:
         """`sittings`, none where there was none."""
         return () if self.sittings is UNSET else self.sittings
+
+    @property
+    def times(self) -> Mapping[str, str]:
+        """`ended`, of no cell where it is not known of any."""
+        return {} if self.ended is UNSET else self.ended
 
     @classmethod
     def of(
@@ -112,6 +121,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         untrained: int = 0,
         sittings: Sequence[Sitting] = (),
         peak_memory_bytes: int = 0,
+        ended: Mapping[str, str] | None = None,
     ) -> Self:
         """The record of a plan. `plugins` are folders as they were given, `cells` ids of its measurements."""
         tasks = dict.fromkeys(cell.task for cell in plan.cells)
@@ -138,6 +148,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             untrained=untrained or UNSET,
             sittings=tuple(sittings) or UNSET,
             peak_memory_bytes=peak_memory_bytes or UNSET,
+            ended=ended or UNSET,
         )
 
     def file(self) -> bytes:

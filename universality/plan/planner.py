@@ -44,8 +44,9 @@ class Planner:
     parameters that do not fit are found before anything is trained. Cost: O(cells + requested runs).
     """
 
-    def __init__(self, data_root: Path) -> None:
-        self._inquiry = Inquiry(data_root)
+    def __init__(self, data_root: Path, inquiry: Inquiry | None = None) -> None:
+        """`inquiry`: of an earlier planner of this data, whose networks and tasks are not asked again."""
+        self._inquiry = inquiry or Inquiry(data_root)
         self._cells: dict[tuple[str, str, str, str], PlannedCell] = {}
         self._steps: dict[tuple[int, ...], tuple[int, ...]] = {}
         self.plan = Plan(scales=self._inquiry.scales)
@@ -87,9 +88,7 @@ class Planner:
             return phenomena
         for phenomenon in phenomena:
             if phenomenon.calibration:
-                self._add_cell(
-                    phenomenon, self._reference(phenomenon), Cross(range(cross.seeds)), swept=swept
-                )
+                self._add_cell(phenomenon, self._reference(phenomenon), Cross(cross.replicates), swept=swept)
         crossed = [phenomenon for phenomenon in phenomena if not phenomenon.calibration]
         if not crossed:
             return phenomena
@@ -101,7 +100,7 @@ class Planner:
             for phenomenon in crossed:
                 for cell in cells:
                     partners = [a for a in able if a != cell.architecture]
-                    self._add_cell(phenomenon, cell, Cross(range(cross.seeds), partners), swept=swept)
+                    self._add_cell(phenomenon, cell, Cross(cross.replicates, partners), swept=swept)
         return phenomena
 
     def _reference(self, phenomenon: Phenomenon) -> Cell:

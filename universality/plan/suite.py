@@ -26,13 +26,18 @@ Names = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class CrossSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every phenomenon in every architecture on every task, over `seeds` seeds. Without architectures and tasks it asks
-    for the controls of its phenomena alone."""
+    """Every phenomenon in every architecture on every task, over `seeds` seeds from `first_seed` on. Without architectures
+    and tasks it asks for the controls of its phenomena alone."""
 
     phenomena: Names
     architectures: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     seeds: Annotated[int, Meta(ge=1)] = DEFAULT_SEEDS
+    first_seed: Annotated[int, Meta(ge=0, lt=10**6)] = 0
+
+    @property
+    def replicates(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     def __post_init__(self) -> None:
         for axis in AXES:
@@ -81,6 +86,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             lines += ["", f"[[{title}]]"]
             lines += [f"{key} = [{', '.join(map(_quoted, getattr(cross, key)))}]" for key in AXES]
             lines.append(f"seeds = {cross.seeds}")
+            lines += [f"first_seed = {cross.first_seed}"] if cross.first_seed else []
         return "\n".join(lines) + "\n"
 
 
@@ -136,9 +142,13 @@ def choose(
     replicates = DEFAULT_SEEDS if seeds is None else seeds
     if replicates < 1:
         raise BadSuite("--seeds is a number of replicates", got=str(replicates), expected=">= 1")
-    return Suite(
-        name=check_name("custom" if name is None else name), crosses=(CrossSpec(**axes, seeds=replicates),)
+    cross = CrossSpec(
+        phenomena=axes["phenomena"],
+        architectures=axes["architectures"],
+        tasks=axes["tasks"],
+        seeds=replicates,
     )
+    return Suite(name=check_name("custom" if name is None else name), crosses=(cross,))
 
 
 def parse(text: str, *, where: str) -> Suite:

@@ -205,7 +205,14 @@ def refuse_links(layout: Layout) -> None:
     The folder itself may be reached through links: whoever names it chose them.
     """
     parts = [layout.suite, layout.manifest, layout.plan, layout.jobs, layout.measurements, layout.measured]
-    parts += [layout.evidence, layout.universality, layout.report, layout.adopted, *layout.folders]
+    parts += [
+        layout.evidence,
+        layout.universality,
+        layout.report,
+        layout.plugins,
+        layout.adopted,
+        *layout.folders,
+    ]
     with storing(layout.root):
         link = next((part for part in parts if part.is_symlink()), None)
         if link is None and layout.report.is_dir():

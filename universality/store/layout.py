@@ -22,6 +22,16 @@ PLAN, MEASUREMENTS = "plan.json.gz", "measurements.jsonl.gz"
 SCHEMA_VERSION: Final = 2
 """Of everything that a results folder holds. Folders of another version are refused."""
 
+REPORT_KINDS = (".svg", ".png", ".md", ".html", ".csv", ".json", ".tex")
+"""Of files in `report/`."""
+
+_PUBLISHED = re.compile(
+    r"suite\.toml|manifest\.json|plan\.json\.gz|measurements\.jsonl\.gz|evidence\.csv|universality\.csv|"
+    rf"report/\w[\w-]{{0,199}}(?:{'|'.join(map(re.escape, REPORT_KINDS))})|"
+    r"plugins/(?:\w[\w-]{0,99}/){0,3}\w[\w-]{0,99}\.py",
+    re.ASCII,
+)
+
 _CHECKPOINT = ".checkpoint"
 
 _NAME = re.compile(r"\w[\w-]{0,199}")
@@ -78,6 +88,17 @@ def split_recording(folder: str) -> tuple[str, int] | None:
     return None if match is None else (match["run"], int(match["number"] or 1))
 
 
+def is_published(path: str) -> bool:
+    """Whether a published set may have a file of this name, relative to it.
+
+    >>> [is_published(path) for path in ("plan.json.gz", "report/heatmap.svg", "plugins/mine/net.py")]
+    [True, True, True]
+    >>> [is_published(path) for path in ("runs/a/spec.json", "report/../manifest.json", "plugins/net.pkl")]
+    [False, False, False]
+    """
+    return _PUBLISHED.fullmatch(path) is not None
+
+
 def run_of_checkpoint(file: str) -> str:
     """Run id of a file in `tmp/`, empty where it is no checkpoint.
 
@@ -106,6 +127,7 @@ class Layout:
         self.tmp = root / "tmp"
         self.evidence = root / "evidence.csv"
         self.universality = root / "universality.csv"
+        self.plugins = root / "plugins"
         self.report = root / "report"
         self.table_markdown = self.report / "universality.md"
         self.page = self.report / "index.html"

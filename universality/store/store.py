@@ -30,7 +30,7 @@ from universality.store.files import (
     write_once,
 )
 from universality.store.folder import Damage, ResultsFolder, entries_of, now
-from universality.store.layout import SCHEMA_VERSION, run_of_checkpoint, split_recording
+from universality.store.layout import ENVIRONMENT, SCHEMA_VERSION, run_of_checkpoint, split_recording
 from universality.store.recording import (
     DamagedRecordingError,
     Ended,
@@ -44,7 +44,7 @@ from universality.store.recording import (
     read_recording,
 )
 from universality.store.shared import Shared
-from universality.store.untrusted import UntrustedFile, read_record
+from universality.store.untrusted import UntrustedFile, parse, read_bytes, read_record
 
 __all__ = ["Damage", "Failure", "Recording", "Store", "StoredTrajectory"]
 
@@ -91,8 +91,7 @@ class Store(ResultsFolder):
             StoreError: where nothing can be written.
             ValueError: where the recording is malformed, see `encode_recording`.
         """
-        files = encode_recording(recording, environment(device))
-
+        files = encode_recording(recording, {**environment(device), "ended": now()})
         return self._put(recording.spec.id, recording.observed, lambda folder: _write(folder, files))
 
     def link(self, found: StoredTrajectory) -> Path:
@@ -200,7 +199,7 @@ class Store(ResultsFolder):
         found = (self._recording(run_id, folder) for folder in self._folders(run_id))
         return (stored for stored in found if stored is not None)
 
-    def ended(self, run_id: str, observed: Observed) -> Ended | None:
+    def state(self, run_id: str, observed: Observed) -> Ended | None:
         """The state of `trajectory` by a glance, which reads kilobytes of a run: where it is stored and seems whole."""
         for folder in self._folders(run_id):
             try:
@@ -244,6 +243,15 @@ class Store(ResultsFolder):
         """The most that a worker had held when it ended one of these runs; 0 where none says."""
         values = [first.facts.get("peak_memory_bytes") for first in self._firsts(run_ids)]
         return max((peak for peak in values if isinstance(peak, int)), default=0)
+
+    def ended(self, run_id: str) -> str:
+        """When the first recording of a run was published, ISO 8601 in UTC; empty where it does not say."""
+        for first in self._firsts([run_id]):
+            with contextlib.suppress(UntrustedFile):
+                raw = parse(read_bytes(first.folder / ENVIRONMENT))
+                ended = raw.get("ended") if isinstance(raw, dict) else None
+                return ended if isinstance(ended, str) else ""
+        return ""
 
     def _firsts(self, run_ids: Iterable[str]) -> Iterator[StoredTrajectory]:
         firsts = (next(iter(self.recordings(run_id)), None) for run_id in run_ids)

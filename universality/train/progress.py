@@ -46,8 +46,9 @@ class Progress:
     """Counts finished runs."""
 
     def __init__(
-        self, predicted: Mapping[str, float], slots: int, stream: TextIO = sys.stderr, quiet: float = QUIET
+        self, predicted: Mapping[str, float], slots: int, stream: TextIO | None = None, quiet: float = QUIET
     ) -> None:
+        stream = sys.stderr if stream is None else stream  # of now: a notebook or a test replaces it
         self._total = len(predicted)
         self._remaining = Remaining(predicted, slots)
         self._done = self._failed = 0

@@ -43,7 +43,7 @@ def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
             if isinstance(chart, Lines)
             for name in series_of(chart)
         }
-        for run in run_ids([record]):
+        for run in sorted(run_ids([record])):
             series_of_run.setdefault(run, {}).update(drawn)
     runs: dict[str, Drawn] = {}
     for run_id, names in series_of_run.items():

@@ -1,0 +1,1 @@
+"""The search for settings in which a claim does not hold."""

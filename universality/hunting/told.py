@@ -1,0 +1,79 @@
+"""What a hunt found, for people."""
+
+from __future__ import annotations
+
+from universality.hunting.hunt import ALPHA, FRESH, REPLICATES, Hunted
+from universality.judge.predictions import measured_question
+from universality.output.phrases import effect_text
+from universality.output.sections import Section, markdown_sections
+from universality.store.files import replace_file
+from universality.text import escaped, number
+
+HEADERS = ("Network", "Task", "Options", "Not ordinary", "Effect", "Again", "p", "Why")
+
+
+def sections(hunted: Hunted) -> list[Section]:
+    """The counterexamples, the most ordinary first; of a dry run what would be searched."""
+    rows = [
+        (
+            each.setting.network, each.setting.task, each.setting.phenomenon, _changes(each.setting.changes),
+            effect_text(each.first), effect_text(each.again), number(each.again.p), str(each.again.reason),
+        )
+        for each in hunted.findings
+    ]  # fmt: skip
+    planned = [] if hunted.search else hunted.searched
+    return [
+        Section(f"Counterexamples to {hunted.quarry.phenomenon}:{hunted.quarry.claim}", HEADERS, rows),
+        Section("To be searched", HEADERS[:4], [
+            (each.network, each.task, each.phenomenon, _changes(each.changes)) for each in planned
+        ]),
+    ]  # fmt: skip
+
+
+def lines(hunted: Hunted) -> list[str]:
+    """How they were found, in sentences."""
+    searched, about = len(hunted.searched), f"{hunted.quarry.phenomenon}:{hunted.quarry.claim}"
+    if hunted.search is None:
+        return [f"{searched} settings would be searched, over {hunted.quarry.seeds} seeds each"]
+    ordinary = sum(not each.changes for each in hunted.searched)
+    asked = {(p, hunted.quarry.claim, n, t) for p, n, t in (each.addresses for each in hunted.searched)}
+    verdicts = [
+        v for v in hunted.search.verdicts if v.record.control is None and measured_question(v) in asked
+    ]
+    counts = {
+        name: sum(v.verdict == name for v in verdicts)
+        for name in ("present", "absent", "inconclusive", "invalid")
+    }
+    told = [
+        f"{searched} settings searched, {ordinary} of them ordinary (registry defaults, or as in a built-in suite): "
+        + ", ".join(f"{count} {name}" for name, count in counts.items() if count),
+        f"{len(hunted.replicated)} of {len(hunted.absent)} absences replicated, over {REPLICATES} seeds from {FRESH} on; "
+        f"{len(hunted.findings)} confirmed. That any of them is chance has a probability below {ALPHA:.0%}",
+    ]
+    if counts["invalid"]:
+        told.append("invalid: a control came out wrong here, so that nothing can be told of the claim")
+    if not hunted.findings:
+        told.append(f"no counterexample to {about} was found; that is no proof that there is none")
+    sets = [each.layout.root for each in (hunted.search, hunted.again) if each]
+    return [
+        *told,
+        f"result sets: {', '.join(map(str, sets))}; the same command goes on with further settings",
+    ]
+
+
+def write(hunted: Hunted) -> None:
+    """counterexamples.md in the report of the search."""
+    assert hunted.search is not None
+    text = "\n".join(
+        [
+            "# Counterexamples\n",
+            *markdown_sections(sections(hunted)),
+            *(f"- {escaped(line, 1000)}" for line in lines(hunted)[:-1]),
+            "",
+        ]
+    )
+    replace_file(hunted.search.layout.report / "counterexamples.md", text.encode(errors="backslashreplace"))
+
+
+def _changes(changes: tuple[str, ...]) -> str:
+    return ", ".join(changes) or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from universality.commands.publish import publish
 from universality.commands.run import Finished
 from universality.errors import StoreError
 from universality.judge.resultset import ResultSet
+from universality.output.page.text import unpacked
 from universality.plugin import registry
 from universality.sharing.publish import Published
 from universality.store.files import decode_json
@@ -125,6 +127,11 @@ def test_the_same_set_gives_the_same_bytes_also_of_what_was_published(
     publish(root, out=tmp_path / "one", plugins=[plugins])  # replaces the first
     again = publish(one, out=tmp_path / "again").folder  # its sources are in it
     assert content(again) == content(one) == content(two)
+    # Also in another process, where sets have another order.
+    (packed,) = re.findall(r'id="run-data">(.*?)</script>', (one / "report" / "index.html").read_text())
+    runs = decode_json(unpacked(packed))
+    assert list(runs) == sorted(runs)
+    assert len(runs) == 3
 
 
 def relabelled(root: Path) -> None:

@@ -46,7 +46,7 @@ def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
         for run in sorted(run_ids([record])):
             series_of_run.setdefault(run, {}).update(drawn)
     runs: dict[str, Drawn] = {}
-    for run_id, names in series_of_run.items():
+    for run_id, names in sorted(series_of_run.items()):  # a set has another order in every process
         if (stored := next(store.recordings(run_id), None)) is not None:
             recorded = {name: log for name, log in names.items() if stored.steps(name)}
             loss = {"train_loss": False} if stored.steps("train_loss") else {}

@@ -70,7 +70,7 @@ def test_a_set_goes_up_in_one_commit_and_comes_back_as_it_was(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     # As it was uploaded before: a figure that is no more goes, what the owner wrote stays.
     hub.put("me/mine", {"report/old.svg": b"<svg/>", "NOTES.md": b"mine"})
-    monkeypatch.setattr("universality.output.build.write_figures", lambda results, runs: [])
+    monkeypatch.setattr("universality.output.build.write_figures", lambda *of: [])
     assert cli.main(["publish", str(set_), "--out", str(tmp_path / "sets"), "--to", "hf:me/mine"]) == 0
     folder = tmp_path / "sets" / "quick-cpu"
     commit, files = hub.newest("me/mine")
@@ -104,7 +104,7 @@ def test_commands_read_addresses_and_folders_alike(hub: FakeHub, set_: Path) -> 
 def test_a_report_is_written_in_a_copy(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.put("lab/quick", small())
     before = content(local("hf:lab/quick"))
-    monkeypatch.setattr("universality.output.build.write_figures", lambda results, runs: [])
+    monkeypatch.setattr("universality.output.build.write_figures", lambda *of: [])
     summary = report("hf:lab/quick")  # type: ignore[arg-type]
     assert summary.results.layout.page.exists()
     assert content(local("hf:lab/quick")) == before

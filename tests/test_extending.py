@@ -131,7 +131,9 @@ def test_pieces_of_python_the_suite_and_the_theory_can_be_read(tmp_path: Path) -
         ast.parse(text)
     text, theory = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert suite.parse(text, where="docs").sweeps
-    assert set(tomllib.loads(text)) == {"name", "description", "controls", "cross", "sweep"}
+    assert set(tomllib.loads(text)) == {
+        "name", "description", "controls", "control_seeds", "cross", "sweep",
+    }  # fmt: skip
     (tmp_path / "my_theory.toml").write_text(theory)
     (predicted,) = read(tmp_path / "my_theory.toml").predictions
     cross = suite.parse(text, where="docs").crosses[0]

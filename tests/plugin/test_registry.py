@@ -193,7 +193,7 @@ def test_every_builtin_survives_its_own_record(kind: str) -> None:
             for key, entry in registry.parameters(registry.plugin_class(kind, name)).items()
             if registry.default(entry) is registry.MISSING
         ]
-        plugin = resolve(kind, name + (f"[{','.join(f'{k}=x.npz' for k in required)}]" if required else ""))
+        plugin = resolve(kind, name + (f"[{','.join(f'{k}=x' for k in required)}]" if required else ""))
         part = component(plugin)
         assert type(instantiate(kind, stored(part))) is type(plugin)
         assert component(resolve(kind, str(part))).identity() == part.identity()

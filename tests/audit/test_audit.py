@@ -167,6 +167,19 @@ def test_a_set_as_the_program_writes_it_holds_together(
     assert "holds together (4 measurements, 12 recordings, 2 cells, 2 controls)" in capsys.readouterr().out
 
 
+def test_a_group_that_was_measured_may_rest_on_a_run_that_diverged(mine: Path) -> None:
+    """Sweeps over rates are measured where one of them is too large (`Claim.diverged`)."""
+    shutil.rmtree(mine / RUN)
+    series = {"loss": Series(np.arange(5), np.linspace(1, 9, 5))}
+    found = Recording(
+        spec=spec("mlp", 0), state="diverged", series=series, arrays={}, observed={"loss": (0, 4)},
+        facts={"lr": 0.1}, seconds=0.1,
+    )  # fmt: skip
+    store = Store.open(mine)
+    store.publish(found)
+    assert not [each for each in problems(mine) if "called done" in each]
+
+
 def test_a_claim_that_its_controls_do_not_validate_is_noted_with_what_the_tables_say(mine: Path) -> None:
     lost = CELLS[-1]
     write_lines(mine, CELLS[:-1])

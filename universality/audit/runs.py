@@ -43,7 +43,8 @@ def check_runs(audit: Audit, layout: Layout, plan: PlanRecord, records: Sequence
     elsewhere = {cell for sitting in plan.earlier for cell in sitting.cells}
     for record in records:
         for group in record.groups if record.id not in elsewhere else ():
-            lost = [run for run in group.runs.values() if states.get(run) != "done"]
+            # Some claims measure runs that diverged too (`Claim.diverged`).
+            lost = [run for run in group.runs.values() if states.get(run) not in ("done", "diverged")]
             if group.state == "done" and lost:
                 run, state = short(lost[0], 120), states.get(lost[0], "not here")
                 audit.problem(

@@ -152,7 +152,7 @@ def _row(r: Reproduction) -> list[str]:
         p.what,
         f"{p.bound} {number(p.value)}".strip(),
         ours,
-        v.raw if v else "-",
+        "-" if v is None else v.verdict if v.verdict in ("present", "absent") else f"{v.verdict}: {v.reason}",
         str(p.fitted),
         p.setting,
         p.source,

@@ -36,7 +36,7 @@ MAX_TILES = 600
 TILE = (0.92, 0.44)
 MIN_COLUMNS, MAX_COLUMNS = 3, 8
 LEFT, RIGHT = 2.5, 1.2
-LEGEND_ENTRY, HEADING = 2.9, 0.5
+HEADING = 0.5
 MAX_TITLE, MAX_UNIT = 44, 100
 """Letters."""
 
@@ -105,7 +105,7 @@ def verdict_heatmap(results: ResultSet) -> Figure:
     names = sum(style.height(*p.architectures()) + style.height(*(t[0] for t in p.tasks())) for p in panels)
     handles = style.verdict_keys({v.verdict for of in cells.values() for v in of})
     width = max(LEFT + RIGHT + TILE[0] * most, listed.WIDTH if entries else 0)
-    ncols = int(width / LEGEND_ENTRY)
+    ncols = style.legend_columns(handles, width - 0.2)
     legend = 0.9 + 0.2 * math.ceil(len(handles) / ncols)
     below = listed.height(entries) + legend if entries else 0
     above = row * sum(rows) + names + 0.7 * len(panels) + (HEADING if entries else legend)

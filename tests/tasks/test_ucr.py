@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.test_tasks import save_series
+from tests.test_tasks import load, refusal, save_series, task
 from universality.errors import DataUnavailable
-from universality.plugin import registry
 from universality.plugin.architecture import InputSpec
-from universality.plugin.task import Splits
-
-
-def task(address: str) -> Any:
-    return registry.resolve("task", address)
-
-
-def load(address: str, root: Path) -> Splits:
-    loaded: Splits = task(address).load(np.random.default_rng(0), root)
-    return loaded
-
-
-def refusal(address: str, root: Path, kind: type[Exception] = DataUnavailable) -> str:
-    with pytest.raises(kind) as caught:
-        load(address, root)
-    return str(caught.value)
 
 
 def test_series_of_the_archive_keep_its_split_and_have_labels_from_zero(tmp_path: Path) -> None:

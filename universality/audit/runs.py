@@ -34,22 +34,19 @@ def check_runs(audit: Audit, layout: Layout, plan: PlanRecord, records: Sequence
             audit.problem(name, problem)
         except (UniversalityError, RecursionError, ArithmeticError) as error:
             audit.problem(name, f"cannot be read: {type(error).__name__}")
-    states = {
-        run_id: recording.state
+    stored = {
+        run_id
         for run_id, run in plan.runs.items()
-        for recording in reversed(recordings.get(run_id, []))
-        if covers(recording.observed, run.observe)
+        if any(covers(recording.observed, run.observe) for recording in recordings.get(run_id, []))
     }
     elsewhere = {cell for sitting in plan.earlier for cell in sitting.cells}
     for record in records:
         for group in record.groups if record.id not in elsewhere else ():
-            # Some claims measure runs that diverged too (`Claim.diverged`).
-            lost = [run for run in group.runs.values() if states.get(run) not in ("done", "diverged")]
+            # A run that diverged is a recording too, and some claims measure it (`Claim.diverged`).
+            lost = [run for run in group.runs.values() if run not in stored]
             if group.state == "done" and lost:
-                run, state = short(lost[0], 120), states.get(lost[0], "not here")
-                audit.problem(
-                    file_of(record), f"{short(group.key, 120)} is called done, its run {run} is {state}"
-                )
+                text = f"{short(group.key, 120)} is called done, its run {short(lost[0], 120)} is not here"
+                audit.problem(file_of(record), text)
 
 
 def _read(audit: Audit, name: str, folder: Path, run_id: str) -> StoredTrajectory:

@@ -87,7 +87,9 @@ def test_stored_runs_have_the_outcome_that_they_had(group: dict[str, Any], serie
     assert (new.label, new.censored) == (old.label, old.censored)
     assert checks(new.gates) == checks(old.gates)
     assert checks(new.criteria) == checks(old.criteria)
-    assert new.details == pytest.approx(dict(old.details), rel=1e-12, nan_ok=True)
+    # More of them may be told since; the edge of stability has its criteria among them.
+    told = {name: value for name, value in new.details.items() if name in old.details}
+    assert told == pytest.approx(dict(old.details), rel=1e-12, nan_ok=True)
     assert points(new) == {name: pytest.approx(values, rel=1e-12) for name, values in points(old).items()}
 
 

@@ -14,6 +14,7 @@ from universality.plugin import (
     classes,
     families,
     has_width,
+    held_out,
     not_families,
     reference_rows,
     registry,
@@ -49,10 +50,17 @@ def cell(signature: Any = SIGNATURE, features: int = 0, **names: str) -> Cell:
         (not_families("recurrent", why="not for memories"), ""),
         (not_families("feedforward", why="not for chains"), "not for chains"),
         (has_width, ""),
+        (held_out, ""),
     ],
 )
 def test_a_condition_is_met_or_says_why_not(ask: Any, reason: str) -> None:
     assert ask(cell()) == reason
+
+
+def test_rows_that_are_trained_on_are_not_held_out() -> None:
+    assert (
+        held_out(cell(task="modular")) == "the reference inputs of an algorithmic task include training rows"
+    )
 
 
 def test_numbers_to_regress_on_are_no_classes() -> None:

@@ -70,7 +70,7 @@ def _lines(cls: type[Phenomenon]) -> Iterator[str]:
     if cls.dispute:
         yield f"Disputed: {escaped(cls.dispute)}."
         yield ""
-    text, _, parameters = inspect.cleandoc(cls.__doc__ or "").partition("\n\nArgs:\n")
+    text, parameters = _docstring(cls)
     yield text
     yield ""
     yield from _section("Claims", ["claim", "says", "bound", "effect", "measured at"], _claims(cls))
@@ -78,8 +78,12 @@ def _lines(cls: type[Phenomenon]) -> Iterator[str]:
     requirements += [(r, name) for name, claim in cls.claims.items() for r in claim.gates]
     gates = [[r.name, _limits(r), claim] for r, claim in requirements]
     yield from _section("Gates: without them a run could not have shown it", ["gate", "needs", "of"], gates)
-    criteria = [[r.name, _limits(r), name] for name, claim in cls.claims.items() for r in claim.criteria]
-    yield from _section("Criteria beside the bound", ["criterion", "needs", "of"], criteria)
+    criteria: dict[tuple[str, str], list[str]] = {}
+    for name, claim in cls.claims.items():
+        for r in claim.criteria:
+            criteria.setdefault((r.name, _limits(r)), []).append(name)
+    rows = [[*key, "all" if len(of) == len(cls.claims) else ", ".join(of)] for key, of in criteria.items()]
+    yield from _section("Criteria beside the bound", ["criterion", "needs", "of"], rows)
     headers = ["control", "why", "architecture", "task", "other settings", "claims"]
     yield from _section("Controls", headers, [_control(cls, setting) for setting in cls.controls])
     drawn: dict[str, list[str]] = {}
@@ -89,8 +93,14 @@ def _lines(cls: type[Phenomenon]) -> Iterator[str]:
     yield from _section("Drawn", ["of", "as"], [[", ".join(names), text] for text, names in drawn.items()])
     if parameters:
         yield "## Parameters\n"
-        yield from _items(inspect.cleandoc(f"\n{parameters}"))
+        yield from _items(parameters)
         yield ""
+
+
+def _docstring(cls: type[Phenomenon]) -> tuple[str, str]:
+    """What a phenomenon says of itself, and of its parameters, those of its bases first."""
+    parts = [inspect.cleandoc(c.__doc__ or "").partition("\n\nArgs:\n") for c in cls.__mro__[:-2]]
+    return parts[0][0], "\n".join(inspect.cleandoc(f"\n{args}") for _, _, args in reversed(parts) if args)
 
 
 def _items(parameters: str) -> Iterator[str]:

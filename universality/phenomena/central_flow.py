@@ -8,10 +8,12 @@ import numpy as np
 
 from universality import plugin as u
 
-RECORDED = tuple(k / 20 for k in range(2, 21))
-CENTRAL, GRADIENT = "central flow", "gradient flow"
-DISTANCES = {"flows.central_distance": CENTRAL, "flows.gradient_distance": GRADIENT}
-LOSSES = {"train_loss": "gradient descent", "flows.central_loss": CENTRAL, "flows.gradient_loss": GRADIENT}
+DISTANCES = {"flows.central_distance": "central flow", "flows.gradient_distance": "gradient flow"}
+LOSSES = {"train_loss": "gradient descent", "flows.central_loss": "central flow"}
+MEANS = u.Lines(DISTANCES, "distance of mean weights")
+COURSE = u.Lines(LOSSES | {"flows.gradient_loss": "gradient flow"}, "training loss", log="y")
+NEARER = u.Within(high=0.25, unit="distance to central flow / to gradient flow", scale="log")
+RIGHT = u.Within(high=0.05, unit="|ln predicted / measured|", scale="log")
 
 
 def off(run: u.Trajectory, flow: str) -> float:
@@ -23,13 +25,9 @@ def off(run: u.Trajectory, flow: str) -> float:
     return float(abs(np.log(mean / loss[steps[0] :].mean())))
 
 
-def off_by_central(run: u.Trajectory) -> float:
-    return off(run, "central")
-
-
 def told_apart(run: u.Trajectory) -> float:
     """A run in which both flows are right tells nothing; one in which central flow is wrong does, whatever the other."""
-    return max(off(run, "gradient"), 3 * off_by_central(run))
+    return max(off(run, "gradient"), 3 * off(run, "central"))
 
 
 def peak(run: u.Trajectory) -> float:
@@ -70,29 +68,20 @@ class CentralFlow(u.Phenomenon):
 
     @u.per_seed
     def descent(self, run: u.Run) -> u.Run:
-        run = run.trained(
-            steps=self.steps, lr_over_stability=self.multiple, loss="mse", momentum=self.momentum
-        )
-        return run.observing(flows=u.At(*RECORDED))
+        gd = {"loss": "mse", "momentum": self.momentum}
+        run = run.trained(steps=self.steps, lr_over_stability=self.multiple, **gd)
+        return run.observing(flows=u.At(*(k / 20 for k in range(2, 21))))
 
-    @u.claim(
-        u.Within(high=0.25, unit="distance to central flow / to gradient flow", scale="log"),
-        runs=descent,
-        title="leads where gradient descent goes",
-        chart=u.Lines(DISTANCES, "distance of mean weights"),
-    )
+    @u.claim(NEARER, runs=descent, title="leads where gradient descent goes", chart=MEANS)
     def weights(self, run: u.Trajectory) -> u.Outcome:
         central, gradient = (float(run.series(name).values[-1]) for name in DISTANCES)
         return u.Outcome(effect=central / gradient, details={"to central": central, "to gradient": gradient})
 
-    loss = u.claim(
-        u.Within(high=0.05, unit="|ln predicted / measured|", scale="log"),
-        off_by_central,
-        runs=descent,
-        title="predicts the mean loss",
-        gates=[u.require("the same of gradient flow, or three times its own", told_apart, at_least=0.15)],
-        chart=u.Lines(LOSSES, "training loss", log="y"),
-    )
+    apart = u.require("the same of gradient flow, or three times its own", told_apart, at_least=0.15)
+
+    @u.claim(RIGHT, runs=descent, title="predicts the mean loss", gates=[apart], chart=COURSE)
+    def loss(self, run: u.Trajectory) -> float:
+        return off(run, "central")
 
     reference = "mlp[width=16,depth=1,activation=tanh]", "digits[classes=2,subset=200,label_noise=0.2]"
     controls = (

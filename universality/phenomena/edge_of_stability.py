@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from universality import plugin as u
-from universality.measures import across_rates, settling
+from universality.plugin.kit.hovering import CHARTS, at_halves, settled
 
 SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Cohen et al. 2022, arXiv:2207.14484"
-RATIO, LABEL = {"sharpness.ratio": ""}, "sharpness / stability threshold"
-COURSE = u.Lines(RATIO, LABEL, band=True, level=1, level_title="stability threshold", low=0, high=2.5)
-SETTLED = u.Curves({"settled": "median", "theory": "theory"}, "largest rate / rate", LABEL, "x", "theory")
-NEARER = 2**0.5 - 1
-"""Of an excess that falls at least with the square root of the rate, further halvings remove 1/NEARER times what the last
-did; by more of the rest than this they may lead into the bounds."""
-LOW, HIGH, SLOPE = 0.90, 1.15, "d log rho / d log (1/rate)"
+LOW, HIGH, SLOPE, FALLING = 0.9, 1.15, "d log rho / d log (1/rate)", "last tenth of the loss over the first"
+CRITERIA = (
+    u.require("10 % quantile", "10 % quantile", at_least=0.80),
+    u.require("90 % quantile", "90 % quantile", at_most=1.40),
+    u.require(SLOPE, SLOPE, at_least=-0.5, at_most=0.5),
+    u.require(FALLING, FALLING, at_most=1.0),
+)
 
 
 def hovers(runs: u.RunSet[u.Sweep], title: str, unit: str) -> u.Claim:
-    bound, charts = u.Within(low=LOW, high=HIGH, unit=unit, scale="log"), (COURSE, SETTLED)
-    return u.claim(bound, settled, runs=runs, title=title, chart=charts, diverged=True)
-
-
-def settled(runs: u.Runs) -> u.Outcome:
-    """rho = sharpness / threshold where it settles, at the smallest rate at which it crossed 0.95 from below."""
-    done = {rate: run for rate, run in runs.items() if run.state == "done"}
-    series = {rate: (run.series("sharpness.ratio"), run.series("train_loss")) for rate, run in done.items()}
-    at = {k: settling(rho.steps, rho.values, loss.values, level=0.95) for k, (rho, loss) in series.items()}
-    found = across_rates(at, low=LOW, high=HIGH, left=0.30)
-    why = "threshold out of reach" if done else "diverged"
-    u.need("rates at which sharpness rose to the threshold in time", len(found.values), at_least=2, label=why)
-    u.need("way into the bounds by the last halving of the rate, over the rest", found.nearer, at_most=NEARER)
-    rho, last = found.values, found.smallest
-    side = "below" if last.median < LOW else "above" if last.median > HIGH else "at"
-    criteria = (
-        u.Check("10 % quantile", last.low, at_least=0.80),
-        u.Check("90 % quantile", last.high, at_most=1.40),
-        u.Check(SLOPE, found.slope, at_least=-0.5, at_most=0.5),
-        u.Check("last tenth of the loss over the first", last.falling, at_most=1.0),
-    )
-    details = {"rates": len(rho), "rho at the largest": rho[min(rho)], SLOPE: found.slope}
-    details |= {"crossing step": last.start, "share of steps on which the loss rises": last.rising}
-    points = {"settled": u.Points.of(rho), "theory": u.Points.of(dict.fromkeys(rho, 1.0))}
-    label = f"settles {side} the threshold"
-    return u.Outcome(effect=last.median, criteria=criteria, label=label, details=details, points=points)
+    bound, effect = u.Within(low=LOW, high=HIGH, unit=unit, scale="log"), partial(settled, low=LOW, high=HIGH)
+    return u.claim(bound, effect, runs=runs, title=title, criteria=CRITERIA, chart=CHARTS, diverged=True)
 
 
 @u.register("edge_of_stability", source=SOURCE)
@@ -73,16 +50,9 @@ class EdgeOfStability(u.Phenomenon):
     gates = (u.require("share of eigenvalues that converged", u.mean("sharpness.converged"), at_least=0.95),)
 
     def halved(self, run: u.Run, rates: int = 2, **largest: Any) -> u.Sweep:
-        """Sharpening to twice the threshold takes more than twice the steps: more flow time, at half the rate."""
         late: dict[str, Any] = {} if self.late_rate == 1 else {"milestones": (0.5,), "gamma": self.late_rate}
-        recipe = u.Recipe(loss="mse", **late, **largest)
-
-        def at(k: int) -> u.Run:
-            rate = {"lr": recipe.lr / 2**k, "lr_over_stability": recipe.lr_over_stability * 2**k}
-            return run.trained(recipe, steps=round(recipe.steps * 2.5**k), **rate)
-
-        sweep = u.Sweep(("divisor",), {2.0**k: at(k) for k in range(rates)})
-        return sweep.each(lambda run: run.observing(sharpness=u.Every(self.records)))
+        run = run.observing(sharpness=u.Every(self.records))
+        return at_halves(run, u.Recipe(loss="mse", **late, **largest), rates)
 
     @u.per_seed
     def gd_runs(self, run: u.Run) -> u.Sweep:
@@ -98,9 +68,8 @@ class EdgeOfStability(u.Phenomenon):
 
     @u.per_seed
     def rmsprop_runs(self, run: u.Run) -> u.Sweep:
-        return self.halved(
-            run, steps=self.adaptive_steps, lr=0.001, optimizer="rmsprop", beta2=0.99, warmup=0.4
-        )
+        rmsprop: dict[str, Any] = {"optimizer": "rmsprop", "beta2": 0.99, "warmup": 0.4}
+        return self.halved(run, steps=self.adaptive_steps, lr=0.001, **rmsprop)
 
     @u.per_seed
     def adam_runs(self, run: u.Run) -> u.Sweep:
@@ -113,15 +82,9 @@ class EdgeOfStability(u.Phenomenon):
     adam = hovers(adam_runs, "Adam", "preconditioned sharpness / (38/lr)")
 
     reference = "mlp[width=32,depth=3,activation=tanh]", "digits[subset=200]"
+    tanh = "Cohen et al. 2021, 2022: tanh networks with squared loss"
+    cut = "Cohen et al. 2021: sharpness follows the flow, not the rate, and rises no hundredfold"
     controls = (
-        u.positive(
-            "tanh network on digits", "Cohen et al. 2021, 2022: tanh networks with squared loss", follows=True
-        ),
-        u.negative(
-            "rate cut to a hundredth",
-            "Cohen et al. 2021: sharpness follows the flow, not the rate, and rises no hundredfold",
-            follows=True,
-            seeds=3,
-            late_rate=0.01,
-        ),
+        u.positive("tanh network on digits", tanh, follows=True),
+        u.negative("rate cut to a hundredth", cut, follows=True, seeds=3, late_rate=0.01),
     )

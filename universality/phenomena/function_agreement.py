@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from universality import plugin as u
 from universality.measures import error_consistency, wrong_alike
 from universality.plugin.kit.agreement import beyond_accuracy
+from universality.plugin.kit.trained_apart import TrainedApart
 
 FAIR = 0.2
 """Kappa up to 0.2 is "slight", above it "fair" (Landis and Koch 1977, Biometrics 33)."""
 
-LEAK = "the reference inputs of an algorithmic task include training rows"
 SOURCE = "Mao et al. 2024, arXiv:2305.01604; Geirhos et al. 2020, arXiv:2006.16736"
 
 
@@ -26,41 +26,23 @@ def agree(runs: u.RunSet[dict[str, u.Run]], measure: Any, title: str) -> u.Claim
 
 @u.register("function_agreement", source=SOURCE)
 @dataclass(frozen=True, kw_only=True)
-class FunctionAgreement(u.Phenomenon):
+class FunctionAgreement(TrainedApart):
     """Two networks trained independently, of other seeds or of other seeds and architectures, each on its own draw of
     the data, agree on held-out inputs beyond what their accuracies imply.
 
     `errors_*`: they are wrong at the same inputs, Cohen's kappa above that of independent errors
     (`measures.error_consistency`). `answers_*`: where both are wrong their answers are the same, above those to other
     inputs of the class (`measures.wrong_alike`; not defined of two classes). Trained as `representation_similarity` is.
-
-    Args:
-        steps, lr, batch_size: of Adam, whose steps are scaled alike in every architecture.
-        fitted: where so many of its rows are, training is half-way (`Recipe.fitted`); 0 takes all `steps`.
-        labels: `random` trains each on random labels of its own; a control does.
     """
-
-    steps: int = 600
-    lr: float = 2e-3
-    batch_size: int = 128
-    fitted: float = 0.0
-    labels: Literal["true", "random"] = "true"
 
     title, version, strand, sense = "Function agreement", 1, "universality", "sign"
     dispute = (
         "Hard or mislabelled inputs alone make errors consistent: agreement is no evidence of one mechanism."
     )
-    asks = (u.classes(2), u.not_families("algorithmic", why=LEAK), u.reference_rows(512))
-    gates = (u.require("training accuracy of the weaker", u.at_end("accuracy.train"), at_least=0.9),)
 
     @u.per_pair
     def seeds(self, a: u.Run, b: u.Run) -> dict[str, u.Run]:
-        adam = u.Recipe(
-            steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size, fitted=self.fitted
-        )
-        observe = {"outputs": u.At(1), "accuracy": u.Every(10)}
-        pair = (a, b) if self.labels == "true" else (a.on(random_labels=True), b.on(random_labels=True))
-        return {key: run.trained(adam).observing(observe) for key, run in zip("ab", pair, strict=True)}
+        return self.trained(self.labelled(a, b), outputs=u.At(1))
 
     @u.per_partner
     def architectures(self, a: u.Run, b: u.Run) -> dict[str, u.Run]:

@@ -10,6 +10,7 @@ from universality.plugin.asks import (
     classes,
     families,
     has_width,
+    held_out,
     layers,
     not_families,
     reference_rows,

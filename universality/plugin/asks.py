@@ -72,6 +72,12 @@ def not_families(*names: str, why: str) -> Ask:
     return lambda cell: why if {cell.architecture.family, cell.task.family} & set(names) else ""
 
 
+def held_out(cell: Cell) -> str:
+    """No reference input of the task is a training row."""
+    leaks = "algorithmic" in (cell.architecture.family, cell.task.family)
+    return "the reference inputs of an algorithmic task include training rows" if leaks else ""
+
+
 def has_width(cell: Cell) -> str:
     """The architecture can be made wider."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import torch
@@ -20,8 +20,16 @@ from universality.measures import (
     neighbour_overlap,
 )
 from universality.plugin.outcome import Matrix, Outcome
-from universality.plugin.readings import Runs, need
+from universality.plugin.readings import Runs, at_end, need
 from universality.plugin.trajectory import Trajectory
+
+NULLS = {
+    "random_labels": "random labels",
+    "through_inputs": "through the inputs",
+    "chain": "through both starts",
+    "cross": "with the other's start",
+}
+"""What a similarity must exceed, of those that `measures.against_defaults` explains, and what figures call it."""
 
 MAX_FOUND = 256
 """Representations whose neighbours are kept: of a thousand rows, 80 kB each."""
@@ -61,10 +69,16 @@ def _nearest(x: Tensor) -> Tensor:
     return _FOUND[key]
 
 
+def balance(runs: Runs) -> float:
+    """Validation accuracy of the weaker of `a` and `b` over that of the stronger."""
+    weaker, stronger = sorted(at_end("accuracy.validation")(runs[key]) for key in ("a", "b"))
+    return weaker / max(stronger, 1e-12)
+
+
 def beyond_nulls(
-    runs: Runs, similarity: Callable[[Tensor, Tensor], float], nulls: Sequence[str], *, layers: bool = False
+    runs: Runs, similarity: Callable[[Tensor, Tensor], float], *, layers: bool = False
 ) -> Outcome:
-    """How far the penultimate features of runs `a` and `b` are closer than the largest of `nulls`.
+    """How far the penultimate features of runs `a` and `b` are closer than the largest of `NULLS`.
 
     The details are those of `measures.against_defaults`, which says what the nulls are (`a_random` and `b_random` are
     trained on random labels), and `room`, what a similarity of 1 would be above the largest. An outcome without effect
@@ -82,7 +96,7 @@ def beyond_nulls(
     inputs, labels = features(a, "inputs", 0), torch.from_numpy(a.array("taps.labels", 0))
     with _comparable():
         s = against_defaults(similarity, trained, untrained, random, inputs, labels)
-    largest = max(s[null] for null in nulls)
+    largest = max(s[null] for null in NULLS)
     matrices = {}
     if layers and _shown(runs):
         with suppress(MeasurementError):  # a dead layer leaves out the picture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from universality.plan.plan_json import PlanRecord
 from universality.store.cells import CellRecord
 from universality.store.layout import ENVIRONMENT, HASHED, LOG, MANIFEST, Layout, split_recording
 from universality.store.recording import DamagedRecordingError, StoredTrajectory, covers, read_recording
-from universality.store.untrusted import UntrustedFile, parse, read_bytes
+from universality.store.untrusted import MAX_BYTES, UntrustedFile, check_plain, parse, read_bytes
 from universality.text import short
 
 
@@ -21,6 +24,7 @@ def check_runs(audit: Audit, layout: Layout, plan: PlanRecord, records: Sequence
         audit.note("no runs here: measurements cannot be made anew")
         return
     recordings: dict[str, list[StoredTrajectory]] = {}
+    environments: set[bytes] = set()
     for folder in folders:
         name = f"{layout.runs.name}/{folder.name}"
         split = split_recording(folder.name)
@@ -28,7 +32,7 @@ def check_runs(audit: Audit, layout: Layout, plan: PlanRecord, records: Sequence
             audit.problem(name, "has a name that no recording has")
             continue
         try:
-            recordings.setdefault(split[0], []).append(_read(audit, name, folder, split[0]))
+            recordings.setdefault(split[0], []).append(_read(audit, name, folder, split[0], environments))
             audit.counts["recordings"] += 1
         except (UntrustedFile, DamagedRecordingError) as problem:
             audit.problem(name, problem)
@@ -49,18 +53,27 @@ def check_runs(audit: Audit, layout: Layout, plan: PlanRecord, records: Sequence
                 audit.problem(file_of(record), text)
 
 
-def _read(audit: Audit, name: str, folder: Path, run_id: str) -> StoredTrajectory:
-    """A recording whose files are plain, small enough to read and of known names, verified."""
-    for path in _children(folder):
-        if path.is_symlink() or not path.is_file():
-            raise UntrustedFile(f"{path.name} is a link or no file")
-        if path.name not in (*HASHED, MANIFEST):
-            audit.problem(f"{name}/{path.name}", "is a file that no recording has")
+def _read(audit: Audit, name: str, folder: Path, run_id: str, environments: set[bytes]) -> StoredTrajectory:
+    """A recording whose files are plain, small enough to read and of known names, verified.
+
+    Args:
+        environments: hashes of those that were read; one machine leaves the same in thousands of recordings.
+    """
+    with os.scandir(folder) as opened:
+        entries = sorted(opened, key=lambda entry: entry.name)
+    for entry in entries:
+        if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            raise UntrustedFile(f"{entry.name} is a link or no file")
+        if entry.name not in (*HASHED, MANIFEST):
+            audit.problem(f"{name}/{entry.name}", "is a file that no recording has")
     try:
-        parse(read_bytes(folder / ENVIRONMENT))
+        environment = read_bytes(folder / ENVIRONMENT)
+        if (digest := hashlib.sha256(environment).digest()) not in environments:
+            parse(environment)
+            environments.add(digest)
     except UntrustedFile as problem:
         raise UntrustedFile(f"{ENVIRONMENT} {problem}") from None
-    read_bytes(folder / LOG)
+    check_plain(folder / LOG, MAX_BYTES)
     return read_recording(folder, run_id)
 
 

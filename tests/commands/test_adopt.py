@@ -16,6 +16,7 @@ from universality.commands.report import report
 from universality.commands.run import Finished
 from universality.errors import BadParameter, StoreError
 from universality.judge.resultset import ResultSet
+from universality.plan import forecast
 from universality.plan.forecast import Forecast
 from universality.store.cells import CellRecord
 from universality.store.layout import Layout
@@ -168,3 +169,16 @@ def test_trained_anew_means_all(tmp_path: Path, first: Path, capsys: pytest.Capt
     assert "6 runs, 0 stored, 6 to train" in capsys.readouterr().err
     assert not anew.plan.earlier
     assert not Layout(tmp_path / "both").adopted.exists()
+
+
+def test_what_would_take_more_than_a_week_is_refused_before_training_and_foreseen_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "LONGEST", 1e-9)
+    wanted = {"suite": suite(tmp_path), "results": tmp_path, "workers": 0, "device": "cpu"}
+    foreseen = run(**wanted, dry_run=True)  # type: ignore[arg-type]
+    assert isinstance(foreseen, Forecast)
+    assert any(line.startswith("More than a week") for line in foreseen.lines())
+    with pytest.raises(BadParameter, match="more than a week"):
+        run(**wanted)  # type: ignore[arg-type]
+    assert not list(Layout(tmp_path / "both").runs.iterdir())

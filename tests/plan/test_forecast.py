@@ -62,6 +62,30 @@ def test_runs_that_do_not_fit_on_the_disk_are_refused_and_stored_ones_need_none(
     asked.check_fits()
 
 
+def test_more_than_a_week_is_refused_with_what_would_fit(tmp_path: Path) -> None:
+    def plan(days: float) -> Plan:
+        found = plan_of(0.0, 0.0)
+        for job in found.jobs.values():
+            job.seconds = days * 86400
+        return found
+
+    def forecast_of(days: float, slots: int, device: str = "cpu") -> Forecast:
+        return Forecast(plan(days), slots, device, tmp_path)
+
+    # Three runs: of 4.6 days each, 13.8 days of one worker and 6.9 of two.
+    for fits in (forecast_of(2.3, 1), forecast_of(4.6, 2), forecast_of(100, 1, "cuda"), forecast_of(2.3, 0)):
+        fits.check_time(fits.plan.jobs.values())
+        assert not any("week" in line for line in fits.lines())
+    long = forecast_of(4.6, 1)
+    with pytest.raises(BadParameter, match="more than a week") as refused:
+        long.check_time(long.plan.jobs.values())
+    assert refused.value.got == "about 14 days on 1 cpu worker(s)"
+    assert refused.value.do.startswith("--shard 1/2 here and the other parts")
+    assert any(line.startswith("More than a week") and "--shard 1/2" in line for line in long.lines())
+    # What is stored takes no time.
+    long.check_time(list(long.plan.jobs.values())[:1])
+
+
 @pytest.mark.usefixtures("toys")
 def test_a_recording_is_foreseen_with_its_losses_and_what_probes_leave(tmp_path: Path) -> None:
     cross = CrossSpec(phenomena=("toy_early",), architectures=("toy_net",), tasks=("toy_points",), seeds=1)

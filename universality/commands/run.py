@@ -191,6 +191,8 @@ def run(
         for other, number in take_over(wanted, store, environment(str(where))).items():
             print(f"note: {number} runs taken over from {plain(other)}", file=sys.stderr)
         to_train = missing(to_train, store)
+    if executor == "local":
+        forecast.check_time(to_train)
     for line in edited_plugins(to_train, store):
         print(f"note: {plain(line, 600)}", file=sys.stderr)
     if plan.adopted:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from universality.errors import BadParameter, StoreError
-from universality.plan.plan import Plan
+from universality.plan.plan import Job, Plan
 from universality.plugin.registry import component
 from universality.store.environment import memory_bytes
 from universality.store.layout import Layout
 from universality.text import clock, memory, plain
+
+LONGEST = 7 * 24 * 3600.0
+"""Seconds of one training on one machine: beyond a week it wants more machines, or a smaller suite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,31 @@ class Forecast:
                 do="free some space, or put --results elsewhere",
             )
 
+    def too_long(self, jobs: Iterable[Job]) -> str:
+        """What would fit where these runs would keep this machine busy for more than a week; empty where they would not.
+
+        Times are those of this machine's CPU: of a GPU and of a cluster nothing is known.
+        """
+        lasts = sum(job.seconds for job in jobs) / max(1, self.slots)
+        if self.device != "cpu" or lasts <= LONGEST:
+            return ""
+        parts = math.ceil(lasts / LONGEST)
+        return (
+            f"--shard 1/{parts} here and the other parts on machines like this, --device cuda, --executor slurm or ray, "
+            f"or fewer seeds, rows or cells"
+        )
+
+    def check_time(self, jobs: Iterable[Job]) -> None:
+        """Refuse what would take more than a week here. Raises `BadParameter`."""
+        if do := self.too_long(jobs := list(jobs)):
+            days = sum(job.seconds for job in jobs) / max(1, self.slots) / 86400
+            raise BadParameter(
+                "this training would take more than a week",
+                got=f"about {days:.0f} days on {self.workers}",
+                expected=f"at most {LONGEST / 86400:.0f} days",
+                do=do,
+            )
+
     def lines(self) -> Iterator[str]:
         """What `--dry-run` prints."""
         plan = self.plan
@@ -90,6 +119,8 @@ class Forecast:
         jobs = plan.open_jobs
         total = sum(job.seconds for job in jobs.values())
         probes = sum(job.probe_seconds for job in jobs.values())
+        if do := self.too_long(jobs.values()):
+            yield f"More than a week, which is refused; what fits: {do}"
         yield (
             f"{len(jobs)} distinct runs, about {clock(total)} on one core, "
             f"{clock(total / max(1, self.slots))} on {self.workers}; "

@@ -11,6 +11,7 @@ from universality.judge.answers import Answer, answer_of, answers
 from universality.judge.crossed import prevalence
 from universality.judge.leaderboard import leaderboard
 from universality.output import phrases
+from universality.plugin.bounds import Most
 from universality.store.cells import CellRecord
 
 
@@ -34,10 +35,14 @@ def test_a_few_exceptions_are_named() -> None:
     )
 
 
-def test_one_cell_that_is_absent_beyond_chance_refutes_what_is_not_known_to_hold_elsewhere() -> None:
-    found = answered(grid(2, 2, absent=1))
-    assert found == Answer("not universal", "it holds in 3 of 4 decided cells, not in net0 on task0")
-    assert answered(grid(1, 1, absent=1)).text == "it does not hold in the one decided cell"
+def test_two_cells_that_are_absent_beyond_chance_refute_what_is_not_known_to_hold_elsewhere() -> None:
+    found = answered(grid(2, 2, absent=2))
+    assert found == Answer("not universal", "it holds in 2 of 4 decided cells, in every cell of net1")
+    # One is not enough: of three runs that end at one of two values, one in eight is as far apart.
+    alone = answered(grid(2, 2, absent=1))
+    assert alone.kind == "not yet known"
+    assert alone.text.startswith("it holds in 3 of 4 decided cells; ")
+    assert answered(grid(1, 1, absent=1)).text.startswith("it does not hold in the one decided cell; 5 more")
     assert answered(grid(6, 6, absent=36)).text == "it holds in none of 36 decided cells"
 
 
@@ -60,6 +65,32 @@ def test_many_scattered_cells_are_counted() -> None:
         for t in range(6)
     ]
     assert answered(cells).text == "it holds in 24 of 36 decided cells, not in 12, of 6 networks on 6 tasks"
+
+
+def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:
+    lost = [record("net8", f"task{t}", state="diverged") for t in range(3)]
+    found = answered([*grid(4, 4), *(record("net9", f"task{t}", OPEN) for t in range(4)), *lost])
+    assert found.kind == "universal here"
+    assert found.text == (
+        "it holds in all 16 decided cells, of 4 networks on 4 tasks; 4 are open; 3 ended without a measurement"
+    )
+
+
+def test_sets_that_contradict_each_other_are_told() -> None:
+    sets = [result_set("a", grid(4, 4)), result_set("b", [record("net0", "task0", ABSENT)])]
+    found = answer_of(only(leaderboard(sets)))
+    assert found.text.startswith("it holds in all 15 decided cells")
+    assert found.text.endswith("; in 1 sets contradict each other")
+
+
+def test_fewer_cells_in_which_it_fails_may_tell_sooner_than_those_in_which_it_holds() -> None:
+    """Four runs that all miss, p = 2^-4 each, so that no cell alone survives Holm's correction."""
+    cells = [
+        record(f"net{a}", f"task{a}", ABSENT, claim=Most(at_least=3.0, unit="u"), seeds=5) for a in range(3)
+    ]
+    found = answered(cells)
+    assert found.kind == "not yet known"
+    assert "more in which it does not hold, of other networks on other tasks, would tell" in found.text
 
 
 @pytest.mark.parametrize("side", [1, 2])
@@ -92,7 +123,7 @@ def test_lines_give_what_is_known_and_count_the_rest() -> None:
     records = [
         *grid(6, 6, phenomenon="all"),
         *grid(2, 2, phenomenon="some"),
-        *grid(1, 1, absent=1, phenomenon="no"),
+        *grid(1, 2, absent=2, phenomenon="no"),
     ]
     lines = phrases.answer_lines(result_set("a", records))
     assert [line.partition(": ")[2].partition(":")[0] for line in lines[:2]] == [

@@ -223,7 +223,8 @@ REASONS: dict[str, tuple[CellRecord, str]] = {
     ),
     "on both bounds": (
         cell(effects(-3.0, 0.5, 4.0)),
-        "straddles both bounds: 95% interval -8.19 to 9.19, claimed 0 to 1; about 191 seeds would decide",
+        "straddles both bounds: 95% interval -8.19 to 9.19, claimed 0 to 1; 1 of 3 hold, too few for presence with however "
+        "many seeds of this spread",
     ),
     "on a bound, with a criterion that fails": (
         cell([group(i, v, criterion=i > 1) for i, v in enumerate((0.6, 0.8, 1.0))]),
@@ -362,3 +363,28 @@ def test_reasons_that_differ_in_numbers_alone_have_one_kind_and_subject() -> Non
     near, far = (decide(cell([group(i, None, gate=g) for i in range(3)])).reason for g in (0.9, 0.1))
     assert near.text != far.text
     assert (near.kind, near.subject) == (far.kind, far.subject)
+
+
+def test_runs_that_were_not_seen_in_time_forbid_presence_as_misses_would() -> None:
+    """Five of six hold, .418 as a bound of the share; of five alone it is .549."""
+    early = [group(i, 10.0) for i in range(5)]
+    assert decide(cell(early, Most(at_least=5.0))).verdict == "present"
+    found = decide(cell([*early, group(5, 400.0, gate=0.5, censored=True)], Most(at_least=5.0)))
+    assert found.verdict == "inconclusive"
+    assert "5 of 5 hold, 1 not seen within the budget" in found.reason.text
+    # One that a gate left, and that was not waited for, says nothing.
+    assert decide(cell([*early, group(5, None, gate=0.5)], Most(at_least=5.0))).verdict == "present"
+
+
+def test_an_infinite_bound_of_a_time_is_no_time() -> None:
+    never = group(5, math.inf, gate=0.5, censored=True)
+    assert decide(cell([*[group(i, 10.0) for i in range(5)], never], Most(at_least=5.0))).effect == 10.0
+
+
+def test_no_number_of_seeds_is_promised_where_the_spread_forbids_presence() -> None:
+    """The mean lies inside, and two of five runs outside: an interval inside would be mixed."""
+    found = decide(cell(effects(0.2, 0.3, 0.9, 1.3, 1.4)))
+    assert (found.verdict, found.seeds_needed) == ("inconclusive", None)
+    assert "too few for presence with however many seeds" in found.reason.text
+    wide = decide(cell(effects(0.1, 0.3, 0.5, 0.9, 1.3)))
+    assert wide.seeds_needed is not None

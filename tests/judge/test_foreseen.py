@@ -15,7 +15,7 @@ from universality.plan.planner import Planner
 from universality.plan.suite import CrossSpec, Suite
 from universality.plugin import registry
 from universality.plugin.bounds import Bound, Most, Within
-from universality.plugin.outcome import Outcome
+from universality.plugin.outcome import Check, Outcome
 from universality.store.cells import CellRecord, GroupRecord
 
 registry.load_plugins()
@@ -65,6 +65,34 @@ def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     (line,) = lines(1, "representation_similarity", "digits[subset=50]", tmp_path)
     assert "1 seed can never decide cka_architectures, knn_architectures" in line
     assert lines(3, "representation_similarity", "digits[subset=50]", tmp_path) == []
+
+
+def test_three_seeds_never_call_absent_what_only_a_criterion_refutes(tmp_path: Path) -> None:
+    claims = "gd, heavy_ball, nesterov, rmsprop, adam"
+    told = f"edge_of_stability: 3 seeds can never call {claims} absent for a criterion, though all miss it; at least 5 are needed"
+    assert lines(3, "edge_of_stability", "digits[subset=50]", tmp_path) == [told]
+    assert lines(5, "edge_of_stability", "digits[subset=50]", tmp_path) == []
+    for seeds, verdict in ((4, "inconclusive"), (5, "absent")):
+        missed = tuple(
+            GroupRecord(
+                key=f"s{i}",
+                units=(f"s{i}",),
+                runs={"run": f"r{i}"},
+                state="done",
+                outcome=Outcome(effect=9.0 + 0.01 * i, criteria=(Check("falls", 2.0, at_most=1.0),)),
+            )
+            for i in range(seeds)
+        )
+        record = CellRecord(
+            phenomenon="p",
+            version=1,
+            claim_name="c",
+            claim=Within(low=1.0),
+            architecture="a",
+            task="t",
+            groups=missed,
+        )
+        assert decide(record).verdict == verdict
 
 
 def test_pairs_of_seeds_need_twice_as_many_to_decide_a_share(tmp_path: Path) -> None:

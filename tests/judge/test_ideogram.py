@@ -12,23 +12,68 @@ from tests.judge.test_leaderboard import TOY, grid, record, result_set
 from universality.judge.ideogram import REACH, average, of_board, of_sets
 from universality.judge.leaderboard import leaderboard
 from universality.plugin.bounds import Within
+from universality.plugin.outcome import Outcome
+from universality.store.cells import CellRecord, GroupRecord
+
+
+def spread(architecture: str, task: str, effects: np.ndarray, name: str) -> CellRecord:
+    """A cell of such effects, of runs that no other set has."""
+    groups = tuple(
+        GroupRecord(
+            key=f"s{i}",
+            units=(f"s{i}",),
+            runs={"run": f"{name}-s{i}-0123456789ab"},
+            state="done",
+            outcome=Outcome(effect=float(effect)),
+        )
+        for i, effect in enumerate(effects)
+    )
+    return replace(record(architecture, task), groups=groups)
+
 
 MANY = [record(f"net{a}", f"task{t}", 1.0 + 0.01 * a) for a in range(3) for t in range(3)]
 
 
 def test_the_average_is_that_of_a_hand() -> None:
-    # Weights 1, 1 and 1/4: (0 + 1 + 5/4) / (9/4) = 1; chi^2 = 1 + 0 + 16/4 = 5, over two degrees of freedom.
+    # Weights 1, 1 and 1/4: (0 + 1 + 5/4) / (9/4) = 1.
     found = average([0.0, 1.0, 5.0], [1.0, 1.0, 2.0])
-    assert found.mean == pytest.approx(1.0)
-    assert found.scale_factor == pytest.approx(math.sqrt(2.5))
-    assert found.error == pytest.approx(math.sqrt(2.5) * 2 / 3)
+    assert (found.mean, found.error, found.scale_factor) == (pytest.approx(1.0), pytest.approx(2 / 3), None)
 
 
-def test_values_that_agree_do_not_shrink_the_error() -> None:
-    found = average([1.0, 1.1], [1.0, 1.0])
-    assert found.scale_factor < 1
-    assert found.error == pytest.approx(math.sqrt(0.5))
-    assert average([3.0], [0.5]).scale_factor == 1
+def test_sets_of_common_cells_are_no_further_evidence() -> None:
+    for copies in (2, 4):
+        found = average([1.0] * copies, [0.5] * copies, [1.0])
+        assert (found.mean, found.error, found.scale_factor) == (1.0, pytest.approx(0.5), 0.0)
+    apart = average([1.0, 1.0], [0.5, 0.5], [0.01, 0.02])
+    # z = 2.576 and 2.326
+    assert apart.scale_factor == pytest.approx(math.sqrt((2.5758**2 + 2.3263**2) / 2), rel=1e-4)
+    assert apart.error == pytest.approx(0.5 * apart.scale_factor)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_scale_factor_is_one_where_sets_differ_as_their_seeds_do(seeds: int) -> None:
+    random = np.random.default_rng(0)
+
+    def cells(name: str, shift: float = 0.0) -> list[CellRecord]:
+        return [
+            spread(f"net{a}", f"task{t}", 1 + 0.3 * a + shift + 0.02 * random.standard_normal(seeds), name)
+            for a in range(4)
+            for t in range(4)
+        ]
+
+    (of,) = of_sets([result_set("a", cells("a")), result_set("b", cells("b"))])
+    assert of.average.shared == 16
+    assert 0.6 < of.average.scale_factor < 1.4  # sqrt(chi^2_16 / 16): .65 to 1.34 in 95 %
+    (of,) = of_sets(
+        [result_set("a", cells("c")), result_set("b", cells("d", 0.2))]
+    )  # ten standard deviations
+    assert of.average.scale_factor > 2.5
+
+
+def test_a_copy_of_a_set_is_no_agreement() -> None:
+    (of,) = of_sets([result_set("a", MANY), result_set("b", MANY)])
+    assert (of.average.scale_factor, of.average.shared) == (0.0, 9)
+    assert of.average.error == pytest.approx(of.parts[0].error)
 
 
 @pytest.mark.parametrize(("values", "errors"), [([], []), ([1.0], [0.0]), ([1.0, 2.0], [1.0, -1.0])])

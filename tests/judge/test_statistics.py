@@ -257,3 +257,8 @@ def test_equal_values_are_worth_a_sign_test(n: int) -> None:
     assert student_tail(0.3, 0.0, n - 1) == 0.5**n
     assert student_tail(0.0, 0.0, n - 1) == 0.5
     assert student_tail(0.3, 1e-9, n - 1) < 0.5**n
+
+
+def test_equal_values_that_share_a_unit_have_no_interval() -> None:
+    assert jackknife_interval([1.0, 1.0, 1.0], [("s", "0"), ("s", "1"), ("s", "2")]).low is None
+    assert jackknife_interval([1.0, 1.0, 1.0], [("0",), ("1",), ("2",)]).low == 1.0

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from tests.judge.toy_cells import DELAY, PASSING, PHENOMENA, about, cell, effects
+from tests.judge.toy_cells import DELAY, PASSING, PHENOMENA, about, cell, effects, group
 from universality.judge.controls import judge
 from universality.judge.decide import decide
 from universality.judge.summary import claims_a_number, share_of_groups, summarise
 from universality.plugin.bounds import Most, Within
 from universality.plugin.phenomenon import Sense
+from universality.store.cells import CellRecord, GroupRecord
 
 
 def test_prevalence_counts_only_present_and_absent() -> None:
@@ -142,3 +143,44 @@ def test_a_row_says_what_its_cells_are_under_other_bounds() -> None:
     assert (laxer.claim, laxer.counts["present"]) == (Most(at_least=2.5), 2)
     (zero,) = summarise(judge([cell(effects(1.0, 1.1, 1.2), Within(low=0.0))]), PHENOMENA)
     assert zero.moved == ()
+
+
+def unseen(index: int) -> GroupRecord:
+    """Not seen until 400, in a budget too short to decide."""
+    return group(index, 400.0, gate=0.5, censored=True)
+
+
+def test_runs_that_were_not_seen_in_time_are_no_evidence_that_most_hold() -> None:
+    """Of each of twelve cells one run of five holds, and four were censored early: nothing says that most do."""
+    records = [cell([group(0, 10.0), *map(unseen, range(1, 5))], DELAY, task=f"t{i}") for i in range(12)]
+    joint = share_of_groups([decide(record) for record in records])
+    assert joint is not None
+    assert (joint.holding, joint.decided) == (12, 60)
+    assert joint.p == 1.0  # and that most miss is not known either
+
+
+def test_what_a_gate_left_of_a_cell_is_no_part_of_a_share() -> None:
+    """Two of five groups met the gate, a choice; five of five are."""
+    left = cell([*effects(0.5, 0.5), *(group(i, 0.5, gate=0.5) for i in range(2, 5))])
+    assert share_of_groups([decide(left)]) is None
+    joint = share_of_groups([decide(left), decide(cell(effects(*[0.5] * 5), task="other"))])
+    assert joint is not None
+    assert (joint.holding, joint.decided) == (5, 5)
+
+
+def test_two_networks_compared_with_each_other_are_one_cell() -> None:
+    def pair(architecture: str, task: str = "digits") -> CellRecord:
+        groups = [
+            structs.replace(g, runs={"a": f"a{g.key}{task}", "b": f"b{g.key}{task}"})
+            for g in effects(0.5, 0.55, 0.6)
+        ]
+        return cell(groups, architecture=architecture, task=task)
+
+    found = judge([pair("mlp"), pair("cnn"), pair("mlp", "mnist")])
+    assert [(v.counted, v.repeated, v.verdict) for v in found] == [
+        (True, False, "present"),
+        (False, True, "present"),
+        (True, False, "present"),
+    ]
+    (row,) = summarise(found, PHENOMENA)
+    assert row.counts["present"] == 2

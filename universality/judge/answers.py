@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from universality.judge.boundary import Boundary
@@ -26,6 +26,8 @@ KNOWN = KINDS[:3]
 NAMED = 4
 """Most cells that a sentence names one by one."""
 ALL, NONE = "every cell of ", "any cell of "
+COUNTEREXAMPLES = 2
+"""Absent cells that survive Holm's correction, so that a claim is not universal."""
 MAX_FURTHER = 60
 """Cells; a claim that takes more than that is not about to be known."""
 
@@ -56,20 +58,31 @@ def answers(results: ResultSet) -> list[tuple[ClaimRow, Answer]]:
 def answer_of(row: BoardRow) -> Answer:
     """Of a claim over all sets."""
     lacks = dict.fromkeys(each for s in row.sets for each in s.row.failed_controls)
-    cells = [cell.representative for cell in row.cells if cell.verdict == cell.representative.verdict]
-    return answer(cells, "" if row.validated else _lacks(list(lacks)))
+    cells = [
+        replace(cell.representative, verdict=cell.verdict)
+        if cell.verdict != cell.representative.verdict
+        else cell.representative
+        for cell in row.cells
+        if not cell.conflict
+    ]
+    return answer(cells, "" if row.validated else _lacks(list(lacks)), conflicts=len(row.conflicts))
 
 
-def answer(cells: Sequence[CellVerdict], lacks: str = "", ends: Sequence[Boundary] = ()) -> Answer:
+def answer(
+    cells: Sequence[CellVerdict], lacks: str = "", ends: Sequence[Boundary] = (), conflicts: int = 0
+) -> Answer:
     """The answer of counted cells of one claim.
 
     - *universal here*: the interval of the prevalence lies above one half, and no decided cell is absent;
     - *holds with exceptions*: it lies above one half, and some are;
-    - *not universal*: it lies below one half, or an absent cell survives Holm's correction over all cells of its set: one
-      counterexample that cannot be chance is enough;
+    - *not universal*: it lies below one half, or `COUNTEREXAMPLES` absent cells survive Holm's correction over all cells of
+      their set: of a p from three to five runs, which holds for normal effects, one alone is not enough;
     - *not yet known*: everything else.
 
+    Cells that were asked and are open or ended early stand at the end, whatever the answer.
+
     Args:
+        conflicts: cells of which one set says present and another absent.
         lacks: what the controls lack; empty where they came out as they must.
         ends: sweeps in which the claim changes.
     """
@@ -80,9 +93,10 @@ def answer(cells: Sequence[CellVerdict], lacks: str = "", ends: Sequence[Boundar
     if lacks:
         return Answer(kind, lacks)
     if share is None:
-        return Answer(kind, f"no cell is decided{_open(cells)}")
+        return Answer(kind, f"no cell is decided{_open(cells, conflicts)}")
     holds = _holds(len(present), decided)
-    limit = "".join(f"; along {end.parameter} it {end.where}" for end in ends[:1])
+    along = "".join(f"; along {end.parameter} it {end.where}" for end in ends[:1])
+    limit = f"{_open(cells, conflicts, seeds=kind not in KNOWN)}{along}"
     if kind == "universal here":
         return Answer(kind, f"{holds}{_spread(present)}{limit}")
     if kind == "holds with exceptions":
@@ -91,11 +105,7 @@ def answer(cells: Sequence[CellVerdict], lacks: str = "", ends: Sequence[Boundar
         where = f", in {_places(present, absent, ALL)}" if 0 < len(present) <= len(absent) else ""
         where = where or (f", not in {_places(absent, present, NONE)}" if present else "")
         return Answer(kind, f"{holds}{where}{limit}")
-    further = _further(cells)
-    more = (
-        f"; {further} more in which it holds, of other networks on other tasks, would tell" if further else ""
-    )
-    return Answer(kind, f"{holds}{more}{_open(cells)}{limit}")
+    return Answer(kind, f"{holds}{_told_by(cells)}{limit}")
 
 
 def kind_of(cells: Sequence[CellVerdict], lacks: str, share: Prevalence | None) -> Kind:
@@ -107,7 +117,8 @@ def kind_of(cells: Sequence[CellVerdict], lacks: str, share: Prevalence | None) 
     absent = [v for v in cells if v.verdict == "absent"]
     if share.low > 0.5:
         return "holds with exceptions" if absent else "universal here"
-    if share.high < 0.5 or any(v.p_holm is not None and v.p_holm <= ALPHA for v in absent):
+    beyond_chance = sum(v.p_holm is not None and v.p_holm <= ALPHA for v in absent)
+    if share.high < 0.5 or beyond_chance >= COUNTEREXAMPLES:
         return "not universal"
     return "not yet known"
 
@@ -132,24 +143,40 @@ def _spread(cells: Sequence[CellVerdict]) -> str:
     return f", of {len(networks)} networks on {len(tasks)} tasks"
 
 
-def _open(cells: Sequence[CellVerdict]) -> str:
-    """What would decide cells that were measured and are open."""
+def _open(cells: Sequence[CellVerdict], conflicts: int, *, seeds: bool = True) -> str:
+    """The cells that were asked and are not decided, and, with `seeds`, how many would decide them."""
     undecided = [v for v in cells if v.verdict == "inconclusive"]
-    if not undecided:
+    ended = sum(v.verdict not in ("present", "absent", "inconclusive", "not applicable") for v in cells)
+    told = f"; in {conflicts} sets contradict each other" if conflicts else ""
+    if undecided:
+        needed = sorted(v.seeds_needed for v in undecided if seeds and v.seeds_needed is not None)
+        told += f"; {len(undecided)} {'is' if len(undecided) == 1 else 'are'} open"
+        told += (
+            f", {len(needed)} of which about {needed[len(needed) // 2]} seeds would decide" if needed else ""
+        )
+    return told + (f"; {ended} ended without a measurement" if ended else "")
+
+
+def _told_by(cells: Sequence[CellVerdict]) -> str:
+    """How many more cells would tell, in the fewer of two ways: those in which the claim holds, and those in which it does not."""
+    ways = [(n, holds) for holds in (True, False) if (n := _further(cells, holds)) is not None]
+    if not ways:
         return ""
-    seeds = sorted(v.seeds_needed for v in undecided if v.seeds_needed is not None)
-    told = f", {len(seeds)} of which about {seeds[len(seeds) // 2]} seeds would decide" if seeds else ""
-    return f"; {len(undecided)} {'is' if len(undecided) == 1 else 'are'} open{told}"
+    further, holds = min(ways, key=lambda way: way[0])
+    which = "holds" if holds else "does not hold"
+    return f"; {further} more in which it {which}, of other networks on other tasks, would tell"
 
 
-def _further(cells: Sequence[CellVerdict]) -> int | None:
-    """Independent cells in which the claim holds that would lift the interval above one half; None for too many."""
+def _further(cells: Sequence[CellVerdict], holds: bool) -> int | None:
+    """Independent cells in which the claim holds, or does not, that would take the interval to one side of one half; None
+    for too many."""
     decided = [v for v in cells if v.verdict in ("present", "absent")]
     marks = [v.verdict == "present" for v in decided]
     networks, tasks = ([getattr(v.record, of) for v in decided] for of in ("architecture", "task"))
     for n in range(1, MAX_FURTHER + 1):
         new = [f"\0{i}" for i in range(n)]
-        if prevalence([*marks, *[True] * n], [*networks, *new], [*tasks, *new]).low > 0.5:
+        share = prevalence([*marks, *[holds] * n], [*networks, *new], [*tasks, *new])
+        if share.low > 0.5 if holds else share.high < 0.5:
             return n
     return None
 

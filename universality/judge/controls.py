@@ -45,10 +45,15 @@ def controlled(verdicts: Sequence[CellVerdict], uncounted: Collection[str] = ())
         if v.control_result == "failed":
             failures.setdefault(claim_of(v), []).append(failure(v))
     reference = {_setting(v) for v in verdicts if v.record.control and v.record.control.sign == "positive"}
-    after = []
+    after, seen = [], set()
     for v in verdicts:
-        counted = v.record.crossed and v.record.phenomenon not in uncounted
-        v = replace(v, counted=counted and _setting(v) not in reference)
+        counted = v.record.crossed and v.record.phenomenon not in uncounted and _setting(v) not in reference
+        runs = *claim_of(v), frozenset(frozenset(group.runs.values()) for group in v.record.groups)
+        pairs = bool(v.record.groups) and all(len(group.runs) > 1 for group in v.record.groups)
+        repeated = counted and pairs and runs in seen
+        if counted:
+            seen.add(runs)
+        v = replace(v, counted=counted and not repeated, repeated=repeated)
         if v.record.control is None and v.raw in MEASURED and claim_of(v) in failures:
             text = f"control failed ({'; '.join(failures[claim_of(v)])}); alone: {v.raw}"
             v = replace(v, verdict="invalid", reason=Reason("control failed", text), p=None)

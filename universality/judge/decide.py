@@ -82,6 +82,7 @@ class CellVerdict:
         seeds_needed: replicates at which an undecided interval would clear its bound, if any do.
         details: medians over the decided groups of their secondary numbers.
         counted: whether it counts towards universality; sweeps, controls and their settings do not.
+        repeated: of the same runs as an earlier cell, as the comparison of two networks in the cell of the second: not counted.
         p: of a decided verdict, one-sided: the chance of data as far on its side, were the truth on
             the bound that it had to clear.
         p_least: the smallest p that its groups could have given, whatever was measured.
@@ -104,6 +105,7 @@ class CellVerdict:
     seeds_needed: int | None = None
     details: Mapping[str, float] = field(default_factory=dict)
     counted: bool = True
+    repeated: bool = False
     p: float | None = None
     p_least: float = 1.0
     p_holm: float | None = None
@@ -173,7 +175,7 @@ def decide(record: CellRecord) -> CellVerdict:
         mean = mean_effect(decided, record.claim.scale)
         cell = replace(cell, effect=mean.estimate, low=mean.low, high=mean.high, se=mean.se)
     elif decided:
-        timed = _timed(record)
+        timed = timed_groups(record)
         least = 0.0 if positive else -math.inf
         survival = kaplan_meier_median([g.effect for g in timed], [g.censored for g in timed], least=least)
         cell = replace(cell, effect=survival.median)
@@ -205,7 +207,7 @@ def decided_groups(record: CellRecord) -> list[GroupRecord]:
     return [g for g in record.groups if g.decided and not (within and g.censored)]
 
 
-def _timed(record: CellRecord) -> list[GroupRecord]:
+def timed_groups(record: CellRecord) -> list[GroupRecord]:
     """The groups that a median of times is of: those decided, and those that were not seen in a budget too short to decide.
 
     Without the latter, which are lower bounds whatever they miss, a median of few early ones would stand for all.
@@ -213,7 +215,9 @@ def _timed(record: CellRecord) -> list[GroupRecord]:
 
     def bounded_below(group: GroupRecord) -> bool:
         outcome = group.outcome
-        return outcome is not None and outcome.censored and outcome.effect is not None and outcome.effect > 0
+        if outcome is None or not outcome.censored or outcome.effect is None:
+            return False
+        return 0 < outcome.effect < math.inf
 
     return [g for g in record.groups if g.decided or bounded_below(g)]
 
@@ -255,6 +259,9 @@ def _decide_within(cell: CellVerdict, decided: Sequence[GroupRecord]) -> CellVer
     sides = "both bounds" if below and above else "the lower bound" if below else "the upper bound"
     if met < cell.decided:  # then more seeds of this spread would not decide by their interval alone
         return cell.ruled("inconclusive", "straddles", f"straddles {sides}: {seen}; {shares}, {failed}")
+    if claim.holds(effect) and 5 * cell.holding < 4 * cell.decided:  # an interval inside would be "mixed"
+        text = f"straddles {sides}: {seen}; {shares}, too few for presence with however many seeds of this spread"
+        return cell.ruled("inconclusive", "straddles", text)
     sd = cell.se * math.sqrt(cell.units)
     seeds = seeds_to_decide(effect, sd, claim.low, claim.high, scale=claim.scale, limit=MAX_SEEDS)
     decide_by = f"about {seeds} seeds would decide" if seeds else f"over {MAX_SEEDS} seeds to decide"
@@ -304,15 +311,21 @@ def _decide_most(cell: CellVerdict, decided: Sequence[GroupRecord]) -> CellVerdi
     """Presence or absence by the share of groups that hold.
 
     A censored group whose gates are met counts as its phenomenon says it does. Groups that share a
-    unit are worth as many trials as `effective_trials`. Undecided groups forbid absence.
+    unit are worth as many trials as `effective_trials`. Undecided groups forbid absence; for presence those that were not
+    seen within the budget count as misses, else the early ones alone would speak.
     """
     k, n, trials = cell.holding, cell.decided, cell.trials
     share = k / n * trials
-    low = clopper_pearson(share, trials, side="lower")[0]
+    timed = timed_groups(cell.record)
+    all_trials = effective_trials([g.units for g in timed])
+    seen = k / len(timed) * all_trials
+    low = clopper_pearson(seen, all_trials, side="lower")[0]
     high = clopper_pearson(share, trials, side="upper")[1]
     bounds, limit = f"{k} of {n} hold", "one-sided 95% bound of the share"
+    if len(timed) > n:
+        bounds += f", {len(timed) - n} not seen within the budget"
     if low > 0.5:
-        p = clopper_pearson_p(share, trials, side="lower")
+        p = clopper_pearson_p(seen, all_trials, side="lower")
         return cell.ruled("present", "share", f"most hold: {bounds}; {limit} {beside(low, 0.5)} > 0.5", p=p)
     undecided, failed = cell.groups - n, _most_missed(decided, cell.record.claim)
     if high < 0.5 and not undecided:

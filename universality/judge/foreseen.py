@@ -11,6 +11,9 @@ from universality.plan.plan import Plan
 from universality.plugin.bounds import Bound, Within
 from universality.text import percent
 
+MISSED_BY_ALL = 5
+"""The fewest independent runs of which all miss a criterion that tell that most do: 2^-5 < .05."""
+
 
 def least_replicates(bound: Bound) -> int:
     """The fewest independent replicates over which the rule of a claim can decide it, all of them agreeing.
@@ -31,7 +34,7 @@ def least_replicates(bound: Bound) -> int:
 
 def too_few_replicates(plan: Plan) -> list[str]:
     """A line for each phenomenon with claims that no cell of so many seeds can decide, whatever is measured."""
-    short: dict[tuple[str, int, int], dict[str, None]] = {}
+    short: dict[tuple[str, int, int, str], dict[str, None]] = {}
     for cell in plan.cells:
         for name, claim in cell.phenomenon.claims.items() if cell.control is None else ():
             units = [group.units for group in cell.groups if group.bears_on(claim)]
@@ -39,12 +42,15 @@ def too_few_replicates(plan: Plan) -> list[str]:
             needed = least_replicates(claim.bound)
             if units and not isinstance(claim.bound, Within):
                 needed = math.ceil(needed * seeds / effective_trials(units))
+            what = "can never decide {}, whatever is measured"
+            if seeds >= needed and isinstance(claim.bound, Within) and claim.criteria:
+                needed, what = MISSED_BY_ALL, "can never call {} absent for a criterion, though all miss it"
             if units and seeds < needed:
-                short.setdefault((cell.phenomenon.name, seeds, needed), {})[name] = None
+                short.setdefault((cell.phenomenon.name, seeds, needed, what), {})[name] = None
     return [
-        f"{phenomenon}: {seeds} {'seed' if seeds == 1 else 'seeds'} can never decide {', '.join(claims)}, "
-        f"whatever is measured; at least {needed} are needed"
-        for (phenomenon, seeds, needed), claims in short.items()
+        f"{phenomenon}: {seeds} {'seed' if seeds == 1 else 'seeds'} {what.format(', '.join(claims))}; "
+        f"at least {needed} are needed"
+        for (phenomenon, seeds, needed, what), claims in short.items()
     ]
 
 

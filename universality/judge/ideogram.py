@@ -1,14 +1,17 @@
-"""What several result sets measured of one number, side by side: a weighted mean with the scale factor of the Particle Data
-Group (Navas et al. 2024, doi:10.1103/PhysRevD.110.030001, section 5.2.2)."""
+"""What several result sets measured of one number, side by side, drawn as the Particle Data Group does (Navas et al. 2024,
+doi:10.1103/PhysRevD.110.030001, section 5.2.2)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+from scipy import stats
 
+from universality.judge.compare import difference
 from universality.judge.decide import MEASURED, CellVerdict
 from universality.judge.leaderboard import Board
 from universality.judge.resultset import ResultSet
@@ -18,19 +21,26 @@ from universality.plugin.bounds import Scale
 
 REACH = 1.959964
 """Standard deviations of a normal distribution from its middle to the ends of 95 %."""
+LEAST_P = 1e-16
+"""Of a difference; beyond it a tail has no digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """Of n values x_i with errors s_i: sum(w x) / sum(w) with w = 1/s^2, and the error 1/sqrt(sum(w)) times max(1, S).
+    """Of values x_i with errors s_i: sum(w x) / sum(w) with w = 1/s^2, and its error times max(1, S).
 
-    S = sqrt(chi^2 / (n - 1)), chi^2 = sum(w (x - mean)^2): about 1 where the values differ as their errors say, greater
-    where they differ by more. Of one value there is no S, and 1 is taken.
+    The error is 1/sqrt(sum(w)) of sets without a common cell, and sum(w s) / sum(w) of others, as if they said the same:
+    another measurement of the same cells tells nothing of other cells.
+
+    Args:
+        scale_factor: S of `replication`; None where no cell is in two sets.
+        shared: differences behind it.
     """
 
     mean: float
     error: float
-    scale_factor: float
+    scale_factor: float | None = None
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +73,43 @@ class Ideogram:
         return total
 
 
-def average(values: Sequence[float], errors: Sequence[float]) -> Average:
-    """See `Average`. Unlike the Particle Data Group's, S is of every value, however large its error.
+def average(
+    values: Sequence[float], errors: Sequence[float], differences: Sequence[float | None] = ()
+) -> Average:
+    """See `Average`.
+
+    Args:
+        differences: p-values of `replication`.
 
     Raises `ValueError` for no values, and for an error that is not positive.
 
-    >>> average([0.0, 1.0, 5.0], [1.0, 1.0, 2.0])  # w = 1, 1, 1/4; chi^2 = 1 + 0 + 4
-    Average(mean=1.0, error=1.054..., scale_factor=1.581...)
+    >>> average([0.0, 1.0, 5.0], [1.0, 1.0, 2.0])  # w = 1, 1, 1/4
+    Average(mean=1.0, error=0.666..., scale_factor=None, shared=0)
     """
     if not values or not all(error > 0 for error in errors):
         raise ValueError(f"an average of {len(values)} values needs positive errors, got {list(errors)}")
     weights = [error**-2 for error in errors]
-    total = sum(weights)
+    total, factor = sum(weights), replication(differences)
     mean = sum(w * x for w, x in zip(weights, values, strict=True)) / total
-    chi2 = sum(w * (x - mean) ** 2 for w, x in zip(weights, values, strict=True))
-    factor = math.sqrt(chi2 / (len(values) - 1)) if len(values) > 1 else 1.0
-    return Average(mean, max(1.0, factor) / math.sqrt(total), factor)
+    alike = sum(w * s for w, s in zip(weights, errors, strict=True)) / total
+    error = 1 / math.sqrt(total) if factor is None else alike
+    return Average(mean, max(1.0, factor or 0.0) * error, factor, len(differences))
+
+
+def replication(differences: Sequence[float | None]) -> float | None:
+    """S = sqrt(mean z^2) over the differences of one cell between two sets, with z the normal deviate that has the two-sided
+    p of Welch's test (`compare.difference`), of differences of the same runs that of the paired one: about 1 where sets
+    differ as their seeds do, whatever their number, greater where they differ by more, 0 where one is a copy of the other.
+
+    Of two values with known errors it is sqrt(chi^2 / (n - 1)). None of no differences.
+
+    Args:
+        differences: their p; None of values without spread that differ, whose p has no end.
+    """
+    if not differences:
+        return None
+    p = np.clip([LEAST_P if each is None else each for each in differences], LEAST_P, 1.0)
+    return float(np.sqrt(np.mean(stats.norm.isf(p / 2) ** 2)))
 
 
 def of_board(board: Board) -> list[Ideogram]:
@@ -113,7 +144,7 @@ def _ideogram(
 ) -> Ideogram | None:
     if not claims_a_number(row.claim, row.about):
         return None
-    parts, left_out = [], []
+    parts, left_out, members = [], [], []
     for results, mine in contributing:
         cells = [
             v
@@ -123,11 +154,18 @@ def _ideogram(
         part = _part(results.label, mine, cells)
         if part:
             parts.append(part)
+            members.append({(v.record.architecture, v.record.task): v for v in cells})
         elif cells:
             left_out.append(results.label)
     if len(parts) < 2:
         return None
-    mean = average([part.value for part in parts], [part.error for part in parts])
+    found = [
+        difference(one[cell].record, other[cell].record)
+        for one, other in combinations(members, 2)
+        for cell in one.keys() & other.keys()
+    ]
+    apart = [each.p for each in found if each]
+    mean = average([part.value for part in parts], [part.error for part in parts], apart)
     return Ideogram(row, tuple(parts), mean, tuple(left_out))
 
 

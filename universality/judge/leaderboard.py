@@ -195,7 +195,8 @@ def _row(key: Key, sets: Sequence[ResultSet], cells: Mapping[int, Sequence[CellV
 
 
 def _pool_cells(verdicts: Sequence[tuple[str, CellVerdict]]) -> Iterator[PooledCell]:
-    """Every question once. A setting that is a positive control in any set is left out of all.
+    """Every question once. A setting that is a positive control in any set is left out of all, and a cell of the same runs
+    as another of its set counts once.
 
     Of several answers to one question those with the most planned groups speak: how many seeds were
     asked for does not depend on what came out. They must agree, else the cell is undecided.
@@ -204,7 +205,10 @@ def _pool_cells(verdicts: Sequence[tuple[str, CellVerdict]]) -> Iterator[PooledC
     for label, v in verdicts:
         questions.setdefault((v.record.architecture, v.record.task), []).append((label, v))
     for (architecture, task), copies in questions.items():
-        if not all(v.counted for _, v in copies):
+        if not all(v.counted or v.repeated for _, v in copies):
+            continue
+        copies = [(label, v) for label, v in copies if v.counted]
+        if not copies:
             continue
         ended = [v for _, v in copies if v.verdict not in _LOST] or [v for _, v in copies]
         most = max(len(v.record.groups) for v in ended)

@@ -18,9 +18,10 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, structs
 
-from universality.judge.decide import MEASURED, CellVerdict
+from universality.judge.decide import MEASURED, CellVerdict, timed_groups
 from universality.judge.resultset import ResultSet
-from universality.plugin.bounds import Bound
+from universality.plugin.bounds import Bound, Within
+from universality.store.cells import CellRecord
 from universality.store.files import encode_record
 from universality.store.folder import entries_of
 from universality.store.untrusted import UntrustedFile, read_record
@@ -126,11 +127,17 @@ def interval_score(low: float, high: float, level: float, seen: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """One prediction beside what was measured; `why` it has no score, empty where it has one."""
+    """One prediction beside what was measured; `why` it has no score, empty where it has one.
+
+    Args:
+        at_least: what was predicted was not seen until `seen`, which lies beyond the interval: a miss, and a score that is at
+            least this.
+    """
 
     prediction: Prediction
     label: str = ""
     seen: float | None = None
+    at_least: bool = False
     why: str = ""
 
     @property
@@ -227,11 +234,22 @@ def _one(p: Prediction, locked: str, results: ResultSet, verdict: CellVerdict) -
             if ended
             else "it is not known when its runs ended"
         )
-    elif verdict.verdict not in MEASURED or not verdict.decidable or verdict.effect is None:
+    elif verdict.verdict not in MEASURED or not verdict.decidable:
         why = f"{verdict.verdict}: {verdict.reason}"
+    seen = verdict.effect
+    if not why and seen is None:
+        seen = _at_least(verdict.record)
+        if seen is None or seen <= p.high:
+            why = f"{verdict.verdict}: {verdict.reason}"
     if why:
         return Scored(prediction=p, label=results.label, why=why)
-    return Scored(prediction=p, label=results.label, seen=verdict.effect)
+    return Scored(prediction=p, label=results.label, seen=seen, at_least=verdict.effect is None)
+
+
+def _at_least(record: CellRecord) -> float | None:
+    """What the median of times exceeds of which too many were not seen: the median with these at their bounds."""
+    times = sorted(group.effect for group in timed_groups(record))
+    return times[(len(times) - 1) // 2] if times and not isinstance(record.claim, Within) else None
 
 
 def _after(ended: str, locked: str) -> bool:

@@ -113,14 +113,14 @@ def jackknife_interval(
         raise MeasurementError("values and units differ in number", got=f"{len(x)} and {len(units)}")
     blocks = replicates(units)
     n = len(blocks)
-    if np.ptp(values) == 0 and n >= 2:
-        # Kept apart so that rounding cannot push an exact value over a bound of its claim.
-        value = float(values[0])
-        return Interval(value, value, value, n, 0.0)
     estimate = float(x.mean())
     membership = np.array([[i not in block for i in range(len(x))] for block in blocks], dtype=float)
     if n < 2 or (membership.sum(axis=1) == 0).any():
         return Interval(back(estimate, scale), None, None, n, None)
+    if np.ptp(values) == 0:
+        # Kept apart so that rounding cannot push an exact value over a bound of its claim.
+        value = float(values[0])
+        return Interval(value, value, value, n, 0.0)
     without = membership @ x / membership.sum(axis=1)
     variance = (n - 1) / n * float(((without - without.mean()) ** 2).sum())
     half = t_quantile(n - 1) * math.sqrt(variance)

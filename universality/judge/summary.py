@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from universality.judge import moved
 from universality.judge.controls import Standing, claim_of, standing
 from universality.judge.crossed import Pooled, Prevalence, pool, prevalence
-from universality.judge.decide import MEASURED, VERDICTS, CellVerdict, Verdict, decided_groups
+from universality.judge.decide import MEASURED, VERDICTS, CellVerdict, Verdict, decided_groups, timed_groups
 from universality.judge.statistics import clopper_pearson_p, effective_trials, holm
 from universality.plugin.bounds import Bound, Scale, Within
 from universality.plugin.phenomenon import About
+from universality.store.cells import CellRecord, GroupRecord
 
 ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """All decided groups of the counted cells of a claim together, which can tell what no cell of few groups can.
+    """All groups of the counted cells of a claim that tell anything together, which can tell what no cell of few groups can.
 
     Args:
         trials: what they are worth; see `share_of_groups`.
@@ -173,20 +174,34 @@ def _row(members: Sequence[CellVerdict], about: About, confirmable: Collection[s
 def share_of_groups(cells: Sequence[CellVerdict]) -> Joint | None:
     """Whether most groups hold, over all measured cells together; None where no group is decided.
 
+    Of a cell all groups that tell anything count, where these are four fifths of those that were planned: groups that a gate
+    leaves are a choice. What was not seen within a budget too short to decide is a miss where the test asks whether most
+    hold, and no miss where it asks whether most miss.
+
     The binomial test of one half, two-sided, at the effective number of trials: groups of one task and seed share
     their data and are taken as one trial, whatever the architecture. Null: over the cells asked, the shares that hold
     are on average one half. Cells with shares of their own make a sum of smaller variance than equal ones, so that the
     test stays conservative (Hoeffding 1956). False alarms at a nominal 5 %, simulated: at most 2 %, where groups follow
     their task and seed nearly entirely, and near 0 where they are independent.
     """
-    groups = [(v.record, g) for v in cells if v.verdict in MEASURED for g in decided_groups(v.record)]
-    if not groups:
+    groups: list[tuple[CellRecord, GroupRecord]] = []
+    for v in cells:
+        telling = _telling(v.record) if v.verdict in MEASURED else []
+        if 5 * len(telling) >= 4 * v.groups:
+            groups += [(v.record, g) for g in telling]
+    if not any(g.decided for _, g in groups):
         return None
-    holding = sum(g.outcome is not None and g.outcome.holds(record.claim) for record, g in groups)
+    holding = sum(g.decided and g.outcome is not None and g.outcome.holds(r.claim) for r, g in groups)
+    open_ = sum(not g.decided for _, g in groups)
     trials = effective_trials([tuple(f"{u} of {record.task}" for u in g.units) for record, g in groups])
-    share = holding / len(groups) * trials
-    tails = clopper_pearson_p(share, trials, side="lower"), clopper_pearson_p(share, trials, side="upper")
+    most, least = (count / len(groups) * trials for count in (holding, holding + open_))
+    tails = clopper_pearson_p(most, trials, side="lower"), clopper_pearson_p(least, trials, side="upper")
     return Joint(holding, len(groups), trials, min(1.0, 2 * min(tails)))
+
+
+def _telling(record: CellRecord) -> list[GroupRecord]:
+    """The groups that say something of a share that holds."""
+    return decided_groups(record) if isinstance(record.claim, Within) else timed_groups(record)
 
 
 def claims_a_number(claim: Bound, about: About) -> bool:

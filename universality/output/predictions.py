@@ -34,7 +34,14 @@ def records(theories: Sequence[Theory]) -> list[dict[str, Any]]:
             "refused": each.refused,
             "file": msgspec.to_builtins(each.file) if each.file else None,
             "scored": [
-                {"set": s.label, "seen": s.seen, "score": s.score, "hit": s.hit, "why": s.why}
+                {
+                    "set": s.label,
+                    "seen": s.seen,
+                    "at_least": s.at_least,
+                    "score": s.score,
+                    "hit": s.hit,
+                    "why": s.why,
+                }
                 for s in each.scored
             ],
         }
@@ -59,12 +66,13 @@ def sections(theories: Sequence[Theory], *, details: bool = False) -> list[Secti
             ))  # fmt: skip
         for each in theory.scored:
             p = each.prediction
+            seen = f"{'> ' if each.at_least else ''}{number(each.seen)}"
             interval = f"{number(p.value)} [{number(p.low)}, {number(p.high)}] at {p.level:.3g}"
             if each.why:
                 lost.append((theory.name, f"{p.phenomenon}:{p.claim}, {p.network}, {p.task}", each.why))
             elif details:
                 told.append((
-                    theory.name, f"{p.phenomenon}:{p.claim}", p.network, p.task, interval, number(each.seen),
+                    theory.name, f"{p.phenomenon}:{p.claim}", p.network, p.task, interval, seen,
                     number(each.score),
                 ))  # fmt: skip
     return [

@@ -12,8 +12,8 @@ from universality.text import number, typeset, with_interval
 
 NOTE = (
     "A dot: the pooled effect of one set, of a set of one cell that cell's, with its standard error; the curve is the sum of "
-    "their Gaussians, each of an area of one over its error. Dark band, and in brackets: one error around the weighted mean, times S where S > 1; S = "
-    "sqrt(chi^2 / (n - 1)) is about 1 where sets differ as their errors say. Green band: what is claimed."
+    "their Gaussians, each of an area of one over its error. Dark band, and in brackets: one error around the weighted mean, times S where S > 1. S, of "
+    "the cells that two sets measured, is about 1 where they differ as their seeds do. Green band: what is claimed."
 )
 WIDTH, LEFT, CURVE, ROW, FOOT = 340.0, 104.0, 60.0, 18.0, 34.0
 POINTS = 120
@@ -57,4 +57,6 @@ def summary(of: Ideogram) -> str:
     """The weighted mean, where it lies within an error, and S."""
     mean, scale = of.average, of.row.claim.scale
     middle, low, high = (back(mean.mean + side * mean.error, scale) for side in (0, -1, 1))
-    return f"{typeset(with_interval(middle, low, high))}, S = {mean.scale_factor:.1f}"
+    factor = mean.scale_factor
+    told = "no cell in common" if factor is None else f"S = {factor:.1f} of {mean.shared}"
+    return f"{typeset(with_interval(middle, low, high))}, {told}"

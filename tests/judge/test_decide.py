@@ -1,10 +1,12 @@
 """Every rule of the verdicts at its boundary, on measurements made by hand."""
 
 import math
+from collections.abc import Mapping
 from typing import get_args
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tests.judge.toy_cells import DELAY, cell, effects, group
 from universality.judge.decide import ReasonKind, Verdict, decide
@@ -388,3 +390,17 @@ def test_no_number_of_seeds_is_promised_where_the_spread_forbids_presence() -> N
     assert "too few for presence with however many seeds" in found.reason.text
     wide = decide(cell(effects(0.1, 0.3, 0.5, 0.9, 1.3)))
     assert wide.seeds_needed is not None
+
+
+def test_of_pseudo_values_the_interval_alone_decides() -> None:
+    """Fourteen of twenty lie inside, which is no share of runs that hold: their mean is inside with its interval."""
+    values = [0.5] * 14 + [1.05] * 6
+
+    def groups(runs: Mapping[str, str] | None) -> list[GroupRecord]:
+        made = effects(*values)
+        return [replace(g, runs=runs) if runs else g for g in made]
+
+    assert decide(cell(groups(None))).reason.kind == "mixed"
+    found = decide(cell(groups({f"s{i}": f"r{i}" for i in range(20)})))
+    assert found.verdict == "present"
+    assert found.reason.text.endswith("20 of 20 meet all criteria")

@@ -143,6 +143,18 @@ def test_the_pseudo_value_of_a_mean_is_the_value_of_its_seed(seed: int) -> None:
     assert outcome.details["all seeds together"] == pytest.approx(np.mean(VALUES))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_criterion_of_all_seeds_has_pseudo_values_too(seed: int) -> None:
+    """The same number five times would be five trials of it."""
+
+    def judged(seeds: Runs) -> Outcome:
+        return Outcome(effect=1.0, criteria=(Check("mean", mean(seeds), at_least=3.5),))
+
+    (check,) = pooled(judged, seed).criteria
+    assert check.value == pytest.approx(VALUES[seed])
+    assert check.met == (VALUES[seed] >= 3.5)
+
+
 def test_on_the_log_scale_that_of_a_geometric_mean_is() -> None:
     def geometric(seeds: Runs) -> float:
         return math.exp(np.mean(np.log(list(seeds.read(at_end("p.k")).values()))))

@@ -182,5 +182,6 @@ def test_two_networks_compared_with_each_other_are_one_cell() -> None:
         (False, True, "present"),
         (True, False, "present"),
     ]
+    assert found[1].reason.text.endswith("; not counted, since these are the runs of the cell of mlp")
     (row,) = summarise(found, PHENOMENA)
     assert row.counts["present"] == 2

@@ -45,15 +45,18 @@ def controlled(verdicts: Sequence[CellVerdict], uncounted: Collection[str] = ())
         if v.control_result == "failed":
             failures.setdefault(claim_of(v), []).append(failure(v))
     reference = {_setting(v) for v in verdicts if v.record.control and v.record.control.sign == "positive"}
-    after, seen = [], set()
+    after, seen = [], dict[object, str]()
     for v in verdicts:
         counted = v.record.crossed and v.record.phenomenon not in uncounted and _setting(v) not in reference
         runs = *claim_of(v), frozenset(frozenset(group.runs.values()) for group in v.record.groups)
         pairs = bool(v.record.groups) and all(len(group.runs) > 1 for group in v.record.groups)
         repeated = counted and pairs and runs in seen
-        if counted:
-            seen.add(runs)
         v = replace(v, counted=counted and not repeated, repeated=repeated)
+        if repeated:
+            text = f"{v.reason.text}; not counted, since these are the runs of the cell of {seen[runs]}"
+            v = replace(v, reason=replace(v.reason, text=text))
+        elif counted:
+            seen[runs] = v.record.architecture
         if v.record.control is None and v.raw in MEASURED and claim_of(v) in failures:
             text = f"control failed ({'; '.join(failures[claim_of(v)])}); alone: {v.raw}"
             v = replace(v, verdict="invalid", reason=Reason("control failed", text), p=None)

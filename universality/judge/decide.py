@@ -222,6 +222,13 @@ def timed_groups(record: CellRecord) -> list[GroupRecord]:
     return [g for g in record.groups if g.decided or bounded_below(g)]
 
 
+def pooled(record: CellRecord) -> bool:
+    """Whether each group is of all runs, its effect a pseudo-value of the jackknife: an interval follows from these, and a
+    share of groups that hold means nothing."""
+    groups = record.groups
+    return len(groups) > 1 and all(len(g.runs) > 1 and g.runs == groups[0].runs for g in groups)
+
+
 def _holding(decided: Sequence[GroupRecord], claim: Bound) -> int:
     return sum(g.outcome is not None and g.outcome.holds(claim) for g in decided)
 
@@ -237,17 +244,19 @@ def _decide_within(cell: CellVerdict, decided: Sequence[GroupRecord]) -> CellVer
         text = "every group shares a unit, so there is no interval"
         return cell.ruled("inconclusive", "shared unit", text)
     bounds = claim.low, claim.high
-    shares = f"{cell.holding} of {cell.decided} hold"
+    together = pooled(cell.record)
+    met = sum(g.outcome is not None and all(check.met for check in g.outcome.criteria) for g in decided)
+    agreeing = met if together else cell.holding
+    shares = f"{agreeing} of {cell.decided} {'meet all criteria' if together else 'hold'}"
     interval = f"95% interval {beside(low, *bounds)} to {beside(high, *bounds)}"
     seen = f"{interval}, claimed {claim}"
     inside = claim.low <= low and high <= claim.high
     p = _p_within(claim, effect, cell.se, cell.units)
-    if inside and 5 * cell.holding >= 4 * cell.decided:
+    if inside and 5 * agreeing >= 4 * cell.decided:
         return cell.ruled("present", "interval inside", f"inside the claim: {seen}; {shares}", p=p)
     if high < claim.low or low > claim.high:
         side = "below" if high < claim.low else "above"
         return cell.ruled("absent", "interval outside", f"{side} the claim: {seen}; {shares}", p=p)
-    met = sum(g.outcome is not None and all(check.met for check in g.outcome.criteria) for g in decided)
     share, failed = met / cell.decided * cell.trials, _most_missed(decided, claim)
     if clopper_pearson(share, cell.trials, side="upper")[1] < 0.5:
         p = clopper_pearson_p(share, cell.trials, side="upper")
@@ -259,7 +268,7 @@ def _decide_within(cell: CellVerdict, decided: Sequence[GroupRecord]) -> CellVer
     sides = "both bounds" if below and above else "the lower bound" if below else "the upper bound"
     if met < cell.decided:  # then more seeds of this spread would not decide by their interval alone
         return cell.ruled("inconclusive", "straddles", f"straddles {sides}: {seen}; {shares}, {failed}")
-    if claim.holds(effect) and 5 * cell.holding < 4 * cell.decided:  # an interval inside would be "mixed"
+    if claim.holds(effect) and 5 * agreeing < 4 * cell.decided:  # an interval inside would be "mixed"
         text = f"straddles {sides}: {seen}; {shares}, too few for presence with however many seeds of this spread"
         return cell.ruled("inconclusive", "straddles", text)
     sd = cell.se * math.sqrt(cell.units)

@@ -93,7 +93,8 @@ def _with_beside(claim: Claim, subject: Trajectory | Runs, answer: Outcome) -> O
 def _pseudo_value(whole: Outcome, rest: Outcome, n: int, bound: Bound) -> Outcome:
     """Tukey's pseudo-value n t - (n - 1) t_(-i): the mean of these over seeds has the jackknife's standard error.
 
-    Gates and criteria are those of all seeds together.
+    Criteria have pseudo-values too, so that one number is not counted once for each seed as if it had no error. Gates are
+    those of all seeds together.
     """
     if whole.effect is None or rest.effect is None:
         return replace(whole, effect=None)
@@ -103,7 +104,15 @@ def _pseudo_value(whole: Outcome, rest: Outcome, n: int, bound: Bound) -> Outcom
         value = math.exp(n * math.log(whole.effect) - (n - 1) * math.log(rest.effect))
     else:
         value = n * whole.effect - (n - 1) * rest.effect
-    return replace(whole, effect=value, details={"all seeds together": whole.effect, **whole.details})
+    without = {check.name: check for check in rest.criteria}
+    criteria = tuple(
+        replace(check, value=n * check.value - (n - 1) * without[check.name].value)
+        if check.name in without and math.isfinite(check.value) and math.isfinite(without[check.name].value)
+        else check
+        for check in whole.criteria
+    )
+    details = {"all seeds together": whole.effect, **whole.details}
+    return replace(whole, effect=value, criteria=criteria, details=details)
 
 
 def _seed(key: Any) -> int:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from universality.judge import moved
 from universality.judge.controls import Standing, claim_of, standing
 from universality.judge.crossed import Pooled, Prevalence, pool, prevalence
-from universality.judge.decide import MEASURED, VERDICTS, CellVerdict, Verdict, decided_groups, timed_groups
+from universality.judge.decide import (
+    MEASURED,
+    VERDICTS,
+    CellVerdict,
+    Verdict,
+    decided_groups,
+    pooled,
+    timed_groups,
+)
 from universality.judge.statistics import clopper_pearson_p, effective_trials, holm
 from universality.plugin.bounds import Bound, Scale, Within
 from universality.plugin.phenomenon import About
@@ -186,7 +194,7 @@ def share_of_groups(cells: Sequence[CellVerdict]) -> Joint | None:
     """
     groups: list[tuple[CellRecord, GroupRecord]] = []
     for v in cells:
-        telling = _telling(v.record) if v.verdict in MEASURED else []
+        telling = _telling(v.record) if v.verdict in MEASURED and not pooled(v.record) else []
         if 5 * len(telling) >= 4 * v.groups:
             groups += [(v.record, g) for g in telling]
     if not any(g.decided for _, g in groups):

@@ -65,8 +65,8 @@ class RepresentationSimilarity(TrainedApart):
     cka_architectures = agree(architectures, CKA, "architectures agree, globally", kit.LAYERS)
     knn_seeds = agree(seeds, KNN, "seeds agree, locally")
     knn_architectures = agree(architectures, KNN, "architectures agree, locally")
-    cka_beyond_labels = agree(seeds, CKA, "seeds agree beyond their labels, globally", nulls=kit.BEYOND)
-    knn_beyond_labels = agree(seeds, KNN, "seeds agree beyond their labels, locally", nulls=kit.BEYOND)
+    cka_beyond_labels = agree(seeds, CKA, "seeds agree beyond labels, globally", nulls=kit.BEYOND)
+    knn_beyond_labels = agree(seeds, KNN, "seeds agree beyond labels, locally", nulls=kit.BEYOND)
 
     @u.claim(TOLD, runs=pairs_apart, title="CKA identifies layers", asks=[u.layers(3)], chart=LAYERS_TOLD)
     def layers_cka(self, runs: u.Runs) -> u.Outcome:

@@ -105,7 +105,9 @@ def test_a_suite_becomes_a_table_and_is_trained_once(bench: Bench) -> None:
     assert "78 runs, 0 stored, 78 to train on 2 cpu worker(s)" in said
     rows = bench.evidence()
     optimizers = [(claim, DIGITS) for claim in ("gd", "heavy_ball", "nesterov", "rmsprop", "adam")]
-    similarities = [(f"{m}_{s}", DIGITS) for m in ("cka", "knn") for s in ("seeds", "architectures")]
+    similarities = [
+        (f"{m}_{s}", DIGITS) for m in ("cka", "knn") for s in ("seeds", "architectures", "beyond_labels")
+    ]
     similarities.append(("layers_cka", DIGITS))
     collapse = [
         (claim, task) for claim in ("nc1", "nc2_norms", "nc2_angles", "nc3") for task in (DIGITS, pair)

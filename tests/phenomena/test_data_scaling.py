@@ -20,15 +20,17 @@ BOUND = DataScaling.claims["extrapolates"].bound
 SIZES = [round(32 * 2 ** (k / 2)) for k in range(11)]
 
 
-def swept(law: Any, noise: float = 0.01) -> dict[Any, FakeRun]:
-    """Of five seeds and two rates, of which the larger is worse by half; the loss rises again after its least."""
+def swept(law: Any, noise: float = 0.01, falling: tuple[float, ...] = ()) -> dict[Any, FakeRun]:
+    """Of five seeds and two rates, of which the larger is worse by half; the loss rises again after its least, but for
+    that of one size at the rates in `falling`."""
     rng = np.random.default_rng(0)
     runs: dict[Any, FakeRun] = {}
     for seed in range(5):
         for n in SIZES:
             loss = law(n) * np.exp(noise * rng.standard_normal())
             for rate, factor in ((3e-3, 1.5), (1e-3, 1.0)):
-                values = factor * loss * np.array([3.0, 1.0, 1.2])
+                least_last = rate in falling and n == SIZES[-1]
+                values = factor * loss * np.array([3.0, 1.2, 1.0] if least_last else [3.0, 1.0, 1.2])
                 given = {"accuracy.validation_loss": ((0, 1, 2), values)}
                 runs[seed, n, rate] = FakeRun(given, facts={"outputs": 10})
     return runs
@@ -61,6 +63,15 @@ def test_a_smallest_set_that_teaches_nothing_lies_before_the_knee() -> None:
     found = outcome("data_scaling", "extrapolates", swept(lambda n: 2.3))
     assert found.effect is None
     assert unmet(found) == ["loss of the smallest set over that of a guess"]
+
+
+@pytest.mark.parametrize(("falling", "decided"), [((3e-3,), True), ((1e-3,), True), ((3e-3, 1e-3), False)])
+def test_a_loss_that_still_falls_at_every_rate_is_one_of_the_budget(
+    falling: tuple[float, ...], decided: bool
+) -> None:
+    found = outcome("data_scaling", "extrapolates", swept(lambda n: 5 * n**-0.5, falling=falling))
+    assert found.decided() is decided
+    assert unmet(found) == ([] if decided else ["sizes whose loss is least at the end, at every rate"])
 
 
 def test_sets_grow_by_the_root_of_two_and_need_the_rows() -> None:

@@ -18,15 +18,24 @@ LABELS = np.arange(ROWS) % CLASSES
 RNG = np.random.default_rng(0)
 
 
+class Stored(FakeRun):
+    """The run of a probe that stores answers, and no labels."""
+
+    def steps(self, name: str) -> tuple[int, ...]:
+        return () if name == "taps.labels" else super().steps(name)
+
+
 def erring(share: float = 0.2) -> np.ndarray:
     return np.where(RNG.random(ROWS) < share, (LABELS + RNG.integers(1, CLASSES, ROWS)) % CLASSES, LABELS)
 
 
-def run(answers: np.ndarray, train: float = 1.0) -> FakeRun:
-    spec: Any = SimpleNamespace(recipe=SimpleNamespace(steps=600))
-    series = {"accuracy.train": ([0, 600], [0.1, train])}
+def run(answers: np.ndarray, train: float = 1.0, random: bool = False) -> FakeRun:
+    task = SimpleNamespace(params=(("random_labels", random),))
+    spec: Any = SimpleNamespace(recipe=SimpleNamespace(steps=600), task=task)
+    right = float((answers == LABELS).mean())
+    series = {f"accuracy.{k}": ([0, 600], [0.1, v]) for k, v in (("train", train), ("validation", right))}
     data = split(np.zeros((ROWS, 1), np.float32), LABELS)
-    return FakeRun(given=series, arrays={600: np.eye(CLASSES)[answers]}, data=data, spec=spec)
+    return Stored(given=series, arrays={600: np.eye(CLASSES)[answers]}, data=data, spec=spec)
 
 
 def found(claim: str, a: FakeRun, b: FakeRun) -> Any:
@@ -68,6 +77,15 @@ def test_what_cannot_be_told_is_a_gate() -> None:
     assert "inputs that can be compared" in unmet(found("answers_seeds", run(few), run(few)))
     one_way = np.where(LABELS == 0, 1, LABELS)
     assert "agreement beyond chance is defined" in unmet(found("answers_seeds", run(one_way), run(one_way)))
+
+
+@pytest.mark.parametrize("claim", ["errors_seeds", "answers_seeds"])
+def test_networks_that_are_right_less_often_than_one_constant_answer_decide_nothing(claim: str) -> None:
+    gate = "validation accuracy of the weaker over the share of the commonest class"
+    a, b = erring(0.95), erring(0.5)
+    assert unmet(found(claim, run(a), run(b))) == [gate]
+    assert found(claim, run(a, random=True), run(b, random=True)).decided()
+    assert found(claim, run(erring(0.8)), run(b)).decided()  # right on a fifth, where a class has a tenth
 
 
 @pytest.mark.parametrize("labels", ["true", "random"])

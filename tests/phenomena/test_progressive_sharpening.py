@@ -53,6 +53,16 @@ def test_constant_sharpness_does_not_rise_and_a_spike_is_no_rise() -> None:
     assert not found.criteria[0].met
 
 
+def test_a_low_ratio_of_a_run_that_the_budget_ended_is_a_lower_bound() -> None:
+    """Whatever sharpness did by then: it might have risen while the loss fell to a tenth. A high ratio stays one."""
+    cut, whole = np.linspace(1, 0.3, 11), np.linspace(1, 0.1, 11)
+    low, high = np.linspace(10, 12, 11), np.linspace(10, 14, 11)
+    assert outcome("progressive_sharpening", "rises", sharpened(low, cut)).censored
+    assert not outcome("progressive_sharpening", "rises", sharpened(low, whole)).censored
+    assert not outcome("progressive_sharpening", "rises", sharpened(high, cut)).censored
+    assert not outcome("progressive_sharpening", "rises", sharpened(low, cut, threshold=24)).censored
+
+
 def test_a_loss_that_does_not_fall_decides_nothing() -> None:
     found = outcome("progressive_sharpening", "rises", sharpened(np.full(11, 3.0), np.linspace(1, 0.9, 11)))
     assert unmet(found) == ["loss at the end over the start"]

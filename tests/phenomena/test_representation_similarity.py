@@ -63,6 +63,9 @@ class FakeRun:
             seed=0,
         )
 
+    def steps(self, name: str) -> tuple[int, ...]:
+        return (0, END)
+
     def series(self, name: str) -> Series:
         value = self.train if name == "accuracy.train" else self.validation
         return Series(np.array([0, END]), np.array([0.1, value]))
@@ -93,11 +96,19 @@ def group(
 
 
 def measured(runs: dict[str, FakeRun]) -> dict[str, Outcome]:
+    """The claims of its scope whose nulls are the four; those beyond labels are asked by `beyond_labels`."""
     plugin, scope = RepresentationSimilarity(), "seeds"
     if runs["a"].spec.architecture != runs["b"].spec.architecture:
         scope = "architectures"
-    claims = {name: c for name, c in plugin.claims.items() if c.runs.name == scope and name != "layers_cka"}
+    claims = {f"{measure}_{scope}": plugin.claims[f"{measure}_{scope}"] for measure in ("cka", "knn")}
+    assert {claim.runs.name for claim in claims.values()} == {scope}
     return {name: outcome_of(plugin, claim, Runs(runs)) for name, claim in claims.items()}
+
+
+def beyond_labels(runs: dict[str, FakeRun]) -> dict[str, Outcome]:
+    plugin = RepresentationSimilarity()
+    names = ("cka_beyond_labels", "knn_beyond_labels")
+    return {name: outcome_of(plugin, plugin.claims[name], Runs(runs)) for name in names}
 
 
 def noisy(s: float) -> tuple[Features, Features]:
@@ -272,6 +283,61 @@ def test_agreement_by_class_alone_is_no_agreement_within_classes() -> None:
     assert outcome.details["within_class"] == pytest.approx(0.0, abs=0.03)
 
 
+def test_agreement_by_class_alone_is_agreement_of_seeds_and_none_beyond_their_labels() -> None:
+    """Its similarity is that through the labels: rows of a class change places without a loss."""
+    means = RNG.normal(size=(CLASSES, WIDTH))
+    runs = group((means[LABELS] + gaussian(), means[LABELS] + gaussian()))
+    cka, knn = measured(runs).values()
+    assert cka.holds(RepresentationSimilarity.claims["cka_seeds"].bound)
+    assert knn.effect is not None
+    assert knn.effect > 0.03  # ten neighbours among the 128 of a class
+    for name, outcome in beyond_labels(runs).items():
+        assert outcome.decided()
+        assert outcome.details["through_labels"] == pytest.approx(outcome.details["trained"], abs=0.04)
+        assert not outcome.holds(RepresentationSimilarity.claims[name].bound)
+
+
+def test_agreement_within_classes_is_beyond_labels_and_where_there_are_none_in_common_both_effects_are_one() -> (
+    None
+):
+    runs = group(noisy(0.5))
+    for (name, outcome), before in zip(beyond_labels(runs).items(), measured(runs).values(), strict=True):
+        assert outcome.details["through_labels"] == pytest.approx(0, abs=0.04)
+        assert outcome.effect == pytest.approx(before.effect, abs=0.04)
+        assert outcome.holds(RepresentationSimilarity.claims[name].bound)
+    means = RNG.normal(size=(CLASSES, WIDTH))
+    a, b = (means[LABELS] + x for x in noisy(0.3))
+    (cka, _) = beyond_labels(group((a, b))).values()
+    assert 0.2 < cka.details["through_labels"] < cka.details["trained"] - 0.1
+
+
+def test_a_pair_on_random_labels_has_no_null_from_which_it_could_not_differ() -> None:
+    """With such a null the effect of exchangeable pairs is at most 0 in the mean, whatever they share."""
+    pair = noisy(0.5)
+    runs = {key: run for key, run in group(pair).items() if key in "ab"}
+    for run in runs.values():
+        run.spec.task.params = (("random_labels", True),)
+    for name, outcome in measured(runs).items():
+        assert "random_labels" not in outcome.details
+        assert outcome.decided()
+        assert outcome.holds(RepresentationSimilarity.claims[name].bound)
+
+
+@pytest.mark.parametrize(("validation", "decided"), [(0.249, False), (0.25, True)])
+def test_networks_worse_than_one_constant_answer_decide_nothing(validation: float, decided: bool) -> None:
+    """Of four classes of equal size the commonest has a share of .25."""
+    runs = group(noisy(0.5), validation=validation)
+    for outcome in measured(runs).values():
+        unmet = [g.name for g in outcome.gates if not g.met]
+        assert outcome.decided() is decided
+        assert unmet == (
+            [] if decided else ["validation accuracy of the weaker over the share of the commonest class"]
+        )
+    for run in runs.values():
+        run.spec.task.params = (("random_labels", True),)
+    assert all(outcome.decided() for outcome in measured(runs).values())
+
+
 def test_the_layers_of_both_networks_are_compared_before_and_after() -> None:
     runs = group(noisy(0.5))
     runs["b"].spec.architecture = "cnn"
@@ -306,6 +372,7 @@ def test_layers_of_two_architectures_are_shown_at_one_seed(seed: int) -> None:
 def test_networks_of_two_architectures_speak_to_the_other_claims() -> None:
     runs = group(noisy(0.5))
     assert set(measured(runs)) == {"cka_seeds", "knn_seeds"}
+    assert all(outcome.decided() for outcome in measured(runs).values())
     runs["b"].spec.architecture = "cnn"
     assert set(measured(runs)) == {"cka_architectures", "knn_architectures"}
 
@@ -352,26 +419,36 @@ def test_every_pair_of_seeds_and_every_partner_is_a_group() -> None:
     assert [{run.seed for run in g.runs.values()} for g in groups[-3:]] == [{s, s + 500} for s in range(3)]
 
 
-@pytest.mark.parametrize("labels", ["true", "random"])
-def test_the_null_of_a_pair_is_the_same_pair_trained_on_random_labels(labels: str) -> None:
-    for g in planned(labels)[:-3]:
+def test_the_null_of_a_pair_is_the_same_pair_trained_on_random_labels() -> None:
+    for g in planned()[:-3]:
         for role in "ab":
             run, null = g.runs[role], g.runs[f"{role}_random"]
             assert null.architecture == run.architecture
             assert null.recipe == run.recipe
             assert null.task.random_labels
-            assert run.task.random_labels is (labels == "random")
-            # Same seed, same initialisation; a pair on random labels needs other labels as its null.
-            assert null.seed == run.seed + (0 if labels == "true" else 1000)
+            assert not run.task.random_labels
+            assert null.seed == run.seed  # and so of the same initialisation
         expected = "seeds" if g.runs["a"].architecture == g.runs["b"].architecture else "architectures"
         assert g.key.startswith(expected)
         assert (g.runs["a"].seed == g.runs["b"].seed) is (expected == "architectures")
+
+
+def test_a_pair_on_random_labels_has_other_labels_in_either_run() -> None:
+    """The labels are drawn by the seed: at one seed two architectures would memorise a task in common."""
+    for g in planned("random"):
+        assert set(g.runs) == {"a", "b"}
+        assert all(run.task.random_labels for run in g.runs.values())
+        seeds = [run.seed for run in g.runs.values()]
+        assert len(set(seeds)) == 2
+        if g.key.startswith("architectures"):
+            assert seeds[1] == seeds[0] + 1
 
 
 def test_a_group_speaks_to_the_claims_of_its_scope_only() -> None:
     for group in planned():
         scope = group.key.partition("/")[0]
         expected = {"layers_cka"} if scope == "pairs_apart" else {f"cka_{scope}", f"knn_{scope}"}
+        expected |= {"cka_beyond_labels", "knn_beyond_labels"} if scope == "seeds" else set()
         bears = {name for name, claim in RepresentationSimilarity.claims.items() if group.bears_on(claim)}
         assert bears == expected
 

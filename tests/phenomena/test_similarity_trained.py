@@ -53,10 +53,10 @@ def test_networks_of_three_layers_are_alike_and_told_apart_unless_they_are_lazy(
 ) -> None:
     found = verdicts(CONTROLS[control].architecture, tmp_path)
     assert {name: v.verdict for name, v in found.items()} == dict.fromkeys(
-        ("cka_seeds", "knn_seeds", "layers_cka"), verdict
+        ("cka_seeds", "knn_seeds", "cka_beyond_labels", "knn_beyond_labels", "layers_cka"), verdict
     )
     # Every group met its gates: no verdict is that of a gate.
-    groups = {"cka_seeds": 10, "knn_seeds": 10, "layers_cka": 5}
+    groups = dict.fromkeys(found, 10) | {"layers_cka": 5}
     assert (
         {name: v.decided for name, v in found.items()}
         == {name: v.groups for name, v in found.items()}

@@ -468,7 +468,7 @@ def test_a_cross_without_networks_asks_for_the_controls_alone_over_the_seeds_of_
     assert {cell.control.name: len(cell.groups) for cell in plan.cells if cell.control} == {
         "random ReLU features of digits": 7,
         "with a ridge": 7,
-        "mostly noise": 7,
+        "two dimensions": 7,
     }
     usual = Planner(tmp_path).add_suite(suite.Suite(name="usual", crosses=(alone,)))
     assert {len(cell.groups) for cell in usual.cells} == {5}

@@ -35,7 +35,7 @@ class FunctionAgreement(TrainedApart):
     inputs of the class (`measures.wrong_alike`; not defined of two classes). Trained as `representation_similarity` is.
     """
 
-    title, version, strand, sense = "Function agreement", 1, "universality", "sign"
+    title, version, strand, sense = "Function agreement", 2, "universality", "sign"
     dispute = (
         "Hard or mislabelled inputs alone make errors consistent: agreement is no evidence of one mechanism."
     )

@@ -13,6 +13,8 @@ from universality.measures import error_barrier
 
 CUSTOMARY = 0.02
 """Frankle et al. 2020, section 3: below 2 % of test error two networks are called connected."""
+APART = 0.1
+"""Distance over norm below which a barrier has no room: two ends that near are one network."""
 
 ABOVE = {"above": "", "allowed": "2 %"}
 LINE = u.Curves(ABOVE, "from one branch to the other", "test error above the ends", theory="allowed")
@@ -27,7 +29,7 @@ def barrier(runs: u.Runs) -> u.Outcome:
         return (net(test.inputs).argmax(1) != test.targets).double().mean().item()
 
     found = error_barrier(a, b, error)
-    u.need("distance of the branches, over their norm", found.distance, at_least=0.01, label="one network")
+    u.need("distance of the branches, over their norm", found.distance, at_least=APART, label="one network")
     at = [i / (len(found.errors) - 1) for i in range(len(found.errors))]
     points = {"above": u.Points.of(at, found.above)}
     points["allowed"] = u.Points.of(at, [CUSTOMARY] * len(at))
@@ -41,7 +43,8 @@ class LinearModeConnectivity(u.Phenomenon):
     without a barrier.
 
     Barrier: the largest test error on the line between their weights, less the mean of the two (Frankle's
-    instability), at most 2 %. Networks that learnt nothing have no barrier either, hence the gate.
+    instability), at most 2 %. Networks that learnt nothing have no barrier either, nor have ends that are a tenth of their
+    norm apart or less, hence the gates.
 
     Args:
         steps, lr, batch_size: of SGD with momentum 0.9, lr / 10 in the last quarter.
@@ -55,7 +58,7 @@ class LinearModeConnectivity(u.Phenomenon):
     fork: float = 0.2
     starts: Literal["shared", "independent"] = "shared"
 
-    title, version, strand, sense = "Linear mode connectivity", 1, "universality", "sign"
+    title, version, strand, sense = "Linear mode connectivity", 2, "universality", "sign"
     dispute = "When stability begins varies with width, rate and data; tiny perturbations undo it (arXiv:2506.13234)."
     asks = (u.classes(2), u.train_rows(128))
     gates = (u.require("training accuracy of the weaker", u.at_end("accuracy.train"), at_least=0.98),)

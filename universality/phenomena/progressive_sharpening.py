@@ -17,16 +17,16 @@ SCALES = u.Curves({"risen": ""}, x="output scale alpha", y=UNIT, log="xy")
 RISES, STAYS = u.Within(low=1.3, unit=UNIT, scale="log"), u.Within(high=1.1, unit=UNIT, scale="log")
 
 
-def followed(run: u.Trajectory) -> u.Series:
-    """Sharpness until the loss is a tenth of what it was, or the threshold is near enough to bend its course."""
+def followed(run: u.Trajectory) -> tuple[u.Series, bool]:
+    """Sharpness until the loss is a tenth, or the threshold near enough to bend it; and whether `steps` ended before."""
     sharpness, loss = run.series("sharpness.value"), run.series(LOSS).values
     over = (loss <= LEFT * loss[0]) | (run.series("sharpness.ratio").values >= NEAR)
     end = int(np.argmax(over)) + 1 if over.any() else len(over)
-    return u.Series(sharpness.steps[:end], sharpness.values[:end])
+    return u.Series(sharpness.steps[:end], sharpness.values[:end]), not over.any()
 
 
 def rise(run: u.Trajectory) -> float:
-    sharpness = followed(run).values
+    sharpness = followed(run)[0].values
     return float(sharpness.max() / sharpness[0])
 
 
@@ -36,8 +36,9 @@ class ProgressiveSharpening(u.Phenomenon):
     """Of full-batch gradient descent on the squared loss at lr = 0.2 / initial sharpness, R = max sharpness / initial
     sharpness until the loss is a tenth of what it was, or sharpness half of 2/lr (which is R = 5).
 
-    `rises`: R at least 1.3, with Spearman's correlation of sharpness and update at least 0.8. `stays`: in the lazy
-    limit, of alpha (h(w) - h(w0)) at a large alpha, the Hessian is that of a linear model, and R at most 1.1.
+    `rises`: R at least 1.3, with Spearman's correlation of sharpness and update at least 0.8; undecided where `steps` end
+    before R is that high or the loss a tenth. `stays`: in the lazy limit, of alpha (h(w) - h(w0)) at a large alpha, the
+    Hessian is that of a linear model, and R at most 1.1 by then, or by the end of `steps`.
 
     Args:
         steps: updates.
@@ -49,7 +50,7 @@ class ProgressiveSharpening(u.Phenomenon):
     multiple: float = 10.0
     lazy: float = 100.0
 
-    title, version, strand, sense = "Progressive sharpening", 1, "laws", "sign"
+    title, version, strand, sense = "Progressive sharpening", 2, "laws", "sign"
     dispute = (
         "sharpness may fall first from a large initial one; SGD, large rates and width suppress the rise"
     )
@@ -69,10 +70,12 @@ class ProgressiveSharpening(u.Phenomenon):
 
     @u.claim(RISES, runs=descent, title="sharpness rises", criteria=[IN_ORDER], chart=COURSE)
     def rises(self, run: u.Trajectory) -> u.Outcome:
-        sharpness = followed(run)
+        sharpness, cut = followed(run)
         rank = spearmanr(sharpness.steps, sharpness.values)[0] if np.ptp(sharpness.values) else 0.0
         points = {"course": u.Points.of(sharpness.steps, sharpness.values / sharpness.values[0])}
-        return u.Outcome(effect=rise(run), details={"rank correlation": rank}, points=points)
+        risen = rise(run)
+        censored, details = cut and risen < RISES.low, {"rank correlation": rank}
+        return u.Outcome(effect=risen, censored=censored, details=details, points=points)
 
     @u.claim(STAYS, runs=scales, title="not in the lazy limit", chart=SCALES)
     def stays(self, runs: u.Runs) -> u.Outcome:

@@ -9,29 +9,26 @@ from typing import Any
 from universality import plugin as u
 from universality.measures import debiased_cka
 from universality.plugin.kit import similarity as kit
-from universality.plugin.kit.trained_apart import TrainedApart, true_labels
+from universality.plugin.kit.trained_apart import TrainedApart
 
 MARGIN = 0.10
+ROOM = u.require("room above the largest null", "room", at_least=2 * MARGIN)  # else equals hardly stand out
 TOLD = u.Most(at_least=0.7, unit="layers identified, above chance", scale="linear", ceiling=1.0)
 """Kornblith et al. 2019, table 2, ten layers: linear CKA identifies 99.3 %, linear regression, the best that is no CKA,
 45.4 %; less the chance of 10 %, .99 and .39 of what can be. The bound is half-way. Of most pairs, since in many networks
 it is all or nothing, so that a mean tells little."""
 
-TITLES, OF = {"trained": "trained", "untrained": "untrained"}, "layers of the network named"
-LAYERS = u.Matrices(TITLES, "debiased linear CKA", rows=f"{OF} first", columns=f"{OF} second")
-LAYERS_TOLD = LAYERS, u.Levels("identified", {"chance": "chance"}, "layers identified")
+LAYERS_TOLD = kit.LAYERS, u.Levels("identified", {"chance": "chance"}, "layers identified")
 CKA, KNN = ("debiased CKA", debiased_cka), ("mutual kNN", kit.nearest_in_common)
 SOURCE = "Kornblith et al. 2019, arXiv:1905.00414; Huh et al. 2024, arXiv:2405.07987"
 
 
-def agree(runs: u.RunSet[dict[str, u.Run]], measure: Any, title: str, *layers: u.Matrices) -> u.Claim:
+def agree(runs: Any, measure: Any, title: str, *layers: u.Matrices, nulls: Any = kit.NULLS) -> u.Claim:
     what, similarity = measure
     bound = u.Within(low=MARGIN, unit=f"{what} above the largest null", ceiling=1.0)
-    effect = partial(kit.beyond_nulls, similarity=similarity, layers=bool(layers))
-    levels = u.Levels("trained", kit.NULLS, what, margin=MARGIN, title="trained")
-    # Under a ceiling of less than two margins even equal networks would hardly stand out.
-    room = u.require("room above the largest null", "room", at_least=2 * MARGIN)
-    return u.claim(bound, effect, runs=runs, title=title, chart=[levels, *layers], gates=[room])
+    effect = partial(kit.beyond_nulls, similarity=similarity, nulls=nulls, layers=bool(layers))
+    levels = u.Levels("trained", nulls, what, margin=MARGIN, title="trained")
+    return u.claim(bound, effect, runs=runs, title=title, chart=[levels, *layers], gates=[ROOM])
 
 
 @u.register("representation_similarity", source=SOURCE)
@@ -41,23 +38,23 @@ class RepresentationSimilarity(TrainedApart):
     CKA tells which layers of two seeds correspond.
 
     Effect: s(trained) less the largest of s(random labels) and of what inputs and initial geometry carry through
-    training (`measures.against_defaults`), on 512 held-out inputs. A pair on random labels is compared with another on
-    others; its validation accuracies are chance, and their ratio is noise.
+    training (`measures.against_defaults`), on 512 held-out inputs; `_beyond_labels`, of what sharing class means gives
+    too. A pair that is itself on random labels has no such null, from which it could not differ.
     """
 
-    title, version, strand, sense = "Representation similarity", 3, "universality", "sign"
-    even = u.require("validation accuracy, weaker over stronger", kit.balance, at_least=0.9, when=true_labels)
-    gates = (*TrainedApart.gates, even)
+    title, version, strand, sense = "Representation similarity", 4, "universality", "sign"
+    gates = (*TrainedApart.gates, kit.EVEN)
 
     @u.per_pair
     def seeds(self, a: u.Run, b: u.Run) -> dict[str, u.Run]:
-        pair, shift = self.labelled(a, b), 1000 if self.labels == "random" else 0
-        nulls = {f"{k}_random": r.on(random_labels=True).seeded(r.seed + shift) for k, r in pair.items()}
+        pair, random = self.labelled(a, b), self.labels == "random"
+        nulls = {} if random else {f"{k}_random": r.on(random_labels=True) for k, r in pair.items()}
         return self.trained(pair | nulls, taps=u.At(0, 1))
 
     @u.per_partner
     def architectures(self, a: u.Run, b: u.Run) -> dict[str, u.Run]:
-        return self.seeds(a, b)
+        # At one seed both would memorise the same random labels, which are a task in common.
+        return self.seeds(a, b if self.labels == "true" else b.seeded(b.seed + 1))
 
     @u.per_seed
     def pairs_apart(self, run: u.Run) -> dict[str, u.Run]:
@@ -65,16 +62,19 @@ class RepresentationSimilarity(TrainedApart):
         return self.trained(self.labelled(run, run.seeded(run.seed + 500)), taps=u.At(0, 1))
 
     cka_seeds = agree(seeds, CKA, "seeds agree, globally")
-    cka_architectures = agree(architectures, CKA, "architectures agree, globally", LAYERS)
+    cka_architectures = agree(architectures, CKA, "architectures agree, globally", kit.LAYERS)
     knn_seeds = agree(seeds, KNN, "seeds agree, locally")
     knn_architectures = agree(architectures, KNN, "architectures agree, locally")
+    cka_beyond_labels = agree(seeds, CKA, "seeds agree beyond labels, globally", nulls=kit.BEYOND)
+    knn_beyond_labels = agree(seeds, KNN, "seeds agree beyond labels, locally", nulls=kit.BEYOND)
 
     @u.claim(TOLD, runs=pairs_apart, title="CKA identifies layers", asks=[u.layers(3)], chart=LAYERS_TOLD)
     def layers_cka(self, runs: u.Runs) -> u.Outcome:
         return kit.layers_beyond_chance(runs)
 
     reference = "mlp[width=64,depth=2]", "digits[subset=1000]"
-    similar = ("cka_seeds", "cka_architectures", "knn_seeds", "knn_architectures")
+    seeds_agree = ("cka_seeds", "knn_seeds", "cka_beyond_labels", "knn_beyond_labels")
+    similar = (*seeds_agree, "cka_architectures", "knn_architectures")
     wider, few, kornblith = ("mlp[width=96,depth=2]",), "digits[subset=400]", "Kornblith et al. 2019"
     told_apart = "mlp[width=256,depth=3,activation=tanh]"
     # Ten times the usual weights hardly move, and fit nevertheless (Chizat et al. 2019, arXiv:1812.07956).

@@ -19,7 +19,7 @@ def against_defaults(
     similarity: Callable[[Tensor, Tensor], float],
     trained: Pair,
     untrained: Pair,
-    random_labels: Pair,
+    random_labels: Pair | None,
     inputs: Float[Tensor, "n _"],
     labels: Int[Tensor, " n"],
 ) -> dict[str, float]:
@@ -30,9 +30,10 @@ def against_defaults(
         cross = max(s(a, b0), s(b, a0))                with the start of the other, which neither has seen
         untrained = s(a0, b0)                          what training may have kept or erased: no null by itself
         permuted_rows                                  of pairs that do not belong together
+        through_labels                                 of pairs of one class: what sharing class means gives
         within_class                                   after the class means were taken away
 
-    with the factors of the products. The products are what is left where nothing else is shared. Linear CKA is a
+    with the factors of the products, and that of `random_labels` where there is such a pair. The products are what is left where nothing else is shared. Linear CKA is a
     cosine of centred Gram matrices, debiased of those without diagonal and row sums. Of unit length, they are
 
         a = s(a, a0) a0 + r,  b = s(b, b0) b0 + q,     r orthogonal to a0, q to b0,
@@ -47,8 +48,12 @@ def against_defaults(
     not 0, and the cross similarity, sqrt(c), says so, hence both. What the factors bound is the angle,
     arccos s(a, b) >= arccos s(a0, b0) - arccos s(a, a0) - arccos s(b, b0): nothing, once training moved either far.
 
-    Raises `MeasurementError` where a similarity is not defined. Cost: none of its own; `similarity` is called eleven
-    times. Source: Kornblith et al. 2019, arXiv:1905.00414 (linear CKA, untrained networks); the rest is derived above.
+    `through_labels` permutes the rows of b within each class, by one fixed draw. Networks that give an input of class k
+    the mean of k, and beyond it nothing that the other knows of, lose nothing by that, so that it is what accuracy alone
+    brings about; what is above it is of the inputs themselves.
+
+    Raises `MeasurementError` where a similarity is not defined. Cost: none of its own; `similarity` is called eleven or
+    twelve times. Source: Kornblith et al. 2019, arXiv:1905.00414 (linear CKA, untrained networks); the rest is derived above.
 
     >>> _ = torch.manual_seed(0)
     >>> x, y, z = torch.randn(3, 40, 4)
@@ -60,24 +65,36 @@ def against_defaults(
     True
     """
     (a, b), (a0, b0) = trained, untrained
-    shuffled = b[
-        torch.randperm(len(b), generator=torch.Generator("cpu").manual_seed(0), device="cpu").to(b.device)
-    ]
+    order = torch.randperm(len(b), generator=torch.Generator("cpu").manual_seed(0), device="cpu")
     s = {
         "trained": similarity(a, b),
         "untrained": similarity(a0, b0),
-        "random_labels": similarity(*random_labels),
         "a_to_inputs": similarity(a, inputs),
         "b_to_inputs": similarity(b, inputs),
         "a_to_its_start": similarity(a, a0),
         "b_to_its_start": similarity(b, b0),
         "a_to_start_of_b": similarity(a, b0),
         "b_to_start_of_a": similarity(b, a0),
-        "permuted_rows": similarity(a, shuffled),
+        "permuted_rows": similarity(a, b[order.to(b.device)]),
+        "through_labels": similarity(a, b[_within_classes(order, labels).to(b.device)]),
         "within_class": similarity(within_class(a, labels), within_class(b, labels)),
     }
+    if random_labels is not None:
+        s["random_labels"] = similarity(*random_labels)
     return s | {
         "through_inputs": s["a_to_inputs"] * s["b_to_inputs"],
         "chain": s["a_to_its_start"] * s["untrained"] * s["b_to_its_start"],
         "cross": max(s["a_to_start_of_b"], s["b_to_start_of_a"]),
     }
+
+
+def _within_classes(order: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """The permutation within each class that takes its rows in the order in which `order` has them.
+
+    >>> _within_classes(torch.tensor([3, 1, 2, 0]), torch.tensor([0, 1, 1, 0])).tolist()
+    [3, 1, 2, 0]
+    """
+    labels = labels.cpu()
+    rows = torch.empty_like(order)
+    rows[labels.argsort(stable=True)] = order[labels[order].argsort(stable=True)]
+    return rows

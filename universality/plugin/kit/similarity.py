@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 import torch
@@ -19,8 +19,10 @@ from universality.measures import (
     nearest_neighbours,
     neighbour_overlap,
 )
+from universality.plugin.charts import Matrices
+from universality.plugin.kit.trained_apart import true_labels
 from universality.plugin.outcome import Matrix, Outcome
-from universality.plugin.readings import Runs, at_end, need
+from universality.plugin.readings import Runs, at_end, need, require
 from universality.plugin.trajectory import Trajectory
 
 NULLS = {
@@ -30,7 +32,18 @@ NULLS = {
     "cross": "with the other's start",
 }
 """What a similarity must exceed, of those that `measures.against_defaults` explains, and what figures call it."""
+BEYOND = NULLS | {"through_labels": "through the labels"}
+"""The same of what two networks share beyond the means of their classes."""
 
+OF = "layers of the network named"
+LAYERS = Matrices(
+    {"trained": "trained", "untrained": "untrained"},
+    "debiased linear CKA",
+    rows=f"{OF} first",
+    columns=f"{OF} second",
+)
+
+PLACE = "penultimate"
 MAX_FOUND = 256
 """Representations whose neighbours are kept: of a thousand rows, 80 kB each."""
 _FOUND: dict[bytes, Tensor] = {}
@@ -75,28 +88,37 @@ def balance(runs: Runs) -> float:
     return weaker / max(stronger, 1e-12)
 
 
-def beyond_nulls(
-    runs: Runs, similarity: Callable[[Tensor, Tensor], float], *, layers: bool = False
-) -> Outcome:
-    """How far the penultimate features of runs `a` and `b` are closer than the largest of `NULLS`.
+EVEN = require("validation accuracy, weaker over stronger", balance, at_least=0.9, when=true_labels)
 
-    The details are those of `measures.against_defaults`, which says what the nulls are (`a_random` and `b_random` are
-    trained on random labels), and `room`, what a similarity of 1 would be above the largest. An outcome without effect
+
+def beyond_nulls(
+    runs: Runs,
+    similarity: Callable[[Tensor, Tensor], float],
+    *,
+    nulls: Collection[str] = NULLS,
+    layers: bool = False,
+) -> Outcome:
+    """How far the penultimate features of runs `a` and `b` are closer than the largest of `nulls`.
+
+    The details are those of `measures.against_defaults`, which says what the nulls are, and `room`, what a similarity of 1 would be above the largest. An outcome without effect
     where a representation is dead.
+
+    Without runs `a_random` and `b_random`, which are trained on random labels, that null is left out: of a pair that is
+    itself on random labels another such is a draw from the same distribution, above which no pair could be.
 
     Args:
         layers: the similarity of all layers, trained and untrained, as matrices; of one pair of seeds only, since it
             costs most of the measuring.
     """
     a, b, end = runs["a"], runs["b"], runs["a"].spec.recipe.steps
-    places = (a, b, end), (a, b, 0), (runs["a_random"], runs["b_random"], end)
-    trained, untrained, random = (
-        (features(x, "penultimate", t), features(y, "penultimate", t)) for x, y, t in places
-    )
+    trained, untrained = ((features(a, PLACE, step), features(b, PLACE, step)) for step in (end, 0))
+    random = None
+    if "a_random" in runs:
+        random = features(runs["a_random"], PLACE, end), features(runs["b_random"], PLACE, end)
     inputs, labels = features(a, "inputs", 0), torch.from_numpy(a.array("taps.labels", 0))
     with _comparable():
         s = against_defaults(similarity, trained, untrained, random, inputs, labels)
-    largest = max(s[null] for null in NULLS)
+    largest = max(s[null] for null in nulls if null in s)
     matrices = {}
     if layers and _shown(runs):
         with suppress(MeasurementError):  # a dead layer leaves out the picture

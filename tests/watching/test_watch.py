@@ -188,6 +188,32 @@ def test_weights_draws_and_counters_are_those_of_a_loop_that_is_not_watched(own_
     assert plain.calls == observed.calls
 
 
+@pytest.mark.parametrize("probe", ["accuracy", "sharpness"])
+def test_hooks_of_the_loop_see_its_own_passes_alone(probe: str) -> None:
+    def trained(watching: bool) -> Tensor:
+        net, seen = small(), []
+        net.get_submodule("1").register_forward_hook(lambda *given: seen.append(given[2]))
+        optimizer, (inputs, targets) = sgd(net), points()
+        watch = None
+        if watching:
+            watch = universality.watch(
+                net, optimizer, data=(inputs, targets), steps=4, probes={probe: Every(4)}
+            )
+        for _ in range(4):
+            loss = nn.functional.cross_entropy(net(inputs), targets)
+            loss = loss + 0.1 * sum(each.square().sum() for each in seen)
+            seen.clear()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if watch is not None:
+                watch.step(loss)
+                assert watch.failures == {}
+        return nn.utils.parameters_to_vector(net.parameters()).detach()
+
+    assert torch.equal(trained(True), trained(False))
+
+
 def test_a_loop_that_is_interrupted_is_judged_at_its_last_record() -> None:
     watch = watched(steps=40, updates=13)
     report = watch.report()

@@ -31,7 +31,9 @@ _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device
 _LISTED = frozenset(vars(nn.Module()))
 """What every module has: torch's own lists and hooks."""
 _HOOKS = tuple(name for name in _LISTED if "hook" in name)
-_LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy", "universality"}
+_LIBRARIES = frozenset(sys.stdlib_module_names) | {
+    *("torch", "numpy", "universality", "scipy", "sklearn", "pandas", "pyarrow", "h5py", "PIL", "matplotlib")
+}
 _TRAINERS = {
     *("lightning", "lightning_fabric", "pytorch_lightning", "accelerate", "deepspeed", "ignite", "composer"),
     *("wandb", "mlflow", "tensorboard", "tensorboardX", "trackio", "comet_ml", "neptune", "clearml", "ray"),
@@ -59,7 +61,7 @@ def _refill(held: Any, items: Any) -> None:
     (held.update if isinstance(held, dict | set) else held.extend)(items)
 
 
-_IN_PLACE: tuple[tuple[Any, Callable[[Any], Any], Callable[[Any, Any], None]], ...] = (
+IN_PLACE: tuple[tuple[Any, Callable[[Any], Any], Callable[[Any, Any], None]], ...] = (
     (torch.Generator, lambda g: g.get_state(), lambda g, state: g.set_state(state)),
     (random.SystemRandom, lambda _: None, lambda g, state: None),
     (random.Random, lambda g: g.getstate(), lambda g, state: g.setstate(state)),
@@ -124,6 +126,7 @@ class HiddenState:
     Attributes:
         kept: the places, each with what it held.
         lost: names of iterators that cannot be copied, such as a Python generator: nothing puts them back.
+        apart: names of objects that share what they hold, with a lock or a file, which is not put back.
 
     Cost: a walk over the attributes (0.5 ms for a network of ten modules), and a copy of arrays and tensors among them.
 
@@ -142,6 +145,7 @@ class HiddenState:
         listed = [*modules.values(), *net.parameters(), *net.buffers()]
         self.kept: list[Kept] = []
         self.lost: list[str] = []
+        self.apart: list[str] = []
         self._listed = {id(each): each for each in listed}
         self._seen: set[int | tuple[int, str]] = set(self._listed)
         self._alive: list[object] = []  # so that no id passes to another object during the walk
@@ -194,9 +198,10 @@ class HiddenState:
             return
         self._seen.add(id(value))
         self._alive.append(value)
-        for kinds, read, write in _IN_PLACE:
+        for kinds, read, write in IN_PLACE:
             if isinstance(value, kinds):
-                self._keep(name, value, read, write, outside=outside)
+                if self._copies(value):
+                    self._keep(name, value, read, write, outside=outside)
                 return
         if isinstance(value, types.FunctionType):
             self._follow_function(value)
@@ -214,9 +219,29 @@ class HiddenState:
         elif _iterates(value):
             if self._held(value) is value:
                 self.lost.append(name)
-        elif isinstance(value, nn.Module | types.SimpleNamespace) or _belongs(value):
+        elif self._enters(name, value):
             self._keep(name, value, self._attributes, _set_attributes, outside=outside)
             self._follow_all(name, self._attributes(value), outside=outside)
+            self._follow_class(type(value))
+
+    def _copies(self, value: object) -> bool:
+        """Whether the content of something that changes in place is kept."""
+        return True
+
+    def _belongs(self, value: object) -> bool:
+        """Whether an object is of a kind that can be part of a network."""
+        return not _library(type(value).__module__)
+
+    def _enters(self, name: str, value: object) -> bool:
+        if isinstance(value, nn.Module | types.SimpleNamespace):
+            return True
+        if not self._belongs(value):
+            return False
+        held = [getattr(value, slot, None) for slot in _slots(type(value))]
+        if any(isinstance(each, _SHARED) for each in (*held, *getattr(value, "__dict__", {}).values())):
+            self.apart.append(name)
+            return False
+        return True
 
     def _follow_class(self, cls: type) -> None:
         for base in cls.__mro__:
@@ -355,14 +380,6 @@ def _set_hooks(module: nn.Module, saved: Names) -> None:
 
 def _library(module: str) -> bool:
     return module.partition(".")[0] in _APART
-
-
-def _belongs(value: object) -> bool:
-    """Whether an object can be part of a network."""
-    if _library(type(value).__module__):
-        return False
-    held = [getattr(value, slot, None) for slot in _slots(type(value))]
-    return not any(isinstance(each, _SHARED) for each in (*held, *getattr(value, "__dict__", {}).values()))
 
 
 def _is_data(value: Any) -> bool:

@@ -547,6 +547,59 @@ def test_wrappers_are_taken_off_and_evaluation_mode_is_noted() -> None:
     assert not net.training
 
 
+def normalised(*, frozen: bool) -> nn.Module:
+    torch.manual_seed(1)
+    norm = nn.BatchNorm1d(8)
+    with torch.no_grad():
+        norm.running_mean.fill_(0.5)  # type: ignore[union-attr]
+        norm.running_var.fill_(9.0)  # type: ignore[union-attr]
+    net = nn.Sequential(nn.Linear(6, 8), norm, nn.Tanh(), nn.Linear(8, 3))
+    norm.train(not frozen)
+    return net
+
+
+OF_THE_LOSS = {
+    "sharpness": "sharpness.value",
+    "noise_scale": "noise_scale.value",
+    "batch_sharpness": "batch_sharpness.value",
+    "rotation": "rotation.angle",
+    "projected_updates[steps=2]": "projected_updates[steps=2].share",
+    "flows": "flows.central_loss",
+}
+
+
+@pytest.mark.parametrize("probe", OF_THE_LOSS)
+def test_a_part_in_evaluation_mode_stays_there(probe: str) -> None:
+    def recorded(net: nn.Module) -> tuple[float, Report]:
+        watch = universality.watch(
+            net, sgd(net), data=points(), steps=4, batch_size=30, probes={probe: At(0)}
+        )
+        assert watch.failures == {}
+        return float(watch.series(OF_THE_LOSS[probe]).values[0]), watch.report()
+
+    class Fixed(nn.Module):
+        """The same function, whose mode does not matter."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = normalised(frozen=True)
+
+        def train(self, mode: bool = True) -> Fixed:
+            return self
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.inside(x)
+            return logits
+
+    held, report = recorded(normalised(frozen=True))
+    assert held == pytest.approx(recorded(Fixed())[0], rel=1e-5)
+    other, plain = recorded(normalised(frozen=False))
+    assert held != pytest.approx(other, rel=1e-3)
+    note = "1 modules are held in evaluation mode, such as 1"
+    assert any(note in each for each in report.notes)
+    assert not any(note in each for each in plain.notes)
+
+
 def test_a_compiled_network_is_observed_inside() -> None:
     net = small()
     with warnings.catch_warnings():

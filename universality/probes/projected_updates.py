@@ -13,6 +13,7 @@ from universality.measures import EigenResult, HessianOperator, top_eigenvalues
 from universality.plugin import Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
 from universality.plugin.kit.updates import (
+    as_updated,
     flat_gradient,
     flat_weights,
     minibatches,
@@ -77,7 +78,7 @@ class ProjectedUpdates(Probe):
         return 3 * signature.train_rows * row_bytes
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
-        training.net.train()
+        as_updated(training.net)
         # Not that of the forks, from which all of them draw the same batches.
         seed = int(torch.randint(2**31, (1,), generator=training.generator))
         branches = {name: self._projected(training, name, seed) for name in ("sgd", "dom", "bulk")}

@@ -16,6 +16,7 @@ from universality.plan.trial import try_network
 from universality.plugin import registry
 from universality.plugin.cell import Cell
 from universality.plugin.kit.losses import objective
+from universality.plugin.kit.updates import as_updated
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.randomness import undisturbed
 from universality.plugin.schedules import Schedule
@@ -63,6 +64,11 @@ def prepare(
     inner, notes = unwrapped(net)
     if not net.training:
         notes.append("the network was in evaluation mode when watch was called: is net.train() missing?")
+    elif held := [name for name, module in inner.named_modules() if not module.training]:
+        notes.append(
+            f"{len(held)} modules are held in evaluation mode, such as {held[0]}: the loss of the updates is that of this "
+            "mixture, which probes keep"
+        )
     size = _batch_size(data) if batch_size is None else batch_size
     device = next(inner.parameters()).device
     splits = _splits(data, validation, rows, loss, device, notes)  # by the loader, under settings of its own
@@ -234,6 +240,6 @@ def _try_curvature(subject: Subject, recipe: Recipe, observe: Mapping[str, Seque
         return
     train = subject.splits.train
     with preserved(subject.net):
-        subject.net.train()
+        as_updated(subject.net)
         where = f"{WHERE}, for the probe {asking[0]}"
         try_network(subject.net, objective(recipe), train.inputs, train.targets, where=where, curvature=True)

@@ -16,6 +16,17 @@ from universality.plugin.probe import Training
 from universality.plugin.task import Split
 
 
+def as_updated(net: nn.Module) -> nn.Module:
+    """The network in the mode of its updates: as it is where it is in training mode, in which a loop may hold a part of it
+    in evaluation mode, such as normalisation by frozen statistics; else in training mode as a whole.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())
+    >>> [module.training for module in as_updated(net)], [module.training for module in as_updated(net.eval())]
+    ([True, False], [True, True])
+    """
+    return net if net.training else net.train()
+
+
 def minibatches(training: Training, batch_size: int | None = None) -> Iterator[Split]:
     """Training batches without end, as the run draws them: without replacement within an epoch, whose last,
     shorter batch is left out; the whole set each time where one batch holds it.

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 import universality
 from universality.errors import BadParameter, MeasurementError, UniversalityError, UnknownName
@@ -343,6 +343,46 @@ def test_rows_of_a_loader_are_taken_once() -> None:
     assert (
         "training rows: the first 40 rows of one pass through the loader, taken once" in watch.report().notes
     )
+
+
+def test_the_size_of_an_update_is_told() -> None:
+    x, y = points()
+    whole, batches = [(x, y)], [(x[:30], y[:30]), (x[30:], y[30:])]
+    by_sampler = DataLoader(
+        TensorDataset(x, y), batch_sampler=BatchSampler(SequentialSampler(x), 18, drop_last=False)
+    )
+    notes = {
+        "updates are taken to be of all rows: batch_size=... says": {"data": (x, y)},
+        "updates of all rows (batch_size=0)": {"data": (x, y), "batch_size": 0},
+        "updates of 7 rows each (batch_size=7)": {"data": (x, y), "batch_size": 7},
+        "updates of 15 rows each, as the batches of the loader (batch_size=15)": {
+            "data": DataLoader(TensorDataset(x, y), 15)
+        },
+        "updates of 18 rows each, as the batches of the loader (batch_size=18)": {"data": by_sampler},
+        "updates of 30 rows each, as the batches of the loader (batch_size=30)": {"data": batches},
+    }
+    for note, given in notes.items():
+        assert note in watched(steps=2, **given).report().notes
+    assert any("of all rows" in note for note in watched(steps=2, data=whole).report().notes)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_network_that_waits_for_other_processes_is_refused(
+    spread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *_: 2 if spread else 1)
+    net = nn.Sequential(nn.Linear(6, 8), nn.SyncBatchNorm(8), nn.Linear(8, 3))
+    given: dict[str, Any] = {"data": points(), "steps": 2, "probes": {"accuracy": At(0)}}
+    if not spread:
+        universality.watch(net, sgd(net), **given)
+        return
+    with pytest.raises(
+        BadParameter, match=r"waits for other processes[\s\S]*1 \(SyncBatchNorm\), of 2 processes"
+    ):
+        universality.watch(net, sgd(net), **given)
+    net.get_submodule("1").eval()
+    universality.watch(net, sgd(net), **given)
 
 
 def test_of_many_rows_a_sample_is_taken_which_is_always_the_same() -> None:

@@ -22,10 +22,11 @@ KINDS = {
 
 
 class Taken(NamedTuple):
-    """Rows on the CPU, and a sentence on which they are."""
+    """Rows on the CPU, a sentence on which they are, and the rows of a batch of the loader, 0 where one holds them all."""
 
     split: Split
     note: str
+    batch: int = 0
 
 
 def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Taken:
@@ -41,6 +42,7 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
         BadParameter: anything else, an iterator, which this would use up, or targets that are neither classes
             (whole numbers, `[rows]`) nor numbers (`[rows, outputs]`).
     """
+    batch = 0
     if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor) for each in data):
         inputs, targets = data
         _check_pair(data, where)
@@ -51,8 +53,8 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
             told = told if targets.is_floating_point() else told.replace(",", ", each class in its share,")
         split = Split(*(part.detach().cpu()[chosen].clone() for part in (inputs, targets)))
     else:
-        split, told = _of_loader(data, most, device, where)
-    return Taken(_checked(split, where), told)
+        split, told, batch = _of_loader(data, most, device, where)
+    return Taken(_checked(split, where), told, batch)
 
 
 def _sample(targets: Tensor, most: int) -> Tensor:
@@ -93,7 +95,8 @@ def _of_loader(data: Any, most: int, device: torch.device, where: str) -> Taken:
         raise BadParameter("a loader without rows", where=where, got="no batch", expected=EXPECTED)
     inputs, targets = (torch.cat(tensors)[:most].clone() for tensors in zip(*parts, strict=True))
     told = f"{'all' if whole else 'the first'} {len(targets)} rows of one pass through the loader, taken once"
-    return Taken(Split(inputs, targets), "; ".join([told, *notes]))
+    batch = 0 if whole and len(parts) == 1 else len(parts[0][1])
+    return Taken(Split(inputs, targets), "; ".join([told, *notes]), batch)
 
 
 def _check_pair(pair: Any, where: str) -> None:

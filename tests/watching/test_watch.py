@@ -576,6 +576,59 @@ def test_groups_of_parameters_are_read_by_the_largest() -> None:
     assert any("2 groups of parameters" in note for note in watch.report().notes)
 
 
+def test_rates_that_probes_read_are_those_of_the_largest_group() -> None:
+    probes = {"flows": At(0), "projected_updates[steps=2]": At(0)}
+    found = []
+    for groups in (1, 2):
+        net = small()
+        large = {"params": [p for p in net.parameters() if p.ndim > 1], "lr": 0.5}
+        rest = {"params": [p for p in net.parameters() if p.ndim == 1], "lr": 1e-6}
+        optimizer = torch.optim.SGD([rest, large] if groups == 2 else net.parameters(), lr=0.5)
+        watch = universality.watch(net, optimizer, data=points(), steps=2, probes=probes)
+        assert watch.failures == {}
+        losses = watch.array("projected_updates[steps=2].loss_sgd", 0)
+        found.append((watch.series("flows.threshold").values[0], *losses))
+    assert found[0][0] == 4.0
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
+def test_a_parameter_of_the_loss_alone_is_none_of_the_forks() -> None:
+    temperature = nn.Parameter(torch.ones(1))
+    found = []
+    for others in ([], [temperature]):
+        net = small()
+        optimizer = torch.optim.SGD([*net.parameters(), *others], lr=0.1, momentum=0.9)
+        temperature.grad = torch.ones(1)
+        optimizer.step()  # so that it has a state
+        watch = universality.watch(net, optimizer, data=points(), steps=2, probes={"rotation": At(0)})
+        assert watch.failures == {}
+        found.append(watch.series("rotation.angle").values[0])
+    assert found[0] == found[1]
+    assert temperature.item() == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("momentum", "batch_size", "note"),
+    [
+        (0.0, 0, ""),
+        (0.9, 0, "this training has momentum 0.9"),
+        (0.9, 30, "this training has momentum 0.9 and batches of 30 rows"),
+    ],
+)
+def test_flows_beside_another_training_are_told(momentum: float, batch_size: int, note: str) -> None:
+    net = small()
+    watch = universality.watch(
+        net,
+        sgd(net, momentum=momentum),
+        data=points(),
+        steps=2,
+        batch_size=batch_size,
+        probes={"flows": At(0)},
+    )
+    told = [each for each in watch.report().notes if each.startswith("flows are those")]
+    assert [each.endswith(note) for each in told] == ([True] if note else [])
+
+
 def test_wrappers_are_taken_off_and_evaluation_mode_is_noted() -> None:
     net = small()
     optimizer = sgd(net)

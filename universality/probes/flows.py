@@ -13,7 +13,13 @@ from torch.func import functional_call
 from universality.measures import HessianOperator, central_flow, top_eigenvalues
 from universality.plugin import MeasurementError, Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
-from universality.plugin.kit.updates import as_updated, flat_gradient, flat_weights, optimizer_step
+from universality.plugin.kit.updates import (
+    as_updated,
+    flat_gradient,
+    flat_weights,
+    learning_rate,
+    optimizer_step,
+)
 
 CENTRAL, GRADIENT = "central", "gradient"
 RECORDS = 20
@@ -60,7 +66,7 @@ class Flows(Probe):
                 got=f"{training.recipe.optimizer}, weight decay {training.recipe.weight_decay:g}",
                 expected="sgd without weight decay",
             )
-        lr = float(training.optimizer.param_groups[0]["lr"])
+        lr = learning_rate(training.optimizer)
         loss = _loss(training)
         mean = _mean_weights(training)
         if not self._weights:

@@ -16,6 +16,7 @@ from universality.plugin.kit.updates import (
     as_updated,
     flat_gradient,
     flat_weights,
+    learning_rate,
     minibatches,
     projected,
     random_basis,
@@ -119,7 +120,7 @@ class ProjectedUpdates(Probe):
         return branch
 
     def _step(self, fork: Training, branch: Branch, update: int, direction: Tensor) -> None:
-        shift(fork.net, direction, -float(fork.optimizer.param_groups[0]["lr"]))
+        shift(fork.net, direction, -learning_rate(fork.optimizer))
         if (update + 1) % self.refresh == 0 or update + 1 == self.steps:
             branch.losses.append(training_loss(fork))
 

@@ -91,6 +91,8 @@ def prepare(
                 expected="a claim that a single training can speak to",
                 do="take others (universality list), probes={...} for series alone, or universality run",
             )
+        if other := _not_descent(recipe, observe):
+            notes.append(other)
         _try_curvature(subject, recipe, observe)
         return Watch(subject, RunSpec(component(), component(), recipe, seed=0), selection, observe, notes)
 
@@ -263,6 +265,19 @@ def _selection(subject: Subject, chosen: Sequence[Phenomenon], recipe: Recipe, f
     features = architecture.readout(subject.net).in_features if known else 0
     cell = Cell(architecture, task, signature, features, len(architecture.places))
     return select(chosen, cell, recipe, unknown(subject.optimizer))
+
+
+def _not_descent(recipe: Recipe, observe: Mapping[str, Sequence[int]]) -> str:
+    """Where flows, which are those of plain gradient descent, are recorded beside something else."""
+    if recipe.optimizer != "sgd" or not any(address.partition("[")[0] == "flows" for address in observe):
+        return ""
+    told = [f"momentum {recipe.momentum:g}"] if recipe.momentum else []
+    told += [f"batches of {recipe.batch_size} rows"] if recipe.batch_size else []
+    return (
+        f"flows are those of gradient descent on all rows, and this training has {' and '.join(told)}"
+        if told
+        else ""
+    )
 
 
 def _try_curvature(subject: Subject, recipe: Recipe, observe: Mapping[str, Sequence[int]]) -> None:

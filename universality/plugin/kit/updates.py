@@ -27,6 +27,22 @@ def as_updated(net: nn.Module) -> nn.Module:
     return net if net.training else net.train()
 
 
+def main_group(optimizer: torch.optim.Optimizer) -> int:
+    """The number of the group that trains most numbers, whose settings stand for the optimizer.
+
+    >>> small, large = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(9))
+    >>> main_group(torch.optim.SGD([{"params": [small]}, {"params": [large], "lr": 0.1}], lr=1.0))
+    1
+    """
+    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
+    return sizes.index(max(sizes))
+
+
+def learning_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Of the next update, of its largest group."""
+    return float(optimizer.param_groups[main_group(optimizer)]["lr"])
+
+
 def minibatches(training: Training, batch_size: int | None = None) -> Iterator[Split]:
     """Training batches without end, as the run draws them: without replacement within an epoch, whose last,
     shorter batch is left out; the whole set each time where one batch holds it.

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import universality
 from universality.errors import BadParameter
 from universality.replaying.integrity import inspect
 from universality.replaying.loading import load_weights
@@ -239,6 +240,43 @@ def test_two_series_of_one_seed_and_folders_without_steps_are_refused(tmp_path: 
         read_series([tmp_path / "nowhere"])
 
 
+def test_buffers_are_no_weights(tmp_path: Path) -> None:
+    for step in (0, 1):
+        place = tmp_path / "mine" / f"step{step}"
+        place.mkdir(parents=True)
+        entries = {
+            "norm.weight": torch.full((4,), 1.0 + step),
+            "attention.bias": torch.ones(4),  # of a layer that is called so
+            "norm.running_mean": torch.full((4,), 100.0 * step),
+            "norm.num_batches_tracked": torch.tensor(step),
+            "layers.0.attention.bias": torch.full((1, 1, 2, 2), float(step)),
+            "layers.0.attention.masked_bias": torch.tensor(-1e9).half(),  # which is -inf
+            "layers.0.rotary_emb.inv_freq": torch.full((2,), 1.0 + step),
+            "mask": torch.ones(2, dtype=torch.bool),
+        }
+        save_file(entries, place / "model.safetensors")
+    (found,) = read_series([tmp_path / "mine"])
+    weights = found.steps[0].weights
+    assert {*weights.buffers} == {*entries} - {"norm.weight", "attention.bias"}
+    expected = (4 / 8) ** 0.5
+    assert inspect(found).displacement[1] == pytest.approx(expected)
+    replayed = universality.replay(tmp_path / "mine", probes=["displacement"], phenomena=["neural_collapse"])
+    assert replayed.series("mine", "displacement.relative").values[-1] == pytest.approx(expected)
+    assert any("and 5 more, which are buffers" in note for note in replayed.notes)
+
+
+@pytest.mark.parametrize(
+    "names", [["training.weight"], ["a", "a.b"], [""], ["a..b"], ["model.forward.weight"], ["_parameters"]]
+)
+def test_weights_alone_may_have_any_names(tmp_path: Path, names: list[str]) -> None:
+    for step in (0, 1):
+        place = tmp_path / "mine" / f"step{step}"
+        place.mkdir(parents=True)
+        save_file({name: torch.full((2,), 1.0 + step) for name in names}, place / "model.safetensors")
+    replayed = universality.replay(tmp_path / "mine", probes=["displacement"], phenomena=["neural_collapse"])
+    assert replayed.series("mine", "displacement.relative").values.tolist() == [0.0, 1.0]
+
+
 class Tied(nn.Module):
     """Embedding and readout share their weights, which safetensors stores once."""
 
@@ -258,6 +296,19 @@ def test_weights_are_found_under_a_prefix_and_behind_a_tie(tmp_path: Path, prefi
     unused = load_weights(net, read_series([tmp_path / "mine"])[0].steps[1].weights, where="here")
     assert torch.equal(net.read.weight, kept)
     assert unused == ("rotary.inv_freq",)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_prefix_is_found_where_the_first_entry_is_not_the_one_that_is_stored(
+    tmp_path: Path, prefix: str
+) -> None:
+    place = tmp_path / "mine" / "step1"
+    place.mkdir(parents=True)
+    kept = torch.randn(5, 3)
+    save_file({f"{prefix}read.weight": kept}, place / "model.safetensors")
+    net = Tied()
+    assert load_weights(net, read_series([tmp_path / "mine"])[0].steps[1].weights, where="here") == ()
+    assert torch.equal(net.embed.weight, kept)
 
 
 def test_a_network_inside_a_wrapper_takes_weights_without_its_prefix(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,43 @@ def test_a_report_is_written_in_a_copy(hub: FakeHub, monkeypatch: pytest.MonkeyP
     summary = report("hf:lab/quick")  # type: ignore[arg-type]
     assert summary.results.layout.page.exists()
     assert content(local("hf:lab/quick")) == before
+
+
+def test_a_copy_that_was_interrupted_is_none(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.put("lab/quick", small())
+    whole, copied = shutil.copytree, []
+
+    def interrupted(source: Path, target: Path) -> None:
+        def one(a: str, b: str) -> None:
+            if copied:
+                raise KeyboardInterrupt
+            copied.append(shutil.copy2(a, b))
+
+        whole(source, target, copy_function=one)
+
+    monkeypatch.setattr("universality.sharing.hub.shutil.copytree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        local("hf:lab/quick", own=True)
+    monkeypatch.setattr("universality.sharing.hub.shutil.copytree", whole)
+    assert len(copied) == 1
+    own = local("hf:lab/quick", own=True)
+    assert content(own) == content(local("hf:lab/quick"))
+    assert [path.name for path in own.parent.iterdir()] == [own.name]
+
+
+def test_a_copy_that_another_process_made_first_is_taken(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.put("lab/quick", small())
+    whole = shutil.copytree
+
+    def beside(source: Path, target: Path) -> None:
+        monkeypatch.setattr("universality.sharing.hub.shutil.copytree", whole)
+        for place in (target, target.parent.parent / target.name):
+            whole(source, place)
+
+    monkeypatch.setattr("universality.sharing.hub.shutil.copytree", beside)
+    assert content(local("hf:lab/quick", own=True)) == content(local("hf:lab/quick"))
 
 
 def test_a_stranger_s_files_stay_in_the_cache_and_only_known_ones_are_fetched(

@@ -6,13 +6,14 @@ import copy
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 import universality
 from universality.errors import BadParameter, MeasurementError, UniversalityError, UnknownName
@@ -188,6 +189,32 @@ def test_weights_draws_and_counters_are_those_of_a_loop_that_is_not_watched(own_
     assert plain.calls == observed.calls
 
 
+@pytest.mark.parametrize("probe", ["accuracy", "sharpness"])
+def test_hooks_of_the_loop_see_its_own_passes_alone(probe: str) -> None:
+    def trained(watching: bool) -> Tensor:
+        net, seen = small(), []
+        net.get_submodule("1").register_forward_hook(lambda *given: seen.append(given[2]))
+        optimizer, (inputs, targets) = sgd(net), points()
+        watch = None
+        if watching:
+            watch = universality.watch(
+                net, optimizer, data=(inputs, targets), steps=4, probes={probe: Every(4)}
+            )
+        for _ in range(4):
+            loss = nn.functional.cross_entropy(net(inputs), targets)
+            loss = loss + 0.1 * sum(each.square().sum() for each in seen)
+            seen.clear()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if watch is not None:
+                watch.step(loss)
+                assert watch.failures == {}
+        return nn.utils.parameters_to_vector(net.parameters()).detach()
+
+    assert torch.equal(trained(True), trained(False))
+
+
 def test_a_loop_that_is_interrupted_is_judged_at_its_last_record() -> None:
     watch = watched(steps=40, updates=13)
     report = watch.report()
@@ -294,13 +321,13 @@ def test_updates_beyond_the_last_are_not_looked_at() -> None:
 
 def test_rows_of_a_loader_are_taken_once() -> None:
     inputs, targets = points()
-    passes: list[int] = []
+    passed = Mock()  # which nothing puts back
 
     class Batches:
         batch_size = 10
 
         def __iter__(self) -> Any:
-            passes.append(1)
+            passed()
             order = torch.randperm(90)
             return ((inputs[rows], targets[rows]) for rows in order.split(10))
 
@@ -312,10 +339,50 @@ def test_rows_of_a_loader_are_taken_once() -> None:
     )  # fmt: skip
     assert torch.equal(before, torch.get_rng_state())
     go_on(net, optimizer, watch, 6)
-    assert passes == [1]
+    assert passed.call_count == 1
     assert (
         "training rows: the first 40 rows of one pass through the loader, taken once" in watch.report().notes
     )
+
+
+def test_the_size_of_an_update_is_told() -> None:
+    x, y = points()
+    whole, batches = [(x, y)], [(x[:30], y[:30]), (x[30:], y[30:])]
+    by_sampler = DataLoader(
+        TensorDataset(x, y), batch_sampler=BatchSampler(SequentialSampler(x), 18, drop_last=False)
+    )
+    notes = {
+        "updates are taken to be of all rows: batch_size=... says": {"data": (x, y)},
+        "updates of all rows (batch_size=0)": {"data": (x, y), "batch_size": 0},
+        "updates of 7 rows each (batch_size=7)": {"data": (x, y), "batch_size": 7},
+        "updates of 15 rows each, as the batches of the loader (batch_size=15)": {
+            "data": DataLoader(TensorDataset(x, y), 15)
+        },
+        "updates of 18 rows each, as the batches of the loader (batch_size=18)": {"data": by_sampler},
+        "updates of 30 rows each, as the batches of the loader (batch_size=30)": {"data": batches},
+    }
+    for note, given in notes.items():
+        assert note in watched(steps=2, **given).report().notes
+    assert any("of all rows" in note for note in watched(steps=2, data=whole).report().notes)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_network_that_waits_for_other_processes_is_refused(
+    spread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *_: 2 if spread else 1)
+    net = nn.Sequential(nn.Linear(6, 8), nn.SyncBatchNorm(8), nn.Linear(8, 3))
+    given: dict[str, Any] = {"data": points(), "steps": 2, "probes": {"accuracy": At(0)}}
+    if not spread:
+        universality.watch(net, sgd(net), **given)
+        return
+    with pytest.raises(
+        BadParameter, match=r"waits for other processes[\s\S]*1 \(SyncBatchNorm\), of 2 processes"
+    ):
+        universality.watch(net, sgd(net), **given)
+    net.get_submodule("1").eval()
+    universality.watch(net, sgd(net), **given)
 
 
 def test_of_many_rows_a_sample_is_taken_which_is_always_the_same() -> None:
@@ -509,6 +576,59 @@ def test_groups_of_parameters_are_read_by_the_largest() -> None:
     assert any("2 groups of parameters" in note for note in watch.report().notes)
 
 
+def test_rates_that_probes_read_are_those_of_the_largest_group() -> None:
+    probes = {"flows": At(0), "projected_updates[steps=2]": At(0)}
+    found = []
+    for groups in (1, 2):
+        net = small()
+        large = {"params": [p for p in net.parameters() if p.ndim > 1], "lr": 0.5}
+        rest = {"params": [p for p in net.parameters() if p.ndim == 1], "lr": 1e-6}
+        optimizer = torch.optim.SGD([rest, large] if groups == 2 else net.parameters(), lr=0.5)
+        watch = universality.watch(net, optimizer, data=points(), steps=2, probes=probes)
+        assert watch.failures == {}
+        losses = watch.array("projected_updates[steps=2].loss_sgd", 0)
+        found.append((watch.series("flows.threshold").values[0], *losses))
+    assert found[0][0] == 4.0
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
+def test_a_parameter_of_the_loss_alone_is_none_of_the_forks() -> None:
+    temperature = nn.Parameter(torch.ones(1))
+    found = []
+    for others in ([], [temperature]):
+        net = small()
+        optimizer = torch.optim.SGD([*net.parameters(), *others], lr=0.1, momentum=0.9)
+        temperature.grad = torch.ones(1)
+        optimizer.step()  # so that it has a state
+        watch = universality.watch(net, optimizer, data=points(), steps=2, probes={"rotation": At(0)})
+        assert watch.failures == {}
+        found.append(watch.series("rotation.angle").values[0])
+    assert found[0] == found[1]
+    assert temperature.item() == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("momentum", "batch_size", "note"),
+    [
+        (0.0, 0, ""),
+        (0.9, 0, "this training has momentum 0.9"),
+        (0.9, 30, "this training has momentum 0.9 and batches of 30 rows"),
+    ],
+)
+def test_flows_beside_another_training_are_told(momentum: float, batch_size: int, note: str) -> None:
+    net = small()
+    watch = universality.watch(
+        net,
+        sgd(net, momentum=momentum),
+        data=points(),
+        steps=2,
+        batch_size=batch_size,
+        probes={"flows": At(0)},
+    )
+    told = [each for each in watch.report().notes if each.startswith("flows are those")]
+    assert [each.endswith(note) for each in told] == ([True] if note else [])
+
+
 def test_wrappers_are_taken_off_and_evaluation_mode_is_noted() -> None:
     net = small()
     optimizer = sgd(net)
@@ -518,6 +638,59 @@ def test_wrappers_are_taken_off_and_evaluation_mode_is_noted() -> None:
     assert any("DataParallel" in note for note in notes)
     assert any("net.train()" in note for note in notes)
     assert not net.training
+
+
+def normalised(*, frozen: bool) -> nn.Module:
+    torch.manual_seed(1)
+    norm = nn.BatchNorm1d(8)
+    with torch.no_grad():
+        norm.running_mean.fill_(0.5)  # type: ignore[union-attr]
+        norm.running_var.fill_(9.0)  # type: ignore[union-attr]
+    net = nn.Sequential(nn.Linear(6, 8), norm, nn.Tanh(), nn.Linear(8, 3))
+    norm.train(not frozen)
+    return net
+
+
+OF_THE_LOSS = {
+    "sharpness": "sharpness.value",
+    "noise_scale": "noise_scale.value",
+    "batch_sharpness": "batch_sharpness.value",
+    "rotation": "rotation.angle",
+    "projected_updates[steps=2]": "projected_updates[steps=2].share",
+    "flows": "flows.central_loss",
+}
+
+
+@pytest.mark.parametrize("probe", OF_THE_LOSS)
+def test_a_part_in_evaluation_mode_stays_there(probe: str) -> None:
+    def recorded(net: nn.Module) -> tuple[float, Report]:
+        watch = universality.watch(
+            net, sgd(net), data=points(), steps=4, batch_size=30, probes={probe: At(0)}
+        )
+        assert watch.failures == {}
+        return float(watch.series(OF_THE_LOSS[probe]).values[0]), watch.report()
+
+    class Fixed(nn.Module):
+        """The same function, whose mode does not matter."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = normalised(frozen=True)
+
+        def train(self, mode: bool = True) -> Fixed:
+            return self
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.inside(x)
+            return logits
+
+    held, report = recorded(normalised(frozen=True))
+    assert held == pytest.approx(recorded(Fixed())[0], rel=1e-5)
+    other, plain = recorded(normalised(frozen=False))
+    assert held != pytest.approx(other, rel=1e-3)
+    note = "1 modules are held in evaluation mode, such as 1"
+    assert any(note in each for each in report.notes)
+    assert not any(note in each for each in plain.notes)
 
 
 def test_a_compiled_network_is_observed_inside() -> None:

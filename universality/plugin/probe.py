@@ -56,7 +56,12 @@ class Training:
 
 
 def _optimizer_on(optimizer: torch.optim.Optimizer, copies: Mapping[Tensor, Tensor]) -> torch.optim.Optimizer:
-    """The same optimizer, with its state, for copies of its parameters."""
+    """The same optimizer, with its state, for copies of its parameters; of those that are not the network's, such as a
+    temperature of the loss, for a clone, which the fork leaves as it is."""
+    copies = {**copies}
+    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        if parameter not in copies:
+            copies[parameter] = parameter.detach().clone().requires_grad_(parameter.requires_grad)
     twin = copy.copy(optimizer)
     twin.param_groups = [
         {key: _copied(value) for key, value in group.items() if key != "params"}

@@ -10,6 +10,7 @@ from torch import Tensor
 from universality.measures import batch_sharpness, stability_threshold
 from universality.plugin import MeasurementError, Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
+from universality.plugin.kit.updates import as_updated
 
 
 @register("batch_sharpness", source="Andreyev and Beneventano 2024, arXiv:2412.20553")
@@ -41,7 +42,7 @@ class BatchSharpnessProbe(Probe):
                 f"batch size {recipe.batch_size}",
                 expected="sgd without momentum and decay, in batches",
             )
-        net.train()
+        as_updated(net)
         loss_of = objective(recipe)
         found = batch_sharpness(
             lambda rows: loss_of(net(data.inputs[rows]), data.targets[rows]),

@@ -13,7 +13,13 @@ from torch.func import functional_call
 from universality.measures import HessianOperator, central_flow, top_eigenvalues
 from universality.plugin import MeasurementError, Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
-from universality.plugin.kit.updates import flat_gradient, flat_weights, optimizer_step
+from universality.plugin.kit.updates import (
+    as_updated,
+    flat_gradient,
+    flat_weights,
+    learning_rate,
+    optimizer_step,
+)
 
 CENTRAL, GRADIENT = "central", "gradient"
 RECORDS = 20
@@ -60,7 +66,7 @@ class Flows(Probe):
                 got=f"{training.recipe.optimizer}, weight decay {training.recipe.weight_decay:g}",
                 expected="sgd without weight decay",
             )
-        lr = float(training.optimizer.param_groups[0]["lr"])
+        lr = learning_rate(training.optimizer)
         loss = _loss(training)
         mean = _mean_weights(training)
         if not self._weights:
@@ -98,7 +104,7 @@ class Flows(Probe):
 
 def _loss(training: Training) -> Callable[[Tensor], Tensor]:
     """The training loss of flat weights, in float64."""
-    net = training.fork().net.double().train()
+    net = as_updated(training.fork().net.double())
     names, shapes = zip(*((n, p.shape) for n, p in net.named_parameters() if p.requires_grad), strict=True)
     data, loss_of = training.splits.train, objective(training.recipe)
     inputs = data.inputs.double() if data.inputs.is_floating_point() else data.inputs
@@ -114,7 +120,7 @@ def _loss(training: Training) -> Callable[[Tensor], Tensor]:
 def _mean_weights(training: Training) -> Tensor:
     """(w_t + 2 w_(t+1) + w_(t+2)) / 4."""
     fork = training.fork()
-    fork.net.train()
+    as_updated(fork.net)
     mean = flat_weights(fork.net).double() / 4
     for share in (0.5, 0.25):
         optimizer_step(fork, flat_gradient(fork, training.splits.train))

@@ -10,6 +10,7 @@ from torch import Tensor
 from universality.measures import gradient_noise_scale
 from universality.plugin import Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
+from universality.plugin.kit.updates import as_updated
 
 
 @register("noise_scale", source="McCandlish et al. 2018, arXiv:1812.06162")
@@ -30,7 +31,7 @@ class NoiseScaleProbe(Probe):
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         net, data = training.net, training.splits.train
-        net.train()
+        as_updated(net)
         loss_of = objective(training.recipe)
         found = gradient_noise_scale(
             lambda rows: loss_of(net(data.inputs[rows]), data.targets[rows]),

@@ -13,8 +13,10 @@ from universality.measures import EigenResult, HessianOperator, top_eigenvalues
 from universality.plugin import Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
 from universality.plugin.kit.updates import (
+    as_updated,
     flat_gradient,
     flat_weights,
+    learning_rate,
     minibatches,
     projected,
     random_basis,
@@ -77,7 +79,7 @@ class ProjectedUpdates(Probe):
         return 3 * signature.train_rows * row_bytes
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
-        training.net.train()
+        as_updated(training.net)
         # Not that of the forks, from which all of them draw the same batches.
         seed = int(torch.randint(2**31, (1,), generator=training.generator))
         branches = {name: self._projected(training, name, seed) for name in ("sgd", "dom", "bulk")}
@@ -118,7 +120,7 @@ class ProjectedUpdates(Probe):
         return branch
 
     def _step(self, fork: Training, branch: Branch, update: int, direction: Tensor) -> None:
-        shift(fork.net, direction, -float(fork.optimizer.param_groups[0]["lr"]))
+        shift(fork.net, direction, -learning_rate(fork.optimizer))
         if (update + 1) % self.refresh == 0 or update + 1 == self.steps:
             branch.losses.append(training_loss(fork))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from universality.plugin import MeasurementError, Probe, Recipe, Signature, Training, register
-from universality.plugin.kit.updates import flat_gradient, minibatches, optimizer_step
+from universality.plugin.kit.updates import as_updated, flat_gradient, minibatches, optimizer_step
 
 
 @register("rotation", source="Kosson et al. 2024, arXiv:2305.17212")
@@ -37,7 +37,7 @@ class Rotation(Probe):
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         fork = training.fork()
-        fork.net.train()
+        as_updated(fork.net)
         self._kept = self._kept or [name for name, w in maps(fork.net).items() if bool(w.any())]
         sizes = [float(w.double().square().mean().sqrt()) for w in self._weights(fork)]
         if not sizes or not min(sizes) > 0:

@@ -18,6 +18,7 @@ from universality.measures import (
 )
 from universality.plugin import Probe, Recipe, Signature, Training, register
 from universality.plugin.kit.losses import objective
+from universality.plugin.kit.updates import as_updated
 
 
 @register("sharpness", source="Cohen et al. 2021, arXiv:2103.00065; 2022, arXiv:2207.14484")
@@ -54,7 +55,7 @@ class Sharpness(Probe):
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         net, data, loss_of = training.net, training.splits.train, objective(training.recipe)
-        net.train()
+        as_updated(net)
         params = [p for p in net.parameters() if p.requires_grad]
         hessian = HessianOperator(lambda: loss_of(net(data.inputs), data.targets), params)
         diagonal = preconditioner(training.optimizer, params, hessian.gradients)

@@ -25,8 +25,8 @@ class Integrity:
 
     Args:
         faults: sentences on what looks wrong, though it can be measured.
-        displacement: |w - w0| / |w0| by step, over all floating-point weights, w0 those of the first step; empty of
-            features.
+        displacement: |w - w0| / |w0| by step, over all weights but buffers (`Tensors.buffers`), w0 those of the first step;
+            empty of features.
     """
 
     faults: tuple[str, ...]
@@ -107,6 +107,7 @@ def _pass(series: StoredSeries, tensors: Mapping[int, Tensors]) -> _Pass:
     for step in steps:
         _check_alike(series, steps[0], first, step, tensors[step])
     seen = _Pass(steps)
+    buffers = {*first.buffers}
     for name in first.files:
         earlier: list[Tensor] = []
         rows: Tensor | None = None
@@ -120,8 +121,9 @@ def _pass(series: StoredSeries, tensors: Mapping[int, Tensors]) -> _Pass:
                 rows = stored
                 continue
             now = stored.float() if stored.is_floating_point() else torch.zeros(0)
-            if not bool(torch.isfinite(now).all()):
+            if not bool(torch.isfinite(now).all()) and not first.is_mask(name):
                 raise _bad(series, step, "tensors that are not finite", f"NaN or infinity in {name}")
+            now = torch.zeros(0) if name in buffers else now
             seen.tensor(step, name, stored, now, earlier)
             earlier = [now] * 3 if not earlier else [earlier[0], earlier[2], now]
     return seen

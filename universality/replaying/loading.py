@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +14,20 @@ NO_NETWORK = "of these weights the network is not known"
 
 
 class BareWeights(nn.Module):
-    """Weights without a network: parameters that nothing computes with."""
+    """Weights without a network: parameters that nothing computes with, and buffers (`Tensors.buffers`).
+
+    They lie side by side under whole names, past what torch asks of a name: a checkpoint may hold `forward.weight`, `a`
+    beside `a.b`, or none at all.
+    """
 
     def __init__(self, weights: Tensors) -> None:
         super().__init__()
+        buffers = {*weights.buffers}
         for name, shape in weights.shapes.items():
-            *path, last = name.split(".")
-            owner: nn.Module = self
-            for part in path:
-                if part not in owner._modules:
-                    owner.add_module(part, nn.Module())
-                owner = owner.get_submodule(part)
-            owner.register_parameter(last, nn.Parameter(torch.zeros(shape)))
+            if name in buffers:
+                self._buffers[name] = torch.zeros(shape)
+            else:
+                self._parameters[name] = nn.Parameter(torch.zeros(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         raise MeasurementError(NO_NETWORK, do="give architecture and task, as in docs/your_own_training.md")
@@ -84,12 +86,19 @@ def _names(wanted: Iterable[str], stored: Iterable[str]) -> dict[str, str]:
 
 
 def _prefixes(wanted: list[str], stored: set[str]) -> list[tuple[str, str]]:
-    """What may have to be put in front of the network's names, or taken off them."""
-    found = [("", "")]
-    for own in wanted[:1]:
-        found += [(name.removesuffix(own), "") for name in sorted(stored) if name.endswith(f".{own}")]
-        found += [("", own.removesuffix(name)) for name in sorted(stored) if own.endswith(f".{name}")]
-    return found
+    """What may have to be put in front of the network's names, or taken off them; of any of them, since the first may be
+    an entry that shares memory and is not stored."""
+    own = {*wanted}
+    in_front = {before for name in stored for before, rest in _cuts(name) if rest in own}
+    taken_off = {before for name in wanted for before, rest in _cuts(name) if rest in stored}
+    return [("", ""), *((each, "") for each in sorted(in_front)), *(("", each) for each in sorted(taken_off))]
+
+
+def _cuts(name: str) -> Iterator[tuple[str, str]]:
+    """A name cut after each of its dots."""
+    for place, letter in enumerate(name, 1):
+        if letter == ".":
+            yield name[:place], name[place:]
 
 
 def _memory(tensor: Tensor) -> tuple[int, tuple[int, ...]]:

@@ -242,6 +242,11 @@ def _notes(
 ) -> list[str]:
     notes: list[str] = []
     for name, seen in observed.items():
+        if buffers := next(iter(seen.series.steps.values())).weights.buffers:
+            more = f" and {len(buffers) - 1} more" if len(buffers) > 1 else ""
+            notes.append(
+                f"{name} stores {buffers[0]}{more}, which are buffers and no part of how far weights moved"
+            )
         if seen.unused:
             more = f" and {len(seen.unused) - 1} more" if len(seen.unused) > 1 else ""
             notes.append(f"{name} stores {seen.unused[0]}{more}, which the network has no place for")

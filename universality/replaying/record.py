@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from universality.errors import MeasurementError, described
 from universality.plugin import registry
+from universality.plugin.kit.updates import as_updated
 from universality.plugin.randomness import undisturbed
 from universality.plugin.rates import RateSchedule
 from universality.plugin.settings import default_settings
@@ -140,7 +141,7 @@ def _observe_net(
     device = torch.device("cpu")
     recorder = Recorder(member, net, out.splits, device)
     recorder.recipe = recipe
-    net.train()
+    as_updated(net)
     with undisturbed(device), default_settings():
         optimizer: Any = _optimizer(told, net) if known else _NoOptimizer()
         for step in sorted({step for steps in at.values() for step in steps}):

@@ -26,6 +26,11 @@ CONVERT = (
 )
 
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "inv_freq")
+MASKS = ("masked_bias", "attention.bias", "attn.bias")
+"""Ends of names of buffers in public series; the causal masks of GPT-NeoX and GPT-2 are called as a bias is, with four axes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tensors:
     """Named tensors in one file or several, none of which is in memory.
@@ -33,10 +38,27 @@ class Tensors:
     Args:
         files: by name of the tensor.
         shapes: by name.
+        kinds: as safetensors writes them, such as `F16` or `I64`.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """Names of what no optimizer trains: whole numbers and truth values, and what is called as a buffer is."""
+        return tuple(
+            name
+            for name in self.files
+            if self.kinds[name].startswith(("I", "U", "BOOL"))
+            or _ends(name, STATISTICS)
+            or self.is_mask(name)
+        )
+
+    def is_mask(self, name: str) -> bool:
+        """Whether it masks attention, with infinities where a large number was halved."""
+        return _ends(name, MASKS) and (name.endswith("masked_bias") or len(self.shapes[name]) == 4)
 
     def load(self, name: str) -> Tensor:
         """As it is stored. Raises `BadParameter` for a file that is damaged, `KeyError` for a name that is not there."""
@@ -81,6 +103,10 @@ class StoredSeries:
         """What a run set tells trainings apart by."""
         m = self.manifest
         return m.network, self.seed, m.random_labels, None if m.fork is None else m.fork[1]
+
+
+def _ends(name: str, ends: Sequence[str]) -> bool:
+    return any(name == end or name.endswith(f".{end}") for end in ends)
 
 
 def read_series(places: Sequence[Path]) -> list[StoredSeries]:
@@ -230,6 +256,7 @@ def tensors_in(files: Sequence[Path]) -> Tensors:
     """The tensors in these files. Raises `BadParameter` for one that is damaged, and for a name in two of them."""
     where: dict[str, Path] = {}
     shapes: dict[str, tuple[int, ...]] = {}
+    kinds: dict[str, str] = {}
     for path in files:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
@@ -240,10 +267,12 @@ def tensors_in(files: Sequence[Path]) -> Tensors:
                             where=str(path.parent),
                             got=f"{name}, in {where[name].name} and {path.name}",
                         )
-                    where[name], shapes[name] = path, tuple(file.get_slice(name).get_shape())
+                    entry = file.get_slice(name)
+                    where[name], shapes[name] = path, tuple(entry.get_shape())
+                    kinds[name] = entry.get_dtype()
         except (safetensors.SafetensorError, OSError) as error:
             raise damaged(path, error) from None
-    return Tensors(where, shapes)
+    return Tensors(where, shapes, kinds)
 
 
 def damaged(path: Path, error: BaseException) -> BadParameter:

@@ -80,7 +80,17 @@ def local(place: str | Path, *, own: bool = False) -> Path:
     copy = fetched.parent.with_name(f"{fetched.parent.name}-report") / fetched.name
     with storing(copy):
         if not copy.exists():
-            shutil.copytree(fetched, copy)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            # Beside it, and moved in one step: a copy that was interrupted is none.
+            work = Path(tempfile.mkdtemp(prefix=".copying-", dir=copy.parent))
+            try:
+                shutil.copytree(fetched, work / copy.name)
+                (work / copy.name).rename(copy)
+            except OSError:
+                if not copy.exists():  # else another process was first
+                    raise
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
     return copy
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from universality.errors import BadParameter, UniversalityError
@@ -15,6 +17,21 @@ if TYPE_CHECKING:
     from universality.watching.session import Watch
 
 OURS = ("net", "optimizer", "steps")
+
+
+class Hook:
+    """A hook that calls a method with its three arguments for as long as the method's owner lives. Copies and pickles of
+    what it hangs on have in its place one that does nothing, of the standard library."""
+
+    def __init__(self, method: Callable[[Any, Any, Any], None]) -> None:
+        self._method = weakref.WeakMethod(method)
+
+    def __call__(self, *given: Any) -> None:
+        if (method := self._method()) is not None:
+            method(*given)
+
+    def __reduce__(self) -> Any:
+        return getattr, (nullcontext(), "__exit__")
 
 
 class Attached:
@@ -39,21 +56,29 @@ class Attached:
         self.watch: Watch | None = None
         self._network, self._options = network, options
         self._hook: Any = None
+        self._optimizer: Any = None
         self._losses: list[Tensor] = []
 
-    def start(self, trained: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-        """Watch from here on. Raises what `watch` raises, before the first update."""
+    def start(
+        self, trained: nn.Module, optimizer: torch.optim.Optimizer, steps: int, batch_size: int | None = None
+    ) -> None:
+        """Watch from here on. Raises what `watch` raises, before the first update.
+
+        Args:
+            batch_size: rows of an update, over all batches that it accumulates and all processes; None where the
+                framework does not tell.
+        """
         self.end()
         net = trained if self._network is None else self._network(trained)
-        self.watch = session = watch(net, optimizer, steps=steps, **self._options)
+        options = {"batch_size": batch_size, **self._options}
+        self.watch, self._optimizer = watch(net, optimizer, steps=steps, **options), optimizer
+        self._hook = optimizer.register_step_post_hook(Hook(self._stepped))
 
-        def stepped(by: torch.optim.Optimizer, *_: Any) -> None:
-            # Copies that probes train share the hook. It comes before a scheduler changes the rate.
-            if by is optimizer:
-                losses, self._losses = self._losses, []
-                session.step(sum(losses[1:], losses[0]) / len(losses) if losses else None)
-
-        self._hook = optimizer.register_step_post_hook(stepped)
+    def _stepped(self, by: Any, *_: Any) -> None:
+        # Copies that probes train share the hook. It comes before a scheduler changes the rate.
+        if by is self._optimizer and self.watch is not None:
+            losses, self._losses = self._losses, []
+            self.watch.step(sum(losses[1:], losses[0]) / len(losses) if losses else None)
 
     def loss(self, loss: Tensor) -> None:
         """The loss of a batch, of which an update may see several."""
@@ -64,7 +89,7 @@ class Attached:
         """Leave the optimizer as it was."""
         if self._hook is not None:
             self._hook.remove()
-        self._hook, self._losses = None, []
+        self._hook, self._optimizer, self._losses = None, None, []
 
 
 def missing(extra: str, error: ImportError) -> UniversalityError:

@@ -57,11 +57,16 @@ class WatchCallback(Callback):  # type: ignore[misc]
                 expected="one optimizer, and max_steps or max_epochs",
             )
         left = int(steps) - trainer.global_step
-        self._attached.start(pl_module, optimizers[0], max(1, left))
+        size = getattr(trainer.train_dataloader, "batch_size", None)
+        rows = size * trainer.accumulate_grad_batches * trainer.world_size if isinstance(size, int) else None
+        self._attached.start(pl_module, optimizers[0], max(1, left), rows)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
-        # Lightning has divided it by the batches that an update accumulates.
-        self._attached.loss(loss * trainer.accumulate_grad_batches)
+        # Lightning has divided it by the batches that an update accumulates, and multiplied it by the scale of half
+        # precision, which stays on the device.
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        scale = 1 if scaler is None else scaler.scale(loss.detach().new_ones(()))
+        self._attached.loss(loss.detach() * trainer.accumulate_grad_batches / scale)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._attached.end()

@@ -7,15 +7,10 @@ from typing import Any
 
 import torch
 
+from universality.plugin.kit.updates import main_group
 from universality.plugin.spec import Loss, Optimizer, Recipe
 
 KNOWN = "SGD, Adam, AdamW or RMSprop of torch.optim"
-
-
-def main_group(optimizer: torch.optim.Optimizer) -> int:
-    """The number of the group that trains most numbers, whose settings stand for the optimizer."""
-    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
-    return sizes.index(max(sizes))
 
 
 def unknown(optimizer: torch.optim.Optimizer) -> str:

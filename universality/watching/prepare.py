@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from universality.errors import BadParameter
 from universality.measures import preserved
@@ -16,6 +16,7 @@ from universality.plan.trial import try_network
 from universality.plugin import registry
 from universality.plugin.cell import Cell
 from universality.plugin.kit.losses import objective
+from universality.plugin.kit.updates import as_updated
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.randomness import undisturbed
 from universality.plugin.schedules import Schedule
@@ -63,9 +64,16 @@ def prepare(
     inner, notes = unwrapped(net)
     if not net.training:
         notes.append("the network was in evaluation mode when watch was called: is net.train() missing?")
-    size = _batch_size(data) if batch_size is None else batch_size
+    elif held := [name for name, module in inner.named_modules() if not module.training]:
+        notes.append(
+            f"{len(held)} modules are held in evaluation mode, such as {held[0]}: the loss of the updates is that of this "
+            "mixture, which probes keep"
+        )
+    _check_alone(inner)
     device = next(inner.parameters()).device
-    splits = _splits(data, validation, rows, loss, device, notes)  # by the loader, under settings of its own
+    splits, batch = _splits(data, validation, rows, loss, device, notes)  # under settings of the loader's own
+    size = batch if batch_size is None else batch_size
+    notes.append(_updates_of(size, told=batch_size is not None))
     with undisturbed(device), default_settings():
         subject = _subject(inner, optimizer, splits, device, notes)
         if validation is None:
@@ -83,6 +91,8 @@ def prepare(
                 expected="a claim that a single training can speak to",
                 do="take others (universality list), probes={...} for series alone, or universality run",
             )
+        if other := _not_descent(recipe, observe):
+            notes.append(other)
         _try_curvature(subject, recipe, observe)
         return Watch(subject, RunSpec(component(), component(), recipe, seed=0), selection, observe, notes)
 
@@ -154,16 +164,44 @@ def _check_weights(net: Any, optimizer: Any) -> None:
         )
 
 
-def _batch_size(data: Any) -> int:
-    """That of a loader; all rows of tensors."""
-    size = getattr(data, "batch_size", None)
-    return size if type(size) is int else 0
+def _check_alone(net: nn.Module) -> None:
+    """A probe on one process must not wait for the others, which would not come."""
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return
+    waits = [
+        f"{name or 'the network'} ({type(module).__name__})"
+        for name, module in net.named_modules()
+        if (isinstance(module, nn.SyncBatchNorm) and (module.training or not net.training))
+        or type(module).__name__ == "FullyShardedDataParallel"
+    ]
+    waits += [
+        name for name, parameter in net.named_parameters() if type(parameter.data).__name__ == "DTensor"
+    ]
+    if waits:
+        raise BadParameter(
+            "a network that waits for other processes, while probes run on this one alone",
+            where=WHERE,
+            got=f"{waits[0]}{f' and {len(waits) - 1} more' if len(waits) > 1 else ''}, of {distributed.get_world_size()} processes",
+            expected="whole weights on each process, and statistics of its own batch",
+            do="train with nn.BatchNorm or DistributedDataParallel; or store weights and ask `universality replay`",
+        )
+
+
+def _updates_of(size: int, *, told: bool) -> str:
+    if size:
+        return f"updates of {size} rows each{'' if told else ', as the batches of the loader'} (batch_size={size})"
+    return (
+        "updates of all rows (batch_size=0)"
+        if told
+        else "updates are taken to be of all rows: batch_size=... says"
+    )
 
 
 def _splits(
     data: Any, validation: Any, rows: int, loss: str, device: torch.device, notes: list[str]
-) -> Splits:
-    """The rows, on the CPU, the number of outputs still unknown; sentences on them are added to the notes."""
+) -> tuple[Splits, int]:
+    """The rows, on the CPU, the number of outputs still unknown, and the rows of a batch; sentences on them are added to
+    the notes."""
     taken = take_rows(data, rows, device, where=f"{WHERE}, data")
     notes.append(f"training rows: {taken.note}")
     train = held = taken.split
@@ -184,7 +222,9 @@ def _splits(
             got=f"inputs {list(held.inputs.shape)}, targets {held.targets.dtype}",
             expected=f"inputs [rows, {', '.join(map(str, train.inputs.shape[1:]))}], targets {train.targets.dtype}",
         )
-    return Splits(train, held, held, input_spec(train.inputs, where=f"{WHERE}, data"), outputs=0)
+    spec = input_spec(train.inputs, where=f"{WHERE}, data")
+    size = getattr(data, "batch_size", None)
+    return Splits(train, held, held, spec, outputs=0), size if type(size) is int else taken.batch
 
 
 def _subject(
@@ -227,6 +267,19 @@ def _selection(subject: Subject, chosen: Sequence[Phenomenon], recipe: Recipe, f
     return select(chosen, cell, recipe, unknown(subject.optimizer))
 
 
+def _not_descent(recipe: Recipe, observe: Mapping[str, Sequence[int]]) -> str:
+    """Where flows, which are those of plain gradient descent, are recorded beside something else."""
+    if recipe.optimizer != "sgd" or not any(address.partition("[")[0] == "flows" for address in observe):
+        return ""
+    told = [f"momentum {recipe.momentum:g}"] if recipe.momentum else []
+    told += [f"batches of {recipe.batch_size} rows"] if recipe.batch_size else []
+    return (
+        f"flows are those of gradient descent on all rows, and this training has {' and '.join(told)}"
+        if told
+        else ""
+    )
+
+
 def _try_curvature(subject: Subject, recipe: Recipe, observe: Mapping[str, Sequence[int]]) -> None:
     """Where a probe takes second derivatives: that there are some, before hours of training."""
     asking = [address for address in observe if registry.resolve("probe", address).curvature]
@@ -234,6 +287,6 @@ def _try_curvature(subject: Subject, recipe: Recipe, observe: Mapping[str, Seque
         return
     train = subject.splits.train
     with preserved(subject.net):
-        subject.net.train()
+        as_updated(subject.net)
         where = f"{WHERE}, for the probe {asking[0]}"
         try_network(subject.net, objective(recipe), train.inputs, train.targets, where=where, curvature=True)

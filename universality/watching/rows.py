@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +11,7 @@ from universality.errors import BadParameter
 from universality.plugin.architecture import InputSpec
 from universality.plugin.randomness import undisturbed
 from universality.plugin.task import Split
+from universality.watching.loader_state import untouched
 
 EXPECTED = "(inputs, targets), two tensors with as many rows, or a DataLoader of such batches"
 KINDS = {
@@ -24,18 +22,19 @@ KINDS = {
 
 
 class Taken(NamedTuple):
-    """Rows on the CPU, and a sentence on which they are."""
+    """Rows on the CPU, a sentence on which they are, and the rows of a batch of the loader, 0 where one holds them all."""
 
     split: Split
     note: str
+    batch: int = 0
 
 
 def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Taken:
     """At most so many rows of two tensors, or of one pass through a loader, copied.
 
     Of tensors with more rows a random sample is taken, always the same; of a loader the first rows of a pass, which is
-    broken off there. Random generators, the loader's own among them, are as they were; its workers are others than
-    those of the training.
+    broken off there. The loader is left as it was, its samplers and its data set too (`LoaderState`): random
+    generators, counters, an epoch in course; its workers are others than those of the training.
 
     Cost: a copy of the rows.
 
@@ -43,6 +42,7 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
         BadParameter: anything else, an iterator, which this would use up, or targets that are neither classes
             (whole numbers, `[rows]`) nor numbers (`[rows, outputs]`).
     """
+    batch = 0
     if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor) for each in data):
         inputs, targets = data
         _check_pair(data, where)
@@ -53,11 +53,8 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
             told = told if targets.is_floating_point() else told.replace(",", ", each class in its share,")
         split = Split(*(part.detach().cpu()[chosen].clone() for part in (inputs, targets)))
     else:
-        split, whole = _of_loader(data, most, device, where)
-        told = (
-            f"{'all' if whole else 'the first'} {len(split)} rows of one pass through the loader, taken once"
-        )
-    return Taken(_checked(split, where), told)
+        split, told, batch = _of_loader(data, most, device, where)
+    return Taken(_checked(split, where), told, batch)
 
 
 def _sample(targets: Tensor, most: int) -> Tensor:
@@ -73,7 +70,7 @@ def _sample(targets: Tensor, most: int) -> Tensor:
     return order[by_class[place.argsort(stable=True)[:most]]].sort().values
 
 
-def _of_loader(data: Any, most: int, device: torch.device, where: str) -> tuple[Split, bool]:
+def _of_loader(data: Any, most: int, device: torch.device, where: str) -> Taken:
     if isinstance(data, Tensor | dict | str) or not hasattr(data, "__iter__") or hasattr(data, "__next__"):
         raise BadParameter(
             "data that cannot be observed on",
@@ -82,12 +79,11 @@ def _of_loader(data: Any, most: int, device: torch.device, where: str) -> tuple[
             expected=EXPECTED,
             do="pass the loader itself, or tensors; torch.from_numpy(array) makes one of an array",
         )
-    # A copy, so that workers which persist are made anew by the training, from its own random state.
-    loader = copy.copy(data)
     parts: list[tuple[Tensor, Tensor]] = []
+    notes: list[str] = []
     count, whole = 0, True
-    with undisturbed(device), _own_generators(loader):
-        for batch in loader:
+    with undisturbed(device), untouched(data, notes):
+        for batch in data:
             pair = batch[:2] if isinstance(batch, tuple | list) else (batch,)
             _check_pair(pair, f"{where}, a batch of the loader")
             parts.append((pair[0].detach().cpu(), pair[1].detach().cpu()))
@@ -98,21 +94,9 @@ def _of_loader(data: Any, most: int, device: torch.device, where: str) -> tuple[
     if not count:
         raise BadParameter("a loader without rows", where=where, got="no batch", expected=EXPECTED)
     inputs, targets = (torch.cat(tensors)[:most].clone() for tensors in zip(*parts, strict=True))
-    return Split(inputs, targets), whole
-
-
-@contextmanager
-def _own_generators(loader: Iterable[Any]) -> Iterator[None]:
-    """Put the generators that a loader and its samplers draw from back to where they stood."""
-    batches = getattr(loader, "batch_sampler", None)
-    owners = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
-    found = [getattr(owner, "generator", None) for owner in owners]
-    states = [(each, each.get_state()) for each in found if isinstance(each, torch.Generator)]
-    try:
-        yield
-    finally:
-        for generator, state in states:
-            generator.set_state(state)
+    told = f"{'all' if whole else 'the first'} {len(targets)} rows of one pass through the loader, taken once"
+    batch = 0 if whole and len(parts) == 1 else len(parts[0][1])
+    return Taken(Split(inputs, targets), "; ".join([told, *notes]), batch)
 
 
 def _check_pair(pair: Any, where: str) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from universality.errors import MeasurementError, described, first_line, unknown_name
 from universality.judge.outcomes import outcome_of
+from universality.plugin.kit.updates import main_group
 from universality.plugin.randomness import undisturbed
 from universality.plugin.settings import default_settings
 from universality.plugin.spec import Component, RunSpec
@@ -24,7 +25,7 @@ from universality.plugin.task import Splits
 from universality.plugin.trajectory import RunState, Series
 from universality.train.engine.member import Member
 from universality.train.engine.recorder import Recorder
-from universality.watching.live_recipe import main_group, recipe_of
+from universality.watching.live_recipe import recipe_of
 from universality.watching.live_run import LiveRun
 from universality.watching.report import ClaimSoFar, Report
 from universality.watching.selection import Selection, WatchedClaim

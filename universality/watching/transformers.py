@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from universality.watching.attached import Attached, missing
+from universality.watching.attached import Attached, Hook, missing
 
 try:
     from transformers import TrainerCallback
@@ -70,14 +70,25 @@ class WatchCallback(TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: Any, control: Any, model: Any = None, optimizer: Any = None, **_: Any
     ) -> None:
         """Raises what `watch` raises."""
+        self._end()  # of a training that was interrupted
         if not state.is_world_process_zero:
             return
         while hasattr(optimizer, "optimizer"):  # the one inside that of accelerate
             optimizer = optimizer.optimizer
-        self._attached.start(model, optimizer, max(1, state.max_steps - state.global_step))
-        self._seen = model.register_forward_hook(self._loss)
+        rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        modes = [(module, module.training) for module in model.modules()]
+        try:
+            model.train()  # as the trainer calls it before every batch
+            self._attached.start(model, optimizer, max(1, state.max_steps - state.global_step), rows)
+        finally:
+            for module, training in modes:
+                module.training = training
+        self._seen = model.register_forward_hook(Hook(self._loss))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._attached.end()
         if self._seen is not None:
             self._seen.remove()

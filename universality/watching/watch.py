@@ -50,7 +50,8 @@ def watch(
         phenomena: addresses, such as `neural_collapse` or `grokking[steps=1000]`.
         probes: further probes, by address, for their series alone: `{"sharpness": Every(50)}`.
         validation: held-out rows; without them what is read of them is no number.
-        batch_size: rows of an update, 0 for all; by default that of a loader, and all of tensors.
+        batch_size: rows of an update, over all batches that it accumulates, 0 for all; by default those of a batch of a
+            loader, and all of tensors, which the notes of the report say.
         family: of the data, for claims that are about one, such as `algorithmic`.
         rows: most rows to take of each. A sample inflates sharpness by 10 to 20 %.
         plugins: folders of phenomena and probes of your own.
@@ -59,8 +60,8 @@ def watch(
     second derivatives are asked for five gradients of 64 rows.
 
     Raises:
-        BadParameter: what cannot be observed: no steps, no weights to train, an optimizer of other weights, outputs that
-            are no logits, data that is none, phenomena of which one training says nothing.
+        BadParameter: what cannot be observed: no steps, no weights to train, an optimizer of other weights, a network that
+            waits for other processes (SyncBatchNorm, sharded weights), outputs that are no logits, data that is none, phenomena of which one training says nothing.
         UnknownName: a phenomenon or probe that is not there.
         MeasurementError: curvature is asked for of a network without second derivatives, or one whose gradient does not
             repeat.

@@ -4,6 +4,8 @@ import array
 import functools
 import itertools
 import random
+import sys
+import threading
 import types
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -220,3 +222,95 @@ def test_two_networks_share_what_their_class_and_one_list_hold():
     own = [HiddenState(net) for net in (Net([0], appended), Net([0], appended))]
     nets[0](torch.ones(1, 2))
     assert [name for kept in shared(own) for name in kept.changes()] == []
+
+
+class Collector:
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, *_):
+        self.seen.append(1)
+
+    def of_tensor(self, gradient):
+        self.seen.append(1)
+
+
+def forward_hook(net, collector):
+    net.layer.register_forward_hook(lambda *_: collector.seen.append(1))
+
+
+def global_hook(net, collector):
+    return nn.modules.module.register_module_forward_hook(collector)
+
+
+HOOKS = {
+    "forward, a closure": forward_hook,
+    "forward, an object": lambda n, c: n.layer.register_forward_hook(c),
+    "before forward, a method": lambda n, c: n.register_forward_pre_hook(c.__call__),
+    "backward": lambda n, c: n.layer.register_full_backward_hook(c),
+    "before backward, partial": lambda n, c: n.layer.register_full_backward_pre_hook(
+        functools.partial(Collector.__call__, c)
+    ),
+    "of a gradient": lambda n, c: n.layer.weight.register_hook(c.of_tensor),
+    "of a gradient that is there": lambda n, c: n.layer.weight.register_post_accumulate_grad_hook(c.of_tensor),
+    "of every module": global_hook,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOOKS)
+def test_what_a_hook_writes_is_put_back(kind):
+    net, collector = Net(change=lambda n: None), Collector()
+    handle = HOOKS[kind](net, collector)
+    try:
+        with preserved(net):
+            net(torch.ones(1, 2, requires_grad=True)).sum().backward()
+            assert collector.seen
+        assert collector.seen == []
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def test_a_hook_that_takes_itself_off_is_there_again():
+    net = Net(change=lambda n: None)
+    handles = []
+
+    def once(*_):
+        handles.pop().remove()
+
+    handles.append(net.layer.register_forward_hook(once))
+    with preserved(net):
+        net(torch.ones(1, 2))
+        assert not net.layer._forward_hooks
+    assert list(net.layer._forward_hooks.values()) == [once]
+    handles[0].remove()
+    assert not net.layer._forward_hooks
+
+
+class Sender:
+    """Of a thread of its own, as loggers have them."""
+
+    def __init__(self):
+        self.lock, self.sent, self.count = threading.Lock(), [], 0
+
+
+class Holder:
+    def __init__(self, sender):
+        self.logger = sender
+
+
+def test_what_belongs_to_the_training_is_left_to_it(monkeypatch):
+    library = types.ModuleType("lightning.pytorch.stub")
+    trainer_class = type("Trainer", (), {"__module__": library.__name__})
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    net = Net(change=lambda n: None)
+    plain, under_lock, of_library = Notes(), Sender(), trainer_class()
+    of_library.lines = []
+    net._trainer, net.log, net.held = Holder(plain), under_lock, of_library
+    with preserved(net):
+        plain.lines.append(1)
+        under_lock.sent.append(1)
+        under_lock.count += 1
+        of_library.lines.append(1)
+    assert (plain.lines, under_lock.sent, under_lock.count, of_library.lines) == ([1], [1], 1, [1])
+    assert isinstance(net._trainer, Holder)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import array
 import copy
 import functools
+import io
+import queue
 import random
+import socket
 import sys
+import threading
 import types
 import warnings
 from collections import deque
@@ -17,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_py
 
 Names = dict[str, Any]
 Read = Callable[[Any], Any]
@@ -25,8 +30,30 @@ Write = Callable[[Any, Any], None]
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 _LISTED = frozenset(vars(nn.Module()))
 """What every module has: torch's own lists and hooks."""
-_LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy", "universality"}
-"""Packages whose classes and globals hold no state of a network."""
+_HOOKS = tuple(name for name in _LISTED if "hook" in name)
+_LIBRARIES = frozenset(sys.stdlib_module_names) | {
+    *("torch", "numpy", "universality", "scipy", "sklearn", "pandas", "pyarrow", "h5py", "PIL", "matplotlib")
+}
+_TRAINERS = {
+    *("lightning", "lightning_fabric", "pytorch_lightning", "accelerate", "deepspeed", "ignite", "composer"),
+    *("wandb", "mlflow", "tensorboard", "tensorboardX", "trackio", "comet_ml", "neptune", "clearml", "ray"),
+}
+_APART = _LIBRARIES | _TRAINERS
+"""Packages whose classes, objects and globals hold no state of a network, or that of a training."""
+_PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+_OWNERS = frozenset({"_trainer", "_fabric"})
+"""What Lightning hangs on a module that it trains: loggers, data and progress, all reached from there."""
+_SHARED = (
+    *(
+        threading.Thread,
+        type(threading.Lock()),
+        type(threading.RLock()),
+        threading.Condition,
+        threading.Event,
+    ),
+    *(threading.Semaphore, queue.Queue, queue.SimpleQueue, io.IOBase, socket.socket),
+)
+"""Whoever holds one of these shares what it holds with another thread, or with the world."""
 
 
 def _refill(held: Any, items: Any) -> None:
@@ -34,7 +61,7 @@ def _refill(held: Any, items: Any) -> None:
     (held.update if isinstance(held, dict | set) else held.extend)(items)
 
 
-_IN_PLACE: tuple[tuple[Any, Callable[[Any], Any], Callable[[Any, Any], None]], ...] = (
+IN_PLACE: tuple[tuple[Any, Callable[[Any], Any], Callable[[Any, Any], None]], ...] = (
     (torch.Generator, lambda g: g.get_state(), lambda g, state: g.set_state(state)),
     (random.SystemRandom, lambda _: None, lambda g, state: None),
     (random.Random, lambda g: g.getstate(), lambda g, state: g.setstate(state)),
@@ -88,11 +115,18 @@ class HiddenState:
 
     Found by following every module: its attributes (numbers, containers, arrays, tensors that are not registered,
     random generators, iterators, objects), which tensor stands under the name of a buffer, and, in code that is
-    no library's, class attributes, and the globals, closures and default values that functions name.
+    no library's, class attributes, and the globals, closures and default values that functions name. Hooks are part of
+    the function that a network computes, and are followed as its methods are: those of modules, of parameters, and
+    those that torch calls for every module; which hooks there are is kept as well.
+
+    What belongs to the training and not to the network is not followed, since others may write there meanwhile and
+    would find it undone: `_trainer` and `_fabric` of a module, objects of libraries that train or log (`_TRAINERS`),
+    and objects that hold a lock, a thread, a queue, a socket or a file.
 
     Attributes:
         kept: the places, each with what it held.
         lost: names of iterators that cannot be copied, such as a Python generator: nothing puts them back.
+        apart: names of objects that share what they hold, with a lock or a file, which is not put back.
 
     Cost: a walk over the attributes (0.5 ms for a network of ten modules), and a copy of arrays and tensors among them.
 
@@ -111,6 +145,7 @@ class HiddenState:
         listed = [*modules.values(), *net.parameters(), *net.buffers()]
         self.kept: list[Kept] = []
         self.lost: list[str] = []
+        self.apart: list[str] = []
         self._listed = {id(each): each for each in listed}
         self._seen: set[int | tuple[int, str]] = set(self._listed)
         self._alive: list[object] = []  # so that no id passes to another object during the walk
@@ -120,6 +155,11 @@ class HiddenState:
             self._keep(name, module, self._attributes, _set_attributes, outside=False)
             self._keep(name, module._buffers, dict, _refill, outside=False)
             self._follow_all(name, self._attributes(module), outside=False)
+            self._keep(name, module, _hooks, _set_hooks, outside=False, part="hooks")
+            self._follow_hooks(_hooks(module))
+        for parameter in net.parameters():
+            self._follow_hooks({n: getattr(parameter, n) for n in _PARAMETER_HOOKS})
+        self._follow_hooks({n: v for n, v in vars(module_py).items() if n.startswith("_global_")})
 
     def changes(self) -> list[str]:
         """Names of what is no longer as it was."""
@@ -140,9 +180,15 @@ class HiddenState:
         bound = functools.partial(read, held), functools.partial(write, held)
         self.kept.append(Kept(name, (id(held), part), *bound, read(held), outside))
 
+    def _follow_hooks(self, hooks: Mapping[str, Any]) -> None:
+        for kind, each in hooks.items():
+            for hook in each.values() if isinstance(each, dict) else ():
+                self._follow(kind, hook, outside=False)
+
     def _follow_all(self, name: str, items: Mapping[Any, Any], *, outside: bool) -> None:
         for key, value in items.items():
-            self._follow(f"{name}.{key}" if name else str(key), value, outside=outside)
+            if key not in _OWNERS:
+                self._follow(f"{name}.{key}" if name else str(key), value, outside=outside)
 
     def _follow(self, name: str, value: Any, *, outside: bool) -> None:
         if isinstance(value, _PLAIN) or id(value) in self._seen:
@@ -152,9 +198,10 @@ class HiddenState:
             return
         self._seen.add(id(value))
         self._alive.append(value)
-        for kinds, read, write in _IN_PLACE:
+        for kinds, read, write in IN_PLACE:
             if isinstance(value, kinds):
-                self._keep(name, value, read, write, outside=outside)
+                if self._copies(value):
+                    self._keep(name, value, read, write, outside=outside)
                 return
         if isinstance(value, types.FunctionType):
             self._follow_function(value)
@@ -172,9 +219,29 @@ class HiddenState:
         elif _iterates(value):
             if self._held(value) is value:
                 self.lost.append(name)
-        elif isinstance(value, nn.Module | types.SimpleNamespace) or not _library(type(value).__module__):
+        elif self._enters(name, value):
             self._keep(name, value, self._attributes, _set_attributes, outside=outside)
             self._follow_all(name, self._attributes(value), outside=outside)
+            self._follow_class(type(value))
+
+    def _copies(self, value: object) -> bool:
+        """Whether the content of something that changes in place is kept."""
+        return True
+
+    def _belongs(self, value: object) -> bool:
+        """Whether an object is of a kind that can be part of a network."""
+        return not _library(type(value).__module__)
+
+    def _enters(self, name: str, value: object) -> bool:
+        if isinstance(value, nn.Module | types.SimpleNamespace):
+            return True
+        if not self._belongs(value):
+            return False
+        held = [getattr(value, slot, None) for slot in _slots(type(value))]
+        if any(isinstance(each, _SHARED) for each in (*held, *getattr(value, "__dict__", {}).values())):
+            self.apart.append(name)
+            return False
+        return True
 
     def _follow_class(self, cls: type) -> None:
         for base in cls.__mro__:
@@ -297,8 +364,22 @@ def _set_global(space: Names, saved: Names) -> None:
     space.update(saved)
 
 
+def _hooks(module: nn.Module) -> Names:
+    found = ((name, getattr(module, name, None)) for name in _HOOKS)
+    return {name: dict(each) if isinstance(each, dict) else each for name, each in found if each}
+
+
+def _set_hooks(module: nn.Module, saved: Names) -> None:
+    for name in _HOOKS:
+        now, before = getattr(module, name, None), saved.get(name, {})
+        if isinstance(now, dict):  # in place: handles that remove a hook know this one
+            _refill(now, before)
+        elif name in saved:
+            setattr(module, name, before)
+
+
 def _library(module: str) -> bool:
-    return module.partition(".")[0] in _LIBRARIES
+    return module.partition(".")[0] in _APART
 
 
 def _is_data(value: Any) -> bool:

@@ -16,6 +16,33 @@ from universality.plugin.probe import Training
 from universality.plugin.task import Split
 
 
+def as_updated(net: nn.Module) -> nn.Module:
+    """The network in the mode of its updates: as it is where it is in training mode, in which a loop may hold a part of it
+    in evaluation mode, such as normalisation by frozen statistics; else in training mode as a whole.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())
+    >>> [module.training for module in as_updated(net)], [module.training for module in as_updated(net.eval())]
+    ([True, False], [True, True])
+    """
+    return net if net.training else net.train()
+
+
+def main_group(optimizer: torch.optim.Optimizer) -> int:
+    """The number of the group that trains most numbers, whose settings stand for the optimizer.
+
+    >>> small, large = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(9))
+    >>> main_group(torch.optim.SGD([{"params": [small]}, {"params": [large], "lr": 0.1}], lr=1.0))
+    1
+    """
+    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
+    return sizes.index(max(sizes))
+
+
+def learning_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Of the next update, of its largest group."""
+    return float(optimizer.param_groups[main_group(optimizer)]["lr"])
+
+
 def minibatches(training: Training, batch_size: int | None = None) -> Iterator[Split]:
     """Training batches without end, as the run draws them: without replacement within an epoch, whose last,
     shorter batch is left out; the whole set each time where one batch holds it.

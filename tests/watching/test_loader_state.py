@@ -1,0 +1,184 @@
+"""Rows are taken of a loader, and the training draws those that it would have drawn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, TensorDataset
+
+from universality.watching.rows import take_rows
+
+ROWS = 32
+OF_THE_FILE = np.random.default_rng(0)
+
+
+class Numbered(Dataset[Any]):
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        return torch.full((4,), float(row)) + self.noise(), torch.tensor(row % 2)
+
+    def noise(self) -> float:
+        return 0.0
+
+
+class Augmented(Numbered):
+    """By a generator of its own."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def noise(self) -> float:
+        return float(self.rng.normal())
+
+
+class OfTheFile(Numbered):
+    def noise(self) -> float:
+        return float(OF_THE_FILE.normal())
+
+
+class Counting(Numbered):
+    calls = 0
+
+    def noise(self) -> float:
+        self.calls += 1
+        return 1000.0 * self.calls
+
+
+class Locked(Counting):
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class Streaming(Numbered):
+    def __init__(self) -> None:
+        self.stream = (1000.0 * k for k in range(10**6))
+
+    def noise(self) -> float:
+        return next(self.stream)
+
+
+class Shuffled(Sampler[int]):
+    def __init__(self) -> None:
+        self.rng, self.epoch = np.random.default_rng(1), 0
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __iter__(self) -> Iterator[int]:
+        self.epoch += 1
+        return iter((self.rng.permutation(ROWS) + ROWS * self.epoch) % ROWS)
+
+
+class Wrapped:
+    """A loader around a loader, as those have it that move batches to a device."""
+
+    def __init__(self, inside: Any) -> None:
+        self.inside = inside
+
+    def __iter__(self) -> Iterator[Any]:
+        for x, y in self.inside:
+            yield x + 1, y
+
+
+def persistent() -> Any:
+    generator = torch.Generator().manual_seed(1)
+    loader: Any = DataLoader(
+        Numbered(), 8, shuffle=True, num_workers=1, persistent_workers=True, generator=generator
+    )
+    list(loader)  # as for a mean and a deviation
+    return loader
+
+
+LOADERS: dict[str, Callable[[], Any]] = {
+    "a generator of the data set": lambda: DataLoader(Augmented(), 8),
+    "of a subset": lambda: DataLoader(Subset(Augmented(), range(16)), 8, shuffle=True),
+    "of the file": lambda: DataLoader(OfTheFile(), 8),
+    "a counter": lambda: DataLoader(Counting(), 8),
+    "a sampler of one's own": lambda: DataLoader(Numbered(), 8, sampler=Shuffled()),
+    "a generator of the loader": lambda: DataLoader(
+        Numbered(), 8, shuffle=True, generator=torch.Generator().manual_seed(3)
+    ),
+    "workers that persist": persistent,
+    "a loader inside": lambda: Wrapped(persistent()),
+}
+
+
+def rows_of(loader: Any) -> list[float]:
+    return [float(value) for x, _ in loader for value in x[:, 0]]
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_a_training_draws_the_rows_that_it_would_have_drawn(kind: str) -> None:
+    found = []
+    for taking in (False, True):
+        OF_THE_FILE.bit_generator.state = np.random.default_rng(0).bit_generator.state
+        torch.manual_seed(0)
+        loader = LOADERS[kind]()
+        if taking:
+            taken = take_rows(loader, 12, torch.device("cpu"), where="a test")
+            assert taken.note == "the first 12 rows of one pass through the loader, taken once"
+        found.append((rows_of(loader), torch.rand(1).item()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("wrap", [lambda loader: loader, Wrapped])
+def test_an_epoch_in_course_of_workers_that_persist_loses_no_batch(wrap: Any) -> None:
+    inside = DataLoader(Numbered(), 8, num_workers=1, persistent_workers=True)
+    loader = wrap(inside)
+    course = iter(loader)
+    first = next(course)
+    take_rows(loader, 12, torch.device("cpu"), where="a test")
+    assert len(rows_of([first, *course])) == ROWS
+    workers = inside._iterator
+    assert len(rows_of(loader)) == ROWS
+    assert inside._iterator is workers
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (Locked(), "dataset holds a lock, a thread or a file"),
+        (Streaming(), "dataset.stream cannot be copied"),
+    ],
+)
+def test_what_cannot_be_put_back_is_told(data: Any, note: str) -> None:
+    assert note in take_rows(DataLoader(data, 8), 12, torch.device("cpu"), where="a test").note
+
+
+class Odd(Numbered):
+    """An object that cannot be looked into."""
+
+    __slots__ = ("rng",)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rng":
+            raise RuntimeError("not open yet")
+        raise AttributeError(name)
+
+
+def test_of_a_data_set_that_cannot_be_looked_into_the_loaders_generators_are_put_back() -> None:
+    loader: Any = DataLoader(Odd(), 8, shuffle=True, generator=torch.Generator().manual_seed(3))
+    before = loader.generator.get_state()
+    note = take_rows(loader, 12, torch.device("cpu"), where="a test").note
+    assert "the loader's generators alone are put back: RuntimeError: not open yet" in note
+    assert torch.equal(loader.generator.get_state(), before)
+
+
+def test_the_data_themselves_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    from universality.watching.loader_state import LoaderState
+
+    rows = TensorDataset(torch.zeros(ROWS, 4), torch.zeros(ROWS))
+    samples: Any = Numbered()
+    samples.names, samples.array = [{"name": str(k)} for k in range(5000)], np.zeros(8)
+    for data in (rows, samples):
+        saved = [kept.saved for kept in LoaderState(DataLoader(data, 8)).kept]
+        assert not any(isinstance(each, Tensor | np.ndarray) for each in saved)
+        assert len(saved) < 100

@@ -38,7 +38,7 @@ class CriticalBatchSize(u.Phenomenon):
     share: float = 0.3
     tuned: bool = True
 
-    title, version, strand, sense = "Critical batch size", 1, "hyperparameters", "form"
+    title, version, strand, sense = "Critical batch size", 2, "hyperparameters", "form"
     dispute = "the noise scale grows in training, and which update counts is open (Merrill et al. 2025, arXiv:2505.23971)"
     asks = u.classes(2), u.train_rows(1024)
 

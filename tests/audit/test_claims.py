@@ -15,6 +15,7 @@ from universality.commands.report import report
 from universality.errors import StoreError
 from universality.plugin import registry
 from universality.plugin.bounds import Most, Within
+from universality.plugin.loading import home
 from universality.store import measurements
 from universality.store.cells import CellRecord
 from universality.store.files import encode_json
@@ -42,6 +43,8 @@ def test_the_table_of_builtin_claims_is_up_to_date() -> None:
     """A changed bound needs a new version; then add what this prints to the table."""
     for name in registry.names("phenomenon"):
         phenomenon = registry.resolve("phenomenon", name)
+        if home(type(phenomenon)) is not None:  # of another test
+            continue
         versions = {str(phenomenon.version): {name: claim.bound for name, claim in phenomenon.claims.items()}}
         text = encode_json(msgspec.to_builtins({name: versions})).decode()
         assert builtin_claims()[name].items() >= versions.items(), text

@@ -188,7 +188,8 @@ def test_replications_of_a_published_set_do_not_differ() -> None:
     found: list[Comparison] = []
     for i in range(6):
         found.append(compare(*(replication(rng, pattern, f"{i}{side}-") for side in "ab")))
-    assert sum(c.differs for c in found) == 0
+    # One in twenty does by chance (2 of 40 were seen).
+    assert sum(c.differs for c in found) <= 1
     moved, expected = (
         np.array([len(c.cells(*MOVED)) for c in found]),
         np.array([c.by_chance(*MOVED) for c in found]),

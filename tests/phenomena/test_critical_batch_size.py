@@ -68,6 +68,15 @@ def test_a_batch_size_that_never_gets_there_or_diverges_decides_nothing() -> Non
     ]
 
 
+@pytest.mark.parametrize("end", [0, -1])
+def test_a_best_rate_at_an_end_of_those_that_are_tried_decides_nothing(end: int) -> None:
+    runs = course(50)
+    runs[64, RATES[end]] = falling(20 * (1 + 50 / 64) / 2)
+    assert unmet(outcome("critical_batch_size", "hyperbola", seeds(course(50), runs))) == [
+        "batch sizes whose best rate is the smallest or the largest"
+    ]
+
+
 def test_every_batch_size_has_its_budget_and_untuned_runs_have_one_rate() -> None:
     start = Run(registry.resolve("architecture", "mlp"), registry.resolve("task", "digits"), 0)
     runs = CriticalBatchSize().batches(start)

@@ -66,16 +66,20 @@ def test_where_nothing_grows_there_is_nothing_to_mend() -> None:
     assert unmet(outcome("mup_transfer", "coordinates", grown(0.0, 0.2))) == ["growth with width, standard"]
 
 
-def tuned(power: float, best: float = 0.016, diverge: float = math.inf) -> dict[tuple[float, float], FakeRun]:
-    """ln loss is a parabola in ln rate, whose vertex moves as this power of the width."""
+def tuned(
+    power: float, best: float = 0.016, diverge: float = math.inf, standard: float = -0.5
+) -> dict[tuple[str, float, float], FakeRun]:
+    """ln loss is a parabola in ln rate, whose vertex moves as this power of the width, and from twice the rate as
+    `standard` in standard parametrisation."""
 
-    def run(s: float, lr: float) -> Any:
+    def run(kind: str, s: float, lr: float) -> Any:
         if lr > diverge:
             return FakeRun(state="diverged")
-        loss = math.exp(0.3 * math.log(lr / (best * s**power)) ** 2 - 1)
+        vertex = best * s**power if kind == "mup" else 2 * best * s**standard
+        loss = math.exp(0.3 * math.log(lr / vertex) ** 2 - 1)
         return FakeRun({"train_loss": (np.arange(4), loss * np.array([1.5, 1.1, 0.9, 0.5]))})
 
-    return {(s, lr): run(s, lr) for s in SCALES for lr in RATES}
+    return {(kind, s, lr): run(kind, s, lr) for kind in ("mup", "standard") for s in SCALES for lr in RATES}
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,16 @@ def test_the_best_rate_moves_as_the_power(power: float, holds: bool) -> None:
     found = outcome("mup_transfer", "transfer", tuned(power))
     assert found.effect == pytest.approx(power, abs=1e-6)
     assert found.holds(MupTransfer.claims["transfer"].bound) == holds
+    other = outcome("mup_transfer", "transfer", tuned(power), parametrisation="standard")
+    assert other.effect == pytest.approx(-0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("standard", "decides"), [(-0.5, True), (-0.38, True), (-0.37, False), (0.0, False)])
+def test_where_the_best_rate_stays_anyway_nothing_is_decided(standard: float, decides: bool) -> None:
+    """1.5 octaves over 16 times the width are a power of -.375."""
+    found = outcome("mup_transfer", "transfer", tuned(0.0, standard=standard))
+    assert found.decided() == decides
+    assert unmet(found) == ([] if decides else ["octaves by which it falls, standard"])
 
 
 def test_rates_that_diverge_are_left_out() -> None:
@@ -108,5 +122,7 @@ def test_networks_of_the_cells_width_are_the_base() -> None:
     assert [scaling_axis(early["mup", s].architecture)[1] for s in SCALES] == [8, 32, 128]
     assert "mup[base=8]" in str(component(early["mup", 16.0].architecture))
     assert {run.recipe.steps for run in early.values()} == {EARLY}
-    assert not any("mup" in str(component(run.architecture)) for run in grid.values())
-    assert sorted({lr for _, lr in grid}) == pytest.approx(RATES)
+    assert all(
+        ("mup" in str(component(run.architecture))) == (kind == "mup") for (kind, *_), run in grid.items()
+    )
+    assert sorted({lr for *_, lr in grid}) == pytest.approx(RATES)

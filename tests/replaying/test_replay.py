@@ -309,7 +309,7 @@ def branches(folder: Path, at: int, apart: float) -> tuple[Tensor, Tensor]:
                     order = [0, 1] if branch == 1 or not apart else [1, 0]
                     turned = torch.zeros(6, 4)
                     turned[order, [0, 1]] = 1.0
-                    net[0].weight.copy_(turned + 0.1 * branch * torch.eye(6, 4).flip(0))
+                    net[0].weight.copy_(turned + 0.3 * branch * torch.eye(6, 4).flip(0))
                     net[0].bias.zero_()
                     read = torch.zeros(2, 6)
                     read[[0, 1], order] = 3.0

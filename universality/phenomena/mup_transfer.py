@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
 
 from universality import plugin as u
-from universality.measures import smooth_minimum
 from universality.plugin.kit import scaling_axis
+from universality.plugin.kit.best_rate import best_rate
 
-SCALES, RATES, EARLY = (1.0, 4.0, 16.0), tuple(2.0**k for k in range(-3, 4)), 4
+SCALES, OCTAVES, RATES, EARLY = (1.0, 4.0, 16.0), 4, tuple(2.0**k for k in range(-3, 4)), 4
 TAPS, OUTPUT, LOSS = "taps[rows=64,rotate=false]", "outputs[rows=64]", "train_loss"
 STEEP = 0.25  # half-way to 1/2, the least power with which hidden updates of Adam grow in standard parametrisation
 KINDS = {"mup": "muP", "standard": "standard"}
@@ -26,7 +27,7 @@ class MupTransfer(u.Phenomenon):
     """Under Adam, over 16 times the width, representations move alike and the best rate stays.
 
     Coordinate check: the power of the width with which RMS(h_4 - h_0) grows, of the tap or the output where it is farthest
-    from 0. Transfer: that of the best rate, the `measures.smooth_minimum` of the log of the loss averaged over a training.
+    from 0. Transfer: that of the best rate for the mean loss, where that falls by 1.5 octaves in standard parametrisation.
 
     Args:
         steps, lr, batch_size: of Adam; the grid has seven rates, factors of two apart, around lr.
@@ -38,7 +39,7 @@ class MupTransfer(u.Phenomenon):
     batch_size: int = 128
     parametrisation: Literal["mup", "standard"] = "mup"
 
-    title, version, strand, sense = "muP transfer", 1, "limits", "number"
+    title, version, strand, sense = "muP transfer", 2, "limits", "number"
     dispute = "later it is decay, not muP, that carries the transfer (Kosson et al. 2025, arXiv:2510.19093)"
     asks, reference = (u.has_width,), ("mlp[width=32,activation=tanh]", "digits")
 
@@ -54,9 +55,9 @@ class MupTransfer(u.Phenomenon):
         return {key: run.trained(steps=EARLY).observing(observe) for key, run in runs.items()}
 
     @u.per_seed
-    def grid(self, run: u.Run) -> dict[tuple[float, float], u.Run]:
-        keys = [(scale, self.lr * factor) for scale in SCALES for factor in RATES]
-        return {key: self.widened(run, self.parametrisation, *key) for key in keys}
+    def grid(self, run: u.Run) -> dict[tuple[str, float, float], u.Run]:
+        keys = product(KINDS, SCALES, [self.lr * factor for factor in RATES])
+        return {key: self.widened(run, *key) for key in keys}
 
     @u.claim(UNMOVED, runs=early, title="representations move alike", chart=MOVES)
     def coordinates(self, runs: u.Runs) -> u.Outcome:
@@ -73,16 +74,15 @@ class MupTransfer(u.Phenomenon):
 
     @u.claim(UNMOVED, runs=grid, title="the best rate stays", chart=LOSSES, diverged=True)
     def transfer(self, runs: u.Runs) -> u.Outcome:
-        best, points = [], {}
+        slopes, points = dict[str, float](), dict[str, u.Points]()
         done = {key: u.mean(LOSS)(run) for key, run in runs.items() if run.state == "done"}
-        for scale in SCALES:
-            loss = {lr: mean for (s, lr), mean in done.items() if s == scale}
-            u.need("rates that do not diverge", len(loss), at_least=4)
-            found = smooth_minimum(np.log(list(loss)), np.log(list(loss.values())))
-            u.need("rates on the side of the best that has fewer", found.beyond, at_least=1)
-            best.append(found.at)
-            points[f"loss:{scale:g}"] = u.Points.of(loss)
-        return u.Outcome(effect=np.polyfit(np.log(SCALES), best, 1)[0], points=points)
+        for kind in KINDS:
+            losses = {s: {r: loss for (k, w, r), loss in done.items() if (k, w) == (kind, s)} for s in SCALES}
+            slopes[kind] = float(np.polyfit(np.log(SCALES), list(map(best_rate, losses.values())), 1)[0])
+            if kind == self.parametrisation:
+                points = {f"loss:{scale:g}": u.Points.of(of) for scale, of in losses.items()}
+        u.need("octaves by which it falls, standard", -OCTAVES * slopes["standard"], at_least=1.5)
+        return u.Outcome(effect=slopes[self.parametrisation], details=slopes, points=points)
 
     controls = (
         u.positive("two-layer network on digits", "Yang et al. 2022"),

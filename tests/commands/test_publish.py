@@ -272,4 +272,12 @@ def test_pictures_are_left_out_of_a_large_set(
     monkeypatch.setattr("universality.sharing.publish.MAX_WITH_PNG", 1000)
     large = publish(root, out=tmp_path / "large", plugins=[plugins])
     assert not pictures(large)
+    drawn = [name for name in large.files if name.endswith(".svg")]
+    assert drawn
+    monkeypatch.setattr("universality.sharing.publish.MAX_WITH_SVG", 1000)
+    monkeypatch.setattr("universality.sharing.publish.LARGE", 4000)
+    larger = publish(root, out=tmp_path / "larger", plugins=[plugins])
+    kept = [name for name in larger.files if name.endswith(".svg")]
+    assert set(kept) < set(drawn)
+    assert all((larger.folder / name).stat().st_size <= 4000 for name in kept)
     assert decode_json((large.folder / "manifest.json").read_bytes())["schema_version"] == 2

@@ -26,8 +26,10 @@ from universality.store.measurements import encoded
 from universality.store.store import Store
 from universality.text import short
 
-MAX_WITH_PNG = 3 << 20
-"""Bytes of a set beyond which the figures are published as SVG alone."""
+MAX_WITH_PNG, MAX_WITH_SVG = 2 << 20, 6 << 20
+"""Bytes of a set beyond which figures are published as SVG alone, and beyond which those of more than `LARGE` are left to the
+page, which has them all."""
+LARGE = 48 << 10
 LISTED = 10
 """Problems that an error names."""
 
@@ -191,10 +193,12 @@ def _fill(folder: Path, results: ResultSet, sources: dict[str, bytes]) -> None:
 
 
 def _drop_heavy_figures(folder: Path) -> None:
-    pictures = [path for path in _files(folder) if path.suffix == ".png"]
-    if sum(path.stat().st_size for path in _files(folder)) > MAX_WITH_PNG:
-        for path in pictures:
-            path.unlink()
+    for suffix, most, large in ((".png", MAX_WITH_PNG, 0), (".svg", MAX_WITH_SVG, LARGE)):
+        sizes = {path: path.stat().st_size for path in _files(folder)}
+        if sum(sizes.values()) > most:
+            for path, size in sizes.items():
+                if path.suffix == suffix and size > large:
+                    path.unlink()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -69,10 +69,12 @@ def test_many_scattered_cells_are_counted() -> None:
 
 def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:
     lost = [record("net8", f"task{t}", state="diverged") for t in range(3)]
+    lost += [record("net7", f"task{t}", state="missing") for t in range(2)]
     found = answered([*grid(4, 4), *(record("net9", f"task{t}", OPEN) for t in range(4)), *lost])
     assert found.kind == "universal here"
     assert found.text == (
-        "it holds in all 16 decided cells, of 4 networks on 4 tasks; 4 are open; 3 ended without a measurement"
+        "it holds in all 16 decided cells, of 4 networks on 4 tasks; 4 are open; 3 ended without a measurement; "
+        "2 lack runs"
     )
 
 

@@ -146,7 +146,8 @@ def _spread(cells: Sequence[CellVerdict]) -> str:
 def _open(cells: Sequence[CellVerdict], conflicts: int, *, seeds: bool = True) -> str:
     """The cells that were asked and are not decided, and, with `seeds`, how many would decide them."""
     undecided = [v for v in cells if v.verdict == "inconclusive"]
-    ended = sum(v.verdict not in ("present", "absent", "inconclusive", "not applicable") for v in cells)
+    known = "present", "absent", "inconclusive", "not applicable", "missing"
+    ended, missing = sum(v.verdict not in known for v in cells), sum(v.verdict == "missing" for v in cells)
     told = f"; in {conflicts} sets contradict each other" if conflicts else ""
     if undecided:
         needed = sorted(v.seeds_needed for v in undecided if seeds and v.seeds_needed is not None)
@@ -154,7 +155,8 @@ def _open(cells: Sequence[CellVerdict], conflicts: int, *, seeds: bool = True) -
         told += (
             f", {len(needed)} of which about {needed[len(needed) // 2]} seeds would decide" if needed else ""
         )
-    return told + (f"; {ended} ended without a measurement" if ended else "")
+    told += f"; {ended} ended without a measurement" if ended else ""
+    return told + (f"; {missing} {'lacks' if missing == 1 else 'lack'} runs" if missing else "")
 
 
 def _told_by(cells: Sequence[CellVerdict]) -> str:

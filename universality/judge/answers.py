@@ -58,13 +58,7 @@ def answers(results: ResultSet) -> list[tuple[ClaimRow, Answer]]:
 def answer_of(row: BoardRow) -> Answer:
     """Of a claim over all sets."""
     lacks = dict.fromkeys(each for s in row.sets for each in s.row.failed_controls)
-    cells = [
-        replace(cell.representative, verdict=cell.verdict)
-        if cell.verdict != cell.representative.verdict
-        else cell.representative
-        for cell in row.cells
-        if not cell.conflict
-    ]
+    cells = [replace(cell.representative, verdict=cell.verdict) for cell in row.cells if not cell.conflict]
     return answer(cells, "" if row.validated else _lacks(list(lacks)), conflicts=len(row.conflicts))
 
 

@@ -17,13 +17,13 @@ from scipy import stats
 
 from universality.errors import MeasurementError, StoreError
 from universality.judge.controls import claim_of
-from universality.judge.decide import CellVerdict, decided_groups, mean_effect, timed_groups
+from universality.judge.decide import CellVerdict, mean_effect, telling_groups
 from universality.judge.resultset import ResultSet
 from universality.judge.statistics import back, holm, jackknife_interval, on_scale, t_quantile
 from universality.judge.summary import ALPHA, ClaimRow
 from universality.judge.transitions import BROKEN, MOVED, Transition, chance, excess_p, transition
 from universality.measures.grokking.delays import permutation_logrank
-from universality.plugin.bounds import Scale, Within
+from universality.plugin.bounds import Scale
 from universality.store.cells import CellRecord, GroupRecord
 
 Method = Literal["paired", "Welch", "log-rank"]
@@ -302,7 +302,7 @@ def difference(first: CellRecord, second: CellRecord) -> Difference | None:
     None where a set decided fewer than two replicates, or an effect has no meaning on the scale.
     """
     scale = first.claim.scale
-    ours, theirs = _compared(first), _compared(second)
+    ours, theirs = telling_groups(first), telling_groups(second)
     try:
         a, b = mean_effect(ours, scale), mean_effect(theirs, scale)
     except MeasurementError:
@@ -321,11 +321,6 @@ def difference(first: CellRecord, second: CellRecord) -> Difference | None:
         return _difference("paired", scale, units, paired.estimate, paired.se, paired.units - 1)
     shift = float(other.mean() - own.mean())
     return _difference("Welch", scale, units, shift, *_welch(a.se, a.units, b.se, b.units))
-
-
-def _compared(record: CellRecord) -> list[GroupRecord]:
-    """Those that a cell's effect is of: of times also those that were not seen within a budget too short to decide."""
-    return decided_groups(record) if isinstance(record.claim, Within) else timed_groups(record)
 
 
 def _welch(se_a: float, n_a: int, se_b: float, n_b: int) -> tuple[float, float]:

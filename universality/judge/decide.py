@@ -229,6 +229,11 @@ def pooled(record: CellRecord) -> bool:
     return len(groups) > 1 and all(len(g.runs) > 1 and g.runs == groups[0].runs for g in groups)
 
 
+def telling_groups(record: CellRecord) -> list[GroupRecord]:
+    """The groups that say something of the effect: of times also those that were not seen within a budget too short to decide."""
+    return decided_groups(record) if isinstance(record.claim, Within) else timed_groups(record)
+
+
 def _holding(decided: Sequence[GroupRecord], claim: Bound) -> int:
     return sum(g.outcome is not None and g.outcome.holds(claim) for g in decided)
 

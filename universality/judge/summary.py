@@ -15,9 +15,8 @@ from universality.judge.decide import (
     VERDICTS,
     CellVerdict,
     Verdict,
-    decided_groups,
     pooled,
-    timed_groups,
+    telling_groups,
 )
 from universality.judge.statistics import clopper_pearson_p, effective_trials, holm
 from universality.plugin.bounds import Bound, Scale, Within
@@ -194,7 +193,7 @@ def share_of_groups(cells: Sequence[CellVerdict]) -> Joint | None:
     """
     groups: list[tuple[CellRecord, GroupRecord]] = []
     for v in cells:
-        telling = _telling(v.record) if v.verdict in MEASURED and not pooled(v.record) else []
+        telling = telling_groups(v.record) if v.verdict in MEASURED and not pooled(v.record) else []
         if 5 * len(telling) >= 4 * v.groups:
             groups += [(v.record, g) for g in telling]
     if not any(g.decided for _, g in groups):
@@ -205,11 +204,6 @@ def share_of_groups(cells: Sequence[CellVerdict]) -> Joint | None:
     most, least = (count / len(groups) * trials for count in (holding, holding + open_))
     tails = clopper_pearson_p(most, trials, side="lower"), clopper_pearson_p(least, trials, side="upper")
     return Joint(holding, len(groups), trials, min(1.0, 2 * min(tails)))
-
-
-def _telling(record: CellRecord) -> list[GroupRecord]:
-    """The groups that say something of a share that holds."""
-    return decided_groups(record) if isinstance(record.claim, Within) else timed_groups(record)
 
 
 def claims_a_number(claim: Bound, about: About) -> bool:

@@ -33,7 +33,7 @@ NOTE = (
     "In order of the lower bound of the prevalence. A cell counts once however many sets measured it; only sets "
     "in which the controls of a claim came out right are pooled. Universal here: the whole interval of the prevalence lies "
     "above one half, and no cell is absent. With exceptions: it lies above, and some are. Not universal: it lies below, or it "
-    "does not lie above and one cell is absent beyond chance. One claim in another setting of its phenomenon (the recipe in "
+    "does not lie above and two cells are absent beyond chance. One claim in another setting of its phenomenon (the recipe in "
     "brackets) is another row. Claims are not averaged, and architectures not ranked."
 )
 _BEGIN = re.compile(r"<!-- leaderboard:(?P<sets>[\w\- ]*)-->")

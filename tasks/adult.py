@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from universality.plugin import InputSpec, Splits, register
+from universality.plugin import BadParameter, InputSpec, Splits, register
 from universality.plugin.kit import require_at_least
 from universality.plugin.kit.data import REFERENCE_ROWS, spaced, split, standardised_columns
 from universality.plugin.kit.tables import FetchedTable
@@ -33,6 +33,11 @@ class Adult(FetchedTable):
     rows) is a value of its own. Validation is evenly spaced over the official test set, 26 of whose 16,281 rows
     repeat a training row. scikit-learn fetches both parts in one (OpenML's `adult`, version 2): there every third
     row is the test set.
+
+    Args:
+        rows: training rows, drawn as they come, a quarter of them of class 1; 0 takes all. A `subset` draws both classes
+            alike, and what is trained on that has another prior than what it is validated on.
+        validation_rows: number of rows.
     """
 
     tier = "real"
@@ -49,10 +54,12 @@ class Adult(FetchedTable):
         *("native-country", LABEL),
     )
 
+    rows: int = 0
     validation_rows: int = 2000
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_at_least(0, where="adult", rows=self.rows)
         require_at_least(1, where="adult", validation_rows=self.validation_rows)
 
     def download(self, folder: Path) -> pd.DataFrame:
@@ -68,9 +75,17 @@ class Adult(FetchedTable):
         x, x_test = (
             torch.cat(parts, dim=1) for parts in zip(numbers, self._one_hot(train, test), strict=True)
         )
+        if self.rows > len(train):
+            raise BadParameter(
+                "the census has fewer training rows",
+                where="adult",
+                got=f"rows={self.rows}",
+                expected=f"<= {len(train)}",
+            )
+        seen = rng.choice(len(train), self.rows, replace=False) if self.rows else np.arange(len(train))
         rows, shown = spaced(len(test), self.validation_rows), spaced(len(test), REFERENCE_ROWS)
         return Splits(
-            split(x, train_y),
+            split(x[seen], train_y[seen]),
             split(x_test[rows], test_y[rows]),
             split(x_test[shown], test_y[shown]),
             InputSpec("vector", (x.shape[1],)),

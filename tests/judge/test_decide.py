@@ -404,3 +404,38 @@ def test_of_pseudo_values_the_interval_alone_decides() -> None:
     found = decide(cell(groups({f"s{i}": f"r{i}" for i in range(20)})))
     assert found.verdict == "present"
     assert found.reason.text.endswith("20 of 20 meet all criteria")
+
+
+def against(partner: int, effect: float | None = 0.5, *, open_: int = 0, seeds: int = 5) -> list[GroupRecord]:
+    """The groups of one partner at each seed, the first of which a gate leaves open."""
+    made = [group(i, effect, gate=0.5 if i < open_ else 1.0, units=(f"s{i}",)) for i in range(seeds)]
+    return [replace(g, key=f"architectures/{partner}/{g.key}") for g in made]
+
+
+@pytest.mark.parametrize(("open_", "left_out"), [(1, 0), (2, 1)])
+def test_a_partner_of_which_less_than_four_fifths_are_decided_is_left_out(open_: int, left_out: int) -> None:
+    """What a partner is unfit for is no evidence of the others, and what is left of it counts no more than the rest."""
+    others = [g for partner in (1, 2, 3) for g in against(partner)]
+    found = decide(cell([*against(0, 9.0, open_=open_), *others], Within(high=1.0)))
+    assert found.groups == 20 - 5 * left_out
+    if left_out:
+        assert (found.verdict, found.effect, found.decided) == ("present", 0.5, 15)
+        assert "1 of 4 partners left out: train accuracy = 0.5, needs >= 0.99 (in 2 of 5 groups)" in str(
+            found.reason
+        )
+    else:
+        assert found.verdict != "present"
+        assert "left out" not in str(found.reason)
+
+
+@pytest.mark.parametrize(("unfit", "verdict"), [(2, "present"), (3, "inconclusive")])
+def test_a_cell_needs_half_of_its_partners(unfit: int, verdict: str) -> None:
+    groups = [g for partner in range(4) for g in against(partner, open_=5 if partner < unfit else 0)]
+    found = decide(cell(groups))
+    assert (found.verdict, found.groups) == (verdict, 10 if verdict == "present" else 20)
+
+
+def test_the_seeds_of_one_network_are_no_partners() -> None:
+    """A fifth of them may be open, and two of five are too many."""
+    found = decide(cell(against(0, open_=2)))
+    assert (found.verdict, found.groups) == ("inconclusive", 5)

@@ -65,7 +65,17 @@ def test_what_happens_in_the_first_half_does_not_count() -> None:
 
 def test_a_loss_that_rises_with_the_rate_decides_nothing() -> None:
     runs = course(1.0) | {1.25: falling(1.0), 1.5: falling(0.8)}
-    assert unmet(outcome("batch_rules", "sgd", runs)) == ["rise of ln loss with the rate"]
+    assert unmet(outcome("batch_rules", "sgd", runs)) == ["rise of ln loss with the rate, above 0"]
+    # Too fast a rate from the start: none keeps the loss, and which would is not known.
+    rising = course(1.0) | {p: falling(0.9 - p / 4) for p in POWERS}
+    assert unmet(outcome("batch_rules", "sgd", rising)) == ["rise of ln loss with the rate, above 0"]
+
+
+def test_a_loss_that_rises_below_that_of_the_small_batch_leaves_one_power_that_keeps_it() -> None:
+    runs = course(1.0) | {1.25: falling(2.0), 1.5: falling(1.2)}
+    found = outcome("batch_rules", "sgd", runs)
+    assert found.decided()
+    assert found.effect == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("speed", [0.01, 5.0])

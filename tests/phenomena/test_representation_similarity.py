@@ -461,3 +461,18 @@ def test_partners_are_told_apart_by_their_parameters() -> None:
 @pytest.mark.parametrize(("rows", "applies"), [(ROWS - 1, False), (ROWS, True)])
 def test_the_task_must_have_enough_reference_inputs(rows: int, applies: bool) -> None:
     assert (RepresentationSimilarity().applies(cell_of(reference_rows=rows)) == "") is applies
+
+
+def test_inputs_of_symbols_and_classes_of_one_input_leave_neighbours_defined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Symbols in common are whole numbers, so that nearest inputs are tied; a class of one has no noise of its own."""
+    symbols = RNG.integers(0, 4, size=(ROWS, 8))
+    runs = group(noisy(0.3), inputs=np.eye(4)[symbols].reshape(ROWS, -1))
+    labels = LABELS.copy()
+    labels[0] = CLASSES
+    monkeypatch.setitem(globals(), "LABELS", labels)
+    knn = measured(runs)["knn_seeds"]
+    assert knn.decided()
+    assert knn.details["a_to_inputs"] == pytest.approx(0, abs=0.03)
+    assert knn.details["within_class"] > 0.1

@@ -135,7 +135,8 @@ class CellVerdict:
 def decide(record: CellRecord) -> CellVerdict:
     """The verdict of one cell or control from its groups.
 
-    Deciding takes three independent replicates and 80 % of the groups. A `Within` claim is present
+    Deciding takes three independent replicates and 80 % of the groups; where a claim compares with several partners, of
+    the groups of those that can be compared (`compared_groups`). A `Within` claim is present
     where the 95 % interval lies inside its bounds and 80 % of the decided groups hold, absent where
     the interval lies outside, or where most groups miss a criterion: the one-sided 95 % Clopper-Pearson bound
     of the share that meets all is below one half. Where effects lie is left to their interval: a share tells of a
@@ -150,7 +151,7 @@ def decide(record: CellRecord) -> CellVerdict:
     if record.not_applicable:
         reason = Reason("not applicable", record.not_applicable)
         return CellVerdict(record=record, verdict="not applicable", raw="not applicable", reason=reason)
-    groups, decided = record.groups, decided_groups(record)
+    groups, decided = compared_groups(record), decided_groups(record)
     within = isinstance(record.claim, Within)
     trials = effective_trials([g.units for g in decided])
     cell = CellVerdict(
@@ -186,7 +187,7 @@ def decide(record: CellRecord) -> CellVerdict:
     if not cell.decidable:
         return _undecidable(cell)
     cell = replace(cell, p_least=0.0 if within else 0.5**trials)
-    return _decide_within(cell, decided) if within else _decide_most(cell, decided)
+    return _told_of_partners(_decide_within(cell, decided) if within else _decide_most(cell, decided))
 
 
 def decide_again(cell: CellVerdict, claim: Bound) -> CellVerdict:
@@ -195,7 +196,22 @@ def decide_again(cell: CellVerdict, claim: Bound) -> CellVerdict:
         return cell
     decided = decided_groups(cell.record)
     moved = replace(cell, record=structs.replace(cell.record, claim=claim), holding=_holding(decided, claim))
-    return (_decide_within if isinstance(claim, Within) else _decide_most)(moved, decided)
+    return _told_of_partners((_decide_within if isinstance(claim, Within) else _decide_most)(moved, decided))
+
+
+def compared_groups(record: CellRecord) -> tuple[GroupRecord, ...]:
+    """The groups of partners of which 80 % are decided; all groups where that are fewer than half of the partners.
+
+    A claim of two networks that do equally well says nothing of a partner that does not. It is the pair that
+    is no evidence, and not the network: one partner that fails would leave the cell of every other one open.
+    """
+    of: dict[str, list[GroupRecord]] = {}
+    for group in record.groups:
+        of.setdefault(group.partner, []).append(group)
+    kept = {p for p, groups in of.items() if 5 * sum(g.decided for g in groups) >= 4 * len(groups)}
+    if 2 * len(kept) < len(of):
+        return record.groups
+    return tuple(group for group in record.groups if group.partner in kept)
 
 
 def decided_groups(record: CellRecord) -> list[GroupRecord]:
@@ -204,7 +220,7 @@ def decided_groups(record: CellRecord) -> list[GroupRecord]:
     A censored effect is a lower bound: under `Within` it cannot enter a mean.
     """
     within = isinstance(record.claim, Within)
-    return [g for g in record.groups if g.decided and not (within and g.censored)]
+    return [g for g in compared_groups(record) if g.decided and not (within and g.censored)]
 
 
 def timed_groups(record: CellRecord) -> list[GroupRecord]:
@@ -219,7 +235,7 @@ def timed_groups(record: CellRecord) -> list[GroupRecord]:
             return False
         return 0 < outcome.effect < math.inf
 
-    return [g for g in record.groups if g.decided or bounded_below(g)]
+    return [g for g in compared_groups(record) if g.decided or bounded_below(g)]
 
 
 def pooled(record: CellRecord) -> bool:
@@ -375,6 +391,16 @@ def _undecidable(cell: CellVerdict) -> CellVerdict:
     ended = [g for g in groups if g.state != "done"]
     if 5 * len(ended) > len(groups):
         return _ended(cell, ended)
+    obstacle = _obstacle(groups, cell.record.claim)
+    if obstacle is None:
+        text = f"{cell.units} independent units, needs {MIN_UNITS}"
+        return cell.ruled("inconclusive", "too few replicates", text)
+    kind, subject, text = obstacle
+    return cell.ruled("inconclusive", kind, text, subject=subject)
+
+
+def _obstacle(groups: Sequence[GroupRecord], claim: Bound) -> tuple[ReasonKind, str, str] | None:
+    """What kept most of the groups from deciding, with its subject and with its numbers; None where nothing did."""
     obstacles: dict[tuple[ReasonKind, str], list[str | Check]] = {}
     for group in groups:
         outcome = group.outcome
@@ -384,7 +410,7 @@ def _undecidable(cell: CellVerdict) -> CellVerdict:
             text = group.problem.text if group.problem else "nothing was measured"
             obstacles.setdefault(("no effect", text), []).append("")
         elif outcome.decided():
-            if not (outcome.censored and isinstance(cell.record.claim, Within)):
+            if not (outcome.censored and isinstance(claim, Within)):
                 continue
             obstacles.setdefault(("censored", "not seen within the budget"), []).append("")
         else:
@@ -394,12 +420,22 @@ def _undecidable(cell: CellVerdict) -> CellVerdict:
             if not unmet:
                 obstacles.setdefault(("no effect", "there was no effect to measure"), []).append("")
     if not obstacles:
-        text = f"{cell.units} independent units, needs {MIN_UNITS}"
-        return cell.ruled("inconclusive", "too few replicates", text)
+        return None
     (kind, subject), cases = max(obstacles.items(), key=lambda item: len(item[1]))
     told = _told([case for case in cases if isinstance(case, Check)])
-    text = f"{subject}{told} (in {len(cases)} of {len(groups)} groups)"
-    return cell.ruled("inconclusive", kind, text, subject=subject)
+    return kind, subject, f"{subject}{told} (in {len(cases)} of {len(groups)} groups)"
+
+
+def _told_of_partners(cell: CellVerdict) -> CellVerdict:
+    """The cell with the partners in its reason that could not be compared, and why."""
+    kept = {group.partner for group in compared_groups(cell.record)}
+    left = [group for group in cell.record.groups if group.partner not in kept]
+    if not left:
+        return cell
+    out, obstacle = len({group.partner for group in left}), _obstacle(left, cell.record.claim)
+    why = obstacle[2] if obstacle else "they did not end"
+    text = f"{cell.reason.text}; {out} of {out + len(kept)} partners left out: {why}"
+    return replace(cell, reason=replace(cell.reason, text=text))
 
 
 def _ended(cell: CellVerdict, ended: Sequence[GroupRecord]) -> CellVerdict:

@@ -42,7 +42,7 @@ class RepresentationSimilarity(TrainedApart):
     too. A pair that is itself on random labels has no such null, from which it could not differ.
     """
 
-    title, version, strand, sense = "Representation similarity", 4, "universality", "sign"
+    title, version, strand, sense = "Representation similarity", 5, "universality", "sign"
     gates = (*TrainedApart.gates, kit.EVEN)
 
     @u.per_pair

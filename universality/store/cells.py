@@ -43,6 +43,11 @@ class GroupRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     problem: Problem | None = None
 
     @property
+    def partner(self) -> str:
+        """The runs that it belongs to, with the number of the partner that they are compared with where there are several."""
+        return self.key.rpartition("/")[0]
+
+    @property
     def decided(self) -> bool:
         return self.state == "done" and self.outcome is not None and self.outcome.decided()
 

@@ -406,3 +406,18 @@ def test_features_whose_squares_double_precision_cannot_hold_keep_their_similari
     X, Y = normal(60, 6, seed=1), normal(60, 5, seed=2)
     assert measure(X * scale, Y) == measure(X, Y / scale) == measure(X, Y)
     assert torch.equal(dissimilarities(X * scale, "euclidean"), scale * dissimilarities(X, "euclidean"))
+
+
+def test_ties_that_are_drawn_agree_by_chance_and_leave_other_neighbours_alone() -> None:
+    """Two inputs of one symbol in common are as near as any other two: each draws its own k of m equals."""
+    one_hot = torch.eye(4).repeat(50, 1)  # of 200 rows 49 others are equal to each
+    first, again, other = (nearest_neighbours(one_hot, 10, ties=seeded(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert neighbour_overlap(first, other) == pytest.approx(10 / 49, abs=0.02)
+    constant = torch.ones(200, 3)
+    a, b = (nearest_neighbours(constant, 10, ties=seeded(seed)) for seed in (0, 1))
+    assert neighbour_overlap(a, b) == pytest.approx(10 / 199, abs=0.02)
+    X = normal(60, 5)
+    assert torch.equal(nearest_neighbours(X, 10, ties=seeded(0)), nearest_neighbours(X, 10))
+    with pytest.raises(MeasurementError, match="tied"):
+        nearest_neighbours(one_hot, 10)

@@ -13,7 +13,7 @@ from universality.plugin.kit import similarity
 def test_each_representation_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[Tensor] = []
 
-    def counted(x: Tensor, k: int) -> Tensor:
+    def counted(x: Tensor, k: int, **ties: torch.Generator) -> Tensor:
         searched.append(x)
         return nearest_neighbours(x, k)
 

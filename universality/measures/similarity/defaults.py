@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from universality.errors import MeasurementError
 from universality.measures.ambient import measure
 from universality.measures.features import within_class
 
@@ -31,7 +33,7 @@ def against_defaults(
         untrained = s(a0, b0)                          what training may have kept or erased: no null by itself
         permuted_rows                                  of pairs that do not belong together
         through_labels                                 of pairs of one class: what sharing class means gives
-        within_class                                   after the class means were taken away
+        within_class                                   after the class means were taken away, of classes with several inputs
 
     with the factors of the products, and that of `random_labels` where there is such a pair. The products are what is left where nothing else is shared. Linear CKA is a
     cosine of centred Gram matrices, debiased of those without diagonal and row sums. Of unit length, they are
@@ -77,8 +79,10 @@ def against_defaults(
         "b_to_start_of_a": similarity(b, a0),
         "permuted_rows": similarity(a, b[order.to(b.device)]),
         "through_labels": similarity(a, b[_within_classes(order, labels).to(b.device)]),
-        "within_class": similarity(within_class(a, labels), within_class(b, labels)),
     }
+    several = (torch.bincount(labels)[labels] > 1).to(a.device)
+    with suppress(MeasurementError):  # too few inputs share their class with another
+        s["within_class"] = similarity(*(within_class(x, labels)[several] for x in (a, b)))
     if random_labels is not None:
         s["random_labels"] = similarity(*random_labels)
     return s | {

@@ -65,7 +65,7 @@ def layer_similarity(a: Trajectory, b: Trajectory, step: int) -> Matrix:
 
 
 def nearest_in_common(x: Tensor, y: Tensor) -> float:
-    """Share of 10 nearest neighbours in common, calibrated to 0 at chance.
+    """Share of 10 nearest neighbours in common, calibrated to 0 at chance; ties are drawn.
 
     Cost: O(n d) for representations whose neighbours were found before, as those of a run in many pairs are.
     """
@@ -75,7 +75,9 @@ def nearest_in_common(x: Tensor, y: Tensor) -> float:
 def _nearest(x: Tensor) -> Tensor:
     key = repr(x.shape).encode() + hashlib.blake2b(x.numpy().tobytes()).digest()
     if key not in _FOUND:
-        found = nearest_neighbours(x, k=10)
+        # Seeded by the content, so that equal representations draw alike and others independently.
+        ties = torch.Generator("cpu").manual_seed(int.from_bytes(key[-8:], "little", signed=True))
+        found = nearest_neighbours(x, k=10, ties=ties)
         if len(_FOUND) == MAX_FOUND:
             del _FOUND[next(iter(_FOUND))]
         _FOUND[key] = found

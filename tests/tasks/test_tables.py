@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from universality.errors import DataUnavailable
+from universality.errors import BadParameter, DataUnavailable
 from universality.plugin import registry
 from universality.plugin.kit.data import sha256, standardised_columns
 from universality.plugin.task import Splits
@@ -140,6 +140,18 @@ def test_a_person_is_six_numbers_and_eight_attributes(
     assert float(splits.validation.inputs[0, 0]) == pytest.approx((20 - age.mean()) / age.std())
     assert (splits.train.targets.tolist(), splits.validation.targets.tolist()) == ([0, 1, 0], [1])
     assert task("adult").content(tmp_path) == ""
+
+
+def test_people_are_drawn_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin("adult", tmp_path, monkeypatch, PEOPLE, TESTED)
+    everyone, drawn = load("adult", tmp_path), load("adult[rows=2]", tmp_path)
+    rows = [row.tolist() for row in everyone.train.inputs]
+    found = [rows.index(row.tolist()) for row in drawn.train.inputs]
+    assert len(set(found)) == 2
+    assert drawn.train.targets.tolist() == everyone.train.targets[found].tolist()
+    assert torch.equal(drawn.validation.inputs, everyone.validation.inputs)
+    with pytest.raises(BadParameter, match=r"fewer training rows(.|\n)*rows=4(.|\n)*<= 3"):
+        load("adult[rows=4]", tmp_path)
 
 
 def test_adult_as_scikit_learn_fetches_it_is_one_table_with_its_own_digest(

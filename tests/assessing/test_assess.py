@@ -109,6 +109,19 @@ def test_the_same_call_trains_nothing_and_an_edited_function_trains_anew(tmp_pat
     assert report(tmp_path / "mine").results.rows
 
 
+def test_claims_between_architectures_compare_with_those_beside(tmp_path: Path) -> None:
+    alone = {row.claim_name: row.counts for row in asked(a_net(), tmp_path, name="alone").results.rows}
+    assert alone["errors_architectures"]["not applicable"] == 1
+    finished = asked(a_net(), tmp_path, beside=["mlp[width=4]", "cnn"])
+    cells = {(v.record.claim_name, v.record.architecture): v for v in finished.results.verdicts}
+    assert len({architecture for _, architecture in cells}) == 3
+    own = next(a for _, a in cells if a not in ("mlp[width=4]", "cnn"))
+    assert cells["errors_architectures", own].groups == 3  # seeds of one partner
+    assert cells["errors_seeds", "cnn"].verdict == "not applicable"
+    with pytest.raises(UnknownName, match="mpl"):
+        asked(a_net(), tmp_path, beside="mpl")
+
+
 SCRIPT = """
 import numpy as np, sys, universality
 {code}

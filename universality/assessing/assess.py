@@ -20,6 +20,7 @@ def assess(
     data: Any,
     *,
     phenomena: Sequence[str],
+    beside: Sequence[str] = (),
     seeds: int = 5,
     name: str = "mine",
     results: Path | str = "results",
@@ -36,7 +37,7 @@ def assess(
     plugins: Sequence[Path | str] = (),
     dry_run: bool = False,
 ) -> Finished | Forecast:
-    """Ask phenomena of a network and data of your own: `universality.run` of one cell and its controls.
+    """Ask phenomena of a network and data of your own: `universality.run` of one cell, those beside it, and their controls.
 
     The benchmark trains the network, by the recipe of each phenomenon; for a loop of your own there is `watch`. Runs are
     stored in RESULTS/NAME as any others: the same call trains nothing again and goes on after an interruption, `report`
@@ -61,6 +62,8 @@ def assess(
             as of the task `arrays`: floats `[n, d]`, integers `[n, length]`, bytes `[n, h, w]` or `[n, h, w, channels]`,
             which are standardised; and floats `[n, channels, h, w]`. Labels 0 to C-1, or floats to regress on.
         phenomena: addresses, such as `neural_collapse` or `function_agreement[steps=200]`.
+        beside: architectures by their addresses, such as `mlp[width=64]`, each a cell of its own on the same data; claims
+            between architectures compare with these, and are not asked without.
         seeds: replicates; fewer than five decide no claim about a share of runs.
         name: the results go to RESULTS/NAME.
         results: the folder of all results.
@@ -78,7 +81,7 @@ def assess(
     Raises:
         BadParameter: a function or data that cannot be taken, or a network that does not fit the data.
         DataUnavailable: rows that cannot be trained on: not finite, labels with gaps, test rows among the training rows.
-        UnknownName: a phenomenon that is not there.
+        UnknownName: a phenomenon or an architecture that is not there.
         UniversalityError: as `run`.
     """
     from universality.assessing.prepare import called, prepare
@@ -94,6 +97,7 @@ def assess(
         make_net,
         data,
         phenomena=several(phenomena),
+        beside=several(beside),
         seeds=seeds,
         name=name,
         results=Path(results),

@@ -39,6 +39,7 @@ def prepare(
     data: Any,
     *,
     phenomena: Sequence[str],
+    beside: Sequence[str],
     seeds: int,
     name: str,
     results: Path,
@@ -49,7 +50,7 @@ def prepare(
     controls: bool,
     plugins: Sequence[Path],
 ) -> Prepared:
-    """Write RESULTS/NAME.assess: the data, the network's module, and a suite of one cell."""
+    """Write RESULTS/NAME.assess: the data, the network's module, and a suite of its cell and of those beside it."""
     check_name(name, where="assess")
     if not phenomena:
         raise BadParameter(
@@ -62,6 +63,8 @@ def prepare(
     registry.load_plugins(plugins)
     for address in phenomena:
         registry.resolve("phenomenon", address)
+    for address in beside:
+        registry.resolve("architecture", address)
     network = network_of(make_net)
     arrays = arrays_of(data)
     options = {"kind": kind_of(arrays) if kind == "auto" else kind, "targets": targets}
@@ -83,7 +86,7 @@ def prepare(
         _check_data(task, file, content)
         folders = (*_check_network(make_net, network, task, folder), *plugins)
     cross = CrossSpec(
-        phenomena=tuple(phenomena), architectures=(network.address,), tasks=(task,), seeds=seeds
+        phenomena=tuple(phenomena), architectures=(network.address, *beside), tasks=(task,), seeds=seeds
     )
     about = f"{network.factory} of universality.assess"
     suite = Suite(name=name, crosses=(cross,), description=about, controls=controls)

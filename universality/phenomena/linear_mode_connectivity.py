@@ -43,8 +43,7 @@ class LinearModeConnectivity(u.Phenomenon):
     without a barrier.
 
     Barrier: the largest test error on the line between their weights, less the mean of the two (Frankle's
-    instability), at most 2 %. Networks that learnt nothing have no barrier either, nor have ends that are a tenth of their
-    norm apart or less, hence the gates.
+    instability). Networks that learnt nothing have none, nor have ends within a tenth of their norm, hence the gates.
 
     Args:
         steps, lr, batch_size: of SGD with momentum 0.9, lr / 10 in the last quarter.

@@ -65,6 +65,12 @@ def test_many_scattered_cells_are_counted() -> None:
         for t in range(6)
     ]
     assert answered(cells).text == "it holds in 24 of 36 decided cells, not in 12, of 6 networks on 6 tasks"
+    few = [
+        record(f"net{a}", f"task{t}", PRESENT if (a, t) in marks else ABSENT)
+        for a in range(6)
+        for t in range(6)
+    ]
+    assert answered(few).text == "it holds in 12 of 36 decided cells, of 6 networks on 6 tasks"
 
 
 def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:

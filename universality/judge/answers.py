@@ -96,7 +96,7 @@ def answer(
     if kind == "holds with exceptions":
         return Answer(kind, f"{holds}, not in {_places(absent, present, NONE)}{limit}")
     if kind == "not universal":
-        where = f", in {_places(present, absent, ALL)}" if 0 < len(present) <= len(absent) else ""
+        where = _within(present, absent) if 0 < len(present) <= len(absent) else ""
         where = where or (f", not in {_places(absent, present, NONE)}" if present else "")
         return Answer(kind, f"{holds}{where}{limit}")
     return Answer(kind, f"{holds}{_told_by(cells)}{limit}")
@@ -175,6 +175,12 @@ def _further(cells: Sequence[CellVerdict], holds: bool) -> int | None:
         if share.low > 0.5 if holds else share.high < 0.5:
             return n
     return None
+
+
+def _within(present: Sequence[CellVerdict], absent: Sequence[CellVerdict]) -> str:
+    """Where a claim holds, beside how often."""
+    places, spread = _places(present, absent, ALL), _spread(present)
+    return spread if places == f"{len(present)}{spread}" else f", in {places}"
 
 
 def _places(these: Sequence[CellVerdict], others: Sequence[CellVerdict], every: str) -> str:

@@ -96,9 +96,12 @@ def answer(
     if kind == "holds with exceptions":
         return Answer(kind, f"{holds}, not in {_places(absent, present, NONE)}{limit}")
     if kind == "not universal":
-        where = _within(present, absent) if 0 < len(present) <= len(absent) else ""
-        where = where or (f", not in {_places(absent, present, NONE)}" if present else "")
-        return Answer(kind, f"{holds}{where}{limit}")
+        if not present:
+            return Answer(kind, f"{holds}{limit}")
+        if len(present) > len(absent):
+            return Answer(kind, f"{holds}, not in {_places(absent, present, NONE)}{limit}")
+        named = _named(present, absent, ALL)  # how many they are stands there already
+        return Answer(kind, f"{holds}{f', in {named}' if named else _spread(present)}{limit}")
     return Answer(kind, f"{holds}{_told_by(cells)}{limit}")
 
 
@@ -177,30 +180,29 @@ def _further(cells: Sequence[CellVerdict], holds: bool) -> int | None:
     return None
 
 
-def _within(present: Sequence[CellVerdict], absent: Sequence[CellVerdict]) -> str:
-    """Where a claim holds, beside how often."""
-    places, spread = _places(present, absent, ALL), _spread(present)
-    return spread if places == f"{len(present)}{spread}" else f", in {places}"
-
-
 def _places(these: Sequence[CellVerdict], others: Sequence[CellVerdict], every: str) -> str:
-    """Where the cells lie: whole networks or tasks where they are nothing else, a few cells by name, else how many.
+    """Where the cells lie, or how many they are.
 
     Args:
-        every: what stands before the names of whole ones.
+        every: what stands before the names of whole networks or tasks.
     """
+    return _named(these, others, every) or f"{len(these)}{_spread(these)}"
+
+
+def _named(these: Sequence[CellVerdict], others: Sequence[CellVerdict], every: str) -> str:
+    """Whole networks or tasks where the cells are nothing else, a few cells by name; empty for many scattered ones."""
     for of in ("architecture", "task"):
         mine = Counter(getattr(v.record, of) for v in these)
         theirs = {getattr(v.record, of) for v in others}
         if len(mine) < len(these) and not theirs & set(mine) and len(mine) <= NAMED:
             return f"{every}{_listed([_short(name, mine | Counter(theirs)) for name in mine])}"
-    if len(these) <= NAMED:
-        both = [*these, *others]
-        networks, tasks = (Counter({getattr(v.record, of) for v in both}) for of in ("architecture", "task"))
-        return _listed(
-            [f"{_short(v.record.architecture, networks)} on {_short(v.record.task, tasks)}" for v in these]
-        )
-    return f"{len(these)}{_spread(these)}"
+    if len(these) > NAMED:
+        return ""
+    both = [*these, *others]
+    networks, tasks = (Counter({getattr(v.record, of) for v in both}) for of in ("architecture", "task"))
+    return _listed(
+        [f"{_short(v.record.architecture, networks)} on {_short(v.record.task, tasks)}" for v in these]
+    )
 
 
 def _short(address: str, among: Counter[str]) -> str:

@@ -43,11 +43,11 @@ class LinearModeConnectivity(u.Phenomenon):
     without a barrier.
 
     Barrier: the largest test error on the line between their weights, less the mean of the two (Frankle's
-    instability). Networks that learnt nothing have none, nor have ends within a tenth of their norm, hence the gates.
+    instability), at most 2 %. Networks that learnt nothing have no barrier either, nor have ends that are a tenth of their
+    norm apart or less, hence the gates.
 
     Args:
         steps, lr, batch_size: of SGD with momentum 0.9, lr / 10 in the last quarter.
-        lr_below_best: in place of lr, the best rate of a range test over the rate; 0 for none.
         fork: share of the updates before the branches part.
         starts: `independent` takes two runs of other initialisations in the place of branches; a control does.
     """
@@ -55,7 +55,6 @@ class LinearModeConnectivity(u.Phenomenon):
     steps: int = 800
     lr: float = 0.05
     batch_size: int = 64
-    lr_below_best: float = 0.0
     fork: float = 0.2
     starts: Literal["shared", "independent"] = "shared"
 
@@ -66,9 +65,8 @@ class LinearModeConnectivity(u.Phenomenon):
 
     @u.per_seed
     def branches(self, run: u.Run) -> dict[str, u.Run]:
-        rate = {"lr_below_best": self.lr_below_best} if self.lr_below_best else {"lr": self.lr}
-        sgd = {"momentum": 0.9, "batch_size": self.batch_size, "milestones": (0.75,)}
-        run = run.trained(steps=self.steps, **rate, **sgd).observing(weights=u.At(1), accuracy=u.Every(10))
+        sgd = {"lr": self.lr, "momentum": 0.9, "batch_size": self.batch_size, "milestones": (0.75,)}
+        run = run.trained(steps=self.steps, **sgd).observing(weights=u.At(1), accuracy=u.Every(10))
         if self.starts == "independent":
             return {"a": run, "b": run.streams(init=run.seed + 1000, batches=run.seed + 1000)}
         step = round(self.fork * self.steps)

@@ -17,7 +17,7 @@ from universality.errors import BadParameter, BadSuite, DataUnavailable, Unknown
 from universality.judge.measure import measure_cell
 from universality.plan import inquiry, suite
 from universality.plan import planner as planning
-from universality.plan.cost import OPTIMIZER_SECONDS, GradientCost, gradient_cost
+from universality.plan.cost import OPTIMIZER_SECONDS, SHARPNESS_GRADIENTS, GradientCost, gradient_cost
 from universality.plan.plan import Plan, PlannedCell, unscaled, unvalidated
 from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
@@ -113,8 +113,9 @@ def test_a_run_that_two_phenomena_need_is_planned_once_with_the_union_of_what_th
         assert job.spec.id == run_id
         # At(0, 1/2) and Every(3) of 8 steps; At(1/4) and At(0, 1): neither holds the other.
         assert job.observe == {"accuracy": (0, 3, 4, 5, 8), edition("toy_probe"): (0, 2, 8)}
-        # Eight updates, and eight records at half a gradient each.
-        assert job.seconds == pytest.approx(8 * (0.5 + OPTIMIZER_SECONDS) + 8 * 0.5 * 0.5)
+        # Eight updates, five passes forward over both sets, and three records at half a gradient each.
+        probes = 5 * (2 / 3) * 0.5 + 3 * 0.5 * 0.5
+        assert job.seconds == pytest.approx(8 * (0.5 + OPTIMIZER_SECONDS) + probes)
     assert sum(job.seconds for job in plan.jobs.values()) == pytest.approx(6 * job.seconds)
     # What each group needs is not widened by what others asked of the same run.
     early = next(c for c in plan.cells if c.phenomenon.name == "toy_early")
@@ -375,8 +376,24 @@ def test_what_probes_will_take_is_their_cost_in_gradients_of_the_full_set(
     monkeypatch.setattr(probe, "cost", lambda self, recipe, signature: recipe.steps * signature.train_rows)
     (job, *_) = planned(tmp_path, cross("toy_early", "toy_net", "toy_points")).jobs.values()
     assert sum(map(len, job.observe.values())) == 3  # accuracy at two steps, the toy probe at one
-    assert job.probe_seconds == pytest.approx((2 * 0.5 + 8 * 8) * 0.5)
+    assert job.probe_seconds == pytest.approx((2 * 2 / 3 + 8 * 8) * 0.5)
     assert job.seconds == pytest.approx(job.probe_seconds + 8 * (0.5 + OPTIMIZER_SECONDS))
+
+
+@pytest.mark.usefixtures("toys")
+def test_the_sharpness_that_gives_a_rate_is_paid_once_by_runs_that_start_and_are_stacked_together(
+    tmp_path: Path,
+) -> None:
+    plan = planned(tmp_path, cross("batch_rules", "mlp[width=4,depth=1]", "digits[subset=100]", seeds=2))
+    cell = next(cell for cell in plan.cells if cell.control is None)
+    beside = {optimizer: [] for optimizer in ("sgd", "adam")}
+    for run in {run for group in cell.groups for run in group.runs.values()}:
+        job = plan.jobs[run]
+        updates = job.spec.recipe.steps * (0.5 + OPTIMIZER_SECONDS)
+        beside[job.spec.recipe.optimizer].append(round((job.seconds - job.probe_seconds - updates) / 0.5, 6))
+    # Of either seed, seven rates of the large batch start alike, and the small batch is another stack.
+    assert sorted(beside["sgd"]) == [0] * 12 + [SHARPNESS_GRADIENTS] * 4
+    assert beside["adam"] == [0] * 16
 
 
 @pytest.mark.usefixtures("toys")

@@ -6,7 +6,7 @@ A training that several phenomena need is planned once, with the union of what t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from universality.errors import BadParameter, BadSuite
-from universality.plan.cost import OPTIMIZER_SECONDS, RANGE_TEST_UPDATES
+from universality.plan.cost import OPTIMIZER_SECONDS, RANGE_TEST_UPDATES, SHARPNESS_GRADIENTS
 from universality.plan.groups import Group, asked_by, groups_of
 from universality.plan.inquiry import Built, Inquiry
 from universality.plan.plan import Job, Plan, PlannedCell, PlannedGroup
@@ -30,7 +30,7 @@ from universality.plugin.phenomenon import Control, Cross, Phenomenon, controls_
 from universality.plugin.registry import component
 from universality.plugin.runs import Request
 from universality.plugin.sources import edition, split_edition
-from universality.plugin.spec import RunSpec
+from universality.plugin.spec import SHARPNESS_ROWS, RunSpec
 from universality.plugin.task import Signature, Task
 
 RECORDING_BYTES, STEP_BYTES = 6 * 4096, 16
@@ -49,6 +49,7 @@ class Planner:
         self._inquiry = inquiry or Inquiry(data_root)
         self._cells: dict[tuple[str, str, str, str], PlannedCell] = {}
         self._steps: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._starts: set[Hashable] = set()
         self.plan = Plan(scales=self._inquiry.scales)
 
     def add_suite(self, suite: Suite) -> Plan:
@@ -195,6 +196,8 @@ class Planner:
             batch = min(spec.recipe.batch_size or signature.train_rows, signature.train_rows)
             job.bytes = _network_bytes(job) + batch * update.row_bytes
             job.disk_bytes = RECORDING_BYTES + STEP_BYTES * spec.recipe.steps
+            if spec.recipe.lr_over_stability:
+                self._add_start(job, request, signature)
         full = self._inquiry.gradient(request, 0)
         for probe, steps in observe.items():
             before = job.observe.get(probe, ())
@@ -206,6 +209,17 @@ class Planner:
             job.seconds, job.probe_seconds = job.seconds + more, job.probe_seconds + more
             job.bytes = max(job.bytes, _network_bytes(job) + record.memory)
             job.disk_bytes += further * record.stored
+
+    def _add_start(self, job: Job, request: Request, signature: Signature) -> None:
+        """The sharpness that a rate follows from: runs that are stacked search it once for each start."""
+        spec, recipe = job.spec, job.spec.recipe
+        alike = (spec.architecture, spec.task, spec.seed, recipe.loss, recipe.steps, recipe.batch_size)
+        rows = min(signature.train_rows, SHARPNESS_ROWS) if recipe.batch_size else signature.train_rows
+        full = self._inquiry.gradient(request, rows)
+        job.bytes = max(job.bytes, _network_bytes(job) + 3 * rows * full.row_bytes)
+        if alike not in self._starts:
+            self._starts.add(alike)
+            job.seconds += SHARPNESS_GRADIENTS * full.seconds
 
 
 def _network_bytes(job: Job) -> float:

@@ -171,6 +171,9 @@ class Component:
 RANGE_TEST = 200
 """Updates of a training by which a range test judges a rate."""
 
+SHARPNESS_ROWS = 4096
+"""Most rows over which the sharpness that gives a rate is taken where updates see batches; a full-batch run needs all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:

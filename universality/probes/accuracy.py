@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from universality.plugin import Probe, Split, Training, register
+from universality.plugin import Probe, Recipe, Signature, Split, Training, register
 from universality.plugin.kit.losses import accuracy, objective
 
 _ROWS = 2048
@@ -23,6 +23,9 @@ class Accuracy(Probe):
 
     Cost: one forward pass over both sets.
     """
+
+    def cost(self, recipe: Recipe, signature: Signature) -> float:
+        return (signature.train_rows + signature.validation_rows) / (3 * signature.train_rows)
 
     def record(self, training: Training) -> Mapping[str, float | Tensor]:
         training.net.eval()

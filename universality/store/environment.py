@@ -131,8 +131,15 @@ def memory_bytes() -> int | None:
     return memory
 
 
+def forget_peak_memory() -> None:
+    """Let `peak_memory_bytes` begin anew, where the system can (Linux): what a process held for another run is not this one's."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_bytes() -> int | None:
-    """The most memory that this process has held so far; None where the system does not tell."""
+    """The most memory that this process has held since `forget_peak_memory`, or since it began; None where the system does
+    not tell."""
     try:
         import resource
     except ImportError:  # Windows

@@ -21,9 +21,10 @@ from universality.plugin.settings import default_settings
 from universality.plugin.sources import check_sources, edition, split_edition
 from universality.plugin.spec import RunSpec, derive_seed, digest
 from universality.plugin.task import Splits, Task
+from universality.store.environment import forget_peak_memory
 from universality.store.store import Recording, Store
 from universality.train.checkpoints import Checkpoints, together
-from universality.train.device import configure, device_of_slot, find_device
+from universality.train.device import configure, device_of_slot, find_device, give_back_memory
 from universality.train.engine.loop import train_each
 from universality.train.engine.member import Member, Trained
 from universality.train.engine.snapshot import BadSnapshot, Snapshot
@@ -67,6 +68,8 @@ def _replies(
     settings: WorkerSettings,
 ) -> Iterator[RunReply]:
     start, failure, left, anew = time.perf_counter(), None, list(stack), False
+    give_back_memory()
+    forget_peak_memory()
     with keeping_printed() as printed:
         try:
             members = [_member(planned, snapshots[planned.spec.id], settings) for planned in stack]

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,8 @@ from universality.plugin.registry import component
 from universality.plugin.spec import Recipe, RunSpec
 from universality.plugin.task import Split, Splits
 from universality.train.engine import rate
-from universality.train.engine.loop import train
-from universality.train.engine.member import Trained, build_network
+from universality.train.engine.loop import train, train_stack
+from universality.train.engine.member import Member, Trained, build_network
 
 CPU = torch.device("cpu")
 SMALL = "mlp[width=6,depth=1,activation=tanh]"
@@ -168,7 +169,7 @@ def test_on_a_kink_the_sharpness_is_that_of_the_side_that_training_goes_to() -> 
     splits = made_up_splits(side=3, rows=100)  # more than the rows on which a kink is looked for
     spec, net = zero_branch(0.0, splits)
     before = copy.deepcopy(net.state_dict())
-    found = rate.stable_rate(spec, net, splits.train)
+    found_rate, found = rate.StableRates().of(spec, net, splits.train)
     assert found.kink > 1e-3
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
@@ -182,7 +183,7 @@ def test_on_a_kink_the_sharpness_is_that_of_the_side_that_training_goes_to() -> 
             weight -= 1e-4 * length / size * gradient
     off = float(torch.linalg.eigvalsh(dense_hessian(net, splits))[-1])
     assert found.sharpness == pytest.approx(off, rel=1e-3)
-    assert found.rate == pytest.approx(2 / (2 * off), rel=1e-3)
+    assert found_rate == pytest.approx(2 / (2 * off), rel=1e-3)
     assert abs(off / at_kink - 1) > 0.01, "another number than on the kink"
 
 
@@ -197,3 +198,29 @@ def test_off_kinks_the_rate_is_to_the_last_bit_what_it_was_without_the_question(
     for address, facts in zip(addresses, asked, strict=True):
         assert trained(address, recipe, splits).facts["lr"] == facts["lr"]
         assert "initial_kink" not in facts
+
+
+def test_runs_of_a_stack_that_start_alike_share_the_search_for_the_sharpness(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[RunSpec] = []
+    start_of = rate.start_of
+
+    def counted(spec: RunSpec, net: nn.Module, train: Split) -> rate.Start:
+        searched.append(spec)
+        return start_of(spec, net, train)
+
+    monkeypatch.setattr(rate, "start_of", counted)
+    recipes = [Recipe(steps=3, lr_over_stability=over, loss="mse") for over in (2.0, 4.0, 8.0)]
+    specs = [replace(spec_of(SMALL, recipe), seed=seed) for seed in (0, 1) for recipe in recipes]
+    splits = made_up_splits()
+    members = [Member(spec, registry.resolve("architecture", SMALL), splits, {}) for spec in specs]
+    together = train_stack(members, CPU)
+    assert [spec.seed for spec in searched] == [0, 1]
+    for member, run in zip(members, together, strict=True):
+        (alone,) = train_stack([member], CPU)
+        assert (run.facts["lr"], run.facts["initial_sharpness"]) == (
+            alone.facts["lr"],
+            alone.facts["initial_sharpness"],
+        )
+        assert np.array_equal(run.series["train_loss"].values, alone.series["train_loss"].values)

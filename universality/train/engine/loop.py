@@ -33,6 +33,7 @@ from universality.train.engine.fused_steps import Capture, cuda_graph
 from universality.train.engine.loop_steps import LoopSteps
 from universality.train.engine.member import Member, Trained
 from universality.train.engine.pulse import beat
+from universality.train.engine.rate import StableRates
 from universality.train.engine.run import MemberRun
 from universality.train.engine.saving import Keep, Saving
 from universality.train.engine.snapshot import BadSnapshot
@@ -158,8 +159,10 @@ def _train(
     # Dropout draws from the global generator, whose state depends on what this process ran before.
     with default_settings(), seeded(derive_seed("noise", members[0].spec.seed)), ExitStack() as undo:
         copies: dict[int, Tensor] = {}
-        shares, saving = Shares(), Saving(keep)
-        runs = [MemberRun(member, _on_device(member.splits, device, copies), device) for member in members]
+        shares, saving, stable = Shares(), Saving(keep), StableRates()
+        runs = [
+            MemberRun(member, _on_device(member.splits, device, copies), device, stable) for member in members
+        ]
         shares.begin(runs)
         for run in runs:
             # What classes and files keep is another run's as well: each finds it as the first did.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from universality.measures import (
 from universality.measures.curvature.kinks import gradient_jump, step_off
 from universality.measures.network.gradients import flat_gradient
 from universality.plugin.kit.losses import objective
-from universality.plugin.spec import RunSpec, derive_seed
+from universality.plugin.spec import SHARPNESS_ROWS, RunSpec, derive_seed
 from universality.plugin.task import Split
 from universality.text import beside
 from universality.train.engine.optimizers import build_optimizer, trainable
@@ -32,28 +32,47 @@ MAX_PRODUCTS = 200
 SHARPNESS_TOLERANCE = 1e-2
 """Relative error of the sharpness, as left by rounding, up to which it gives a rate."""
 
-MAX_ROWS = 4096
-"""Rows that the sharpness is taken over where updates see batches; a full-batch run needs all of them."""
-
 KINK_ROWS = 64
 """Rows that tell whether weights lie on a kink: what many units do of every row."""
 
 
-class StableRate(NamedTuple):
-    """`rate` follows from `sharpness`; `kink` is 0, or the jump of the gradient at the weights (`gradient_jump`), in whose
-    place the sharpness was taken a tiny step off."""
+class Start(NamedTuple):
+    """Of a network before its first update: `sharpness`, and `kink`, which is 0, or the jump of the gradient at the weights
+    (`gradient_jump`), in whose place the sharpness was taken a tiny step off."""
 
-    rate: float
     sharpness: float
     kink: float
 
 
-def stable_rate(spec: RunSpec, net: nn.Module, train: Split) -> StableRate:
-    """The lr at which the stability threshold is `lr_over_stability` times the initial sharpness.
+class StableRates:
+    """Rates of the runs of a stack. Those that start alike, as the rates of a sweep do, share the search for the sharpness."""
 
-    The threshold is inversely proportional to lr: its value at lr = 1, divided by
-    `lr_over_stability` times the sharpness, is the rate. Costs up to 200 Hessian-vector products,
-    twice that where they are repeated in float64; beforehand four gradients of a few rows in float64.
+    def __init__(self) -> None:
+        self._starts: dict[Hashable, Start] = {}
+
+    def of(self, spec: RunSpec, net: nn.Module, train: Split) -> tuple[float, Start]:
+        """The lr at which the stability threshold is `lr_over_stability` times the initial sharpness, and `start_of` the run.
+
+        The threshold is inversely proportional to lr: its value at lr = 1, divided by `lr_over_stability` times the
+        sharpness, is the rate.
+
+        Raises:
+            MeasurementError: as of `start_of`.
+        """
+        recipe = spec.recipe
+        alike = (spec.architecture, spec.task, spec.seed, spec.streams, recipe.loss, recipe.batch_size)
+        if alike not in self._starts:
+            self._starts[alike] = start_of(spec, net, train)
+        start = self._starts[alike]
+        at_unit_rate = stability_threshold(build_optimizer(recipe, trainable(net), lr=1.0))
+        return at_unit_rate / (recipe.lr_over_stability * start.sharpness), start
+
+
+def start_of(spec: RunSpec, net: nn.Module, train: Split) -> Start:
+    """The sharpness at initialisation.
+
+    Costs up to 200 Hessian-vector products, twice that where they are repeated in float64; beforehand four gradients of a
+    few rows in float64.
 
     Of weights that lie on a kink the Hessian is that of the piece of the loss that torch's convention picks, on which no
     update will be made: a residual branch that starts at zero has none of its curvature there. The sharpness is then that
@@ -64,9 +83,9 @@ def stable_rate(spec: RunSpec, net: nn.Module, train: Split) -> StableRate:
     """
     recipe = spec.recipe
     network, kink = net, _kink(spec, net, train)
-    if recipe.batch_size and len(train) > MAX_ROWS:
+    if recipe.batch_size and len(train) > SHARPNESS_ROWS:
         order = torch.Generator().manual_seed(derive_seed("stable_rate_rows", spec.seed))
-        rows = torch.randperm(len(train), generator=order)[:MAX_ROWS]
+        rows = torch.randperm(len(train), generator=order)[:SHARPNESS_ROWS]
         train = train.take(rows.to(train.targets.device))
     if kink:
         network = _off_kink(spec, net, train)
@@ -92,8 +111,7 @@ def stable_rate(spec: RunSpec, net: nn.Module, train: Split) -> StableRate:
             expected=f"a positive number, {limits}",
             do="give the recipe `lr` in place of `lr_over_stability`",
         )
-    at_unit_rate = stability_threshold(build_optimizer(recipe, trainable(net), lr=1.0))
-    return StableRate(at_unit_rate / (recipe.lr_over_stability * sharpness), sharpness, kink)
+    return Start(sharpness, kink)
 
 
 def _kink(spec: RunSpec, net: nn.Module, train: Split) -> float:

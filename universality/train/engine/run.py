@@ -30,7 +30,7 @@ from universality.train.engine.optimizers import trainable
 from universality.train.engine.packing import CannotPack, Packer, Unpacker
 from universality.train.engine.pulse import beat
 from universality.train.engine.range_test import range_test
-from universality.train.engine.rate import stable_rate
+from universality.train.engine.rate import StableRates
 from universality.train.engine.recorder import Recorder
 from universality.train.engine.snapshot import BadSnapshot, Snapshot
 
@@ -53,7 +53,7 @@ class MemberRun:
         events: steps at which something is due: a record, a change of the rate, a look at the losses.
     """
 
-    def __init__(self, member: Member, splits: Splits, device: torch.device) -> None:
+    def __init__(self, member: Member, splits: Splits, device: torch.device, rates: StableRates) -> None:
         self.member, spec, rows = member, member.spec, len(splits.train)
         self.recipe = recipe = spec.recipe
         self.schedule = RateSchedule(recipe)
@@ -83,7 +83,7 @@ class MemberRun:
             try_network(self.net, objective(recipe), inputs, targets, where=where, curvature=curvature)
         check_rebuilt(self.net, again, splits.train.inputs, where=where)
         if member.snapshot is None:
-            self._derive(splits.train)
+            self._derive(splits.train, rates)
         self.facts |= {"lr": self.rate, "train_rows": rows, "outputs": splits.outputs}
         self.recorder = Recorder(member, self.net, splits, device)
         self.batches: Batches | None = None
@@ -111,14 +111,14 @@ class MemberRun:
         self.recipe = recipe.at(self.rate, self.facts.get("weight_decay", recipe.weight_decay))
         self.recorder.recipe = self.recipe
 
-    def _derive(self, train: Split) -> None:
+    def _derive(self, train: Split, rates: StableRates) -> None:
         """Rate and decay, where the recipe says what they follow from."""
         spec, recipe = self.member.spec, self.recipe
         if recipe.lr_over_stability:
-            found = stable_rate(spec, self.net, train)
-            self.rate, self.facts["initial_sharpness"] = found.rate, found.sharpness
-            if found.kink:
-                self.facts["initial_kink"] = found.kink
+            self.rate, start = rates.of(spec, self.net, train)
+            self.facts["initial_sharpness"] = start.sharpness
+            if start.kink:
+                self.facts["initial_kink"] = start.kink
         if recipe.lr_below_best is not UNSET:
             test = range_test(spec, self.net, train)
             self.rate = test.best / recipe.lr_below_best

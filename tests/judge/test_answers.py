@@ -25,36 +25,51 @@ def answered(records: Sequence[CellRecord], *, controlled: bool = True) -> Answe
 
 def test_a_claim_that_holds_in_many_cells_is_universal_here() -> None:
     found = answered(grid(4, 4))
-    assert found == Answer("universal here", "it holds in all 16 decided cells, of 4 networks on 4 tasks")
+    assert found == Answer(
+        "universal here",
+        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.00 [1.00, 1.00], claimed 0.9 to 1.1",
+    )
 
 
 def test_a_few_exceptions_are_named() -> None:
     found = answered(grid(6, 6, absent=1))
     assert found == Answer(
-        "holds with exceptions", "it holds in 35 of 36 decided cells, not in net0 on task0"
+        "holds with exceptions",
+        "it holds in 35 of 36 decided cells (worth 9 independent ones), not in net0 on task0; mean 1.03 [0.971, 1.08], claimed 0.9 to 1.1",
     )
 
 
 def test_two_cells_that_are_absent_beyond_chance_refute_what_is_not_known_to_hold_elsewhere() -> None:
     found = answered(grid(2, 2, absent=2))
-    assert found == Answer("not universal", "it holds in 2 of 4 decided cells, in every cell of net1")
+    assert found == Answer(
+        "not universal", "it holds in 2 of 4 decided cells (worth 2 independent ones), in every cell of net1"
+    )
     # One is not enough: of three runs that end at one of two values, one in eight is as far apart.
     alone = answered(grid(2, 2, absent=1))
     assert alone.kind == "not yet known"
     assert alone.text.startswith("it holds in 3 of 4 decided cells; ")
     assert answered(grid(1, 1, absent=1)).text.startswith("it does not hold in the one decided cell; 5 more")
-    assert answered(grid(6, 6, absent=36)).text == "it holds in none of 36 decided cells"
+    assert (
+        answered(grid(6, 6, absent=36)).text
+        == "it holds in none of 36 decided cells (worth 9 independent ones)"
+    )
 
 
 def test_whole_networks_and_tasks_are_named_as_such() -> None:
     by_network = [
         record(f"net{a}", f"task{t}", ABSENT if a == 2 else PRESENT) for a in range(3) for t in range(3)
     ]
-    assert answered(by_network).text == "it holds in 6 of 9 decided cells, not in any cell of net2"
+    assert (
+        answered(by_network).text
+        == "it holds in 6 of 9 decided cells (worth 4 independent ones), not in any cell of net2"
+    )
     by_task = [
         record(f"net{a}", f"task{t}", PRESENT if t == 1 else ABSENT) for a in range(3) for t in range(3)
     ]
-    assert answered(by_task).text == "it holds in 3 of 9 decided cells, in every cell of task1"
+    assert (
+        answered(by_task).text
+        == "it holds in 3 of 9 decided cells (worth 4 independent ones), in every cell of task1"
+    )
 
 
 def test_many_scattered_cells_are_counted() -> None:
@@ -64,13 +79,19 @@ def test_many_scattered_cells_are_counted() -> None:
         for a in range(6)
         for t in range(6)
     ]
-    assert answered(cells).text == "it holds in 24 of 36 decided cells, not in 12, of 6 networks on 6 tasks"
+    assert (
+        answered(cells).text
+        == "it holds in 24 of 36 decided cells (worth 12 independent ones), not in 12, of 6 networks on 6 tasks"
+    )
     few = [
         record(f"net{a}", f"task{t}", PRESENT if (a, t) in marks else ABSENT)
         for a in range(6)
         for t in range(6)
     ]
-    assert answered(few).text == "it holds in 12 of 36 decided cells, of 6 networks on 6 tasks"
+    assert (
+        answered(few).text
+        == "it holds in 12 of 36 decided cells (worth 12 independent ones), of 6 networks on 6 tasks"
+    )
 
 
 def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:
@@ -79,7 +100,7 @@ def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:
     found = answered([*grid(4, 4), *(record("net9", f"task{t}", OPEN) for t in range(4)), *lost])
     assert found.kind == "universal here"
     assert found.text == (
-        "it holds in all 16 decided cells, of 4 networks on 4 tasks; 4 are open; 3 ended without a measurement; "
+        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.02 [0.964, 1.08], claimed 0.9 to 1.1; 4 are undecided, among them every cell of net9 and net8; 3 ended without a measurement; "
         "2 lack runs"
     )
 
@@ -119,11 +140,11 @@ def test_what_is_not_yet_known_says_how_many_more_cells_would_tell(side: int) ->
         for n in (more - 1, more)
     ]
     assert lows[0] <= 0.5 < lows[1]
-    assert "; 1 is open" in found.text
+    assert "; 1 is undecided" in found.text
 
 
 def test_nothing_is_known_where_nothing_is_decided_or_controls_are_missing() -> None:
-    assert answered([record(effect=OPEN)]).text.startswith("no cell is decided; 1 is open")
+    assert answered([record(effect=OPEN)]).text.startswith("no cell is decided; 1 is undecided")
     assert answered(grid(6, 6), controlled=False).kind == "not validated"
 
 
@@ -139,3 +160,9 @@ def test_lines_give_what_is_known_and_count_the_rest() -> None:
         "not universal",
     ]
     assert lines[2:] == ["not yet known: 1 claim"]
+
+
+def test_a_network_that_was_asked_once_is_not_named_as_undecided_throughout() -> None:
+    found = answered([*grid(4, 4), record("net9", "task9", OPEN), record("net8", "task8", OPEN)])
+    assert "; 2 are undecided" in found.text
+    assert "among them" not in found.text

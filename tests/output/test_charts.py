@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import universality
 from tests.output.toy_charts import cell, results
@@ -108,6 +109,14 @@ def test_curves_are_found_by_name_and_what_follows_a_colon() -> None:
         (1, title) for title in ("loss", "loss, b 9", "loss, b 10")
     ]
     assert curves_of(Dots("loss"), cell([points(**named)]))[0] == Curve(0, "", (1.0,), (2.0,))
+
+
+def test_the_one_curve_of_all_runs_together_is_drawn_once() -> None:
+    apart = cell([points(loss=Points((1.0,), (2.0,)))] * 3)
+    assert [curve.group for curve in curves_of(CURVES, apart)] == [0, 1, 2]
+    runs = {"s0 / run": "a", "s1 / run": "b"}
+    together = replace(apart, groups=tuple(replace(group, runs=runs) for group in apart.groups))
+    assert [curve.group for curve in curves_of(CURVES, together)] == [0]
 
 
 def test_theories_that_are_not_among_the_measured_points_are_one_line() -> None:

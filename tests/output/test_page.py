@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.judge import toy_cells
+from tests.judge import test_leaderboard, toy_cells
 from universality.commands.main import build_parser
 from universality.judge import resultset
 from universality.judge.boundary import Boundary
@@ -254,6 +254,15 @@ def embedded(html: str) -> tuple[list[dict[str, Any]], list[str]]:
 def cell_data(html: str) -> Any:
     (text,) = re.findall(r'id="cell-data">(.*?)</script>', html)
     return json.loads(unpacked(text))
+
+
+def test_what_is_known_is_told_with_the_stricter_bound_at_which_it_is_not() -> None:
+    wide, near = (Within(low=1 - by, high=1 + by, unit="u") for by in (0.5, 0.07))
+    # Intervals end 0.05 from 1: inside of half of the first bound, and not of the second.
+    for claim, told in ((wide, False), (near, True)):
+        html = page(test_leaderboard.result_set("a", test_leaderboard.grid(4, 4, claim=claim)))
+        (known,) = re.findall(r"<li><strong>[^<]*</strong> it holds in all 16 decided cells.*?</li>", html)
+        assert ("At a stricter bound, " in known) is told
 
 
 def test_of_controls_alone_the_page_shows_controls_alone() -> None:

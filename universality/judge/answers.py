@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from universality.judge.boundary import Boundary
-from universality.judge.crossed import Prevalence, prevalence
+from universality.judge.crossed import Pooled, Prevalence, prevalence
 from universality.judge.decide import CellVerdict
 from universality.judge.leaderboard import BoardRow
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ALPHA, ClaimRow, share_of_cells
 from universality.plugin.spec import bare_name
-from universality.text import brief
+from universality.text import brief, with_interval
 
 Kind = Literal["universal here", "holds with exceptions", "not universal", "not yet known", "not validated"]
 KINDS: tuple[Kind, ...] = (
@@ -51,7 +51,8 @@ def answers(results: ResultSet) -> list[tuple[ClaimRow, Answer]]:
             claim = row.phenomenon, row.claim_name
             cells = [v for v in results.by_claim[claim] if v.counted]
             ends = [b for b in results.boundaries if (b.phenomenon, b.claim_name) == claim and b.changes]
-            found.append((row, answer(cells, "" if row.validated else _lacks(row.failed_controls), ends)))
+            lacks = "" if row.validated else _lacks(row.failed_controls)
+            found.append((row, answer(cells, lacks, ends, mean=row.pooled)))
     return sorted(found, key=lambda pair: _place(pair[1].kind, pair[0].prevalence))
 
 
@@ -59,11 +60,16 @@ def answer_of(row: BoardRow) -> Answer:
     """Of a claim over all sets."""
     lacks = dict.fromkeys(each for s in row.sets for each in s.row.failed_controls)
     cells = [replace(cell.representative, verdict=cell.verdict) for cell in row.cells if not cell.conflict]
-    return answer(cells, "" if row.validated else _lacks(list(lacks)), conflicts=len(row.conflicts))
+    lacking = "" if row.validated else _lacks(list(lacks))
+    return answer(cells, lacking, conflicts=len(row.conflicts), mean=row.pooled)
 
 
 def answer(
-    cells: Sequence[CellVerdict], lacks: str = "", ends: Sequence[Boundary] = (), conflicts: int = 0
+    cells: Sequence[CellVerdict],
+    lacks: str = "",
+    ends: Sequence[Boundary] = (),
+    conflicts: int = 0,
+    mean: Pooled | None = None,
 ) -> Answer:
     """The answer of counted cells of one claim.
 
@@ -73,12 +79,13 @@ def answer(
       their set: of a p from three to five runs, which holds for normal effects, one alone is not enough;
     - *not yet known*: everything else.
 
-    Cells that were asked and are open or ended early stand at the end, whatever the answer.
+    Cells that were asked and are undecided or ended early stand at the end, whatever the answer.
 
     Args:
         conflicts: cells of which one set says present and another absent.
         lacks: what the controls lack; empty where they came out as they must.
         ends: sweeps in which the claim changes.
+        mean: the effect over all measured cells, where one number is claimed.
     """
     present = [v for v in cells if v.verdict == "present"]
     absent = [v for v in cells if v.verdict == "absent"]
@@ -89,8 +96,11 @@ def answer(
     if share is None:
         return Answer(kind, f"no cell is decided{_open(cells, conflicts)}")
     holds = _holds(len(present), decided)
-    along = "".join(f"; along {end.parameter} it {end.where}" for end in ends[:1])
-    limit = f"{_open(cells, conflicts, seeds=kind not in KNOWN)}{along}"
+    if kind in KNOWN and decided > 1:
+        holds += f" (worth {share.effective:.0f} independent ones)"
+    along = "".join(f"; along {end.parameter}, in {end.place}, it {end.where}" for end in ends[:1])
+    number = _mean(mean, cells) if kind in KNOWN[:2] else ""
+    limit = f"{number}{_open(cells, conflicts, seeds=kind not in KNOWN)}{along}"
     if kind == "universal here":
         return Answer(kind, f"{holds}{_spread(present)}{limit}")
     if kind == "holds with exceptions":
@@ -140,6 +150,24 @@ def _spread(cells: Sequence[CellVerdict]) -> str:
     return f", of {len(networks)} networks on {len(tasks)} tasks"
 
 
+def _mean(mean: Pooled | None, cells: Sequence[CellVerdict]) -> str:
+    """The number, beside what was claimed of it: a wide bound is met by many."""
+    if mean is None or mean.low is None or mean.high is None:
+        return ""
+    return f"; mean {with_interval(mean.estimate, mean.low, mean.high)}, claimed {cells[0].record.claim}"
+
+
+def _nowhere(cells: Sequence[CellVerdict]) -> str:
+    """Networks and tasks that were asked more than once, and are decided in no cell."""
+    known = [v for v in cells if v.verdict not in ("not applicable", "missing")]
+    names = []
+    for of in ("architecture", "task"):
+        asked = Counter(getattr(v.record, of) for v in known)
+        decided = {getattr(v.record, of) for v in known if v.verdict in ("present", "absent")}
+        names += [_short(name, asked) for name, n in asked.items() if n > 1 and name not in decided]
+    return f", among them every cell of {_listed(names)}" if 0 < len(names) <= NAMED else ""
+
+
 def _open(cells: Sequence[CellVerdict], conflicts: int, *, seeds: bool = True) -> str:
     """The cells that were asked and are not decided, and, with `seeds`, how many would decide them."""
     undecided = [v for v in cells if v.verdict == "inconclusive"]
@@ -148,9 +176,9 @@ def _open(cells: Sequence[CellVerdict], conflicts: int, *, seeds: bool = True) -
     told = f"; in {conflicts} sets contradict each other" if conflicts else ""
     if undecided:
         needed = sorted(v.seeds_needed for v in undecided if seeds and v.seeds_needed is not None)
-        told += f"; {len(undecided)} {'is' if len(undecided) == 1 else 'are'} open"
+        told += f"; {len(undecided)} {'is' if len(undecided) == 1 else 'are'} undecided{_nowhere(cells)}"
         told += (
-            f", {len(needed)} of which about {needed[len(needed) // 2]} seeds would decide" if needed else ""
+            f"; {len(needed)} of them about {needed[len(needed) // 2]} seeds would decide" if needed else ""
         )
     told += f"; {ended} ended without a measurement" if ended else ""
     return told + (f"; {missing} {'lacks' if missing == 1 else 'lack'} runs" if missing else "")

@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 from universality.judge.decide import CellVerdict
 from universality.plan.plan_json import PlanRecord
-from universality.plugin.spec import Component
+from universality.plugin.spec import Component, bare_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,14 @@ class Boundary:
         """Neighbouring values with different verdicts."""
         pairs = zip(self.decided, self.decided[1:], strict=False)
         return tuple((a, b) for (a, before), (b, after) in pairs if before != after)
+
+    @property
+    def place(self) -> str:
+        """The network and the task, without their parameters; what is fixed, where its cells are not told."""
+        if not self.cells:
+            return self.beside
+        record = self.cells[0][1].record
+        return f"{bare_name(record.architecture)} on {bare_name(record.task)}"
 
     @property
     def where(self) -> str:

@@ -58,7 +58,7 @@ def gap_maps(results: ResultSet) -> list[GapMap]:
     cells = [
         v
         for v in results.verdicts
-        if v.record.crossed and not results.plan.phenomena[v.record.phenomenon].calibration
+        if v.counted and not results.plan.phenomena[v.record.phenomenon].calibration
     ]
     if not cells:
         return []

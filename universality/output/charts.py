@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
+from universality.judge.decide import pooled
 from universality.judge.resultset import ResultSet
 from universality.plan.plan_json import PlanRecord
 from universality.plugin.charts import Bars, Chart, Curves, Dots, Levels, Lines, Matrices
@@ -101,7 +102,8 @@ def curves_of(chart: Curves | Dots | Bars, record: CellRecord) -> list[Curve]:
     titles = {chart.points: ""} if isinstance(chart, Dots | Bars) else dict(chart.points)
     theory = chart.theory if isinstance(chart, Curves) else ""
     curves = []
-    for group, outcome in _outcomes(record):
+    # All runs together have one curve: that of each pseudo-value is the same.
+    for group, outcome in islice(_outcomes(record), 1 if pooled(record) else None):
         points = outcome.points or {}
         for kind, title in titles.items():
             names = sorted((n for n in points if n == kind or n.startswith(f"{kind}:")), key=_natural)

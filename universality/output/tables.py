@@ -131,6 +131,21 @@ NOTE = (
     "Pooled effect and next cell: only where one number is claimed for all cells."
 )
 
+COLUMNS = (
+    ("Claim", "what is claimed of the effect, its unit, and the version of the claim"),
+    ("same number, form or sign", "what cells would have to share: one value, the shape of a law, or a direction"),
+    ("Prevalence", "share of decided cells in which the claim holds; its interval counts that cells share networks and tasks"),
+    ("Present, absent (Holm)", "decided cells; in brackets those left after Holm's correction over all cells and claims, - where so few "
+     "seeds could not be. It enters the answers above only where two absent cells refute"),
+    ("Not decided", "inconclusive: a gate or the interval forbids a verdict; invalid: a control failed; others did not end"),
+    ("Coverage", "decided cells, of those to which the claim applies"),
+    ("Groups that hold (p)", "runs, or pairs of runs, in all cells together; p against one half, after Holm's correction over claims"),
+    ("Pooled effect", "mean over all measured cells, the undecided among them; only where one number is claimed for all"),
+    ("Next cell", "where the effect of a further network on a further task is expected"),
+    ("Controls", "settings with a known answer. There is no overall score"),
+)  # fmt: skip
+"""Of the table on the page, each in a line."""
+
 HEADERS = (
     "Phenomenon", "Claim", "Sense", "Prevalence [95%]", "Present (Holm)", "Absent (Holm)", "Not decided",
     "Coverage", "Groups that hold (p)", "Pooled effect [95%]", "Next cell [95%]", "Controls",

@@ -68,7 +68,7 @@ def test_a_place_is_filled_in_shares_of_what_applies_there() -> None:
     assert drawn["g-absent"] == pytest.approx((1, whole / 4), abs=0.01)
     assert "g-untested" not in drawn
     assert gaps.told(of) == (
-        "1 of 2 places tested; claims there: 2 present, 1 absent, 1 untested, 3 not applicable"
+        "Tested in 1 of 1 places that were asked; claims there: 2 present, 1 absent, 1 untested, 3 not applicable"
     )
 
 

@@ -83,7 +83,7 @@ def sweep_panels(results: ResultSet) -> list[tuple[str, Drawing]]:
     ]
     for of in results.boundaries:
         if of.changes and (drawing := sweeps.course(of)):
-            panels.append((f"{_claim(results, of.phenomenon, of.claim_name)}; {of.beside}", drawing))
+            panels.append((f"{_claim(results, of.phenomenon, of.claim_name)}; {of.place}", drawing))
     return panels
 
 

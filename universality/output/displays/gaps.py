@@ -11,7 +11,8 @@ from universality.text import brief
 
 NOTE = (
     "Each place, a network (row) on a task (column), is filled by the verdicts of the claims asked there: present from the "
-    "bottom, absent from the top, undecided between. An empty frame was planned and is not run yet; a pale one was never asked."
+    "bottom, absent from the top, undecided between, what ended early with it. An empty frame was planned and is not run yet; a pale "
+    "one was never asked."
 )
 TILE = (20.0, 18.0)
 SMALL = (9.0, 8.0)
@@ -49,9 +50,9 @@ def small_map(of: GapMap) -> Drawing:
 
 def told(of: GapMap) -> str:
     """The map in a line."""
-    counts, places = of.counts, len(of.networks) * len(of.tasks)
+    counts = of.counts
     kinds = ", ".join(f"{counts[gap]} {gap}" for gap in _ORDER if counts[gap])
-    return f"{of.tested} of {places - of.impossible} places tested; claims there: {kinds}"
+    return f"Tested in {of.tested} of {len(of.places) - of.impossible} places that were asked; claims there: {kinds}"
 
 
 def keys(counts: Counter[Gap]) -> list[tuple[Drawing, str]]:

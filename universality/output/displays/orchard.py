@@ -19,7 +19,8 @@ from universality.text import number, typeset
 NOTE = (
     "A dot is a cell, larger where its effect is better known, with its 95% interval; a hollow one is not decided; the band is "
     "what is claimed. Diamond: the pooled effect with its interval, and as a thin line where a further cell is expected. "
-    "Triangles: controls, positive point up, negative down; what lies beyond an end of the axis stands at it."
+    "Triangles: controls, positive point up, negative down; what lies beyond an end of the axis stands at it. Claims of fewer than "
+    "three measured cells have no plot; cells that a control makes invalid have no dot."
 )
 LEAST_CELLS = 3
 """Measured cells, below which a table says as much."""

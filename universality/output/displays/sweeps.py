@@ -15,7 +15,7 @@ from universality.text import typeset
 
 NOTE = (
     "Along one parameter, everything else fixed: the effect at each value with its 95% interval, green and filled where the claim "
-    "holds, orange where it does not, hollow where it is not decided; green band: what is claimed; grey: between these values "
+    "holds, orange where it does not, hollow where it is not decided, none where the effect has no value; green band: what is claimed; grey: between these values "
     "the verdict changes. Over two: a tile for each cell with the mark of its verdict; an empty place was not asked."
 )
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 340.0, 132.0, 46.0, 8.0, 100.0

@@ -27,7 +27,7 @@ from universality.output.phrases import (
     tier_in,
     unfinished,
 )
-from universality.output.tables import NOTE, crossed
+from universality.output.tables import COLUMNS, crossed
 from universality.plugin.task import NOT_STATED, TIERS
 from universality.store.cells import CellRecord
 from universality.text import brief, clock, memory, plain
@@ -147,7 +147,8 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "label": partial(label_in, results),
         "summary": _summary(results),
         "runs": runs,
-        "note": NOTE,
+        "columns": COLUMNS,
+        "versions": {v.record.phenomenon: v.record.version for v in results.verdicts},
         "distrust": distrust(results.rows),
         "unfinished": unfinished(results),
         "calibrations": [row for row in results.rows if row.about.calibration],
@@ -162,6 +163,11 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "orchards": grouped(displays.orchards, attrgetter("row.phenomenon")).values(),
         "markers": markers,
         "multiverse": multiverse,
+        "stricter": {
+            (of.row.phenomenon, of.row.claim_name): of.stricter.beyond
+            for of in displays.multiverses
+            if of.stricter and of.stricter.beyond
+        },
         "unmeasured": _unmeasured(results, displays),
         "multiverses": grouped(displays.multiverses, attrgetter("row.phenomenon")).values(),
         "unvalidated": [row for row in results.rows if not row.validated],
@@ -176,6 +182,7 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "verdicts": VERDICTS,
         "meanings": MEANINGS,
         "counts": Counter(c.verdict.verdict for c in cells),
+        "counted": Counter(c.verdict.verdict for c in cells if c.verdict.counted),
         "outcomes": [(name, meaning, outcomes[name]) for name, meaning in OUTCOMES.items() if outcomes[name]],
         "tiers": [(name, meaning, tiers[name]) for name, meaning in meanings if tiers[name]],
         "controls": grouped(controls, setting).values(),

@@ -17,6 +17,10 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def main(first: Path = RESULTS / "standard-cpu", second: Path = RESULTS / "cross-cpu") -> str:
+    if lacking := [folder for folder in (first, second) if not (folder / "evidence.csv").is_file()]:
+        raise SystemExit(
+            f"no result set in {lacking[0]}: run this in a checkout, or name two sets of your own in main()"
+        )
     evidence = pd.concat(
         pd.read_csv(folder / "evidence.csv").assign(set=folder.name) for folder in (first, second)
     )

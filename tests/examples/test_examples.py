@@ -55,6 +55,13 @@ def test_two_result_sets_are_read_without_torch() -> None:
     assert "cells are in both sets, " in done.stdout
 
 
+def test_outside_of_a_checkout_the_example_says_which_set_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=rf"no result set in {tmp_path}: .* name two sets of your own in main"
+    ):
+        main_of("read_result_sets.py")(tmp_path)
+
+
 def test_the_phenomenon_keeps_its_contract() -> None:
     found = check(["early_progress"], plugins=[EXAMPLES / "phenomenon"])
     assert not found.wrong, found.lines

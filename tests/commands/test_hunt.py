@@ -15,6 +15,8 @@ from universality.hunting.hunt import (
     ALPHA,
     MAX_REPLICATED,
     REPLICATES,
+    Costs,
+    Hunted,
     Quarry,
     absences,
     findings,
@@ -22,11 +24,13 @@ from universality.hunting.hunt import (
     suite_of,
 )  # fmt: skip
 from universality.hunting.settings import Setting, changed, ordinary, settings
+from universality.hunting.told import lines
 from universality.judge.decide import decide
 from universality.judge.resultset import ResultSet
 from universality.plan.suite import parse
 from universality.plugin import registry
 from universality.plugin.bounds import Bound, Most, Within
+from universality.plugin.trajectory import RunState
 from universality.store.cells import CellRecord
 
 PLUGINS = '''
@@ -189,6 +193,35 @@ def test_what_is_no_claim_to_hunt_is_refused(text: str) -> None:
         Quarry.parse(text)
 
 
+def test_a_claim_that_compares_networks_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    """Its setting has runs, those of the claims about seeds, which say nothing of it."""
+    with pytest.raises(BadParameter, match="compares networks") as refusal:
+        hunt("function_agreement:errors_architectures", results=tmp_path / "results", budget=1.0)
+    assert refusal.value.expected.endswith("errors_seeds, answers_seeds")
+    assert "universality run --phenomena 'function_agreement'" in refusal.value.do
+    assert not (tmp_path / "results").exists()
+    setting = Setting("function_agreement", "mlp", "gaussian_mixture[separation=4.0]")
+    for claim, asked in (("errors_architectures", False), ("errors_seeds", True)):
+        costs = Costs(Quarry("function_agreement", claim), tmp_path)
+        assert bool(costs.of([setting])) == asked, claim
+
+
+def test_a_search_without_an_answer_says_so_and_one_with_failures_counts_them() -> None:
+    quarry, setting = Quarry("edge", "ratio"), Setting("edge", "mlp", "digits")
+
+    def told(*records: CellRecord) -> str:
+        return "\n".join(lines(Hunted(quarry=quarry, searched=(setting,), search=set_of(records))))
+
+    elsewhere = made_up(Within(low=1.0), [0.1, 0.2, 0.3], architecture="cnn")
+    for text in (told(elsewhere), told(made_up(Within(low=1.0), [2.0] * 3, state="diverged"))):
+        assert "nothing was measured of edge:ratio" in text
+        assert "no counterexample" not in text
+        assert "absences replicated" not in text
+    assert "no verdict" in told(elsewhere)
+    assert "1 diverged" in told(made_up(Within(low=1.0), [2.0] * 3, state="diverged"))
+    assert "no counterexample" in told(made_up(Within(low=1.0), [2.0, 2.1, 2.2]))
+
+
 def test_an_unknown_claim_is_told() -> None:
     with pytest.raises(UnknownName, match="claim of grokking"):
         Quarry.parse("grokking:late")
@@ -231,8 +264,9 @@ def test_the_suite_of_a_hunt_is_a_suite() -> None:
 RNG = np.random.default_rng(0)
 
 
-def made_up(claim: Bound, effects: list[float], **where: str) -> CellRecord:
-    return cell([group(i, x) for i, x in enumerate(effects)], claim, swept=True, variant="edge", **where)  # type: ignore[arg-type]
+def made_up(claim: Bound, effects: list[float], state: RunState = "done", **where: str) -> CellRecord:
+    groups = [group(i, x, state=state) for i, x in enumerate(effects)]
+    return cell(groups, claim, swept=True, variant="edge", **where)  # type: ignore[arg-type]
 
 
 def false_rate(claim: Bound, draw: object, cells: int) -> float:

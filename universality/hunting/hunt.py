@@ -18,6 +18,7 @@ from universality.judge.decide import MIN_UNITS, CellVerdict
 from universality.judge.predictions import measured_question
 from universality.judge.resultset import ResultSet
 from universality.plan.inquiry import Inquiry
+from universality.plan.plan import PlannedCell
 from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
 from universality.plugin import registry
@@ -60,6 +61,15 @@ class Quarry:
                 got=text,
                 expected="a claim about behaviours",
             )
+        if compares_networks(phenomenon, name):
+            others = [each for each in phenomenon.claims if not compares_networks(phenomenon, each)]
+            raise BadParameter(
+                "a claim that compares networks is not hunted: a setting has one network",
+                where=f"{phenomenon.name}.{phenomenon.claims[name].runs.name}, of each pair of architectures",
+                got=text,
+                expected=", ".join(["a claim about one network", *others]),
+                do=f"`universality run --phenomena '{address}' --architectures A B --tasks T` asks it",
+            )
         return cls(canonical("phenomenon", address), name)
 
     @property
@@ -78,6 +88,11 @@ class Quarry:
         """The fewest with which an absence can be decided."""
         claim = registry.resolve("phenomenon", self.phenomenon).claims[self.claim]
         return DEFAULT_SEEDS if isinstance(claim.bound, Most) else MIN_UNITS
+
+
+def compares_networks(phenomenon: Phenomenon, claim: str) -> bool:
+    """Whether the runs of a claim are those of an architecture and of others in its suite."""
+    return phenomenon.claims[claim].runs.scope == "partner"
 
 
 def suite_of(quarry: Quarry, settings: Iterable[Setting], *, again: bool = False) -> Suite:
@@ -148,13 +163,18 @@ class Costs:
         if not controls:  # the settings alone
             suite = Suite(name=suite.name, crosses=suite.sweeps, controls=False)
         plan = Planner(self.data_root, self._inquiry).add_suite(suite)
-        if not controls and any(not c.groups or self.quarry.claim in c.left_out for c in plan.cells):
+        if not controls and not all(map(self._asks, plan.cells)):
             return None
         return {
             run_id: 0.0 if run_id in self.stored else job.seconds
             for run_id, job in plan.jobs.items()
             if run_id not in self.counted
         }
+
+    def _asks(self, cell: PlannedCell) -> bool:
+        """Whether a cell has runs of the claim: those of other claims say nothing of it."""
+        claim = cell.phenomenon.claims[self.quarry.claim]
+        return self.quarry.claim not in cell.left_out and any(g.bears_on(claim) for g in cell.groups)
 
     def count(self, more: dict[str, float] | None) -> None:
         self.counted |= more or {}
@@ -209,7 +229,7 @@ def chosen(
         raise BadParameter(
             "no setting of this claim can be asked within the budget",
             where=f"{costs.quarry.phenomenon}:{costs.quarry.claim}",
-            do="raise --budget, or name --architectures and --tasks; a claim that compares networks cannot be hunted",
+            do="raise --budget, or name --architectures and --tasks",
         )
     return taken
 

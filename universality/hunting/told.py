@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from universality.hunting.hunt import ALPHA, FRESH, REPLICATES, Hunted
+from universality.judge.decide import MEASURED, VERDICTS
 from universality.judge.predictions import measured_question
 from universality.output.phrases import effect_text
 from universality.output.sections import Section, markdown_sections
@@ -40,19 +43,23 @@ def lines(hunted: Hunted) -> list[str]:
     verdicts = [
         v for v in hunted.search.verdicts if v.record.control is None and measured_question(v) in asked
     ]
-    counts = {
-        name: sum(v.verdict == name for v in verdicts)
-        for name in ("present", "absent", "inconclusive", "invalid")
-    }
+    counts = Counter(v.verdict for v in verdicts)
     told = [
         f"{searched} settings searched, {ordinary} of them ordinary (registry defaults, or as in a built-in suite): "
-        + ", ".join(f"{count} {name}" for name, count in counts.items() if count),
-        f"{len(hunted.replicated)} of {len(hunted.absent)} absences replicated, over {REPLICATES} seeds from {FRESH} on; "
-        f"{len(hunted.findings)} confirmed. That any of them is chance has a probability below {ALPHA:.0%}",
+        + (", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]) or "no verdict"),
     ]
+    if hunted.absent:
+        told.append(
+            f"{len(hunted.replicated)} of {len(hunted.absent)} absences replicated, over {REPLICATES} seeds from {FRESH} on; "
+            f"{len(hunted.findings)} confirmed. That any of them is chance has a probability below {ALPHA:.0%}"
+        )
     if counts["invalid"]:
         told.append("invalid: a control came out wrong here, so that nothing can be told of the claim")
-    if not hunted.findings:
+    if not any(counts[name] for name in MEASURED):
+        told.append(
+            f"nothing was measured of {about}: this search says neither that it holds nor that it fails"
+        )
+    elif not hunted.findings:
         told.append(f"no counterexample to {about} was found; that is no proof that there is none")
     sets = [each.layout.root for each in (hunted.search, hunted.again) if each]
     return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from universality.hunting.hunt import (
     findings,
     is_confirmed,
     suite_of,
+    trained_within,
 )  # fmt: skip
 from universality.hunting.settings import Setting, changed, ordinary, settings
 from universality.hunting.told import lines
@@ -150,6 +153,7 @@ def test_a_planted_counterexample_is_found_and_the_most_ordinary_comes_first(
     again = hunted(tmp_path, plugins, "hunt_claims:usually")
     assert capsys.readouterr().err.count(", 0 to train") == 2
     assert [each.setting for each in again.findings] == [each.setting for each in done.findings]
+    assert 0 < again.seconds < again.budget == 120.0
     assert cli.main(["check", str(tmp_path / "results" / "hunt-hunt_claims-usually")]) == 0
 
 
@@ -220,6 +224,76 @@ def test_a_search_without_an_answer_says_so_and_one_with_failures_counts_them() 
     assert "no verdict" in told(elsewhere)
     assert "1 diverged" in told(made_up(Within(low=1.0), [2.0] * 3, state="diverged"))
     assert "no counterexample" in told(made_up(Within(low=1.0), [2.0, 2.1, 2.2]))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Time that passes only where it is told to."""
+    now = [0.0]
+    monkeypatch.setattr("universality.hunting.hunt.monotonic", lambda: now[0])
+
+    def passes(seconds: float) -> None:
+        now[0] += seconds
+
+    return passes
+
+
+@pytest.mark.parametrize(
+    ("pace", "trained", "calls"),
+    [(0.5, 16, 4), (1.0, 16, 4), (2.0, 9, 2), (3.0, 5, 2), (4.0, 4, 1), (10.0, 4, 1)],
+)
+def test_a_search_on_a_busy_machine_begins_nothing_that_would_end_too_late(
+    tmp_path: Path, clock: Callable[[float], None], pace: float, trained: int, calls: int
+) -> None:
+    """Sixteen settings of 10 s on one core, with controls of 10 s, in 100 s of two cores."""
+    costs = Costs(Quarry("edge", "ratio"), tmp_path)
+    costs.count({"control": 10.0})
+    settings_ = [Setting("edge", f"net{i}", "digits") for i in range(16)]
+    for each in settings_:
+        costs.count({each.network: 10.0}, each)
+    before: list[int] = []
+
+    def train(settings: Sequence[Setting]) -> None:
+        assert list(settings) == settings_[: len(settings)]  # in order, and all that came before
+        new = len(settings) - (before[-1] if before else 0)
+        clock(pace * (10.0 * new + (0 if before else 10.0)) / 2)
+        before.append(len(settings))
+
+    taken, forecast = trained_within(costs, [], settings_, train, wall=100.0, slots=2)
+    assert (len(taken), len(before)) == (trained, calls)
+    assert forecast == 10.0 + 10.0 * trained
+    assert pace * forecast / 2 <= 100.0 or calls == 1  # what began is finished
+
+
+def test_settings_of_an_earlier_sitting_are_trained_first_and_stored_ones_cost_nothing(
+    tmp_path: Path, clock: Callable[[float], None]
+) -> None:
+    costs = Costs(Quarry("edge", "ratio"), tmp_path)
+    kept, stored, new = (Setting("edge", name, "digits") for name in ("kept", "stored", "new"))
+    for each, price in ((kept, 30.0), (stored, 0.0), (new, 30.0)):
+        costs.count({each.network: price}, each)
+    calls: list[list[Setting]] = []
+
+    def train(settings: Sequence[Setting]) -> None:
+        calls.append(list(settings))
+        clock(90.0)
+
+    assert trained_within(costs, [kept], [stored, new], train, wall=100.0, slots=1) == ([kept, stored], 30.0)
+    assert calls == [[kept]]
+    assert trained_within(costs, [kept, new], [stored], train, wall=1.0, slots=1)[1] == 60.0
+    nothing = Costs(Quarry("edge", "ratio"), tmp_path)
+    nothing.count({}, stored)
+    assert trained_within(nothing, [], [stored], train, wall=1.0, slots=1) == ([stored], 0.0)
+    assert len(calls) == 2  # what is stored trains nothing
+
+
+def test_it_is_said_how_long_a_hunt_took_and_what_it_left(tmp_path: Path, plugins: Path) -> None:
+    quarry, setting = Quarry("edge", "ratio"), Setting("edge", "mlp", "digits")
+    search = set_of([made_up(Within(low=1.0), [2.0, 2.1, 2.2])])
+    slow = Hunted(quarry=quarry, searched=(setting,), search=search, unbegun=3, seconds=95.0, budget=60.0)
+    told = "\n".join(lines(slow))
+    assert "took 1:35 of a budget of 1:00; 3 further settings were not begun" in told
+    assert "not begun" not in "\n".join(lines(replace(slow, unbegun=0)))
 
 
 def test_an_unknown_claim_is_told() -> None:

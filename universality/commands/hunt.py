@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,8 @@ def hunt(
 
     Args:
         claim: phenomenon:claim, as grokking:delay; parameters of the phenomenon in brackets
-        budget: minutes, by the forecast of a dry run: half for the search, what is left for the replication (default: 30)
+        budget: minutes: half for the search, which begins nothing that at its speed so far would end later, and what is
+            left for the replication, of one absence at least (default: 30)
         architectures: search these and changes of them (default: all, and those of built-in suites)
         tasks: search these and changes of them (default: all whose data is here, and those of built-in suites)
         results: the folder of all results; the search is RESULTS/hunt-..., the replication RESULTS/hunt-...-again
@@ -74,19 +75,27 @@ def hunt(
     listed = _Listed(Path(results), tuple(map(Path, folders)), data_root, workers)
 
     costs = hunting.Costs(quarry, root, listed.stored(quarry.suite))
-    searched = hunting.chosen(
+    kept = listed.read(quarry.suite, quarry.phenomenon)
+    chosen = hunting.chosen(
         costs,
-        listed.read(quarry.suite, quarry.phenomenon),
+        kept,
         pool,
         seconds=hunting.SEARCH_SHARE * 60 * budget * slots,
         patience=hunting.PLANNING_SHARE * 60 * budget,
     )
     if dry_run:
-        return Hunted(quarry=quarry, searched=tuple(searched))
+        return Hunted(quarry=quarry, searched=tuple(chosen))
     began = time.monotonic()
-    search = listed.run(hunting.suite_of(quarry, searched))
-    forecast = costs.total / slots
-    pace = max(1.0, (time.monotonic() - began) / forecast) if forecast else 1.0
+    searched, forecast = hunting.trained_within(
+        costs,
+        kept,
+        chosen[len(kept) :],
+        lambda settings: listed.train(hunting.suite_of(quarry, settings)),
+        wall=hunting.SEARCH_SHARE * 60 * budget,
+        slots=slots,
+    )
+    search = listed.measured(hunting.suite_of(quarry, searched))
+    pace = max(1.0, (time.monotonic() - began) * slots / forecast) if forecast else 1.0
 
     first = hunting.absences(search, quarry)
     absent = tuple(each for each in searched if each.addresses in first)
@@ -97,23 +106,35 @@ def hunt(
         absent,
         seconds=(60 * budget - (time.monotonic() - started)) * slots / pace,
     )
-    done = Hunted(quarry=quarry, searched=tuple(searched), absent=absent, search=search)
+    done = Hunted(
+        quarry=quarry,
+        searched=tuple(searched),
+        absent=absent,
+        search=search,
+        unbegun=len(chosen) - len(searched),
+    )
     if replicated:
-        again = listed.run(hunting.suite_of(quarry, replicated, again=True))
+        again = listed.measured(hunting.suite_of(quarry, replicated, again=True))
         found = tuple(hunting.findings(replicated, first, again, quarry))
         done = replace(done, replicated=tuple(replicated), findings=found, again=again)
+    done = replace(done, seconds=time.monotonic() - started, budget=60 * budget)
     write(done)
     return done
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """Result sets whose suites lie beside them, so that a hunt goes on where it was."""
+    """Result sets whose suites lie beside them, so that a hunt goes on where it was.
+
+    Args:
+        tried: names of those that were trained already: what failed there is not tried again.
+    """
 
     results: Path
     plugins: Sequence[Path]
     data_root: Path | None
     workers: int | None
+    tried: set[str] = field(default_factory=set)
 
     def read(self, name: str, hunted: str) -> list[Setting]:
         """The settings of an earlier sitting."""
@@ -132,24 +153,37 @@ class _Listed:
         folder = self.results / name
         return frozenset(Store.open(folder).run_ids()) if Layout(folder).manifest.exists() else frozenset()
 
-    def run(self, suite: Suite) -> ResultSet:
+    def train(self, suite: Suite) -> None:
+        """Train what is missing of a suite."""
+        self._run(suite, shard="1/1")
+
+    def measured(self, suite: Suite) -> ResultSet:
         """Train what is missing of a suite, and measure it."""
-        from universality.commands.run import Finished, run
+        from universality.commands.run import Finished
+
+        finished = self._run(suite)
+        assert isinstance(finished, Finished)
+        return finished.results
+
+    def _run(self, suite: Suite, shard: str | None = None) -> object:
+        from universality.commands.run import run
         from universality.store.files import replace_file, storing
 
         path = self._path(suite.name)
         with storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, suite.toml().encode())
-        finished = run(
+        tried = suite.name in self.tried
+        self.tried.add(suite.name)
+        return run(
             suite=str(path),
             results=self.results,
             workers=self.workers,
+            on_existing="skip" if tried else "retry-failed",
+            shard=shard,
             plugins=self.plugins,
             data_root=self.data_root,
         )
-        assert isinstance(finished, Finished)
-        return finished.results
 
     def _path(self, name: str) -> Path:
         return self.results / f"{name}.toml"

@@ -7,7 +7,7 @@ no hunt shifts a prevalence: those that are replicated were chosen by their outc
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -35,6 +35,8 @@ FRESH = 1000
 """The first of them; suites and controls count theirs from 0."""
 SEARCH_SHARE, LARGEST_SHARE, PLANNING_SHARE = 0.5, 0.25, 0.2
 """Of the budget: for the search, for one setting at most, and for finding out what settings cost."""
+PORTION = 0.25
+"""Of the search: what is trained before its speed is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +143,15 @@ class Costs:
 
     Args:
         stored: ids of runs that cost nothing any more.
+        counted: of each run.
+        prices: of each setting that was counted, beside those before it.
     """
 
     quarry: Quarry
     data_root: Path
     stored: Collection[str] = ()
     counted: dict[str, float] = field(default_factory=dict)
+    prices: dict[Setting, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._inquiry = Inquiry(self.data_root)
@@ -176,8 +181,10 @@ class Costs:
         claim = cell.phenomenon.claims[self.quarry.claim]
         return self.quarry.claim not in cell.left_out and any(g.bears_on(claim) for g in cell.groups)
 
-    def count(self, more: dict[str, float] | None) -> None:
+    def count(self, more: dict[str, float] | None, of: Setting | None = None) -> None:
         self.counted |= more or {}
+        if of is not None:
+            self.prices[of] = sum((more or {}).values())
 
     @property
     def total(self) -> float:
@@ -208,7 +215,7 @@ def chosen(
         )
     taken = list(kept)
     for setting in kept:
-        costs.count(costs.of([setting]))
+        costs.count(costs.of([setting]), setting)
     known, refused = {each.addresses for each in kept} | known_absences(costs.quarry), set[str]()
     for setting in candidates:
         if monotonic() > end or costs.total > 0.98 * seconds:
@@ -223,7 +230,7 @@ def chosen(
             continue
         price = sum((more or {}).values())
         if more is not None and price <= LARGEST_SHARE * seconds and costs.total + price <= seconds:
-            costs.count(more)
+            costs.count(more, setting)
             taken.append(setting)
     if not taken:
         raise BadParameter(
@@ -232,6 +239,43 @@ def chosen(
             do="raise --budget, or name --architectures and --tasks",
         )
     return taken
+
+
+def trained_within(
+    costs: Costs,
+    kept: Sequence[Setting],
+    fresh: Sequence[Setting],
+    train: Callable[[Sequence[Setting]], object],
+    *,
+    wall: float,
+    slots: int,
+) -> tuple[list[Setting], float]:
+    """Train controls and settings, the `fresh` ones in portions and none that, as fast as it went so far, would not end
+    within `wall` seconds: a busy machine is slower than any forecast. What began is finished.
+
+    Args:
+        train: trains what is missing of these settings and of the controls.
+
+    Returns:
+        the settings that are trained, and the seconds on one core that were forecast for what was trained now.
+    """
+    began, pace, trained = monotonic(), 1.0, 0.0
+    taken, left = list(kept), list(fresh)
+    due = costs.total - sum(costs.prices[each] for each in left)
+    while left or due:
+        room = (wall - (monotonic() - began)) * slots / pace
+        while left:
+            next_due = due + costs.prices[left[0]]
+            if next_due > room or (due and next_due > PORTION * wall * slots):
+                break
+            due = next_due
+            taken.append(left.pop(0))
+        if not due:
+            break
+        train(taken)
+        trained, due = trained + due, 0.0
+        pace = max(1.0, (monotonic() - began) * slots / trained)
+    return taken, trained
 
 
 def to_replicate(
@@ -282,6 +326,8 @@ class Hunted:
         searched: settings of the search; `absent`, those of them in which the claim did not hold.
         replicated: of these, those that were asked again on fresh seeds; `findings`, those in which it did not hold again.
         search, again: the result sets; None of a dry run, and where there was nothing to replicate.
+        unbegun: settings that the forecast had room for and the time had not.
+        seconds, budget: how long it took, and was to take.
     """
 
     quarry: Quarry
@@ -291,6 +337,9 @@ class Hunted:
     findings: tuple[Finding, ...] = ()
     search: ResultSet | None = None
     again: ResultSet | None = None
+    unbegun: int = 0
+    seconds: float = 0.0
+    budget: float = 0.0
 
 
 def findings(

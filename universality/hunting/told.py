@@ -7,10 +7,11 @@ from collections import Counter
 from universality.hunting.hunt import ALPHA, FRESH, REPLICATES, Hunted
 from universality.judge.decide import MEASURED, VERDICTS
 from universality.judge.predictions import measured_question
+from universality.judge.resultset import ResultSet
 from universality.output.phrases import effect_text
 from universality.output.sections import Section, markdown_sections
 from universality.store.files import replace_file
-from universality.text import escaped, number
+from universality.text import clock, escaped, number
 
 HEADERS = ("Network", "Task", "Options", "Not ordinary", "Effect", "Again", "p", "Why")
 
@@ -34,15 +35,25 @@ def sections(hunted: Hunted) -> list[Section]:
 
 
 def lines(hunted: Hunted) -> list[str]:
-    """How they were found, in sentences."""
-    searched, about = len(hunted.searched), f"{hunted.quarry.phenomenon}:{hunted.quarry.claim}"
+    """How they were found, in sentences, how long that took, and where the results are."""
     if hunted.search is None:
-        return [f"{searched} settings would be searched, over {hunted.quarry.seeds} seeds each"]
+        return [f"{len(hunted.searched)} settings would be searched, over {hunted.quarry.seeds} seeds each"]
+    took = f"took {clock(hunted.seconds)} of a budget of {clock(hunted.budget)}"
+    if hunted.unbegun:
+        took += f"; {hunted.unbegun} further settings were not begun: the machine was slower than was forecast, and they would not have ended in time"
+    sets = ", ".join(str(each.layout.root) for each in (hunted.search, hunted.again) if each)
+    return [
+        *_outcome(hunted, hunted.search),
+        took,
+        f"result sets: {sets}; the same command goes on with further settings",
+    ]
+
+
+def _outcome(hunted: Hunted, search: ResultSet) -> list[str]:
+    searched, about = len(hunted.searched), f"{hunted.quarry.phenomenon}:{hunted.quarry.claim}"
     ordinary = sum(not each.changes for each in hunted.searched)
     asked = {(p, hunted.quarry.claim, n, t) for p, n, t in (each.addresses for each in hunted.searched)}
-    verdicts = [
-        v for v in hunted.search.verdicts if v.record.control is None and measured_question(v) in asked
-    ]
+    verdicts = [v for v in search.verdicts if v.record.control is None and measured_question(v) in asked]
     counts = Counter(v.verdict for v in verdicts)
     told = [
         f"{searched} settings searched, {ordinary} of them ordinary (registry defaults, or as in a built-in suite): "
@@ -61,11 +72,7 @@ def lines(hunted: Hunted) -> list[str]:
         )
     elif not hunted.findings:
         told.append(f"no counterexample to {about} was found; that is no proof that there is none")
-    sets = [each.layout.root for each in (hunted.search, hunted.again) if each]
-    return [
-        *told,
-        f"result sets: {', '.join(map(str, sets))}; the same command goes on with further settings",
-    ]
+    return told
 
 
 def write(hunted: Hunted) -> None:
@@ -75,7 +82,7 @@ def write(hunted: Hunted) -> None:
         [
             "# Counterexamples\n",
             *markdown_sections(sections(hunted)),
-            *(f"- {escaped(line, 1000)}" for line in lines(hunted)[:-1]),
+            *(f"- {escaped(line, 1000)}" for line in _outcome(hunted, hunted.search)),
             "",
         ]
     )

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from scipy.stats import norm
 
 from tests.stored import edit
 from universality import leaderboard, report, run
 from universality.commands import main as cli
-from universality.commands.predict import predict
+from universality.commands.predict import predict, show
 from universality.commands.publish import publish
 from universality.commands.run import Finished
 from universality.errors import BadParameter, StoreError, UnknownName
@@ -24,7 +25,7 @@ from universality.judge.resultset import ResultSet
 from universality.output import predictions as output
 from universality.sharing import predict as predicting
 from universality.sharing.predict import Locked
-from universality.store.files import decode_json, encode_json
+from universality.store.files import decode_json, encode_json, encode_record
 
 HEAD = 'theory = "{}"\nauthor = "A. Theorist"\nsource = "arXiv:0000.00000"\nsuite = "toys.toml"\n'
 SUITE = (
@@ -55,13 +56,13 @@ def write(folder: Path, *tables: dict[str, Any], theory: str = "constant", more:
 
 
 def locked(folder: Path, *tables: dict[str, Any], theory: str = "constant", **more: Any) -> Locked:
-    return predict(
-        write(folder, *tables, theory=theory), results=folder / "results", data_root=folder, **more
-    )
+    """Where nothing was measured before."""
+    path = write(folder, *tables, theory=theory)
+    return predict(path, results=folder / "results", data_root=folder, **{"none_known": True} | more)
 
 
-def measured(folder: Path, toys: Path, name: str = "toys") -> ResultSet:
-    (folder / "toys.toml").write_text(SUITE)
+def measured(folder: Path, toys: Path, name: str = "toys", suite: str = SUITE) -> ResultSet:
+    (folder / "toys.toml").write_text(suite)
     finished = run(
         suite=str(folder / "toys.toml"), name=name, results=folder / "results", workers=0, device="cpu", plugins=[toys],
         data_root=folder,
@@ -89,7 +90,9 @@ def test_a_theory_is_scored_by_what_was_run_after_its_lock(
     assert (miss.seen, miss.hit) == (1.0, False)
     assert miss.score == pytest.approx(3 + 2 / 0.1)
     told = (tmp_path / "results" / "toys" / "report" / "predictions.md").read_text()
+    sha256 = file.file.sha256[:16]
     assert "| constant | toy\\_early:one | 2 | 1 | 1.80 | 12.5 |" in told
+    assert f"locked 2020-01-01 | {sha256} |" in told
     assert "predictions-title" in results.layout.page.read_text()
     board = leaderboard([tmp_path / "results"], out=tmp_path / "board")
     assert board.theories == (theory,)
@@ -98,12 +101,14 @@ def test_a_theory_is_scored_by_what_was_run_after_its_lock(
     assert "Locked predictions" in (tmp_path / "board" / "leaderboard.html").read_text()
     capsys.readouterr()
     assert cli.main(["report", str(results.layout.root)]) == 0
-    assert "Locked predictions" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Locked predictions" in out
+    assert sha256 in out
     # A published set, without its runs, says when they ended.
-    out = publish(tmp_path / "results" / "toys", out=tmp_path / "sets", plugins=[toys]).folder
-    assert not (out / "report" / "predictions.md").exists()
+    published = publish(tmp_path / "results" / "toys", out=tmp_path / "sets", plugins=[toys]).folder
+    assert not (published / "report" / "predictions.md").exists()
     shutil.copytree(tmp_path / "results" / "predictions", tmp_path / "sets" / "predictions")
-    assert [each.seen for each in leaderboard([out]).theories[0].scored] == [1.0, 1.0]
+    assert [each.seen for each in leaderboard([published]).theories[0].scored] == [1.0, 1.0]
 
 
 def test_runs_that_ended_before_the_lock_are_not_scored(
@@ -162,6 +167,44 @@ def test_a_file_that_was_changed_after_the_lock_scores_nothing(
     assert why in output.markdown(board.theories)
 
 
+def test_a_file_that_was_sealed_again_is_scored_under_another_sha256(
+    tmp_path: Path, toys: Path, at: Callable[[str], None]
+) -> None:
+    """No file can show by itself when it was written: what shows it is the hash that was announced."""
+    at(AFTER)
+    announced = locked(tmp_path, HIT)
+    measured(tmp_path, toys)
+    (first,) = announced.file.predictions
+    better = structs.replace(first, low=0.9, high=1.3)
+    forged = structs.replace(announced.file, locked=BEFORE, predictions=(better,)).sealed()
+    announced.path.write_bytes(encode_record(forged))
+    (theory,) = leaderboard([tmp_path / "results"]).theories
+    assert [each.hit for each in theory.scored] == [True]
+    told = output.markdown([theory])
+    assert forged.sha256[:16] in told
+    assert announced.file.sha256[:16] not in told
+
+
+def test_what_another_suite_measured_is_not_scored(
+    tmp_path: Path, toys: Path, at: Callable[[str], None]
+) -> None:
+    """Its seeds may be chosen after a look; under which name a suite ran does not matter."""
+    at(BEFORE)
+    file = locked(tmp_path, HIT).file
+    more = SUITE.replace("seeds = 3", "seeds = 4")
+    other = measured(tmp_path, toys, "more", suite=more)
+    (theory,) = leaderboard([other.layout.root]).theories
+    (why,) = (each.why for each in theory.scored)
+    assert why.startswith("measured by another suite than toys")
+    assert file.suite_sha256[:16] in why
+    same = measured(tmp_path, toys, "same")
+    (theory,) = leaderboard([other.layout.root, same.layout.root]).theories
+    assert [(each.label, each.seen) for each in theory.scored] == [("same", 1.0)]
+    same.layout.suite.unlink()
+    (theory,) = leaderboard([same.layout.root]).theories
+    assert theory.scored[0].why.startswith("it is not known by which suite")
+
+
 def test_what_was_measured_or_trained_before_cannot_be_predicted(tmp_path: Path, toys: Path) -> None:
     root = measured(tmp_path, toys).layout.root
     with pytest.raises(BadParameter, match="trained before"):
@@ -173,6 +216,33 @@ def test_what_was_measured_or_trained_before_cannot_be_predicted(tmp_path: Path,
     assert "toys: toy_early:one, toy_net, toy_points" in refusal.value.where
     assert not (tmp_path / "results").exists()
     assert locked(tmp_path, HIT).path.exists()
+
+
+def test_where_no_set_was_searched_nothing_is_locked(
+    tmp_path: Path, toys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadParameter, match="no result set was searched") as refusal:
+        locked(tmp_path, HIT, none_known=False)
+    assert "--known" in refusal.value.do
+    assert "--none-known" in refusal.value.do
+    assert not (tmp_path / "results").exists()
+    other = {"phenomena": ["toy_early"], "architectures": ["toy_net[width=3]"], "tasks": ["toy_points"]}
+    for where, name in (("results", "one"), ("elsewhere", "two"), ("elsewhere", "three")):
+        run(
+            **other, seeds=1, name=name, results=tmp_path / where, workers=0, plugins=[toys], data_root=tmp_path  # type: ignore[arg-type]
+        )  # fmt: skip
+    # What cannot be read is not searched.
+    (tmp_path / "elsewhere" / "three" / "plan.json.gz").write_bytes(b"")
+    done = locked(tmp_path, HIT, none_known=False, known=[tmp_path / "elsewhere"])
+    assert done.searched == 2
+    assert len(done.notes) == 1
+    capsys.readouterr()
+    show(done)
+    assert "searched 2 result set(s)" in capsys.readouterr().out
+    broken = tmp_path / "elsewhere" / "three"
+    with pytest.raises(BadParameter, match="no result set was searched") as refusal:
+        predict(write(tmp_path, HIT), results=tmp_path / "new", data_root=tmp_path, known=[broken])
+    assert "cannot be used" in refusal.value.got
 
 
 @pytest.mark.usefixtures("toys")

@@ -1,4 +1,4 @@
-"""suite.toml and evidence.csv, on which no conclusion rests."""
+"""suite.toml and evidence.csv, on which no verdict rests."""
 
 from __future__ import annotations
 
@@ -7,21 +7,10 @@ import io
 from pathlib import Path
 
 from universality.audit.findings import Audit, Fault
-from universality.errors import UniversalityError
-from universality.plan.suite import Suite, parse
+from universality.plan.suite import read_suite
 from universality.store.layout import Layout
 from universality.store.untrusted import UntrustedFile, read_bytes
 from universality.text import plain, short
-
-
-def read_suite(path: Path) -> Suite:
-    """Raises `UntrustedFile`."""
-    try:
-        return parse(read_bytes(path, most=1 << 20).decode(), where=path.name)
-    except UniversalityError as error:
-        raise UntrustedFile(f"is damaged: {error.what}: {short(error.got, 120)}") from None
-    except (RecursionError, ValueError) as error:
-        raise UntrustedFile(f"is damaged: {type(error).__name__}") from None
 
 
 def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, product, starmap
 
 from universality.audit.findings import Audit, file_of, quoted
-from universality.audit.loose_files import read_suite
 from universality.judge.resultset import read_manifest
 from universality.plan.plan_json import PlanRecord
-from universality.plan.suite import Suite
+from universality.plan.suite import Suite, read_suite
 from universality.plugin.charts import texts_of
 from universality.plugin.spec import bare_name
 from universality.store.cells import CellRecord

@@ -17,6 +17,7 @@ def predict(
     *,
     results: Path = Path("results"),
     known: Sequence[Path] = (),
+    none_known: bool = False,
     plugins: Sequence[Path] = (),
     data_root: Path | None = None,
 ) -> Locked:
@@ -29,10 +30,11 @@ def predict(
         results: the folder of all results: the file is locked in RESULTS/predictions, and no set in RESULTS may have measured
             the cells (default: results)
         known: a result set, a folder of them, or hf:owner/name, that must not have measured the cells either; may be given several times
+        none_known: lock though neither RESULTS nor `known` has a result set that could be searched
 
     Raises:
         BadParameter: for a number that predicts nothing, a cell that the suite does not ask for or that does not apply there,
-            and one that was measured or trained before.
+            one that was measured or trained before, and where no set was searched.
         StoreError: where the theory is locked already.
 
     Examples:
@@ -49,7 +51,8 @@ def predict(
     configure(threads=1)
     registry.load_plugins(map(Path, several(plugins)))
     own = [Path(results)] if any(Path(results).glob(f"*/{MANIFEST}")) else []
-    return lock(Path(file), [*own, *map(local, several(known))], Path(results), resolved(data_root))
+    places = [*own, *map(local, several(known))]
+    return lock(Path(file), places, Path(results), resolved(data_root), none_known=none_known)
 
 
 def show(locked: Locked) -> int:
@@ -60,6 +63,9 @@ def show(locked: Locked) -> int:
     print(
         f"{plain(locked.path, None)}: {len(locked.file.predictions)} predictions locked at {locked.file.locked}"
     )
+    print(f"searched {locked.searched} result set(s) for earlier measurements of these cells")
     print(f"sha256   {locked.file.sha256}")
-    print("commit or publish this file now: the time in it is that of this machine")
+    print(
+        "commit this file or publish its SHA-256 now, where others see the date: hash and time in it alone can be made anew"
+    )
     return 0

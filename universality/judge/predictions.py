@@ -1,7 +1,9 @@
 """Locked predictions: numbers of a theory for cells that nobody had run, and how they came out.
 
 A locked file is JSON with the SHA-256 of everything else in it. What is scored is the effect of a cell that was decided by
-the claim's own version, from runs that ended after the file was locked.
+the claim's own version, asked by the suite that was locked, from runs that ended after the file was locked. Whoever writes
+such a file anew gives it a SHA-256 that fits, but another: it is shown beside the score, to be compared with what was
+announced.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from msgspec import Meta, structs
 
 from universality.judge.decide import MEASURED, CellVerdict, timed_groups
 from universality.judge.resultset import ResultSet
+from universality.plan.suite import Suite, read_suite
 from universality.plugin.bounds import Bound, Within
 from universality.store.cells import CellRecord
 from universality.store.files import encode_record
@@ -34,6 +37,8 @@ MAX_BYTES = 4 << 20
 Text = Annotated[str, Meta(max_length=300)]
 Question = tuple[str, str, str, str]
 """Address of a phenomenon, claim, architecture, task."""
+_Cell = tuple[ResultSet, CellVerdict, str]
+"""Where a question was measured, what came out, and why that is not what was locked (`_other_suite`)."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +90,11 @@ class LockedFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     predictions: Annotated[tuple[Prediction, ...], Meta(min_length=1)]
     sha256: Text = ""
 
+    @property
+    def short_sha256(self) -> str:
+        """As much of it as tables show."""
+        return self.sha256[:16]
+
     def sealed(self) -> Self:
         """The same with its SHA-256."""
         return structs.replace(self, sha256=self._digest())
@@ -101,6 +111,11 @@ class LockedFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if _time(found.locked) is None:
             raise UntrustedFile(f"was locked at no time: {short(found.locked, 60)}")
         return found
+
+
+def digest_of(suite: Suite, name: str = "") -> str:
+    """SHA-256 of a suite's TOML, under another name where one is given."""
+    return hashlib.sha256(structs.replace(suite, name=name or suite.name).toml().encode()).hexdigest()
 
 
 def unfit(value: float, low: float, high: float, level: float) -> str:
@@ -203,31 +218,52 @@ def measured_question(verdict: CellVerdict) -> Question:
 
 def _scored(file: LockedFile, sets: Sequence[ResultSet]) -> list[Scored]:
     wanted = {p.question for p in file.predictions}
-    cells: dict[Question, list[tuple[ResultSet, CellVerdict]]] = {}
+    cells: dict[Question, list[_Cell]] = {}
     for results in sets:
-        for verdict in results.verdicts:
-            if verdict.record.control is None and (question := measured_question(verdict)) in wanted:
-                cells.setdefault(question, []).append((results, verdict))
+        asked = [v for v in results.verdicts if v.record.control is None and measured_question(v) in wanted]
+        other_suite = _other_suite(file, results) if asked else ""
+        for verdict in asked:
+            cells.setdefault(measured_question(verdict), []).append((results, verdict, other_suite))
     return [_best(p, file.locked, cells.get(p.question, ())) for p in file.predictions]
 
 
-def _best(p: Prediction, locked: str, cells: Sequence[tuple[ResultSet, CellVerdict]]) -> Scored:
+def _other_suite(file: LockedFile, results: ResultSet) -> str:
+    """Why what a set measured is not what was locked: chosen later, seeds or options would be chosen by what comes out.
+    Empty where it is the same suite, under whatever name it was run."""
+    try:
+        suite = read_suite(results.layout.suite)
+    except UntrustedFile as problem:
+        return f"it is not known by which suite it was measured: {results.layout.suite.name} {problem}"
+    here = digest_of(suite, file.suite)
+    if here == file.suite_sha256:
+        return ""
+    return (
+        f"measured by another suite than {file.suite} was when this was locked: its SHA-256 is {here[:16]}, "
+        f"not {file.suite_sha256[:16]}"
+    )
+
+
+def _best(p: Prediction, locked: str, cells: Sequence[_Cell]) -> Scored:
     """By the cell with the most groups of those that can be used; how many were asked for does not depend on what came
     out. Without any, the first reason why."""
-    answers = [(_one(p, locked, results, verdict), len(verdict.record.groups)) for results, verdict in cells]
+    answers = [(_one(p, locked, *cell), len(cell[1].record.groups)) for cell in cells]
     usable = [pair for pair in answers if pair[0].seen is not None]
     if usable:
         return max(usable, key=lambda pair: pair[1])[0]
     return answers[0][0] if answers else Scored(prediction=p, why="not measured yet")
 
 
-def _one(p: Prediction, locked: str, results: ResultSet, verdict: CellVerdict) -> Scored:
+def _one(
+    p: Prediction, locked: str, results: ResultSet, verdict: CellVerdict, other_suite: str = ""
+) -> Scored:
     record, ended = verdict.record, results.plan.times.get(verdict.record.id, "")
     why = ""
     if all(group.state == "missing" for group in record.groups):
         why = record.not_applicable or "not measured yet"
     elif (record.version, record.claim) != (p.version, p.bound):
         why = f"measured by version {record.version} of the claim ({record.claim}), predicted of {p.version} ({p.bound})"
+    elif other_suite:
+        why = other_suite
     elif not _after(ended, locked):
         why = (
             f"its runs ended at {ended}, not after the lock"

@@ -12,11 +12,13 @@ from universality.judge.predictions import Theory, mean_score
 from universality.output.sections import Section, markdown_sections
 from universality.text import number
 
-HEADERS = ("Theory", "Claim", "Scored", "Hits", "Hits expected", "Mean interval score", "Source")
+HEADERS = ("Theory", "Claim", "Scored", "Hits", "Hits expected", "Mean interval score", "Source", "SHA-256")
 DETAILS = ("Theory", "Claim", "Network", "Task", "Predicted", "Measured", "Interval score")
 NOTE = (
     "Interval score of a locked prediction: width of its interval, and 2/(1 - level) times how far the measured effect lies "
-    "outside (Gneiting and Raftery 2007). Smaller is better; compare theories over the same cells only."
+    "outside (Gneiting and Raftery 2007). Smaller is better; compare theories over the same cells only. "
+    "SHA-256: the first digits of that of the locked file, to be compared with what its author announced before the runs: the "
+    "file alone cannot show when it was written."
 )
 
 
@@ -63,6 +65,7 @@ def sections(theories: Sequence[Theory], *, details: bool = False) -> list[Secti
                 theory.name, f"{phenomenon}:{claim}", str(len(scored)), str(sum(each.hit for each in scored)),
                 number(levels), f"{number(mean_score(scored))} {unit}".strip(),
                 f"{theory.file.source}, locked {theory.file.locked[:10]}",
+                theory.file.short_sha256,
             ))  # fmt: skip
         for each in theory.scored:
             p = each.prediction

@@ -12,7 +12,9 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from universality.errors import BadSuite, unknown_name
+from universality.errors import BadSuite, UniversalityError, unknown_name
+from universality.store.untrusted import UntrustedFile, read_bytes
+from universality.text import short
 
 DEFAULT_SEEDS = 5
 """The fewest with which a claim about the share of runs can be decided."""
@@ -149,6 +151,16 @@ def choose(
         seeds=replicates,
     )
     return Suite(name=check_name("custom" if name is None else name), crosses=(cross,))
+
+
+def read_suite(path: Path) -> Suite:
+    """The suite.toml of a result set. Raises `UntrustedFile` for anything else."""
+    try:
+        return parse(read_bytes(path, most=1 << 20).decode(), where=path.name)
+    except UniversalityError as error:
+        raise UntrustedFile(f"is damaged: {error.what}: {short(error.got, 120)}") from None
+    except (RecursionError, ValueError) as error:
+        raise UntrustedFile(f"is damaged: {type(error).__name__}") from None
 
 
 def parse(text: str, *, where: str) -> Suite:

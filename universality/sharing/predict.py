@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from msgspec import Meta
 
 import universality
 from universality.errors import BadParameter, StoreError, UniversalityError, unknown_name
-from universality.judge.predictions import FOLDER, LockedFile, Prediction, Question, unfit
+from universality.judge.predictions import FOLDER, LockedFile, Prediction, Question, digest_of, unfit
 from universality.judge.resultset import ResultSet, find
 from universality.plan.plan import Plan, PlannedCell
 from universality.plan.planner import Planner
@@ -55,22 +54,26 @@ class TheoryFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """Where a file was locked, and which folders could not be searched for earlier measurements."""
+    """Where a file was locked, how many result sets were searched for earlier measurements, and which could not be."""
 
     path: Path
     file: LockedFile
+    searched: int
     notes: tuple[str, ...] = ()
 
 
-def lock(path: Path, known: Sequence[Path], results: Path, data_root: Path) -> Locked:
+def lock(
+    path: Path, known: Sequence[Path], results: Path, data_root: Path, *, none_known: bool = False
+) -> Locked:
     """Freeze the predictions of a file as `results/predictions/THEORY.json`, which is never replaced.
 
     Args:
         known: result sets, or folders of them, that must not have measured any of the cells.
+        none_known: whether it is locked though there is none to search.
 
     Raises:
         BadParameter: for a file that is none, a number that predicts nothing, a cell that its suite does not ask for or in
-            which the claim does not apply, and one that was measured or trained before.
+            which the claim does not apply, one that was measured or trained before, and where no set was searched.
         StoreError: where the theory is locked already, or the disk refuses.
     """
     asked = read(path)
@@ -89,13 +92,22 @@ def lock(path: Path, known: Sequence[Path], results: Path, data_root: Path) -> L
             raise BadParameter(
                 "one cell is predicted twice", where=f"{path}, prediction {number}", got=_told(question)
             )
-    notes = _check_unknown(dict(zip(questions, (runs for _, runs in predictions), strict=True)), known)
+    runs_of = dict(zip(questions, (runs for _, runs in predictions), strict=True))
+    searched, notes = _check_unknown(runs_of, known)
+    if not searched and not none_known:
+        raise BadParameter(
+            "no result set was searched for earlier measurements of these cells",
+            where=str(results),
+            got="; ".join(notes) or "no result set",
+            expected="the sets that are known, which must not have measured them",
+            do="name them: --results DIR, --known DIR or --known hf:owner/name; --none-known if nobody is known to have any",
+        )
     file = LockedFile(
         theory=asked.theory,
         author=asked.author,
         source=asked.source,
         suite=suite.name,
-        suite_sha256=hashlib.sha256(suite.toml().encode()).hexdigest(),
+        suite_sha256=digest_of(suite),
         universality=universality.__version__,
         locked=now(),
         predictions=tuple(each for each, _ in predictions),
@@ -104,7 +116,7 @@ def lock(path: Path, known: Sequence[Path], results: Path, data_root: Path) -> L
         place.parent.mkdir(parents=True, exist_ok=True)
         if not write_once(place, encode_record(file), place.parent / f".{owner_tag()}"):
             raise _locked_already(place)
-    return Locked(place, file, tuple(notes))
+    return Locked(place, file, searched, tuple(notes))
 
 
 def _locked_already(place: Path) -> StoreError:
@@ -190,9 +202,10 @@ def _nearest(asked: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> str:
     return ", ".join(best)
 
 
-def _check_unknown(asked: dict[Question, set[str]], known: Sequence[Path]) -> list[str]:
-    """Raises `BadParameter` where any of the cells was measured, or a run of it trained. Returns what could not be read."""
-    notes = []
+def _check_unknown(asked: dict[Question, set[str]], known: Sequence[Path]) -> tuple[int, list[str]]:
+    """How many sets were searched, and what could not be read. Raises `BadParameter` where any of the cells was measured,
+    or a run of it trained."""
+    searched, notes = 0, []
     for root in find(known) if known else ():
         stored = {s[0] for e in entries_of(Layout(root).runs) if (s := split_recording(e.name))}
         for question, runs in asked.items():
@@ -204,19 +217,21 @@ def _check_unknown(asked: dict[Question, set[str]], known: Sequence[Path]) -> li
                     f"{len(trained)} of {len(runs)} runs",
                 )
         if not Layout(root).plan.exists():
+            searched += 1
             continue
         try:
             results = ResultSet.load(root)
         except UniversalityError as error:
             notes.append(f"not searched for earlier measurements: {root}: {error.what}: {error.got}")
             continue
+        searched += 1
         for record in results.records:
             question = record.variant, record.claim_name, record.architecture, record.task
             if question in asked and any(group.state != "missing" for group in record.groups):
                 raise _late(
                     "this cell was measured before", question, root, f"version {record.version} of the claim"
                 )
-    return notes
+    return searched, notes
 
 
 def _late(what: str, question: Question, root: Path, got: str) -> BadParameter:

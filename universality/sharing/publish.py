@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from universality.audit.findings import Audit
-from universality.audit.loose_files import read_suite
 from universality.audit.result_set import audit
 from universality.audit.sources import own_sources
 from universality.errors import StoreError
 from universality.judge.resultset import ResultSet
 from universality.output.build import rebuild
 from universality.plan.plan_json import PlanRecord
+from universality.plan.suite import read_suite
 from universality.plugin.loading import Home, plugin_folder
 from universality.plugin.sources import files_of, source_at
 from universality.store.files import encode_record, storing, write_durably

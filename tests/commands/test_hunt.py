@@ -240,7 +240,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.mark.parametrize(
     ("pace", "trained", "calls"),
-    [(0.5, 16, 4), (1.0, 16, 4), (2.0, 9, 2), (3.0, 5, 2), (4.0, 4, 1), (10.0, 4, 1)],
+    [(0.5, 16, 5), (1.0, 16, 5), (2.0, 9, 3), (3.0, 5, 2), (4.0, 4, 2), (10.0, 3, 1)],
 )
 def test_a_search_on_a_busy_machine_begins_nothing_that_would_end_too_late(
     tmp_path: Path, clock: Callable[[float], None], pace: float, trained: int, calls: int

@@ -266,7 +266,7 @@ def trained_within(
         room = (wall - (monotonic() - began)) * slots / pace
         while left:
             next_due = due + costs.prices[left[0]]
-            if next_due > room or (due and next_due > PORTION * wall * slots):
+            if next_due > room or (due and next_due > PORTION * costs.total):
                 break
             due = next_due
             taken.append(left.pop(0))

@@ -128,7 +128,7 @@ def finish(
     lines = math.ceil(len(handles) / columns) + (note.count("\n") + 1 if note else 0)
     below_panels = 0.15 + LEGEND_LINE * lines
     figure.set_figheight(panels + below_panels)
-    label = style.wrapped(y, panels, style.BODY)
+    label = style.wrapped(y, panels - 0.2, style.BODY)
     middle = 1 - panels / 2 / (panels + below_panels)
     figure.supylabel(label, y=middle, fontsize=style.BODY, linespacing=1.1)
     look: Any = {"loc": "outside lower center", "fontsize": style.SMALL, "labelspacing": 0.35}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -94,17 +93,29 @@ def wrapped(
 
 
 def broken(text: str, inches: float, size: float, bold: bool = False) -> str:
-    """Lines of about `inches`, broken at commas and before parameters where that suffices.
+    """Lines of at most `inches`, broken at commas, at spaces and before parameters, else within names at `_=/-`, else anywhere.
 
     >>> broken("modular[p=23,train_fraction=0.7]", 1.4, 8.0)
     'modular[p=23,\\ntrain_fraction=0.7]'
+    >>> broken("sparse_parity[n=30]", 0.9, 8.0), broken("sparse_parity[n=30]", 0.7, 8.0)
+    ('sparse_parity\\n[n=30]', 'sparse_\\nparity\\n[n=30]')
     """
-    em = inches * 72 / size
-    wide = any(unicodedata.east_asian_width(c) in "WF" for c in text)
-    letters = max(1, int(em if wide else em / (0.66 if bold else 0.6)))
-    line = rf".{{1,{letters}}}"
-    lines = re.findall(rf"{line}(?:(?<=[, ])|(?=\[)|$)|{line}(?<=[_=/-])|{line}", text)
-    return "\n".join(line.strip() for line in lines)
+    room, lines = inches * 72 / size, []
+    while text := text.lstrip():
+        widths = accumulate(fonts.advance(letter, bold) for letter in text)
+        fitting = max(1, sum(width <= room for width in widths))
+        cut = len(text) if fitting == len(text) else _cut(text, fitting)
+        lines.append(text[:cut].rstrip())
+        text = text[cut:]
+    return "\n".join(lines)
+
+
+def _cut(text: str, fitting: int) -> int:
+    """Where the first line of a text ends, of which so many letters fit in a line."""
+    places = range(fitting, 0, -1)
+    between = (i for i in places if text[i - 1] in ", " or text[i] in "[ ")
+    within = (i for i in places if text[i - 1] in "_=/-")
+    return next(between, None) or next(within, fitting)
 
 
 def height(*texts: str) -> float:

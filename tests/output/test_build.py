@@ -6,7 +6,7 @@ import importlib.util
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import matplotlib.pyplot as plt
 import msgspec
@@ -24,7 +24,7 @@ from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, written
 from tests.stored import content, write, write_lines
 from universality.errors import MeasurementError, StoreError
 from universality.judge.boundary import Boundary
-from universality.judge.decide import VERDICTS
+from universality.judge.decide import VERDICTS, ReasonKind
 from universality.judge.leaderboard import leaderboard
 from universality.judge.resultset import ResultSet
 from universality.output import leaderboard as forms
@@ -32,7 +32,8 @@ from universality.output import tables
 from universality.output.build import Summary, rebuild
 from universality.output.collect import thinned_before
 from universality.output.figures import style
-from universality.output.figures.heatmap import MIN_LISTED, verdict_heatmap
+from universality.output.figures.beside import REASONS
+from universality.output.figures.heatmap import MIN_LISTED, TILE, verdict_heatmap
 from universality.output.latex import latex
 from universality.output.page.render import frame, with_runs
 from universality.output.palette import COLOURS, MARKS
@@ -113,6 +114,9 @@ RECORDS = [
     record("reference net", control=ControlId("positive", "tanh | mlp"), expects=("present",)),
     record(control=ControlId("negative", "lazy"), effect=0.1, expects=("absent", "inconclusive")),
 ]
+
+
+NEGATIVE = ControlId("negative", "lazy")
 
 
 def idle(claim_name: str = "gd") -> list[CellRecord]:
@@ -336,6 +340,71 @@ def test_each_row_of_the_heatmap_ends_with_the_outcome_of_its_controls() -> None
     assert outcomes == ["controls ok", "controls failed", "controls missing", "negative not\nexercised"]
 
 
+def test_each_row_of_the_heatmap_says_how_many_cells_hold_and_what_that_answers() -> None:
+    bounded = [
+        record(f"net{i}", f"task{j}", claim_name="adam", effect=1.0) for i in range(4) for j in range(4)
+    ]
+    adam = [
+        *bounded,
+        *idle("adam")[1:2],
+        record(claim_name="adam", control=NEGATIVE, effect=3.0, expects=("absent",)),
+    ]
+    figure = verdict_heatmap(results(*RECORDS, *adam, record(claim_name="sgd", effect=0.899)))
+    texts = [t for axes in figure.axes for t in axes.texts if "\n" in t.get_text()]
+    found = {t.get_text(): t.get_fontweight() for t in texts}
+    assert found == {
+        "2 of 3 hold\nnot yet known": "normal",
+        "16 of 16 hold\nuniversal here": "bold",
+        "none decided\nnot validated": "normal",
+    }
+    assert_legible(figure)
+
+
+def test_an_undecided_tile_says_why_below_its_effect_and_the_key_explains_it() -> None:
+    few = replace(RECORDS[0], architecture="few", groups=RECORDS[0].groups[:2])
+    figure = verdict_heatmap(results(*RECORDS, record("straddling", effect=0.899), few))
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for text in axes.texts:
+        if text.get_horizontalalignment() == "center":
+            columns[names[int(text.get_position()[0])]].append(text)
+    for name, said in (("straddling", ["? 0.90", "straddles"]), ("few", ["? ", "few seeds"])):
+        above, below = columns.pop(name)
+        assert above.get_text().startswith(said[0])
+        assert below.get_text() == said[1]
+        assert above.get_position()[0] == below.get_position()[0]
+        assert 0 < above.get_position()[1] < below.get_position()[1] < 1, "the first row is above"
+    assert [len(texts) for texts in columns.values()] == [2, 1, 1], (
+        "what is decided, or ended early, has no second line"
+    )
+    note = figure.legends[0].get_title().get_text().replace("\n", " ")
+    assert "straddles, the interval reaches over a bound; few seeds, fewer than a verdict takes." in note
+    assert "gate" not in note
+    assert_legible(figure)
+
+
+def test_every_rule_that_leaves_a_cell_undecided_has_a_word_that_fits_a_tile() -> None:
+    deciding = {"interval inside", "interval outside", "share", "not applicable", "ended early"}
+    assert set(REASONS) == set(get_args(ReasonKind)) - deciding
+    words = [word for word, _ in REASONS.values()]
+    assert len(set(words)) == len(words)
+    assert all("\n" not in style.wrapped(word, 0.8, style.TINY) for word in words)
+
+
+def test_a_cell_in_the_list_has_its_reason_and_the_answer_of_its_claim() -> None:
+    alone = [record(phenomenon=f"alone{i}", effect=0.899 if i else 1.0) for i in range(MIN_LISTED)]
+    good = [
+        record("other", phenomenon="alone0", control=ControlId("positive", "a"), expects=("present",)),
+        record("other", phenomenon="alone0", control=NEGATIVE, effect=3.0, expects=("absent",)),
+    ]
+    figure = verdict_heatmap(results(*alone, *good))
+    texts = [text.get_text() for text in figure.axes[-1].texts]
+    assert "1 of 1 holds\nnot yet known" in texts
+    assert texts.count("? 0.90\nstraddles") == texts.count("controls missing") == MIN_LISTED - 1
+    assert_legible(figure)
+
+
 def test_more_than_eight_columns_continue_in_a_further_panel_without_splitting_a_task() -> None:
     cells = [record(name, task) for task in ("digits", LONG_TASK) for name in LONG_NAMES]
     figure = verdict_heatmap(results(*cells))
@@ -361,7 +430,7 @@ def test_a_heatmap_of_many_long_names_stays_legible(phenomena: int) -> None:
 )
 def test_a_number_beside_a_bound_is_never_rounded_across_it(effect: float, shown: str) -> None:
     figure = verdict_heatmap(results(record(effect=effect - 0.001)))  # the mean of three
-    assert [text.split()[-1] for text in tiles(figure.axes[0])] == [shown]
+    assert tiles(figure.axes[0])[0].split()[-1] == shown
 
 
 def test_a_heatmap_without_cells_is_refused() -> None:
@@ -376,6 +445,30 @@ def test_wrapped_names_fit_and_lose_no_letter(width: float) -> None:
     figure = Figure(dpi=100)
     box = figure.text(0, 0, text, fontsize=8.0).get_window_extent(FigureCanvasAgg(figure).get_renderer())
     assert box.width / figure.dpi <= width
+
+
+@pytest.mark.parametrize(
+    ("text", "inches", "lines"),
+    [
+        ("sparse_parity[n=30,k=3]", 1.0, ["sparse_parity", "[n=30,k=3]"]),
+        ("sparse_parity[n=30,k=3]", 0.7, ["sparse_", "parity", "[n=30,k=3]"]),
+        ("sparse_parity[n=30,k=3]", 0.5, ["sparse_", "parity", "[n=30,", "k=3]"]),
+        ("modular[train_fraction=0.7]", 1.1, ["modular", "[train_fraction=0.7]"]),
+        ("modular[train_fraction=0.7]", 1.0, ["modular", "[train_fraction=", "0.7]"]),
+        ("modular[train_fraction=0.7]", 0.8, ["modular", "[train_", "fraction=0.7]"]),
+        ("lazy to rich on digits", 0.7, ["lazy to rich", "on digits"]),
+        ("abcdefghijklmnop", 0.5, ["abcdefg", "hijklmno", "p"]),
+    ],
+)
+def test_names_are_broken_between_parameters_first_and_inside_a_word_last(
+    text: str, inches: float, lines: list[str]
+) -> None:
+    assert style.wrapped(text, inches, 8.0).splitlines() == lines
+
+
+@pytest.mark.parametrize("name", ["sparse_parity", "train_fraction=", "gaussian_"])
+def test_names_that_fit_a_tile_are_in_one_piece(name: str) -> None:
+    assert "\n" not in style.wrapped(name, TILE[0] - 0.04, style.SMALL, bold=True)
 
 
 def test_every_verdict_has_its_own_colour_and_mark() -> None:

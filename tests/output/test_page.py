@@ -278,6 +278,17 @@ def test_of_controls_alone_the_page_shows_controls_alone() -> None:
         assert "<small>3 of 3</small>" in html
 
 
+def test_an_undecided_tile_says_why_to_eye_and_ear_and_a_decided_one_does_not() -> None:
+    tiles = [a for tag, a in Elements(written(RECORDS)).found if "cell" in a.get("class", "").split()]
+    verdicts = [v for v in result_set(RECORDS).verdicts if not v.record.control]
+    assert len(tiles) == len(verdicts) == 7
+    for tile, v in zip(sorted(tiles, key=lambda a: int(a["data-i"])), verdicts, strict=True):
+        why = "" if v.verdict in ("present", "absent") else v.reason.text
+        assert tile.get("title", "") == why
+        assert tile["aria-label"].partition("; ")[2] == why
+    assert [a["title"] for a in tiles if a["data-v"] == "not applicable"] == ["refuses tokens"]
+
+
 def test_only_its_own_script_and_styles_may_run() -> None:
     html = written(RECORDS, runs=RUNS)
     elements = Elements(html)

@@ -42,12 +42,20 @@ def test_every_cell_has_its_dot(results: ResultSet) -> None:
     expected[2, 4] = np.nan
     np.testing.assert_array_equal(dots, expected)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("5 architectures", "3 tasks")
+    (said,) = [text for text in axes.texts if text.get_text()]
+    assert said.get_text() == "not validated\n3 of 14 hold; controls missing"
     (legend,) = figure.legends
+    assert legend.get_title().get_text().endswith("and its controls.")
     assert len(legend.get_texts()) == 2
     FigureCanvasAgg(figure).draw()
     place = axes.get_position()
     assert min(place.x0, place.y0) > 0
     assert max(place.x1, place.y1) < 1
+    title = next(
+        part for part in axes.get_children() if getattr(part, "get_text", str)() == axes.get_title("left")
+    )
+    ends = [part.get_window_extent() for part in (title, said)]
+    assert figure.bbox.y1 >= ends[0].y1 > ends[0].y0 > ends[1].y1 > ends[1].y0 > axes.bbox.y1
     assert 0 <= legend.get_window_extent().y0 < legend.get_window_extent().y1 < axes.bbox.y0
 
 

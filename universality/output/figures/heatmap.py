@@ -12,11 +12,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from universality.errors import MeasurementError
-from universality.judge.controls import Standing
 from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.output import palette
-from universality.output.figures import listed, style
+from universality.output.figures import beside, listed, style
+from universality.output.figures.beside import Summary
 from universality.output.figures.overview import overview
 from universality.output.palette import COLOURS, MARKS
 from universality.output.phrases import effect_text, label_in
@@ -25,18 +25,20 @@ from universality.text import typeset
 
 QUESTION = "Which behaviours hold for which network on which data?"
 READING = (
-    "One tile: one claim, measured for one architecture (below) on one task (above). "
-    "Colour and symbol: the verdict. Number: the measured effect, in the unit named beside the claim."
+    "One tile: one claim, measured for one architecture (below) on one task (above). Colour and symbol: the verdict. Number: the "
+    f"measured effect, in the unit named beside the claim. Behind a claim: {beside.READING}."
 )
 
 MAX_TILES = 600
 """Beyond, a picture with numbers in it would be metres long."""
 
-# Inches. Eight columns make a page 11 wide: 1659 dots.
-TILE = (0.92, 0.44)
+# Inches. Eight columns make a page 12 wide: 1850 dots. `train_fraction=`, bold, is as wide as a tile.
+TILE = (1.04, 0.44)
 MIN_COLUMNS, MAX_COLUMNS = 3, 8
-LEFT, RIGHT = 2.5, 1.2
+LEFT, RIGHT = 2.5, 1.5
 HEADING = 0.5
+RAISED, SUNK, APART = 0.07, 0.11, 0.012
+"""Inches: an effect above the middle of its tile, and the reason below, where there is one; half of what is between two texts of an end of a row."""
 MAX_TITLE, MAX_UNIT = 44, 100
 """Letters."""
 
@@ -44,16 +46,23 @@ MIN_LISTED = 5
 """Phenomena of a single cell from which they are listed: with a panel each, twenty make a strip two metres long."""
 
 
+Summaries = Mapping[tuple[str, str], Summary]
+_Look = tuple[str, Mapping[str, Any]]
+
+
 class _Claim(NamedTuple):
-    """The head of a row: the claim's title over what it bounds, and what its controls gave."""
+    """The ends of a row: the claim's title over what it bounds, and its summary over what its controls gave."""
 
     name: str
     title: str
     bounds: str
-    controls: Standing
+    summary: Summary
 
+    @property
     def height(self) -> float:
-        return style.height(f"{self.title}\n{self.bounds}")
+        """Inches."""
+        summary = f"{self.summary.text}\n{listed.told(self.summary.standing)}"
+        return style.height(f"{self.title}\n{self.bounds}", summary)
 
 
 class _Panel(NamedTuple):
@@ -78,8 +87,8 @@ class _Panel(NamedTuple):
 def verdict_heatmap(results: ResultSet) -> Figure:
     """A panel per phenomenon. Rows: its claims. Columns: its architectures, grouped by task.
 
-    Each tile carries the mark of its verdict and, where measured, the effect; colour repeats the
-    mark. Controls have no tile: what they gave stands at the end of their claim's row. More than
+    Each tile carries the mark of its verdict and, where measured, the effect, an undecided one the reason; colour repeats the
+    mark. Controls have no tile: what they gave stands at the end of their claim's row, with the claim's answer. More than
     eight columns continue in a further panel; more than `MAX_TILES` cells are drawn by `overview`. Raises
     `MeasurementError` where there is no cell.
     """
@@ -89,37 +98,42 @@ def verdict_heatmap(results: ResultSet) -> Figure:
     for v in results.verdicts:
         if v.record.crossed:
             cells.setdefault(v.record.phenomenon, []).append(v)
+    summaries = beside.summaries(results)
     single = [name for name, of in cells.items() if len({_column(v) for v in of}) == 1]
-    entries = [_entry(results, cells[name]) for name in single] if len(single) >= MIN_LISTED else []
+    entries = (
+        [_entry(results, cells[name], summaries) for name in single] if len(single) >= MIN_LISTED else []
+    )
     panels = [
         panel
         for name, of in cells.items()
         if not (entries and name in single)
-        for panel in _panels(results, name, of)
+        for panel in _panels(results, name, of, summaries)
     ]
     if not cells:
         raise MeasurementError("a figure of no cells", where="verdict_heatmap")
     most = max([MIN_COLUMNS, *(len(panel.columns) for panel in panels)])
-    row = max([TILE[1], *(claim.height() + 0.06 for panel in panels for claim in panel.claims)])
+    row = max([TILE[1], *(claim.height + 0.06 for panel in panels for claim in panel.claims)])
     rows = [len(panel.claims) for panel in panels]
     names = sum(style.height(*p.architectures()) + style.height(*(t[0] for t in p.tasks())) for p in panels)
     handles = style.verdict_keys({v.verdict for of in cells.values() for v in of})
     width = max(LEFT + RIGHT + TILE[0] * most, listed.WIDTH if entries else 0)
     ncols = style.legend_columns(handles, width - 0.2)
-    legend = 0.9 + 0.2 * math.ceil(len(handles) / ncols)
+    reasons = beside.reason_keys(v for of in cells.values() for v in of)
+    notes = [style.wrapped(said, width - 0.4, style.SMALL, most=None) for said in (READING, reasons) if said]
+    note = "\n".join(notes)
+    legend = 0.5 + style.height(note) + 0.2 * math.ceil(len(handles) / ncols)
     below = listed.height(entries) + legend if entries else 0
     above = row * sum(rows) + names + 0.7 * len(panels) + (HEADING if entries else legend)
     figure = Figure((width, above + below))
-    # The panels have what is above the list, with the legend below both.
     share = below / (above + below)
-    figure.set_layout_engine("constrained", h_pad=0.1, rect=(0, share, 1, 1 - share))
     figure.suptitle(QUESTION, x=0.01, ha="left", fontsize=13, fontweight="bold")
     if panels:
+        # They have what is above the list, with the legend below both.
+        figure.set_layout_engine("constrained", h_pad=0.1, rect=(0, share, 1, 1 - share))
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=rows)
         for place, panel in zip(axes.flat, panels, strict=True):
             _draw(place, panel, row)
             place.set_xlim(0, max(most, (width - LEFT - RIGHT) / TILE[0]))
-    note = style.wrapped(READING, width - 0.4, style.SMALL)
     look: dict[str, Any] = {"handles": handles, "title": note, "alignment": "left", "ncols": ncols}
     if entries:
         listed.draw(figure, entries, above)
@@ -133,10 +147,9 @@ def _column(v: CellVerdict) -> tuple[str, str]:
     return v.record.task, v.record.architecture
 
 
-def _entry(results: ResultSet, cells: Sequence[CellVerdict]) -> listed.Entry:
+def _entry(results: ResultSet, cells: Sequence[CellVerdict], summaries: Summaries) -> listed.Entry:
     """A phenomenon of one cell."""
-    record, room = cells[0].record, listed.COLUMN - listed.TILE[0] - listed.CONTROLS
-    standings = {row.claim_name: row.standing for row in results.rows if row.phenomenon == record.phenomenon}
+    record, room = cells[0].record, listed.COLUMN - listed.TILE[0] - listed.BESIDE
 
     def line(text: str, size: float, bold: bool = False) -> str:
         return style.broken(text, room, size, bold).partition("\n")[0]
@@ -150,24 +163,25 @@ def _entry(results: ResultSet, cells: Sequence[CellVerdict]) -> listed.Entry:
                     style.shown(label_in(results, record.phenomenon, v.record.claim_name)), style.SMALL, True
                 ),
                 style.shown(_bounds(v.record.claim), MAX_TITLE + 30),
-                standings[v.record.claim_name],
+                summaries[record.phenomenon, v.record.claim_name],
                 v,
-                _label(v),
+                "\n".join(filter(None, (_label(v), beside.reason(v)))),
             )
             for v in cells
         ],
     )
 
 
-def _panels(results: ResultSet, phenomenon: str, members: Sequence[CellVerdict]) -> list[_Panel]:
-    standings = {row.claim_name: row.standing for row in results.rows if row.phenomenon == phenomenon}
+def _panels(
+    results: ResultSet, phenomenon: str, members: Sequence[CellVerdict], summaries: Summaries
+) -> list[_Panel]:
     cells = {(v.record.claim_name, _column(v)): v for v in members}
     claims = [
         _Claim(
             name,
             style.wrapped(label_in(results, phenomenon, name), LEFT - 0.2, style.SMALL, bold=True),
             style.broken(_bounds(v.record.claim), LEFT - 0.2, style.TINY),
-            standings[name],
+            summaries[phenomenon, name],
         )
         for name, v in {claim: v for (claim, _), v in cells.items()}.items()
     ]
@@ -193,6 +207,12 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
     look: dict[str, Any] = {"linewidths": 1.5, "linecolor": "white"}
     colours = {"cmap": ListedColormap(list(COLOURS.values())), "vmin": -0.5, "vmax": len(COLOURS) - 0.5}
     style.tiles(axes, verdicts, labels, size=10, **look, **colours)
+    for text in tuple(axes.texts):
+        x, y = text.get_position()
+        if (v := tiles[int(y)][int(x)]) and (told := beside.reason(v)):
+            text.set_y(y - RAISED / row)
+            centred: dict[str, Any] = {"ha": "center", "va": "center", "color": text.get_color()}
+            axes.text(x, y + SUNK / row, told, fontsize=style.TINY, **centred)
     axes.set_xticks(np.arange(len(panel.columns)) + 0.5, panel.architectures())
     axes.tick_params(length=0)
     tasks = panel.tasks()
@@ -205,17 +225,28 @@ def _draw(axes: Axes, panel: _Panel, row: float) -> None:
         axes.plot([i + 0.05, j - 0.05], [-0.1, -0.1], color=palette.BLACK, linewidth=0.8, clip_on=False)
         axes.axvline(i, color="white", linewidth=6)
     for index, claim in enumerate(panel.claims):
-        # The title ends where the bounds start, both together in the middle of the row.
-        split = index + 0.5 + (style.height(claim.title) - claim.height() / 2) / row
-        look = {"x": -0.08, "y": split, "ha": "right"}
-        axes.text(s=claim.title, va="bottom", fontsize=style.SMALL, fontweight="bold", **look)
-        axes.text(s=claim.bounds, va="top", fontsize=style.TINY, color=palette.DARK, **look)
-        validated = claim.controls == "validated"
-        weight, colour = ("normal", palette.DARK) if validated else ("bold", palette.VERMILLION)
-        look = {"fontweight": weight, "color": colour}
-        end = len(panel.columns) + 0.08
-        told = "controls ok" if validated else claim.controls.replace("negative not ", "negative not\n")
-        axes.text(end, index + 0.5, told, va="center", fontsize=style.SMALL, **look)
+        # The title ends where the bounds start, both together in the middle of the row; so do the summary and the controls.
+        for which, ((above_it, upper), (below_it, lower)) in enumerate(_ends(claim)):
+            split = index + 0.5 + (style.height(above_it) - style.height(below_it)) / 2 / row
+            place: dict[str, Any] = {"x": len(panel.columns) + 0.08 if which else -0.08}
+            place["ha"] = "left" if which else "right"
+            axes.text(s=above_it, y=split - APART / row, va="bottom", fontsize=style.SMALL, **place, **upper)
+            axes.text(s=below_it, y=split + APART / row, va="top", **place, **lower)
+
+
+def _ends(claim: _Claim) -> tuple[tuple[_Look, _Look], tuple[_Look, _Look]]:
+    """What stands before and behind the tiles of a claim, with how it looks; in pairs, the second text below the first."""
+    summary = claim.summary
+    return (
+        (
+            (claim.title, {"fontweight": "bold"}),
+            (claim.bounds, {"fontsize": style.TINY, "color": palette.DARK}),
+        ),
+        (
+            (summary.text, {"fontweight": "bold" if summary.known else "normal"}),
+            (listed.told(summary.standing), {"fontsize": style.SMALL, **listed.look(summary.standing)}),
+        ),
+    )
 
 
 def _bounds(claim: Bound) -> str:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from universality.judge.decide import CellVerdict
 from universality.judge.resultset import ResultSet
-from universality.output.figures import style
+from universality.output.figures import beside, listed, style
+from universality.output.figures.beside import Summary
 from universality.output.palette import COLOURS
 from universality.output.phrases import label_in
 
@@ -23,11 +24,15 @@ LEAST, BETWEEN = 2.2, 0.35
 LEFT, HEAD, FOOT, LEGEND = 0.5, 0.17, 0.35, 0.25
 """Inches, the second for a line of a title, the last for each key."""
 
-READING = "One dot: one claim, measured for one architecture (across) on one task (down), in the order of the suite."
+READING = (
+    "One dot: one claim, measured for one architecture (across) on one task (down), in the order of the suite. "
+    f"Below a claim: {beside.READING}."
+)
 
 
 class _Panel(NamedTuple):
     title: str
+    summary: str
     dots: style.Floats
 
     @property
@@ -42,7 +47,7 @@ class _Panel(NamedTuple):
 
     @property
     def head(self) -> float:
-        return HEAD * (self.title.count("\n") + 1)
+        return HEAD * (self.title.count("\n") + self.summary.count("\n") + 2)
 
 
 @style.LOOK
@@ -55,10 +60,11 @@ def overview(results: ResultSet) -> Figure:
     for v in results.verdicts:
         if v.record.crossed:
             claims.setdefault((v.record.phenomenon, v.record.claim_name), []).append(v)
+    summaries = beside.summaries(results)
     handles = style.verdict_keys({v.verdict for members in claims.values() for v in members})
     shelves: list[list[_Panel]] = []
     for claim, members in claims.items():
-        panel = _panel(results, claim, members)
+        panel = _panel(results, claim, members, summaries[claim])
         room = WIDTH - sum(other.width + BETWEEN for other in shelves[-1]) if shelves else 0.0
         if panel.width > room:
             shelves.append([])
@@ -82,19 +88,28 @@ def overview(results: ResultSet) -> Figure:
             }
             axes.imshow(np.ma.masked_invalid(panel.dots), cmap=colours, **look)
             axes.set(xticks=[], yticks=[], xlabel=f"{columns} architectures", ylabel=f"{rows} tasks")
-            axes.set_title(panel.title, loc="left", fontweight="bold", fontsize=style.SMALL)
+            lines = panel.summary.count("\n") + 1
+            small: Any = {"fontsize": style.SMALL}
+            axes.annotate(
+                panel.summary, (0, 1), (0, 4), "axes fraction", "offset points", va="bottom", **small
+            )
+            axes.set_title(panel.title, loc="left", pad=4 + HEAD * 72 * lines, fontweight="bold", **small)
             x += panel.width + BETWEEN
         top += tall + FOOT
-    note = style.wrapped(READING, WIDTH, style.SMALL)
+    note = style.wrapped(READING, WIDTH, style.SMALL, most=None)
     figure.legend(handles=handles, title=note, alignment="left", loc="lower left")
     return figure
 
 
-def _panel(results: ResultSet, claim: tuple[str, str], members: Sequence[CellVerdict]) -> _Panel:
+def _panel(
+    results: ResultSet, claim: tuple[str, str], members: Sequence[CellVerdict], summary: Summary
+) -> _Panel:
     dots = _dots(members)
     title = f"{results.plan.phenomena[claim[0]].title}: {label_in(results, *claim)}"
     width = max(LEAST, min(WIDTH, DOT * dots.shape[1]))
-    return _Panel(_broken(style.shown(title, 100), width), dots)
+    controls = listed.told(summary.standing).replace("\n", " ")
+    said = f"{summary.kind}\n{summary.holds}; {controls}" if summary.kind else f"{summary.text}; {controls}"
+    return _Panel(_broken(style.shown(title, 100), width), said, dots)
 
 
 def _broken(title: str, inches: float) -> str:

@@ -11,6 +11,11 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, PALE, DARK = "#8A8A8A", "#E4E4E4", "#505050"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+# Of families: five more, in the order in which neighbours, and every seventh, which has the same shape, are farthest apart in CIELAB,
+# with red-green deficiencies too (Machado et al. 2009). All but black stand out from white and from dark paper.
+FAMILIES = (
+    BLUE, VERMILLION, PURPLE, BLACK, SKY, GREEN, ORANGE, "#882255", "#17BECF", "#8B4513", "#7B5CD6", "#FF6F91",
+)  # fmt: skip
 DARK_INK, LIGHT_INK = "#111111", "#ffffff"
 
 _LOOKS: Mapping[Verdict, tuple[str, str, str]] = {

@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 
 from universality.output.displays.svg import Drawing
-from universality.output.palette import CYCLE
+from universality.output.palette import FAMILIES
 
-SHAPES = ("circle", "square", "star", "cross", "pentagon")
-"""A number without a common divisor with that of the colours: `len(SHAPES) * len(CYCLE)` families before one looks like another."""
+SHAPES = ("circle", "square", "star", "cross", "pentagon", "saltire", "hourglass")
+"""A number without a common divisor with that of the colours: `len(SHAPES) * len(FAMILIES)` families before one looks like another.
+No triangle and no diamond, which are controls and the mean."""
 
 
 def colour_of(family: int) -> str:
     """The class of its colour."""
-    return f"f{family % len(CYCLE)}"
+    return f"f{family % len(FAMILIES)}"
 
 
 def marker(family: int, x: float, y: float, r: float, inside: str = "", kind: str = "") -> str:
@@ -23,7 +24,7 @@ def marker(family: int, x: float, y: float, r: float, inside: str = "", kind: st
     shape = SHAPES[family % len(SHAPES)]
     if shape == "circle":
         return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}">{inside}</circle>'
-    points = {"square": _square, "star": _star, "cross": _cross, "pentagon": _pentagon}[shape]()
+    points = _OUTLINES[shape]()
     path = "L".join(f"{x + r * a:.1f} {y + r * b:.1f}" for a, b in points)
     return f'<path class="{kind}" d="M{path}z">{inside}</path>'
 
@@ -55,6 +56,15 @@ def _cross() -> list[tuple[float, float]]:
     return [corners[turn] for turn in range(4) for corners in turned]
 
 
+def _saltire() -> list[tuple[float, float]]:
+    turn = math.sqrt(0.5)
+    return [(turn * (x - y), turn * (x + y)) for x, y in _cross()]
+
+
+def _hourglass() -> list[tuple[float, float]]:
+    return [(-1.1, -1.2), (1.1, -1.2), (-1.1, 1.2), (1.1, 1.2)]
+
+
 def _around(points: int, radii: tuple[float, ...]) -> list[tuple[float, float]]:
     return [
         (
@@ -63,3 +73,13 @@ def _around(points: int, radii: tuple[float, ...]) -> list[tuple[float, float]]:
         )
         for i in range(points)
     ]
+
+
+_OUTLINES = {
+    "square": _square,
+    "star": _star,
+    "cross": _cross,
+    "pentagon": _pentagon,
+    "saltire": _saltire,
+    "hourglass": _hourglass,
+}

@@ -19,17 +19,20 @@ from universality.text import number, typeset
 NOTE = (
     "A dot is a cell, larger where its effect is better known, with its 95% interval; a hollow one is not decided; the band is "
     "what is claimed. Diamond: the pooled effect with its interval, and as a thin line where a further cell is expected. "
-    "Triangles: controls, positive point up, negative down; what lies beyond an end of the axis stands at it. Claims of fewer than "
-    "three measured cells have no plot; cells that a control makes invalid have no dot."
+    "Triangles: controls, positive point up, negative down; what lies beyond an end of the axis stands at it. Dashed, of claims about "
+    "what lies above the largest null: that null. Claims of fewer than three measured cells have no plot; cells that a control makes "
+    "invalid have no dot."
 )
 LEAST_CELLS = 3
 """Measured cells, below which a table says as much."""
+ABOVE_NULL = "above the largest null"
+"""In the unit of a claim: an effect of zero is that of the null."""
 WIDTH, LEFT, RIGHT = 720, 12, 708
 LANES, LANE, TOP = 7, 11, 20
 """Rows of dots, their distance, and the room above them for the mean."""
 BELOW = 46
 """Room for controls, the axis and its ticks."""
-RADIUS = 2.2, 5.4
+RADIUS = 3.0, 5.5
 """Of the dot of the least and the most precise cell."""
 
 
@@ -70,11 +73,13 @@ def _plot(
     log = row.claim.scale == "log"
     ends = [end for end in row.claim.ends if math.isfinite(end) and (end > 0 or not log)]
     # Controls do not stretch it: a negative one may lie decades away, and stands at an end then.
-    axis = Axis([*map(_effect, cells), *ends], LEFT, RIGHT, log=log)
+    null = [0.0] if ABOVE_NULL in row.claim.unit and not log else []
+    axis = Axis([*map(_effect, cells), *ends, *null], LEFT, RIGHT, log=log)
     bottom, height = TOP + LANES * LANE, TOP + LANES * LANE + BELOW
     low, high = row.claim.ends
     parts = [
         f'<rect class="band" x="{axis(low):.1f}" y="{TOP - 12}" width="{max(1.0, axis(high) - axis(low)):.1f}" height="{bottom - TOP + 26}"/>',
+        *(_null(axis(effect), bottom + 14) for effect in null),
         *_pooled(row, axis),
         *_dots(cells, axis, families),
         *_controls(controls, axis, bottom + 6),
@@ -86,6 +91,10 @@ def _plot(
         parts.append(text(axis(tick), bottom + 30, typeset(f"{tick:.3g}")))
     label = f"{len(cells)} cells on the axis of their effect; claimed is {row.claim} {row.claim.unit}"
     return Drawing(WIDTH, height, "".join(parts), label, "orchard")
+
+
+def _null(x: float, bottom: float) -> str:
+    return f'<path class="null" d="M{x:.1f} {TOP - 4}V{bottom:g}"/>{text(x, TOP - 8, "null")}'
 
 
 def _pooled(row: ClaimRow, axis: Axis) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from universality.output.palette import BLACK, COLOURS, CYCLE, GREEN, SKY, VERMILLION, ink, slug
+from universality.output.palette import BLACK, COLOURS, FAMILIES, GREEN, SKY, VERMILLION, ink, slug
 from universality.text import brief
 
 LETTER = 0.6
@@ -171,7 +171,7 @@ def sheet(
 
 def styles() -> Markup:
     """Of all displays, in the variables of the page."""
-    colours = ["var(--text)" if colour == BLACK else colour for colour in CYCLE]
+    colours = ["var(--text)" if colour == BLACK else colour for colour in FAMILIES]
     families = "".join(f".f{i}{{fill:{c};stroke:{c};color:{c}}}\n" for i, c in enumerate(colours))
     verdicts = "".join(
         f".t-{slug(v)[2:]}{{fill:{colour};stroke:var(--soft);stroke-width:.4}}.drawing .i-{slug(v)[2:]}{{fill:{ink(colour)}}}\n"

@@ -14,7 +14,7 @@ CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 # Of families: five more, in the order in which neighbours, and every seventh, which has the same shape, are farthest apart in CIELAB,
 # with red-green deficiencies too (Machado et al. 2009). All but black stand out from white and from dark paper.
 FAMILIES = (
-    BLUE, VERMILLION, PURPLE, BLACK, SKY, GREEN, ORANGE, "#882255", "#17BECF", "#8B4513", "#7B5CD6", "#FF6F91",
+    BLUE, VERMILLION, PURPLE, BLACK, SKY, GREEN, ORANGE, "#17BECF", "#AA3377", "#A0522D", "#7B5CD6", "#FF6F91",
 )  # fmt: skip
 DARK_INK, LIGHT_INK = "#111111", "#ffffff"
 

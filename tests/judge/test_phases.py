@@ -8,13 +8,17 @@ from universality.judge.controls import judge
 from universality.judge.phases import Phase, phases
 from universality.plugin.controls import ControlId
 from universality.plugin.spec import Component
+from universality.store.cells import CellRecord
 
 
-def found(pairs: list[tuple[float, int]], control: bool = False) -> list[Phase]:
-    """Of networks with these scales on tasks with these rows: present where scale times rows is at most 20."""
+def crossed(
+    pairs: list[tuple[float, int]], control: bool = False
+) -> tuple[list[CellRecord], list[tuple[Component, Component]]]:
+    """Cells of networks with these scales on tasks with these rows, present where scale times rows is at most 20, and the
+    components of a plan that asks for them."""
     networks = {s: Component("mlp", (("act", "tanh"), ("scale", s)), f"mlp[scale={s:g}]") for s, _ in pairs}
     tasks = {n: Component("t", (("rows", n),), f"t[rows={n}]") for _, n in pairs}
-    plan = plan_of(components=[(networks[s], tasks[n]) for s, n in pairs] + [(networks[pairs[0][0]], DIGITS)])
+    components = [(networks[s], tasks[n]) for s, n in pairs] + [(networks[pairs[0][0]], DIGITS)]
     records = [
         cell(
             effects(*(PRESENT if s * n <= 20 else ABSENT)),
@@ -25,7 +29,12 @@ def found(pairs: list[tuple[float, int]], control: bool = False) -> list[Phase]:
         )
         for s, n in pairs
     ]
-    return phases(judge(records), plan)
+    return records, components
+
+
+def found(pairs: list[tuple[float, int]], control: bool = False) -> list[Phase]:
+    records, components = crossed(pairs, control)
+    return phases(judge(records), plan_of(components=components))
 
 
 def test_a_grid_of_two_parameters_is_one_map_with_the_longer_axis_across() -> None:

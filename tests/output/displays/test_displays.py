@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.judge import test_phases
 from tests.judge.test_leaderboard import ABSENT, OPEN, PRESENT, grid, record, result_set
-from tests.judge.toy_cells import plan_of
+from tests.judge.toy_cells import plan_of, set_of
 from universality.audit.files import _ACTIVE
 from universality.judge.boundary import boundaries
 from universality.judge.controls import judge
@@ -19,6 +21,9 @@ from universality.judge.resultset import ResultSet
 from universality.output.displays import gaps, ideogram, multiverse, sweeps
 from universality.output.displays.collection import Displays, files
 from universality.output.displays.svg import Drawing, fitted, sheet, wrapped
+from universality.output.page.render import frame
+from universality.output.palette import MARKS
+from universality.output.phrases import effect_text
 from universality.plugin.spec import Component
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -127,6 +132,69 @@ def test_a_sweep_is_drawn_with_its_change_between_the_values_that_differ() -> No
         for kind, x, w in re.findall(r'class="(zone)" d="M([\d.]+) [\d.]+h([\d.]+)', drawing.body)
     ]
     assert (x, x + width) == pytest.approx((dots[0][1], dots[2][1]), abs=0.2)
+
+
+GRID = [(scale, rows) for scale in (1.0, 10.0, 30.0) for rows in (1, 2, 5, 8) if (scale, rows) != (10.0, 2)]
+
+
+def test_two_swept_parameters_are_a_map_with_the_lowest_values_at_the_lower_left() -> None:
+    (phase,) = test_phases.found(GRID)
+    undecided = replace(phase.cells[1.0, 1.0], verdict="inconclusive")
+    across, down = ("t", "rows", phase.across[2]), ("mlp", HOSTILE, phase.down[2])
+    of = replace(phase, across=across, down=down, cells={**phase.cells, (1.0, 1.0): undecided})
+    drawing = sweeps.phase_map(of)
+    svg = ElementTree.fromstring(str(drawing.inline))
+    assert "<script" not in drawing.body
+    tiles: dict[tuple[float, float], tuple[str, str]] = {}
+    for tile in svg.iter("path"):
+        x, y = map(float, re.findall(r"M([\d.]+) ([\d.]+)h", tile.attrib["d"])[0])
+        tiles[x, y] = tile.attrib["class"], tile.findtext("title", "")
+    lines, rows = (sorted({place[axis] for place in tiles}) for axis in (0, 1))
+    assert (len(lines), len(rows), len(tiles)) == (4, 3, 12), "a tile for each pair of values"
+    kinds = [[tiles[x, y][0] for x in lines] for y in rows]
+    assert kinds == [
+        ["t-absent", "t-absent", "t-absent", "t-absent"],
+        ["t-present", "place", "t-absent", "t-absent"],
+        ["t-inconclusive", "t-present", "t-present", "t-present"],
+    ]
+    told = tiles[lines[2], rows[0]][1]
+    assert told.startswith("rows 5, ")
+    assert f" 30: absent {effect_text(of.cells[5.0, 30.0])}" in told
+    assert tiles[lines[1], rows[1]][1] == "", "nothing was asked there"
+
+    texts = [(float(t.attrib["x"]), float(t.attrib["y"]), t.text or "") for t in svg.iter("text")]
+    marks = {(x, y): t for x, y, t in texts if t in MARKS.values()}
+    width, height = lines[1] - lines[0], rows[1] - rows[0]
+    found = {}
+    for (x, y), (kind, _) in tiles.items():
+        inside = [t for (a, b), t in marks.items() if x < a < x + width and y < b < y + height]
+        found[kind, *inside] = True
+    assert set(found) == {("place",), *((f"t-{v}", MARKS[v]) for v in ("present", "absent", "inconclusive"))}
+    assert len(marks) == 11
+    values = {(round((x - lines[0]) // width), t) for x, y, t in texts if y > rows[2] + height}
+    assert values == {(0, "1"), (1, "2"), (2, "5"), (3, "8")}
+    assert [t for x, y, t in sorted(texts, key=lambda each: each[1]) if x < lines[0] and t.isdigit()] == [
+        "30", "10", "1",
+    ]  # fmt: skip
+    assert all(0 <= y <= drawing.height for _, y, _ in texts)
+    assert "absent at 5, 30" in drawing.label
+
+
+def test_a_phase_map_stands_in_the_page_and_in_its_file_of_sweeps() -> None:
+    records, components = test_phases.crossed(GRID)
+    bare = set_of(records)
+    plan = plan_of(records, components=components)
+    of = replace(bare, plan=plan)
+    (phase,) = of.phases
+    drawn = sweeps.phase_map(phase)
+    assert drawn.body in dict(files(of, Displays.of(of)))["sweeps"]
+    html = frame(of, "", 0)
+    section = html.partition('<section id="boundaries"')[2].partition("</section>")[0]
+    assert section.count(drawn.body) == 1
+    assert "Over two: a tile for each cell" in section
+    assert f"; {phase.beside}" in section
+    assert 'href="#boundaries"' in html
+    assert drawn.body not in frame(bare, "", 0), "without the components of runs nobody knows what was swept"
 
 
 def test_an_ideogram_has_a_line_for_each_set_and_says_how_they_agree() -> None:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, legend, panels
+from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, legend, note, panels
 from tests.output.toy_charts import cell, results, undecided
 from universality.errors import MeasurementError
 from universality.output.charts import sheets
@@ -46,6 +46,7 @@ def test_values_nulls_and_what_must_be_exceeded_stand_in_rows() -> None:
     assert axes.yaxis_inverted(), "the first group above"
     assert legend(figure) == ["measured", "untrained", "random labels", "to exceed: largest of these + 0.1"]
     assert axes.get_xlabel() == "CKA"
+    assert note(figure).endswith("verdict and effect: ? inconclusive")
 
 
 def test_without_one_of_the_nulls_nobody_knows_what_must_be_exceeded() -> None:

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, legend, panels
-from tests.output.toy_charts import cell, recorded, results, undecided
+from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, legend, note, panels
+from tests.output.toy_charts import EDGE, cell, recorded, results, undecided
 from universality.errors import MeasurementError
 from universality.output.charts import sheets
 from universality.output.figures.points import points
@@ -115,6 +115,28 @@ def test_verdicts_of_three_claims_and_more_stand_below_each_other() -> None:
     (alone,) = panels(small := drawn(records[:1], LOSS))
     assert len(alone.get_title().splitlines()) == len(axes.get_title().splitlines()) - 2
     assert figure.get_figheight() > small.get_figheight()
+
+
+def test_the_marks_of_verdicts_over_panels_have_a_key_of_those_that_occur() -> None:
+    records = [cell([outcome(e, loss=SWEEP)] * 3, task=f"t{e}") for e in (1.0, 7.0)]
+    assert (
+        note(drawn(records, LOSS))
+        .replace("\n", " ")
+        .endswith("over a panel, verdict and effect: ✓ present, ✗ absent")
+    )
+    assert_legible(drawn(records, LOSS))
+
+
+@pytest.mark.parametrize(("y", "drawn_at"), [("ratio", [0.9, 1.15]), ("loss at the end", [])])
+def test_the_claimed_bounds_are_lines_where_the_axis_is_the_effect(y: str, drawn_at: list[float]) -> None:
+    assert EDGE.unit == "ratio"
+    figure = drawn([cell([outcome(loss=SWEEP)])], Curves({"loss": "loss"}, x="width", y=y))
+    (axes,) = panels(figure)
+    lines = named(axes, "bound")
+    assert [line.get_ydata()[0] for line in lines] == drawn_at
+    assert ("bound of its claim" in legend(figure)) is bool(drawn_at)
+    low, high = axes.get_ylim()
+    assert all(low < bound < high for bound in drawn_at), "though no curve reaches them"
 
 
 def test_dots_lie_on_equal_axes_with_the_line_on_which_they_agree() -> None:

@@ -54,7 +54,9 @@ def levels(results: ResultSet, sheet: Sheet) -> Figure:
         place.spines["left"].set_visible(False)
     style.scale(axes[0], "x", False, 0, 1)
     handles = _handles(chart, colours, titles)
-    p.finish(figure, axes, chart.label, "one row per group of runs", handles, left_out)
+    p.finish(
+        figure, axes, chart.label, "one row per group of runs", handles, p.verdicts_told(panels), left_out
+    )
     return figure
 
 

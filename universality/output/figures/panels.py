@@ -102,6 +102,13 @@ def measured(panel: Panel[Any]) -> list[str]:
     return [f"{v.record.claim_name} {text}" for (v, _), text in zip(panel.parts, texts, strict=True)]
 
 
+def verdicts_told(panels: Sequence[Panel[Any]]) -> str:
+    """The key to the marks that `measured` writes over these panels."""
+    found = {v.verdict for panel in panels for v, _ in panel.parts}
+    marks = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in found)
+    return f"over a panel, verdict and effect: {marks}"
+
+
 def claim_titles(results: ResultSet, sheet: Sheet) -> dict[str, str]:
     """Short titles of the claims of a sheet, to tell them apart in a legend."""
     return {name: label_in(results, sheet.phenomenon, name) for name in sheet.charts}
@@ -123,7 +130,7 @@ def finish(
         below = any(p.rowspan.start > place.rowspan.start and p.colspan == place.colspan for p in places)
         one.set_xlabel("" if below else style.wrapped(x, PANEL[0] - 0.3, style.BODY))
     width, panels = figure.get_figwidth(), figure.get_figheight()
-    note = style.wrapped("; ".join(filter(None, notes)), width - 0.4, style.SMALL)
+    note = style.wrapped("; ".join(filter(None, notes)), width - 0.4, style.SMALL, most=None)
     columns = _columns([len(str(handle.get_label())) for handle in handles], width - 0.3)
     lines = math.ceil(len(handles) / columns) + (note.count("\n") + 1 if note else 0)
     below_panels = 0.15 + LEGEND_LINE * lines

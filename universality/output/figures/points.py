@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -57,7 +58,8 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
         handles.append(
             Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=3.5, label=name)
         )
-    _scale(axes[0], chart, [part for _, part in every])
+    bounds = [end for panel in panels for v, _ in panel.parts for end in _bounds(chart, v.record)]
+    _scale(axes[0], chart, [part for _, part in every], bounds)
     for place, panel in zip(axes, panels, strict=True):
         drawn: set[tuple[Any, ...]] = set()
         for v, parts in panel.parts:
@@ -70,6 +72,10 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
             ends = place.get_xlim()
             place.plot(ends, ends, zorder=1, gid="theory", **THEORY)
             place.set(xlim=ends, ylim=ends)
+        for v, _ in panel.parts:
+            for bound in _bounds(chart, v.record):
+                colour = next(of for (claim, _), of in colours.items() if claim == v.record.claim_name)
+                place.axhline(bound, color=colour, linewidth=1.0, linestyle=p.DOTTED, gid="bound")
         theories = [part.theory for _, parts in panel.parts for part in parts if part.theory]
         for theory in theories[:1]:
             place.plot(theory.x, theory.y, zorder=3, gid="theory", **THEORY)
@@ -78,19 +84,29 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
         handles.append(Line2D([], [], label="y = x", **THEORY))
     elif predicted:
         handles.append(Line2D([], [], label=style.shown(predicted.title, 60), **THEORY))
+    if bounds:
+        ink = next(iter(colours.values())) if len(claims) == 1 else palette.BLACK
+        handles.append(Line2D([], [], color=ink, linestyle=p.DOTTED, label="bound of its claim"))
     note = "one mark" if isinstance(chart, Dots) else "one line"
     note = (
         f"{note} per group of runs"
         if isinstance(chart, Curves | Bars)
         else "a mark per point and group of runs"
     )
-    p.finish(figure, axes, chart.x, chart.y, handles, note, left_out)
+    p.finish(figure, axes, chart.x, chart.y, handles, note, p.verdicts_told(panels), left_out)
     return figure
 
 
 def _parts(record: CellRecord, chart: Curves | Dots | Bars) -> list[_Part]:
     theory = theory_of(chart, record) if isinstance(chart, Curves) else None
     return [_Part(curve, theory, record.groups[curve.group].decided) for curve in curves_of(chart, record)]
+
+
+def _bounds(chart: Curves | Dots | Bars, record: CellRecord) -> list[float]:
+    """The bounds of its claim, where the vertical axis is what it bounds."""
+    if not isinstance(chart, Curves) or chart.y != record.claim.unit:
+        return []
+    return [end for end in record.claim.ends if math.isfinite(end) and ("y" not in chart.log or end > 0)]
 
 
 def _draw(axes: Axes, chart: Curves | Dots | Bars, part: _Part, colour: str) -> None:
@@ -108,11 +124,11 @@ def _draw(axes: Axes, chart: Curves | Dots | Bars, part: _Part, colour: str) -> 
         axes.plot(x, y, linestyle=line, **mark, **look)
 
 
-def _scale(axes: Axes, chart: Curves | Dots | Bars, parts: Sequence[_Part]) -> None:
+def _scale(axes: Axes, chart: Curves | Dots | Bars, parts: Sequence[_Part], bounds: Sequence[float]) -> None:
     """Shared axes of all panels, a little beyond what is drawn; of `Dots` both are the same, with the line y = x."""
     lines = [part.curve for part in parts] + [part.theory for part in parts if part.theory]
     x = np.array([value for line in lines for value in line.x])
-    y = np.array([value for line in lines for value in line.y])
+    y = np.array([*(value for line in lines for value in line.y), *bounds])
     if isinstance(chart, Dots):
         x = y = np.concatenate([x, y])
     elif isinstance(chart, Bars):

@@ -19,7 +19,7 @@ from universality.judge.gaps import GapMap
 from universality.judge.ideogram import of_sets
 from universality.judge.resultset import ResultSet
 from universality.output.displays import gaps, ideogram, multiverse, sweeps
-from universality.output.displays.collection import Displays, files
+from universality.output.displays.collection import Displays, files, sweep_panels
 from universality.output.displays.svg import Drawing, fitted, sheet, wrapped
 from universality.output.page.render import frame
 from universality.output.palette import MARKS
@@ -195,6 +195,14 @@ def test_a_phase_map_stands_in_the_page_and_in_its_file_of_sweeps() -> None:
     assert f"; {phase.beside}" in section
     assert 'href="#boundaries"' in html
     assert drawn.body not in frame(bare, "", 0), "without the components of runs nobody knows what was swept"
+
+
+def test_courses_that_differ_in_what_else_is_fixed_say_what_that_is() -> None:
+    records, components = test_phases.crossed(GRID)
+    of = replace(set_of(records), plan=plan_of(records, components=components))
+    captions = [caption for caption, _ in sweep_panels(of)]
+    assert len(captions) > 2
+    assert len(set(captions)) == len(captions)
 
 
 def test_an_ideogram_has_a_line_for_each_set_and_says_how_they_agree() -> None:

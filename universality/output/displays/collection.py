@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -81,9 +82,14 @@ def sweep_panels(results: ResultSet) -> list[tuple[str, Drawing]]:
         (f"{_claim(results, of.phenomenon, of.claim_name)}; {of.beside}", sweeps.phase_map(of))
         for of in results.phases
     ]
-    for of in results.boundaries:
-        if of.changes and (drawing := sweeps.course(of)):
-            panels.append((f"{_claim(results, of.phenomenon, of.claim_name)}; {of.place}", drawing))
+    changing = [of for of in results.boundaries if of.changes]
+    alike = Counter((of.phenomenon, of.claim_name, of.parameter, of.place) for of in changing)
+    for of in changing:
+        if drawing := sweeps.course(of):
+            # Of several that differ in what else is fixed, each says all that is.
+            one = alike[of.phenomenon, of.claim_name, of.parameter, of.place] == 1
+            where = of.place if one else f"{of.example}, {of.beside}"
+            panels.append((f"{_claim(results, of.phenomenon, of.claim_name)}; {where}", drawing))
     return panels
 
 

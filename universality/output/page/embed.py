@@ -127,6 +127,7 @@ def _cell(v: CellVerdict, results: ResultSet, texts: Texts) -> dict[str, Any]:
         "seeds": v.seeds_needed,
         "stays": texts.add(typeset("; ".join(map(str, stays(v))))),
         "counted": v.counted,
+        "repeated": v.repeated,
         "control": texts.add(record.control) if record.control else None,
         "expects": record.control and record.control.expects,
         "result": v.control_result,

@@ -92,7 +92,7 @@ const draw = (cell) => {
       cell.raw === cell.verdict ? null : h("span", {}, `alone: ${cell.raw}`)),
     h("p", { class: "reason" }, crop(text(cell.reason), 2000)));
   if (cell.control !== null) add(h("p", { class: "flag" }, `${text(cell.control)}. Expected: ${cell.expects}. ${RESULTS[cell.result]}`));
-  else if (!cell.counted) add(h("p", { class: "flag" }, "The setting of a positive control: decided, but not counted in the table."));
+  else if (!cell.counted) add(h("p", { class: "flag" }, cell.repeated ? "Of the same runs as another cell, and counted there." : "The setting of a control: decided, but not counted in the table."));
   if (cell.groups.length) {
     add(quick(cell), h("h3", {}, "Effect of each group of runs"), effects(cell, colour, width),
       h("ul", { class: "key" }, h("li", {}, h("i", { class: "bandkey" }), `claim: ${text(cell.bounds)}`),

@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    Subset,
+    TensorDataset,
+)
 
+from universality.watching.redrawn import OTHERS, PERHAPS
 from universality.watching.rows import take_rows
 
 ROWS = 32
@@ -109,6 +118,7 @@ LOADERS: dict[str, Callable[[], Any]] = {
     "workers that persist": persistent,
     "a loader inside": lambda: Wrapped(persistent()),
 }
+REDRAWN = ("a generator of the data set", "of a subset", "of the file", "a counter")
 
 
 def rows_of(loader: Any) -> list[float]:
@@ -124,9 +134,110 @@ def test_a_training_draws_the_rows_that_it_would_have_drawn(kind: str) -> None:
         loader = LOADERS[kind]()
         if taking:
             taken = take_rows(loader, 12, torch.device("cpu"), where="a test")
-            assert taken.note == "the first 12 rows of one pass through the loader, taken once"
+            assert taken.redrawn == (OTHERS if kind in REDRAWN else PERHAPS if "inside" in kind else "")
+            told = "the first 12 rows of one pass through the loader, taken once"
+            assert taken.note == "; ".join(filter(None, [told, taken.redrawn]))
         found.append((rows_of(loader), torch.rand(1).item()))
     assert found[0] == found[1]
+
+
+class Mirrored(Numbered):
+    """By the global generator, every other row."""
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        x, y = super().__getitem__(row)
+        return (-x if torch.rand(1) < 0.5 else x), y
+
+
+class ByBatch(Numbered):
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        return torch.full((8, 4), float(row)), torch.arange(8)
+
+
+class Fresh(IterableDataset[Any]):
+    """Rows that are made as they are asked for; `fixed`: always the same."""
+
+    def __init__(self, *, fixed: bool) -> None:
+        self.fixed = fixed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        own = torch.Generator().manual_seed(5) if self.fixed else None
+        return ((torch.randn(4, generator=own), torch.tensor(row % 2)) for row in range(ROWS))
+
+
+class Orders:
+    """A loader of one's own, that shuffles."""
+
+    def __iter__(self) -> Iterator[Any]:
+        x, y = torch.arange(ROWS * 4.0).reshape(ROWS, 4), torch.arange(ROWS) % 2
+        return ((x[rows], y[rows]) for rows in torch.randperm(ROWS).split(10))
+
+
+def mixed(rows: list[Any]) -> tuple[Tensor, Tensor]:
+    x, y = torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows])
+    return x + torch.rand(1) * x.flip(0), y
+
+
+def numbered(**options: Any) -> Any:
+    return DataLoader(Numbered(), **{"batch_size": 10, **options})
+
+
+ANOTHER_PASS: dict[str, tuple[Any, int, str]] = {
+    "fixed": (numbered(), 99, ""),
+    "a tensor with a NaN": ([(torch.full((9, 4), torch.nan), torch.arange(9))], 99, ""),
+    "shuffled": (numbered(shuffle=True), 99, ""),
+    "shuffled, the first rows": (numbered(shuffle=True), 12, ""),
+    "shuffled, no smaller batch": (numbered(shuffle=True, drop_last=True), 99, ""),
+    "shuffled, in a worker": (numbered(shuffle=True, num_workers=2), 12, ""),
+    "with replacement": (numbered(sampler=RandomSampler(Numbered(), replacement=True)), 99, OTHERS),
+    "mirrored": (DataLoader(Mirrored(), 10), 99, OTHERS),
+    "mirrored, the first rows": (DataLoader(Mirrored(), 1, shuffle=True), 12, OTHERS),
+    "mirrored, in a worker": (DataLoader(Mirrored(), 10, shuffle=True, num_workers=1), 12, OTHERS),
+    "mixed": (numbered(shuffle=True, collate_fn=mixed), 12, OTHERS),
+    "a batch for a key, the first": (DataLoader(ByBatch(), None, shuffle=True), 12, ""),
+    "fresh rows": (DataLoader(Fresh(fixed=False), 10), 99, OTHERS),
+    "fresh rows, the first": (DataLoader(Fresh(fixed=False), 10), 12, PERHAPS),
+    "a stream that repeats": (DataLoader(Fresh(fixed=True), 10), 12, ""),
+    "a loader of one's own": (Orders(), 99, ""),
+    "a loader of one's own, the first rows": (Orders(), 12, PERHAPS),
+    "a wrapped shuffle": (Wrapped(numbered(shuffle=True, drop_last=True)), 99, PERHAPS),
+    "a wrapped mirror": (Wrapped(DataLoader(Mirrored(), 10)), 12, OTHERS),
+}
+
+
+@pytest.mark.parametrize("kind", ANOTHER_PASS)
+def test_whether_another_pass_gives_other_rows_is_told(kind: str) -> None:
+    loader, most, told = ANOTHER_PASS[kind]
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    taken = take_rows(loader, most, torch.device("cpu"), where="a test")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert taken.redrawn == told
+    assert taken.note.endswith(told or "taken once")
+
+
+class Once(Numbered):
+    """Cannot be asked again."""
+
+    asked = 0
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        self.asked += 1
+        if self.asked > ROWS:
+            raise OSError("the connection was closed")
+        return super().__getitem__(row)
+
+
+def test_a_second_look_that_raises_is_told_and_ends_nothing() -> None:
+    taken = take_rows(DataLoader(Once(), 8), 99, torch.device("cpu"), where="a test")
+    assert len(taken.split) == ROWS
+    assert taken.redrawn.endswith("is not known: OSError: the connection was closed")
+
+
+def test_of_a_stream_that_cannot_be_put_back_no_second_look_takes_anything() -> None:
+    data = Streaming()
+    take_rows(DataLoader(data, 8), 12, torch.device("cpu"), where="a test")
+    assert next(data.stream) == 16000.0
 
 
 @pytest.mark.parametrize("wrap", [lambda loader: loader, Wrapped])

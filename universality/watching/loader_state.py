@@ -46,15 +46,15 @@ class LoaderState(HiddenState):
 
 
 @contextmanager
-def untouched(data: Any, notes: list[str]) -> Iterator[None]:
-    """A pass inside leaves the loader as it was, an epoch in course and workers that persist among it; what cannot be
-    put back is added to the notes."""
+def untouched(data: Any, notes: list[str]) -> Iterator[LoaderState | None]:
+    """Passes inside leave the loader as it was, an epoch in course and workers that persist among it; what cannot be
+    put back is added to the notes. Yields what is put back, None where nothing but generators is."""
     try:
         state = LoaderState(data)
     except Exception as error:  # of an attribute of somebody else's object
         notes.append(f"the loader's generators alone are put back: {first_line(described(error))}")
         with _own_generators(data):
-            yield
+            yield None
         return
     for name in state.lost:
         notes.append(f"{name or 'the loader'} cannot be copied: training does not see what was taken of it")
@@ -64,7 +64,7 @@ def untouched(data: Any, notes: list[str]) -> Iterator[None]:
         )
     with _other_workers(state.loaders):
         try:
-            yield
+            yield state
         finally:
             state.restore()
 

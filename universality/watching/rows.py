@@ -12,6 +12,7 @@ from universality.plugin.architecture import InputSpec
 from universality.plugin.randomness import undisturbed
 from universality.plugin.task import Split
 from universality.watching.loader_state import untouched
+from universality.watching.redrawn import redrawn
 
 EXPECTED = "(inputs, targets), two tensors with as many rows, or a DataLoader of such batches"
 KINDS = {
@@ -22,27 +23,34 @@ KINDS = {
 
 
 class Taken(NamedTuple):
-    """Rows on the CPU, a sentence on which they are, and the rows of a batch of the loader, 0 where one holds them all."""
+    """Rows on the CPU, and a sentence on which they are.
+
+    Args:
+        batch: rows of a batch of the loader, 0 where one holds them all.
+        redrawn: a sentence, part of the note, where another pass through the loader gives other rows.
+    """
 
     split: Split
     note: str
     batch: int = 0
+    redrawn: str = ""
 
 
 def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Taken:
     """At most so many rows of two tensors, or of one pass through a loader, copied.
 
     Of tensors with more rows a random sample is taken, always the same; of a loader the first rows of a pass, which is
-    broken off there. The loader is left as it was, its samplers and its data set too (`LoaderState`): random
-    generators, counters, an epoch in course; its workers are others than those of the training.
+    broken off there, and a second pass is begun to see whether it gives the same ones (`redrawn`), unless what it would
+    take is lost to the training. The loader is left as it was, its samplers and its data set too (`LoaderState`):
+    random generators, counters, an epoch in course; its workers are others than those of the training.
 
-    Cost: a copy of the rows.
+    Cost: a copy of the rows, and `redrawn`.
 
     Raises:
         BadParameter: anything else, an iterator, which this would use up, or targets that are neither classes
             (whole numbers, `[rows]`) nor numbers (`[rows, outputs]`).
     """
-    batch = 0
+    batch, others = 0, ""
     if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor) for each in data):
         inputs, targets = data
         _check_pair(data, where)
@@ -53,8 +61,8 @@ def take_rows(data: Any, most: int, device: torch.device, *, where: str) -> Take
             told = told if targets.is_floating_point() else told.replace(",", ", each class in its share,")
         split = Split(*(part.detach().cpu()[chosen].clone() for part in (inputs, targets)))
     else:
-        split, told, batch = _of_loader(data, most, device, where)
-    return Taken(_checked(split, where), told, batch)
+        split, told, batch, others = _of_loader(data, most, device, where)
+    return Taken(_checked(split, where), told, batch, others)
 
 
 def _sample(targets: Tensor, most: int) -> Tensor:
@@ -82,7 +90,8 @@ def _of_loader(data: Any, most: int, device: torch.device, where: str) -> Taken:
     parts: list[tuple[Tensor, Tensor]] = []
     notes: list[str] = []
     count, whole = 0, True
-    with undisturbed(device), untouched(data, notes):
+    others = ""
+    with undisturbed(device), untouched(data, notes) as state:
         for batch in data:
             pair = batch[:2] if isinstance(batch, tuple | list) else (batch,)
             _check_pair(pair, f"{where}, a batch of the loader")
@@ -91,12 +100,14 @@ def _of_loader(data: Any, most: int, device: torch.device, where: str) -> Taken:
             if count >= most:
                 whole = False
                 break
+        if count and state is not None and not state.lost:
+            others = redrawn(data, state.loaders, parts, whole=whole)
     if not count:
         raise BadParameter("a loader without rows", where=where, got="no batch", expected=EXPECTED)
     inputs, targets = (torch.cat(tensors)[:most].clone() for tensors in zip(*parts, strict=True))
     told = f"{'all' if whole else 'the first'} {len(targets)} rows of one pass through the loader, taken once"
     batch = 0 if whole and len(parts) == 1 else len(parts[0][1])
-    return Taken(Split(inputs, targets), "; ".join([told, *notes]), batch)
+    return Taken(Split(inputs, targets), "; ".join(filter(None, [told, others, *notes])), batch, others)
 
 
 def _check_pair(pair: Any, where: str) -> None:

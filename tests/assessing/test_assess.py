@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import universality
 from universality.assessing.assess import assess
@@ -267,13 +267,43 @@ def test_a_default_that_its_source_no_longer_gives_is_refused(tmp_path: Path) ->
         ("def make_net(inputs, outputs, gain):\n    ...\n", ["needs the parameter 'gain'"]),
         ("def make_net(d):\n    ...\n", ["how many outputs"]),
         ("def make_net(inputs, outputs):\n    raise ValueError('odd')\n", ["raises", "odd"]),
+        ("def make_net(inputs, outputs):\n    return Net(inputs.size, outputs).requires_grad_(False)\n",
+         ["4 parameters, all frozen", "requires_grad_(True)"]),
     ],
-    ids=["no module", "logits", "inputs", "argument", "no outputs", "raises"],
+    ids=["no module", "logits", "inputs", "argument", "no outputs", "raises", "frozen"],
 )  # fmt: skip
 def test_networks_that_do_not_fit_are_refused(make: str, told: list[str], tmp_path: Path) -> None:
     text = refusal(BadParameter, a_net(make=make), tmp_path)
     assert all(part in text for part in told), text
     assert "net_" not in re.sub(r"mine\.assess/net_\w+/net_\w+\.py", "", text)
+
+
+COMPILED = """
+def make_net(inputs, outputs):
+    return torch.compile(Net(inputs.size, outputs), backend="eager")
+"""
+EVALUATED = """
+def make_net(inputs, outputs):
+    net = Net(inputs.size, outputs).eval()
+    net.a.train()
+    return net
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
+def test_a_compiled_network_is_trained_inside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished = asked(a_net(make=COMPILED), tmp_path)
+    assert finished.failed == finished.unmeasured == ()
+    assert "note: the network inside OptimizedModule (torch.compile) is trained" in capsys.readouterr().err
+    assert len(stored(tmp_path)) == 3
+    asked(a_net(), tmp_path, dry_run=True)
+    assert "is trained" not in capsys.readouterr().err
+
+
+def test_a_network_in_evaluation_mode_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked(a_net(make=EVALUATED), tmp_path, dry_run=True)
+    told = "2 of 3 modules of the network are in evaluation mode, such as the network itself"
+    assert f"note: {told}: all are trained in training mode" in capsys.readouterr().err
 
 
 # Data
@@ -305,6 +335,40 @@ def test_tensors_pairs_and_arrays_are_one_data() -> None:
     tensors = tuple(map(torch.from_numpy, DATA))
     assert archive(arrays_of(tensors)) == archive(arrays_of(DATA))
     assert archive(arrays_of((tensors[:2], tensors[2:]))) == archive(arrays_of(DATA))
+
+
+class Drawn(IterableDataset[Any]):
+    """Fresh rows, by a generator of its own or the global one."""
+
+    def __init__(self, rows: int, own: torch.Generator | None = None) -> None:
+        self.rows, self.own = rows, own
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return ((torch.randn(5, generator=self.own), torch.tensor(k % 2)) for k in range(self.rows))
+
+
+def test_loaders_that_draw_fresh_rows_draw_others_to_test_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = DataLoader(Drawn(120), 32), DataLoader(Drawn(680), 64)
+    before = torch.get_rng_state()
+    forecast = asked(a_net(), tmp_path, pair, dry_run=True)
+    assert len(forecast.plan.jobs) == 3
+    assert torch.equal(before, torch.get_rng_state())
+    told = capsys.readouterr().err
+    for name in ("train", "test"):
+        assert f"note: {name} rows: the loader draws other rows at each pass" in told
+    torch.rand(7)  # so that the same call stands elsewhere
+    assert archive(arrays_of(pair)) == archive(arrays_of(pair))
+    asked(a_net(), tmp_path, loaders(), dry_run=True)
+    assert "at each pass" not in capsys.readouterr().err
+
+
+def test_rows_in_both_splits_that_one_seed_has_drawn_are_told(tmp_path: Path) -> None:
+    pair = [DataLoader(Drawn(400, torch.Generator().manual_seed(3)), 50) for _ in range(2)]
+    text = refusal(DataUnavailable, a_net(), tmp_path, tuple(pair))
+    assert "rows stand in both splits" in text
+    assert "train rows: the loader draws other rows at each pass" in text
 
 
 def replaced(**parts: Any) -> tuple[Any, ...]:

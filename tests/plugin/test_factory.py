@@ -50,6 +50,11 @@ def only_images(inputs, outputs):
 def nothing(inputs, outputs): ...
 def frozen(inputs, outputs): return make_net(inputs, outputs).requires_grad_(False)
 def narrow(inputs, outputs): return make_net(inputs, outputs - 1)
+class Hidden(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.layers = [nn.Linear(inputs.size, outputs)]
+def hidden(inputs, outputs): return Hidden(inputs, outputs)
 def softmax(inputs, outputs): return nn.Sequential(make_net(inputs, outputs), nn.Softmax(1))
 def other_size(outputs): return nn.Sequential(nn.Flatten(), nn.Linear(5, outputs))
 def raises(inputs, outputs): return {}["key"]
@@ -198,7 +203,8 @@ def test_an_address_that_names_no_factory_is_one_clear_error(address: str, parts
     ("name", "parts"),
     [
         ("nothing", ["no network", "NoneType", "torch.nn.Module"]),
-        ("frozen", ["without a parameter to train", "6 parameters, all frozen"]),
+        ("frozen", ["without a parameter to train", "6 parameters, all frozen", "requires_grad_(True)"]),
+        ("hidden", ["without a parameter to train", "Hidden without parameters", "a plain list hides them"]),
         ("narrow", ["no logits of this task", "float32 [2, 9]", "[2, 10]"]),
         ("softmax", ["readout is not found", "nn.Linear(features, 10)", "without a softmax"]),
         ("other_size", ["cannot run", "shapes cannot be multiplied", "image inputs [rows, 1, 8, 8]"]),

@@ -58,7 +58,8 @@ def assess(
             numbers; it returns logits `[rows, outputs]` and ends in an `nn.Linear`. `inputs` may be left out,
             other parameters have defaults.
         data: `(x, y, x_test, y_test)`, arrays or tensors, or `(train, test)`, two loaders or data sets of such
-            batches, each gone through once: what is augmented at random is other data each time, and trained anew. Inputs
+            batches, each gone through once, from a seed: every run has the rows of this pass, and a note says where
+            another one would draw others, as of data that are augmented at random. Inputs
             as of the task `arrays`: floats `[n, d]`, integers `[n, length]`, bytes `[n, h, w]` or `[n, h, w, channels]`,
             which are standardised; and floats `[n, channels, h, w]`. Labels 0 to C-1, or floats to regress on.
         phenomena: addresses, such as `neural_collapse` or `function_agreement[steps=200]`.
@@ -87,6 +88,7 @@ def assess(
     from universality.assessing.prepare import called, prepare
     from universality.commands.cli import several
     from universality.commands.run import check_numbers, run
+    from universality.text import plain
     from universality.train.device import configure
     from universality.train.executors.process import leave_if_imported_by_worker
 
@@ -108,6 +110,8 @@ def assess(
         controls=controls,
         plugins=[Path(folder) for folder in several(plugins)],
     )
+    for note in prepared.notes:
+        print(f"note: {plain(note, 600)}", file=sys.stderr)
     with _main_left_alone(), called(prepared.names):
         return run(  # type: ignore[return-value]  # no shard
             suite=str(prepared.suite),

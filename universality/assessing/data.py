@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from universality.errors import BadParameter, UniversalityError, described
 from universality.plugin.kit.raw_arrays import image_conversion
+from universality.plugin.randomness import seeded
 from universality.watching.rows import EXPECTED as PAIRS
 from universality.watching.rows import take_rows
 
@@ -26,11 +27,13 @@ EXPECTED = "(x, y, x_test, y_test), arrays or tensors, or (train, test), two loa
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def arrays_of(data: Any) -> Arrays:
-    """The arrays by the names of `KEYS`.
+def arrays_of(data: Any, notes: list[str] | None = None) -> Arrays:
+    """The arrays by the names of `KEYS`; where a loader draws other rows at each pass, a sentence is added to the notes.
 
     A loader or a data set is gone through once, random generators are as they were; its rows are put into an order of
-    their own, so that a loader that shuffles gives the same data each time.
+    their own, so that a loader that shuffles gives the same data each time. Inside a pass the global generators start
+    at a seed, for training and test rows another one: both would else begin where they stand now, and rows that are
+    drawn would be the same ones in both.
 
     Raises:
         BadParameter: anything but what `EXPECTED` says.
@@ -52,11 +55,12 @@ def arrays_of(data: Any) -> Arrays:
             do="hold rows out: data=(x[:n], y[:n], x[n:], y[n:])",
         )
     arrays: dict[str, NDArray[Any]] = {}
-    for name, part in zip(("train", "test"), parts, strict=True):
+    for seed, (name, part) in enumerate(zip(("train", "test"), parts, strict=True)):
         if isinstance(part, tuple | list) and len(part) == 2:
             pair = [_array(each, f"{name}_{axis}") for axis, each in zip("xy", part, strict=True)]
         else:
-            pair = _rows(part, name)
+            with seeded(seed):
+                pair = _rows(part, name, [] if notes is None else notes)
         arrays |= dict(zip((f"{name}_x", f"{name}_y"), pair, strict=True))
     return arrays
 
@@ -78,11 +82,11 @@ def _array(value: Any, key: str) -> NDArray[Any]:
     return np.ascontiguousarray(array)
 
 
-def _rows(part: Any, name: str) -> list[NDArray[Any]]:
+def _rows(part: Any, name: str, notes: list[str]) -> list[NDArray[Any]]:
     where = f"{WHERE}, {name}"
     loader = DataLoader(part, batch_size=256) if isinstance(part, Dataset) else part
     try:
-        split = take_rows(loader, sys.maxsize, torch.device("cpu"), where=where).split
+        taken = take_rows(loader, sys.maxsize, torch.device("cpu"), where=where)
     except UniversalityError as error:
         if error.expected == PAIRS:
             error.expected = EXPECTED
@@ -95,7 +99,9 @@ def _rows(part: Any, name: str) -> list[NDArray[Any]]:
             expected="batches (inputs, targets) of tensors",
             do="give the data set a transform that makes tensors of its rows",
         ) from error
-    x, y = split.inputs.numpy(), split.targets.numpy()
+    if taken.redrawn:
+        notes.append(f"{name} rows: the loader {taken.redrawn}, and every run has them")
+    x, y = taken.split.inputs.numpy(), taken.split.targets.numpy()
     digests = [hashlib.sha256(a.tobytes() + b.tobytes()).digest() for a, b in zip(x, y, strict=True)]
     order = sorted(range(len(digests)), key=digests.__getitem__)
     return [x[order], y[order]]

@@ -8,10 +8,14 @@ import inspect
 import sys
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from universality.assessing.written import WHERE, check_unchanged, is_importable, own_home, written
 from universality.errors import BadParameter
+from universality.plugin.kit.unwrapped import unwrapped
+
+if TYPE_CHECKING:
+    from torch import nn
 
 EXPECTED = "def make_net(inputs, outputs, ...) -> nn.Module"
 _PLAIN = (bool, int, float, str, type(None))
@@ -66,6 +70,19 @@ def _refused(got: str) -> BadParameter:
         expected=f"{EXPECTED}, a fresh network at each call",
         do="write a def around it; what it needs are parameters with defaults",
     )
+
+
+def taken_otherwise(net: nn.Module) -> list[str]:
+    """A sentence for each respect in which the benchmark trains another network than a function returns."""
+    inner, wrappers = unwrapped(net)
+    notes = [f"the network inside {wrapper} is trained" for wrapper in wrappers]
+    modes = {name or "the network itself": module.training for name, module in inner.named_modules()}
+    if held := [name for name, training in modes.items() if not training]:
+        notes.append(
+            f"{len(held)} of {len(modes)} modules of the network are in evaluation mode, such as {held[0]}: all are trained "
+            "in training mode"
+        )
+    return notes
 
 
 def check_defaults(make: Any, other: Any) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from universality.assessing.data import archive, arrays_of, kind_of
-from universality.assessing.network import Network, check_defaults, network_of
+from universality.assessing.network import Network, check_defaults, network_of, taken_otherwise
 from universality.errors import BadParameter, UniversalityError
 from universality.plan.suite import CrossSpec, Suite, check_name
 from universality.plugin import registry
+from universality.plugin.factory import Factory
 from universality.plugin.randomness import seeded
 from universality.plugin.settings import default_settings
 from universality.store.files import replace_file, storing
@@ -26,12 +27,14 @@ class Prepared:
 
     Args:
         names: what messages call a function or data by, and what the user calls them.
+        notes: on rows and network, where they are taken otherwise than they were given.
     """
 
     suite: Path
     folder: Path
     plugins: tuple[Path, ...]
     names: Mapping[str, str]
+    notes: tuple[str, ...]
 
 
 def prepare(
@@ -66,7 +69,8 @@ def prepare(
     for address in beside:
         registry.resolve("architecture", address)
     network = network_of(make_net)
-    arrays = arrays_of(data)
+    notes: list[str] = []
+    arrays = arrays_of(data, notes)
     options = {"kind": kind_of(arrays) if kind == "auto" else kind, "targets": targets}
     options = {key: value for key, value in options.items() if value != "auto"}
     options |= {
@@ -83,8 +87,8 @@ def prepare(
             (module, str(folder / network.module / module)), f"{folder.name}/{network.module}/{module}"
         )
     with called(names):
-        _check_data(task, file, content)
-        folders = (*_check_network(make_net, network, task, folder), *plugins)
+        _check_data(task, file, content, notes)
+        folders = (*_check_network(make_net, network, task, folder, notes), *plugins)
     cross = CrossSpec(
         phenomena=tuple(phenomena), architectures=(network.address, *beside), tasks=(task,), seeds=seeds
     )
@@ -93,11 +97,15 @@ def prepare(
     path = folder / "suite.toml"
     with storing(folder):
         replace_file(path, suite.toml().encode())
-    return Prepared(path, folder, folders, names)
+    return Prepared(path, folder, folders, names, tuple(notes))
 
 
-def _check_data(task: str, file: Path, content: bytes) -> None:
-    """Write the data and read it as a run does; what cannot be used is not left behind."""
+def _check_data(task: str, file: Path, content: bytes, notes: Sequence[str]) -> None:
+    """Write the data and read it as a run does; what cannot be used is not left behind.
+
+    Args:
+        notes: on how the rows were taken, which a refusal may come from.
+    """
     registry.resolve("task", task)
     is_new = not file.exists()
     with storing(file.parent):
@@ -106,14 +114,19 @@ def _check_data(task: str, file: Path, content: bytes) -> None:
             replace_file(file, content)
     try:
         registry.resolve("task", task).signature(file.parent)
-    except BaseException:
+    except BaseException as error:
         if is_new:
             file.unlink(missing_ok=True)
+        if notes and isinstance(error, UniversalityError):
+            error.got = "; ".join(filter(None, [error.got, *notes]))
         raise
 
 
-def _check_network(make: Any, network: Network, task: str, folder: Path) -> tuple[Path, ...]:
-    """Write the module, import it as workers do, and build a network for the data; the folders of plugins."""
+def _check_network(
+    make: Any, network: Network, task: str, folder: Path, notes: list[str]
+) -> tuple[Path, ...]:
+    """Write the module, import it as workers do, and build a network for the data; the folders of plugins. Sentences on
+    how the network is taken are added to the notes."""
     folders: tuple[Path, ...] = ()
     if network.text:
         folders = (folder / network.module,)
@@ -128,6 +141,8 @@ def _check_network(make: Any, network: Network, task: str, folder: Path) -> tupl
         raise BadParameter("a network that refuses this data", where=network.address, got=reason)
     with default_settings(), seeded(0):
         architecture.build(inputs.inputs, inputs.outputs)
+        if isinstance(architecture, Factory):
+            notes += taken_otherwise(architecture.made(inputs.inputs, inputs.outputs))
     return folders
 
 

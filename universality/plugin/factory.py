@@ -54,10 +54,14 @@ class Factory(Architecture):
         return type(self).make(**{name: known[name] for name in self.takes}, **own)
 
     def build(self, inputs: InputSpec, outputs: int) -> nn.Module:
-        """Raises `BadParameter` where the factory raises, and for what it returns as `kit.found` does."""
+        """What `torch.compile` and data parallelism wrap around a network is taken off (`kit.unwrapped`).
+
+        Raises `BadParameter` where the factory raises, and for what it returns as `kit.found` does.
+        """
         import torch
 
         from universality.plugin.kit.found import found
+        from universality.plugin.kit.unwrapped import unwrapped
 
         try:
             net = self.made(inputs, outputs)
@@ -73,7 +77,7 @@ class Factory(Architecture):
                 expected=f"a network for {inputs.kind} inputs {list(inputs.shape)} and {outputs} outputs",
                 do="mend it, or ask it of other tasks",
             ) from error
-        return found(net, inputs, outputs, where=self.name)
+        return found(unwrapped(net)[0], inputs, outputs, where=self.name)
 
     def reject(self, inputs: InputSpec) -> str:
         """The text of a `NotImplementedError` of the factory's own."""

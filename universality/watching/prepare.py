@@ -16,6 +16,7 @@ from universality.plan.trial import try_network
 from universality.plugin import registry
 from universality.plugin.cell import Cell
 from universality.plugin.kit.losses import objective
+from universality.plugin.kit.unwrapped import unwrapped
 from universality.plugin.kit.updates import as_updated
 from universality.plugin.phenomenon import Phenomenon
 from universality.plugin.randomness import undisturbed
@@ -28,7 +29,6 @@ from universality.watching.rows import input_spec, take_rows
 from universality.watching.selection import Selection, select
 from universality.watching.session import Subject, Watch, component
 from universality.watching.subject import WatchedData, check_network, watched_net
-from universality.watching.unwrapped import unwrapped
 
 WHERE = "watch"
 
@@ -61,7 +61,8 @@ def prepare(
             do='phenomena=["neural_collapse"], or probes={"sharpness": Every(50)}',
         )
     _check_weights(net, optimizer)
-    inner, notes = unwrapped(net)
+    inner, wrappers = unwrapped(net)
+    notes = [f"probes take the network inside {wrapper}" for wrapper in wrappers]
     if not net.training:
         notes.append("the network was in evaluation mode when watch was called: is net.train() missing?")
     elif held := [name for name, module in inner.named_modules() if not module.training]:

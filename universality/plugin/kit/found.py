@@ -59,11 +59,16 @@ def found(net: Any, inputs: InputSpec, outputs: int, *, where: str, stages: Sequ
     if not isinstance(net, nn.Module):
         raise BadParameter("no network", where=where, got=type(net).__name__, expected="a torch.nn.Module")
     if not any(parameter.requires_grad for parameter in net.parameters()):
+        frozen = sum(1 for _ in net.parameters())
         raise BadParameter(
             "a network without a parameter to train",
             where=where,
-            got=f"{type(net).__name__} with {sum(1 for _ in net.parameters())} parameters, all frozen",
-            do="assign layers to attributes in __init__, or hold them in an nn.ModuleList; a plain list hides them",
+            got=f"{type(net).__name__} with {frozen} parameters, all frozen (requires_grad=False)"
+            if frozen
+            else f"{type(net).__name__} without parameters",
+            do="net.requires_grad_(True), or that of the part to train"
+            if frozen
+            else "assign layers to attributes in __init__, or hold them in an nn.ModuleList; a plain list hides them",
         )
     logits, calls = _watched(net, inputs, where)
     if (

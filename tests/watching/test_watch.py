@@ -18,6 +18,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Tensor
 import universality
 from universality.errors import BadParameter, MeasurementError, UniversalityError, UnknownName
 from universality.judge.outcomes import outcome_of
+from universality.measures import HessianOperator
 from universality.plugin import At, Every, Splits, registry
 from universality.plugin.kit.losses import objective
 from universality.plugin.registry import component
@@ -538,6 +539,53 @@ def test_series_of_an_optimizer_without_a_recipe_are_recorded() -> None:
     report = watch.report()
     assert "the optimizer Adagrad is not known" in report.left_out["neural_collapse.nc1"]
     assert any("Adagrad" in note for note in report.notes)
+
+
+WITHOUT_THRESHOLD: dict[str, tuple[Any, str]] = {
+    "another kind": (lambda net: torch.optim.Adagrad(net.parameters(), lr=0.05, weight_decay=0.5), "Adagrad"),
+    "decay of some": (
+        lambda net: torch.optim.Adam([{"params": net[0].parameters()}, {"params": net[2].parameters(), "weight_decay": 0.5}]),
+        "2 parameter groups with different settings",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WITHOUT_THRESHOLD)
+def test_sharpness_of_an_optimizer_without_a_threshold_is_that_of_the_hessian(kind: str) -> None:
+    make, told = WITHOUT_THRESHOLD[kind]
+    net = small()
+    optimizer, asked = make(net), {"sharpness": Every(2), "sharpness[audit=1]": At(1.0)}
+    watch = universality.watch(
+        net, optimizer, data=points(), steps=4, phenomena=["progressive_sharpening"], probes={**asked, "accuracy": At(0)}
+    )  # fmt: skip
+    go_on(net, optimizer, watch, 4)
+    assert watch.failures == {}
+    inputs, targets = points()
+    hessian = HessianOperator(
+        lambda: nn.functional.cross_entropy(net(inputs), targets), list(net.parameters())
+    )
+    exact = torch.linalg.eigvalsh(torch.stack([hessian(row) for row in torch.eye(hessian.dim)]))[-1].item()
+    for address in asked:
+        value = watch.series(f"{address}.value").values
+        assert value[-1] == pytest.approx(exact, rel=1e-2)
+        assert watch.series(f"{address}.converged").values[-1] == 1
+        for key in ("threshold", "ratio"):
+            series = watch.series(f"{address}.{key}")
+            assert len(series) == len(value)
+            assert np.isnan(series.values).all()
+    report = watch.report()
+    assert any(
+        note.startswith(f"no stability threshold is known of {told}: sharpness") for note in report.notes
+    )
+    # A claim reads ratios: where they are no numbers, it is not told.
+    assert all(row.outcome is None and told in row.why for row in report.claims)
+    assert "progressive_sharpening.rises" in {*report.left_out, *(row.address for row in report.claims)}
+
+
+def test_sharpness_of_an_optimizer_with_a_threshold_is_compared_with_it() -> None:
+    watch = watched(steps=4, phenomena=(), probes={"sharpness": At(0)})
+    assert watch.series("sharpness.threshold").values.tolist() == [pytest.approx(2 * 1.9 / 0.1)]
+    assert not any("stability threshold" in note for note in watch.report().notes)
 
 
 @pytest.mark.parametrize(

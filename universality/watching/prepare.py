@@ -24,6 +24,7 @@ from universality.plugin.schedules import Schedule
 from universality.plugin.settings import default_settings
 from universality.plugin.spec import Loss, Recipe, RunSpec
 from universality.plugin.task import Split, Splits
+from universality.watching.hessian_alone import is_sharpness, without_threshold
 from universality.watching.live_recipe import recipe_of, unknown
 from universality.watching.rows import input_spec, take_rows
 from universality.watching.selection import Selection, select
@@ -94,6 +95,11 @@ def prepare(
             )
         if other := _not_descent(recipe, observe):
             notes.append(other)
+        if any(map(is_sharpness, observe)) and (reason := without_threshold(optimizer)):
+            notes.append(
+                f"no stability threshold is known of {reason}: sharpness.value is that of the Hessian alone, without "
+                "preconditioner and decay, threshold and ratio are no numbers"
+            )
         _try_curvature(subject, recipe, observe)
         return Watch(subject, RunSpec(component(), component(), recipe, seed=0), selection, observe, notes)
 

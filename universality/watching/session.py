@@ -25,6 +25,12 @@ from universality.plugin.task import Splits
 from universality.plugin.trajectory import RunState, Series
 from universality.train.engine.member import Member
 from universality.train.engine.recorder import Recorder
+from universality.watching.hessian_alone import (
+    OF_THE_OPTIMIZER,
+    is_sharpness,
+    plain_descent,
+    without_threshold,
+)
 from universality.watching.live_recipe import recipe_of
 from universality.watching.live_run import LiveRun
 from universality.watching.report import ClaimSoFar, Report
@@ -75,6 +81,7 @@ class Watch:
         self._subject, self._spec, self._selection, self._notes = subject, spec, selection, tuple(notes)
         self._steps = spec.recipe.steps
         self._optimizer, self._group = subject.optimizer, main_group(subject.optimizer)
+        self._without_threshold = without_threshold(subject.optimizer)  # once: a series is of one thing
         member = Member(spec, subject.architecture, subject.splits, observe)
         self._recorder = Recorder(member, subject.net, subject.splits, subject.device)
         self._observe = dict(observe)
@@ -167,6 +174,8 @@ class Watch:
             self._recorder.recipe = recipe_of(
                 optimizer, steps=recipe.steps, loss=recipe.loss, batch_size=recipe.batch_size
             )
+            if self._without_threshold and is_sharpness(address):
+                optimizer = plain_descent(self._subject.net)
             if not self._recorder.record_one(address, self.updates, optimizer, first):
                 self._diverged_at = self.updates
 
@@ -192,13 +201,18 @@ class Watch:
     def _recorded(self) -> dict[str, Series]:
         self._gather()
         series = self._recorder.series()
-        if not self._subject.held_out:
-            for name, each in series.items():
-                if name.rpartition(".")[2].startswith("validation"):
-                    series[name] = Series(each.steps, np.full(len(each), np.nan))
+        for name, each in series.items():
+            if self._is_no_number(*name.rpartition(".")[::2]):
+                series[name] = Series(each.steps, np.full(len(each), np.nan))
         losses = np.array(sorted(self._losses.items()), np.float64).reshape(-1, 2)
         series[LOSS] = Series(losses[:, 0].astype(np.int64), losses[:, 1])
         return series
+
+    def _is_no_number(self, address: str, key: str) -> bool:
+        """Whether a series is of what this training does not have."""
+        if key.startswith("validation"):
+            return not self._subject.held_out
+        return bool(self._without_threshold) and is_sharpness(address) and key in OF_THE_OPTIMIZER
 
     def _told(self, watched: WatchedClaim, recorded: Mapping[str, Series]) -> ClaimSoFar:
         claim = watched.claim
@@ -210,6 +224,8 @@ class Watch:
             return row(why=f"diverged at update {self._diverged_at}")
         if failed := [probe for probe in watched.observe if probe in self.failures]:
             return row(why=f"the probe {failed[0]} failed {first_line(self.failures[failed[0]])}")
+        if self._without_threshold and any(map(is_sharpness, watched.observe)):
+            return row(why=f"no stability threshold is known of {self._without_threshold}")
         for probe, steps in watched.observe.items():
             if steps and steps[0] > self.updates:
                 return row(why=f"{probe} records first after {steps[0]} updates")

@@ -42,7 +42,8 @@ def watch(
     Args:
         net: returns logits `[rows, classes]`, in regression `[rows, outputs]`; what `torch.compile` and data parallelism
             wrap around it is taken off.
-        optimizer: of these weights. Gates read SGD, Adam, AdamW and RMSprop of torch; of another one probes alone record.
+        optimizer: of these weights. Gates read SGD, Adam, AdamW and RMSprop of torch; of another one probes alone record,
+            sharpness that of the Hessian without a threshold, as where groups of parameters have different settings.
         data: training rows, `(inputs, targets)` or a loader of such batches; they are taken once.
         steps: updates that the loop will make; schedules are of these.
         loss: `cross_entropy`, or `mse`, the mean over rows of half the squared distance: of `nn.MSELoss`, which takes

@@ -132,8 +132,9 @@ def test_reading_the_preconditioner_changes_nothing():
     ],
 )
 def test_optimizers_without_one_known_threshold_are_refused(make, text):
-    with pytest.raises(MeasurementError, match=text):
+    with pytest.raises(MeasurementError, match=text) as caught:
         stability_threshold(make([torch.nn.Parameter(torch.zeros(1))]))
+    assert ("rate is positive" if "lr=" in text else "Hessian alone") in caught.value.do
 
 
 def test_groups_that_agree_are_one():

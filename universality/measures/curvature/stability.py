@@ -54,7 +54,10 @@ def stability_threshold(optimizer: Optimizer) -> float:
     lr = float(group["lr"])
     if not (lr > 0 and math.isfinite(lr)):
         raise MeasurementError(
-            "no stability threshold at this learning rate", where="stability_threshold", got=f"lr={lr}"
+            "no stability threshold at this learning rate",
+            where="stability_threshold",
+            got=f"lr={lr}",
+            do="measure where the rate is positive; a warmup from 0 has none before its first update",
         )
     adam = isinstance(optimizer, Adam)
     b = float(group["betas"][0] if adam else group["momentum"])
@@ -246,5 +249,7 @@ def _settings(optimizer: Optimizer) -> dict[str, Any]:
             got=wrong,
             expected="SGD, Adam, AdamW or RMSprop without dampening, amsgrad, centered or maximize, "
             "one setting for all parameters",
+            do="train with one of these; or take the Hessian alone, top_eigenvalues(HessianOperator(...)), as "
+            "universality.watch does beside other optimizers",
         )
     return group

@@ -774,6 +774,32 @@ def test_a_network_without_a_readout_has_series_that_need_none() -> None:
     assert len(watch.series("sharpness.value")) == 1
 
 
+@pytest.mark.parametrize(
+    ("last", "loss", "told"),
+    [
+        (nn.Softmax(-1), "cross_entropy", True),
+        (nn.Softmax(-1), "mse", False),
+        (nn.LogSoftmax(-1), "cross_entropy", False),
+        (nn.Sigmoid(), "cross_entropy", False),
+        (nn.Identity(), "cross_entropy", False),
+    ],
+)
+def test_outputs_that_are_probabilities_are_told(last: nn.Module, loss: Any, told: bool) -> None:
+    net = nn.Sequential(small(), last)
+    watch = universality.watch(net, sgd(net), data=points(), steps=2, loss=loss, probes={"accuracy": At(0)})
+    notes = [note for note in watch.report().notes if "look like probabilities" in note]
+    assert [note.endswith("leave the softmax to the loss") for note in notes] == [True] * told
+
+
+@pytest.mark.filterwarnings("ignore:universality.watch")
+def test_advice_on_a_readout_behind_a_softmax_is_told_whole() -> None:
+    net = nn.Sequential(small(), nn.Softmax(-1))
+    report = universality.watch(net, sgd(net), data=points(), steps=2, phenomena=["neural_collapse"]).report()
+    advice = "let forward end in `return self.readout(x)`, without a softmax or a scale behind it"
+    assert str(report).count(advice) == 2  # of the probe that failed, and of the network
+    assert "…" not in str(report)
+
+
 def test_numbers_are_watched_under_the_squared_loss() -> None:
     net = small()
     watch = universality.watch(

@@ -158,7 +158,7 @@ def of_own(net: nn.Module, data: Any, validation: Any, rows: int, notes: list[st
         held = other.split
     spec = input_spec(train.inputs, where=f"{WHERE}, data")
     splits = Splits(train, held, held, spec, outputs=0)
-    splits = replace(splits, outputs=check_network(net, splits, device, where=WHERE))
+    splits = replace(splits, outputs=check_network(net, splits, device, notes, where=WHERE))
     architecture, task = watched_net(net, spec, splits.outputs, where=WHERE), WatchedData(splits=splits)
     if architecture.missing is not None:
         notes.append(f"no layers are known of this network: {architecture.missing.what}")

@@ -77,7 +77,7 @@ def prepare(
     size = batch if batch_size is None else batch_size
     notes.append(_updates_of(size, told=batch_size is not None))
     with undisturbed(device), default_settings():
-        subject = _subject(inner, optimizer, splits, device, notes)
+        subject = _subject(inner, optimizer, splits, device, loss, notes)
         if validation is None:
             subject = replace(subject, held_out=False)
         recipe = recipe_of(optimizer, steps=steps, loss=loss, batch_size=size)
@@ -239,13 +239,16 @@ def _subject(
     optimizer: torch.optim.Optimizer,
     splits: Splits,
     device: torch.device,
+    loss: str,
     notes: list[str],
 ) -> Subject:
     """What is watched; sentences on its network and its optimizer are added to the notes."""
-    splits = replace(splits, outputs=check_network(net, splits, device, where=WHERE))
+    of_logits = notes if loss == "cross_entropy" else []
+    splits = replace(splits, outputs=check_network(net, splits, device, of_logits, where=WHERE))
     architecture = watched_net(net, splits.inputs, splits.outputs, where=WHERE)
     if architecture.missing is not None:
-        notes.append(f"no layers are known of this network: {architecture.missing.what}")
+        missing = architecture.missing
+        notes.append(f"no layers are known of this network: {missing.what}; {missing.do}")
     if len(optimizer.param_groups) > 1:
         notes.append(
             f"the optimizer has {len(optimizer.param_groups)} groups of parameters: rate, decay and momentum are read "

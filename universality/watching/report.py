@@ -16,7 +16,8 @@ LIMITS = (
     "One training has no interval and no controls: it shows a behaviour, or does not; whether a behaviour is "
     "universal is for `universality run`."
 )
-MAX_WHY = 300
+MAX_WHY = 600
+"""Letters of a reason: an error with all its parts, of which the advice is the last."""
 
 
 @dataclass(frozen=True, slots=True)

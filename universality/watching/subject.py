@@ -93,8 +93,9 @@ def watched_net(net: nn.Module, inputs: InputSpec, outputs: int, *, where: str) 
     return WatchedNet(net, seen.places, seen.last)
 
 
-def check_network(net: Any, splits: Splits, device: torch.device, *, where: str) -> int:
-    """The number of outputs that the network has for two of the rows, in evaluation mode; it is left as it was.
+def check_network(net: Any, splits: Splits, device: torch.device, notes: list[str], *, where: str) -> int:
+    """The number of outputs that the network has for two of the rows, in evaluation mode; it is left as it was. Where these
+    look like probabilities of classes, a sentence is added to the notes.
 
     Raises:
         BadParameter: weights or inputs of another precision than float32, a pass that raises, other than logits
@@ -148,7 +149,26 @@ def check_network(net: Any, splits: Splits, device: torch.device, *, where: str)
             got=f"{outputs} outputs, targets {', '.join(_range(each) for each in targets)}",
             expected="classes from 0 below the number of outputs, or as many numbers a row",
         )
+    if not splits.train.regression and _are_probabilities(logits):
+        notes.append(
+            "the outputs look like probabilities, none is negative and each row sums to 1, where cross-entropy expects logits: "
+            "leave the softmax to the loss"
+        )
     return outputs
+
+
+def _are_probabilities(outputs: torch.Tensor) -> bool:
+    """
+    >>> logits = torch.tensor([[1.0, -2.0, 0.5]])
+    >>> _are_probabilities(logits), _are_probabilities(logits.softmax(1)), _are_probabilities(logits.log_softmax(1))
+    (False, True, False)
+    """
+    sums = outputs.sum(1)
+    return (
+        outputs.shape[1] > 1
+        and bool((outputs >= 0).all())
+        and torch.allclose(sums, torch.ones_like(sums), rtol=0, atol=1e-4)
+    )
 
 
 def _range(targets: torch.Tensor) -> str:

@@ -216,6 +216,23 @@ def test_whether_another_pass_gives_other_rows_is_told(kind: str) -> None:
     assert taken.note.endswith(told or "taken once")
 
 
+class InPlace:
+    """Writes every pass into the same memory."""
+
+    def __init__(self) -> None:
+        self.x, self.passes = torch.zeros(9, 4), 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.passes += 1
+        yield self.x.fill_(self.passes), torch.arange(9)
+
+
+def test_rows_are_those_of_the_first_pass() -> None:
+    taken = take_rows(InPlace(), 99, torch.device("cpu"), where="a test")
+    assert taken.redrawn == OTHERS
+    assert taken.split.inputs.unique().tolist() == [1.0]
+
+
 class Once(Numbered):
     """Cannot be asked again."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import socket
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -750,6 +752,47 @@ def test_a_compiled_network_is_observed_inside() -> None:
     )  # type: ignore[arg-type]
     assert any("torch.compile" in note for note in watch.report().notes)
     assert watch.failures == {}
+
+
+@pytest.fixture
+def group_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process group of this process, over the loopback interface and a store in memory."""
+    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
+        pytest.skip("torch without gloo")
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", loopback)  # which is 127.0.0.1
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_a_distributed_network_is_observed_inside_and_its_updates_are_its_own() -> None:
+    def trained(watching: bool) -> list[Tensor]:
+        torch.manual_seed(7)
+        net = nn.parallel.DistributedDataParallel(Noisy())
+        optimizer = sgd(net, momentum=0.9)
+        watch = None
+        if watching:
+            watch = universality.watch(
+                net,
+                optimizer,
+                data=points(),
+                steps=6,
+                phenomena=["neural_collapse"],
+                probes={"sharpness": Every(3)},
+            )
+        go_on(net, optimizer, watch, 6)
+        if watch is not None:
+            assert watch.failures == {}
+            assert watch.series("sharpness.value").steps.tolist() == [0, 2, 4, 6]
+            assert watch.report()["neural_collapse.nc1"].outcome is not None
+            told = "probes take the network inside DistributedDataParallel (data parallelism)"
+            assert told in watch.report().notes
+        return [tensor.detach().clone() for tensor in net.state_dict().values()]
+
+    plain, observed = trained(False), trained(True)
+    assert all(map(torch.equal, plain, observed))
 
 
 class NoReadout(nn.Module):

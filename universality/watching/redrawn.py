@@ -21,7 +21,7 @@ OTHERS = f"draws other rows at each pass; {_KEPT}"
 PERHAPS = f"begins its next pass with other rows, drawn anew or in another order; {_KEPT}"
 
 
-def redrawn(data: Any, loaders: Sequence[DataLoader[Any]], taken: Sequence[Pair], *, whole: bool) -> str:
+def redrawn(data: Any, loaders: Sequence[DataLoader[Any]], taken: Pair, *, whole: bool) -> str:
     """A sentence where another pass gives other rows; empty where it gives these, in whatever order.
 
     Rows are compared by content. Rows of a second pass that are none of the first may still stand in a fixed data set,
@@ -30,15 +30,15 @@ def redrawn(data: Any, loaders: Sequence[DataLoader[Any]], taken: Sequence[Pair]
     Args:
         data: a loader, of which a pass may be made: the caller puts back what it changes.
         loaders: those of torch among what `data` consists of.
-        taken: batches of the first pass.
+        taken: rows of the first pass.
         whole: whether that came to its end.
 
     Cost: the first 32 rows of a pass, at most three times; workers are started for each.
     """
     try:
-        known = {digest for pair in taken for digest in _digests(pair)}
+        known = set(_digests(taken))
         # No more rows than were taken: a stream that repeats goes on behind them.
-        second = _first(data, min(LOOK, sum(len(targets) for _, targets in taken)))
+        second = _first(data, min(LOOK, len(taken[1])))
         if known.issuperset(digest for pair in second for digest in _digests(pair)):
             return ""
         by_row = [each for each in loaders if not isinstance(each.dataset, IterableDataset)]

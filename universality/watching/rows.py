@@ -89,8 +89,7 @@ def _of_loader(data: Any, most: int, device: torch.device, where: str) -> Taken:
         )
     parts: list[tuple[Tensor, Tensor]] = []
     notes: list[str] = []
-    count, whole = 0, True
-    others = ""
+    count, whole, others = 0, True, ""
     with undisturbed(device), untouched(data, notes) as state:
         for batch in data:
             pair = batch[:2] if isinstance(batch, tuple | list) else (batch,)
@@ -100,11 +99,13 @@ def _of_loader(data: Any, most: int, device: torch.device, where: str) -> Taken:
             if count >= most:
                 whole = False
                 break
-        if count and state is not None and not state.lost:
-            others = redrawn(data, state.loaders, parts, whole=whole)
-    if not count:
-        raise BadParameter("a loader without rows", where=where, got="no batch", expected=EXPECTED)
-    inputs, targets = (torch.cat(tensors)[:most].clone() for tensors in zip(*parts, strict=True))
+        if not count:
+            raise BadParameter("a loader without rows", where=where, got="no batch", expected=EXPECTED)
+        # A copy, before a second pass writes into the memory of this one.
+        inputs, targets = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        if state is not None and not state.lost:
+            others = redrawn(data, state.loaders, (inputs, targets), whole=whole)
+    inputs, targets = inputs[:most].clone(), targets[:most].clone()
     told = f"{'all' if whole else 'the first'} {len(targets)} rows of one pass through the loader, taken once"
     batch = 0 if whole and len(parts) == 1 else len(parts[0][1])
     return Taken(Split(inputs, targets), "; ".join(filter(None, [told, others, *notes])), batch, others)

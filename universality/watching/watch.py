@@ -44,7 +44,8 @@ def watch(
             wrap around it is taken off.
         optimizer: of these weights. Gates read SGD, Adam, AdamW and RMSprop of torch; of another one probes alone record,
             sharpness that of the Hessian without a threshold, as where groups of parameters have different settings.
-        data: training rows, `(inputs, targets)` or a loader of such batches; they are taken once.
+        data: training rows, `(inputs, targets)` or a loader of such batches; they are taken once, and a note says where a
+            loader draws others at each pass.
         steps: updates that the loop will make; schedules are of these.
         loss: `cross_entropy`, or `mse`, the mean over rows of half the squared distance: of `nn.MSELoss`, which takes
             the mean over outputs too, outputs/2 times as much, and so is its curvature.
@@ -57,8 +58,8 @@ def watch(
         rows: most rows to take of each. A sample inflates sharpness by 10 to 20 %.
         plugins: folders of phenomena and probes of your own.
 
-    Cost: beside the probes some microseconds an update; here a pass over two rows, the first records, and where
-    second derivatives are asked for five gradients of 64 rows.
+    Cost: beside the probes some microseconds an update; here a pass over two rows, the first batches of a loader up to
+    three times, the first records, and where second derivatives are asked for five gradients of 64 rows.
 
     Raises:
         BadParameter: what cannot be observed: no steps, no weights to train, an optimizer of other weights, a network that

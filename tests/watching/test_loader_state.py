@@ -173,6 +173,16 @@ class Orders:
         return ((x[rows], y[rows]) for rows in torch.randperm(ROWS).split(10))
 
 
+class OfDicts(Wrapped):
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.inside:
+            yield batch["x"], batch["y"]
+
+
+def named(rows: list[Any]) -> dict[str, Tensor]:
+    return {"x": torch.stack([row[0] for row in rows]), "y": torch.stack([row[1] for row in rows])}
+
+
 def mixed(rows: list[Any]) -> tuple[Tensor, Tensor]:
     x, y = torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows])
     return x + torch.rand(1) * x.flip(0), y
@@ -202,6 +212,8 @@ ANOTHER_PASS: dict[str, tuple[Any, int, str]] = {
     "a loader of one's own, the first rows": (Orders(), 12, PERHAPS),
     "a wrapped shuffle": (Wrapped(numbered(shuffle=True, drop_last=True)), 99, PERHAPS),
     "a wrapped mirror": (Wrapped(DataLoader(Mirrored(), 10)), 12, OTHERS),
+    "a wrapped mirror of dicts": (OfDicts(DataLoader(Mirrored(), 10, collate_fn=named)), 12, OTHERS),
+    "a wrapped shuffle of dicts": (OfDicts(numbered(shuffle=True, collate_fn=named)), 12, PERHAPS),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import torch
@@ -70,11 +70,12 @@ def _digests(pair: Pair) -> list[bytes]:
 
 def _answers_differ(loader: DataLoader[Any]) -> bool:
     """Whether a data set, asked twice for the same rows, gives others. The order is no part of it."""
-    batched, sizes = loader.batch_sampler is not None, 0
     keys: list[Any] = []
+    sizes = 0
+    batched = loader.batch_sampler is not None
     for key in loader.batch_sampler if loader.batch_sampler is not None else loader.sampler:
         keys.append(key)
-        sizes += len(key) if isinstance(key, list | tuple) else 1
+        sizes += len(key) if isinstance(key, Sized) and not isinstance(key, str) else 1
         if sizes >= LOOK:
             break
     order: dict[str, Any] = (
@@ -85,8 +86,17 @@ def _answers_differ(loader: DataLoader[Any]) -> bool:
     again = DataLoader(
         loader.dataset, collate_fn=loader.collate_fn, worker_init_fn=loader.worker_init_fn, **order
     )
-    answers = [_digests((batch[0], batch[1])) for batch in again]
+    answers = [list(_contents(batch[:2] if isinstance(batch, tuple | list) else batch)) for batch in again]
     return answers[: len(keys)] != answers[len(keys) :]
+
+
+def _contents(batch: Any) -> Iterator[bytes]:
+    """Of its tensors, of whatever form a loader inside of another one has them."""
+    if isinstance(batch, Tensor):
+        yield batch.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(batch, tuple | list | Mapping):
+        for each in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _contents(each)
 
 
 def _drops_rows(loader: DataLoader[Any]) -> bool:

@@ -889,6 +889,8 @@ def test_the_page_never_scrolls_sideways(browser: Any, demo: Path, width: int) -
     with Visit(browser, demo, width) as view:
         sideways = "e => [e.scrollWidth, e.clientWidth]"
         assert view.evaluate("document.documentElement.scrollWidth") == width
+        view.evaluate("document.querySelectorAll('details').forEach(d => (d.open = true))")
+        assert view.evaluate("document.documentElement.scrollWidth") == width
         view.locator(".cell[data-i='0']").click()
         inner, outer = view.locator("dialog").evaluate(sideways)
         assert inner <= outer
@@ -926,8 +928,103 @@ def test_many_cells_without_a_verdict_for_one_reason_are_one_line(browser: Any, 
         rows = view.locator("#missing tbody tr")
         assert rows.count() == 2
         assert view.locator("#missing .link:visible").count() == 3
-        view.locator("#missing summary").click()
+        view.locator("#missing td summary").click()
         assert view.locator("#missing .link:visible").count() == 12
+
+
+def known_set(phenomena: int = 12) -> ResultSet:
+    """30 cells of each phenomenon, with controls: some are universal here, some not at all."""
+    records = [
+        cell(f"net{a}", f"task{t}", phenomenon=f"phenomenon_{p}", effect=1.0 if p % 3 else 3.0)
+        for p in range(phenomena)
+        for a in range(6)
+        for t in range(5)
+    ]
+    for p in range(phenomena):
+        of = {"phenomenon": f"phenomenon_{p}"}
+        records += [
+            cell("reference", control=POSITIVE, expects=("present",), **of),
+            cell("lazy", effect=0.1, control=NEGATIVE, expects=("absent",), **of),
+        ]
+    return result_set(records)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("known") / "index.html"
+    path.write_text(page(known_set()), encoding="utf-8")
+    return path
+
+
+SECTIONS = ("table", "effects", "thresholds", "controls", "missing", "provenance")
+
+
+def test_on_a_phone_long_sections_are_folded_and_what_is_asked_for_opens(browser: Any, known: Path) -> None:
+    with Visit(browser, known, 390) as view:
+        assert view.evaluate("document.documentElement.scrollHeight") < 6 * 844
+        assert view.evaluate("document.querySelector('#cells').getBoundingClientRect().top") < 4 * 844
+        opened = "name => document.querySelector(`#${name} > .fold`).open"
+        assert not any(view.evaluate(opened, name) for name in SECTIONS)
+        assert view.locator(".cell:visible").count() == 0
+        view.locator("#effects summary").focus()
+        view.keyboard.press("Enter")
+        assert view.locator("#effects figure").first.is_visible()
+        view.keyboard.press("Enter")
+        view.locator("nav a[href='#table']").click()
+        assert [name for name in SECTIONS if view.evaluate(opened, name)] == ["table"]
+        assert view.evaluate("Math.abs(document.querySelector('#table').getBoundingClientRect().top)") < 2
+        view.locator("select[name=phenomenon]").select_option("phenomenon_3")
+        assert view.locator(".cell:visible").count() == 30
+        view.reload()
+        view.locator("output", has_text="30 of 360 cells").wait_for()
+        assert view.locator(".cell:visible").count() == 30, "what the address asks for is open too"
+        view.set_viewport_size({"width": 1280, "height": 850})
+        view.locator("#provenance .facts").wait_for()
+    with Visit(browser, known, 390, hash_="#controls") as view:
+        assert [name for name in SECTIONS if view.evaluate(opened, name)] == ["controls"]
+    with Visit(browser, known) as view:
+        assert all(view.evaluate(opened, name) for name in SECTIONS)
+        assert view.locator(".cell:visible").count() == 360
+
+
+def test_a_cell_that_was_open_can_be_focused_in_a_folded_table(browser: Any, known: Path) -> None:
+    first = known_set().verdicts[0].record.id
+    with Visit(browser, known, 390, hash_=f"#cell={first}") as view:
+        assert "phenomenon_0" in view.locator("dialog h2").inner_text()
+        view.keyboard.press("Escape")
+        view.wait_for_function("document.activeElement.dataset.i === '0'")
+
+
+def test_without_scripts_and_on_paper_nothing_is_folded(browser: Any, known: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    try:
+        view = context.new_page()
+        view.goto(known.as_uri())
+        for name in SECTIONS:
+            assert view.locator(f"#{name} > .fold[open]").count() == 1, name
+        assert view.locator(".cell:visible").count() == 360
+    finally:
+        context.close()
+    with Visit(browser, known, 390) as view:
+        view.pdf()
+        assert view.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
+def test_the_first_screen_answers(browser: Any, known: Path, width: int, height: int) -> None:
+    with Visit(browser, known, width) as view:
+        bottom = "e => e.getBoundingClientRect().bottom"
+        counts = view.locator(".tally a")
+        assert counts.all_inner_texts() == ["8 universal here", "4 not universal"]
+        assert all(count.evaluate(bottom) < height / 2 for count in counts.all())
+        assert all(view.locator("#answers li").nth(i).evaluate(bottom) < height for i in range(2))
+        link = counts.last
+        view.evaluate("document.querySelectorAll('.answers').forEach(d => (d.open = false))")
+        link.click()
+        told = view.locator("#answers-2")
+        assert told.evaluate("e => e.open")
+        assert "Not universal: 4 claims" in told.inner_text()
+        assert view.url.count("#") == 0, "the address is that of the filters"
 
 
 def test_print_shows_every_table_and_no_control(browser: Any, demo: Path) -> None:

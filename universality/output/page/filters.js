@@ -58,6 +58,12 @@ const apply = () => {
   for (const toggle of all(".toggle", form)) toggle.setAttribute("aria-pressed", state[toggle.dataset.filter].has(toggle.dataset.value));
 };
 
+// What somebody asked for is not left in a folded table.
+const showFound = () => {
+  const asked = Object.values(state).some((value) => (value instanceof Set ? value.size : value));
+  if (asked) for (const { panel } of grids) if (!panel.hidden) reveal(panel);
+};
+
 // One stop of the tab key per table; arrows move within it.
 const rove = (button) => {
   for (const other of all(".cell[tabindex='0']", button.closest("table"))) other.tabIndex = -1;
@@ -110,6 +116,7 @@ const recall = () => {
     state[name] = new Set((found.get(name) ?? "").split(",").filter((word) => known.has(word)));
   }
   apply();
+  showFound();
   const wanted = found.get("cell");
   const index = wanted ? data("cell-data").cells.findIndex((cell) => cell.id === wanted) : -1;
   if (index >= 0) open(one(`[data-i="${index}"]`));
@@ -119,6 +126,7 @@ form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("change", (event) => {
   state[event.target.name] = event.target.value;
   apply();
+  showFound();
   remember();
 });
 form.addEventListener("click", (event) => {
@@ -131,11 +139,13 @@ form.addEventListener("click", (event) => {
     for (const name of ["tier", "outcome", "verdict"]) state[name].clear();
   } else return;
   apply();
+  showFound();
   remember();
 });
-for (const link of all('nav a, .skip')) link.addEventListener("click", (event) => {
+for (const link of all("nav a, .tally a, .skip")) link.addEventListener("click", (event) => {
   event.preventDefault();
   const section = one(link.getAttribute("href"));
+  reveal(section);
   section.scrollIntoView();
   section.focus({ preventScroll: true });
 });

@@ -150,6 +150,7 @@ dialog.addEventListener("close", () => {
   remember();
   if (opener?.isConnected) {
     if (opener.classList.contains("cell")) rove(opener);
+    reveal(opener);
     opener.focus();
   }
 });

@@ -23,7 +23,7 @@ from universality.output.predictions import NOTE, sections
 from universality.output.template import fill
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("dom.js", "axes.js", "effects.js", "charts.js", "panel.js", "filters.js")
+_SCRIPTS = ("fold.js", "dom.js", "axes.js", "effects.js", "charts.js", "panel.js", "filters.js")
 _RUNS = 'id="run-data">'
 """Stands once in a page: everything that others wrote is escaped, and holds no quote."""
 

@@ -183,7 +183,7 @@ def test_sets_that_contradict_each_other_leave_the_cell_undecided() -> None:
     assert [(c.architecture, c.task, c.copies) for c in row.conflicts] == [
         ("net0", "task0", (("a", "present"), ("b", "absent")))
     ]
-    assert forms.conflicts(board).lines == [("toy", "One", "net0", "task0", "a: present, b: absent")]
+    assert forms.conflicts(board).lines == [("Toy", "One", "net0", "task0", "a: present, b: absent")]
     assert "4, 1 in conflict" in forms.table(board).lines[0]
 
 
@@ -368,14 +368,17 @@ def test_hostile_text_stays_text() -> None:
     sets = [result_set(HOSTILE[i], r, about=about) for i, r in enumerate((first, second))]
     board = leaderboard(sets, [(HOSTILE[2], HOSTILE[0])])
     seen: set[str] = set()
+    links: list[str] = []
 
     class Tags(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             seen.add(tag)
+            links.extend(value or "" for name, value in attrs if name == "href")
 
     html, text, stream = forms.html(board), forms.markdown(board), io.StringIO()
     Tags().feed(html)
-    assert not seen & {"script", "img", "a", "link", "iframe"}
+    assert not seen & {"script", "img", "link", "iframe"}
+    assert all(re.fullmatch("#[a-z0-9-]+", link) for link in links), "into the page, by names of its own"
     forms.print_board(board, stream)
     for form in (html, text, stream.getvalue()):
         assert not set(form) & {"\x1b", "\u202e"}

@@ -8,10 +8,8 @@ import math
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +22,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.judge import test_leaderboard, toy_cells
+from tests.output.browsing import Visit
 from universality.commands.main import build_parser
 from universality.judge import resultset
 from universality.judge.boundary import Boundary
@@ -627,61 +626,6 @@ def test_the_boundaries_of_the_table_are_those_of_the_page(
 
 # In a browser.
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    required = os.environ.get("CI_REQUIRE_CHROMIUM") == "1"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        if required:
-            raise
-        pytest.skip("playwright is not installed")
-    if CHROMIUM is None:
-        assert not required, "CI_REQUIRE_CHROMIUM=1, and no Chromium on the path"
-        pytest.skip("no Chromium on the path")
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
-
-
-class Visit:
-    """A page opened from a file, with everything that it asked for or complained of."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1280, hash_: str = "") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 850})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
-        self.url = path.as_uri() + hash_
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.context.route("**/*", self._block)
-        self.page.goto(self.url)
-        self.page.locator(".filters").wait_for()  # its script has unpacked the data
-
-    def _block(self, route: Any) -> None:
-        if route.request.url.partition("#")[0] == self.url.partition("#")[0]:
-            route.continue_()
-        else:
-            self.requests.append(route.request.url)
-            route.abort()
-
-    def __enter__(self) -> Any:
-        return self.page
-
-    def __exit__(self, *error: object) -> None:
-        self.context.close()
-        if error == (None, None, None):
-            assert self.requests == []
-            assert self.complaints == []
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -1012,7 +956,7 @@ def test_without_scripts_and_on_paper_nothing_is_folded(browser: Any, known: Pat
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
 def test_the_first_screen_answers(browser: Any, known: Path, width: int, height: int) -> None:
-    with Visit(browser, known, width) as view:
+    with Visit(browser, known, width, height=height) as view:
         bottom = "e => e.getBoundingClientRect().bottom"
         counts = view.locator(".tally a")
         assert counts.all_inner_texts() == ["8 universal here", "4 not universal"]

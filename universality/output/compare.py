@@ -21,6 +21,7 @@ from universality.output import phrases
 from universality.output.displays import ideogram
 from universality.output.displays.collection import ideogram_file, ideogram_panels
 from universality.output.displays.svg import styles
+from universality.output.links import page_links
 from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
 from universality.output.template import fill
 from universality.text import escaped, json_text, number, plain, with_interval
@@ -43,7 +44,7 @@ NOTE = (
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
     """comparison.md, comparison.json and comparison.html in `folder`; comparison.svg where both measured one number."""
-    texts = {"md": markdown(comparison), "json": json_form(comparison), "html": html(comparison)}
+    texts = {"md": markdown(comparison), "json": json_form(comparison), "html": html(comparison, folder)}
     if panels := ideogram_panels(of_sets([comparison.first, comparison.second])):
         texts["svg"] = ideogram_file(panels)
     return write_texts(folder, "comparison", texts)
@@ -64,20 +65,30 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join([f"# {title}\n", *distrusted, f"{headline(comparison)}\n", *sections, f"{NOTE}\n"])
 
 
-def html(comparison: Comparison) -> str:
-    """One page that opens offline, with every joined cell."""
-    every = Section("Every cell of both", CHANGE, [_cell_line(j, comparison) for j in comparison.joined])
+def html(comparison: Comparison, folder: Path | None = None) -> str:
+    """One page that opens offline, with every joined cell.
+
+    Args:
+        folder: where it will lie, so that it leads to the pages of both sets.
+    """
+    sets = comparison.first, comparison.second
+    lines = [_cell_line(j, comparison) for j in comparison.joined]
+    links = page_links(sets, folder)
+    sections = [each._replace(links=links) for each in _sections(comparison, most=None)]
+    abouts = {name: about for s in reversed(sets) for name, about in s.plan.phenomena.items()}
     return fill(
         "comparison.html",
         title=_title(comparison),
         headline=headline(comparison),
         distrusted=_distrusted(comparison),
         note=NOTE,
-        panels=ideogram_panels(of_sets([comparison.first, comparison.second])),
+        panels=ideogram_panels(of_sets(sets)),
         panels_note=ideogram.NOTE,
         displays=styles(),
         differs=comparison.differs,
-        sections=[*_sections(comparison, most=None), every],
+        sections=[*sections, Section("Every cell of both", CHANGE, lines, folded=True)],
+        abouts=abouts.values(),
+        source_text=phrases.source_text,
     )
 
 
@@ -217,14 +228,15 @@ def _sections(comparison: Comparison, most: int | None = MAX_LISTED) -> list[Sec
         listed = [(*_cell(v, results), v.verdict) for v in cells[:most]]
         more = f", the first {len(listed)}" if len(listed) < len(cells) else ""
         title = f"Only in {results.label} ({len(cells)} cells{more})"
-        sections.append(Section(title, (*CELL, "Verdict"), listed))
+        sections.append(Section(title, (*CELL, "Verdict"), listed, folded=True))
     return sections
 
 
 def _cell(verdict: CellVerdict, results: ResultSet) -> Line:
     r = verdict.record
     claim = f"{phrases.label_in(results, r.phenomenon, r.claim_name)}: {r.claim}"
-    return r.variant or r.phenomenon, claim, r.architecture, r.task, str(r.control or "")
+    phenomenon = phrases.phenomenon_text(results.plan.phenomena[r.phenomenon], r.phenomenon, r.variant)
+    return phenomenon, claim, r.architecture, r.task, str(r.control or "")
 
 
 def _cell_line(j: Joined, comparison: Comparison) -> Line:
@@ -264,7 +276,7 @@ def _row_line(row: RowChange) -> Line:
         for r in (row.first, row.second)
     )
     claim = phrases.claim_label(row.first.claim_name, row.first.title)
-    return row.first.phenomenon, claim, *map(_arrow, first, second)
+    return row.first.about.title or row.first.phenomenon, claim, *map(_arrow, first, second)
 
 
 def _arrow(a: str, b: str) -> str:

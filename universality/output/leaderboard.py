@@ -11,13 +11,14 @@ from typing import Any, TextIO
 import msgspec
 
 from universality.errors import StoreError
-from universality.judge.answers import KINDS, KNOWN, answer_of
+from universality.judge.answers import KINDS, KNOWN, Answer, Kind, answer_of
 from universality.judge.ideogram import of_board
 from universality.judge.leaderboard import Board, BoardRow
 from universality.output import phrases, predictions
 from universality.output.displays import ideogram
 from universality.output.displays.collection import ideogram_file, ideogram_panels
 from universality.output.displays.svg import styles
+from universality.output.links import page_links
 from universality.output.sections import Line, Section, markdown_sections, print_sections, write_texts
 from universality.output.template import fill
 from universality.store.files import storing
@@ -43,7 +44,7 @@ _END = "<!-- end of leaderboard -->"
 def write(board: Board, folder: Path) -> list[Path]:
     """leaderboard.md, leaderboard.json and leaderboard.html in `folder`; leaderboard.svg where sets measured one number."""
     text = f"# Leaderboard\n\n{markdown(board)}"
-    texts = {"md": text, "json": json_form(board), "html": html(board)}
+    texts = {"md": text, "json": json_form(board), "html": html(board, folder)}
     if panels := ideogram_panels(of_board(board)):
         texts["svg"] = ideogram_file(panels)
     return write_texts(folder, "leaderboard", texts)
@@ -98,25 +99,32 @@ def write_between_markers(board: Board, path: Path) -> None:
         path.write_text(text[:start] + block + text[end:], encoding="utf-8")
 
 
-def html(board: Board) -> str:
-    """One page that opens offline."""
+def html(board: Board, folder: Path | None = None) -> str:
+    """One page that opens offline.
+
+    Args:
+        folder: where it will lie, so that it leads to the pages of its sets.
+    """
     return fill(
         "leaderboard.html",
         title="Leaderboard",
         note=NOTE,
         distrusted=_distrusted(board),
-        known=known_lines(board),
+        answers=_answers(board),
+        known_kinds=KNOWN,
         source_text=phrases.source_text,
         sections=[
-            table(board),
+            table(board)._replace(title="Every claim"),
             conflicts(board),
             *predictions.sections(board.theories, details=True),
-            _sets(board, "Result sets"),
+            _sets(board, "Result sets")._replace(links=page_links(board.sets, folder)),
         ],
         panels=ideogram_panels(of_board(board)),
         panels_note=ideogram.NOTE,
         displays=styles(),
         skipped=board.skipped,
+        title_of=_title,
+        label_of=phrases.claim_label,
         abouts={row.phenomenon: row.about for row in board.rows}.values(),
     )
 
@@ -166,19 +174,26 @@ def table(board: Board) -> Section:
 
 def known_lines(board: Board) -> list[str]:
     """Claims of which something is known, each in a sentence, in order of what is known."""
-    found = [(row, answer_of(row)) for row in board.rows]
     return [
         phrases.answer_line(_title(row), row, answer)
-        for row, answer in sorted(found, key=lambda pair: KINDS.index(pair[1].kind))
-        if answer.kind in KNOWN
+        for kind, pairs in _answers(board).items()
+        if kind in KNOWN
+        for row, answer in pairs
     ]
+
+
+def _answers(board: Board) -> dict[Kind, list[tuple[BoardRow, Answer]]]:
+    """Every row under the kind of its answer, in order of what is known; kinds without a row are left out."""
+    found = [(row, answer_of(row)) for row in board.rows]
+    groups = {kind: [pair for pair in found if pair[1].kind == kind] for kind in KINDS}
+    return {kind: pairs for kind, pairs in groups.items() if pairs}
 
 
 def conflicts(board: Board) -> Section:
     """Cells on which sets that measured them alike do not agree."""
     lines = [
         (
-            row.variant or row.phenomenon,
+            _title(row),
             phrases.claim_label(row.claim_name, row.title),
             cell.architecture,
             cell.task,
@@ -208,7 +223,7 @@ def _line(row: BoardRow) -> Line:
 
 def _title(row: BoardRow) -> str:
     """Of the phenomenon, with its settings."""
-    return f"{row.about.title} {row.variant.removeprefix(row.phenomenon)}".strip()
+    return phrases.phenomenon_text(row.about, row.phenomenon, row.variant)
 
 
 def _controls(row: BoardRow) -> str:

@@ -33,6 +33,11 @@ def claim_label(name: str, title: str) -> str:
     return title if mentioned else f"{title} ({name})"
 
 
+def phenomenon_text(about: About, phenomenon: str, variant: str) -> str:
+    """A phenomenon's title, with the settings of its variant."""
+    return f"{about.title or phenomenon} {variant.removeprefix(phenomenon)}".strip()
+
+
 def label_in(results: ResultSet, phenomenon: str, name: str) -> str:
     """`claim_label` with the title that the plan of a result set has."""
     return claim_label(name, title_in(results, phenomenon, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TextIO
 
 from universality.judge.crossed import Prevalence
@@ -18,12 +19,16 @@ class Section(NamedTuple):
 
     Args:
         bars: per line an interval that a page draws after the second column.
+        links: addresses that a page gives to cells of these texts.
+        folded: a page shows it when it is asked to: what is only listed, and can be long.
     """
 
     title: str
     headers: Line
     lines: Sequence[Line]
     bars: Sequence[Prevalence | None] = ()
+    links: Mapping[str, str] = MappingProxyType({})
+    folded: bool = False
 
 
 def print_sections(sections: Iterable[Section], stream: TextIO) -> None:

@@ -15,15 +15,18 @@ from universality.store.untrusted import MAX_BYTES, UntrustedFile, too_large
 from universality.text import brief, code_point, finite, is_invisible
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+_GIVEN = re.compile(r"(?<=\w)=")
+"""Between a parameter and its value; that of >= is none."""
 
 
 def breakable(name: str) -> Markup:
-    """A name that may be broken before its parameters and its modifiers, after each parameter and at underscores.
+    """A name that may be broken before its parameters and its modifiers, after each parameter and each =, and at underscores.
 
     >>> str(breakable("mlp[width=2,bias_lr=3]"))
-    'mlp<wbr>[width=2,<wbr>bias_<wbr>lr=3]'
+    'mlp<wbr>[width=<wbr>2,<wbr>bias_<wbr>lr=<wbr>3]'
     """
     html = str(escape(name)).replace(",", ",<wbr>").replace("[", "<wbr>[").replace("_", "_<wbr>")
+    html = _GIVEN.sub("=<wbr>", html)
     return Markup(html.replace("+", "<wbr>+"))
 
 
@@ -69,9 +72,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def linked(source: object) -> Markup:
-    """A citation whose arXiv numbers are links."""
-    pieces = _ARXIV.split(brief(source, 400))
+def linked(source: object, most: int = 400) -> Markup:
+    """A citation of at most so many characters, whose arXiv numbers are links."""
+    pieces = _ARXIV.split(brief(source, most))
     html = Markup()
     for index, piece in enumerate(pieces):
         link = f'<a href="https://arxiv.org/abs/{piece}" rel="noreferrer">arXiv:{piece}</a>'

@@ -112,6 +112,14 @@ class Multiverse:
         changes = [f"{kind} at {_apart(bound)}" for bound, kind in ends]
         return f"{text}, {' and '.join(changes)}" if changes else f"{text}, half to twice as strict"
 
+    @property
+    def ends(self) -> str:
+        """The next stricter bound at which the answer is another, with that answer; empty where there is none up to a factor of two."""
+        if self.stricter is None or self.stricter.beyond is None:
+            return ""
+        bound, kind = self.stricter.beyond
+        return f"{_apart(bound)}: {kind}"
+
 
 def multiverses(results: ResultSet) -> list[Multiverse]:
     """Of every claim, but for calibrations, that has a measured cell which counts, in the order of the table.

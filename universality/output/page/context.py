@@ -163,11 +163,7 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "orchards": grouped(displays.orchards, attrgetter("row.phenomenon")).values(),
         "markers": markers,
         "multiverse": multiverse,
-        "stricter": {
-            (of.row.phenomenon, of.row.claim_name): of.stricter.beyond
-            for of in displays.multiverses
-            if of.stricter and of.stricter.beyond
-        },
+        "stricter": {(of.row.phenomenon, of.row.claim_name): of.ends for of in displays.multiverses},
         "unmeasured": _unmeasured(results, displays),
         "multiverses": grouped(displays.multiverses, attrgetter("row.phenomenon")).values(),
         "unvalidated": [row for row in results.rows if not row.validated],

@@ -142,6 +142,7 @@ FROZEN: dict[str, Options] = {
         "file": (None, None),
         "--results": (Path("results"), None),
         "--known": ([], None),
+        "--none-known": (False, 0),
     },
     "hunt": {
         "--help": (None, 0),

@@ -212,8 +212,8 @@ class Planner:
 
     def _add_start(self, job: Job, request: Request, signature: Signature) -> None:
         """The sharpness that a rate follows from: runs that are stacked search it once for each start."""
-        spec, recipe = job.spec, job.spec.recipe
-        alike = (spec.architecture, spec.task, spec.seed, recipe.loss, recipe.steps, recipe.batch_size)
+        recipe = job.spec.recipe
+        alike = job.spec.start, recipe.steps
         rows = min(signature.train_rows, SHARPNESS_ROWS) if recipe.batch_size else signature.train_rows
         full = self._inquiry.gradient(request, rows)
         job.bytes = max(job.bytes, _network_bytes(job) + 3 * rows * full.row_bytes)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -353,6 +354,12 @@ class RunSpec:
     def fork(self) -> tuple[int, int] | None:
         """(step, branch) where the run is a fork, see `Streams`."""
         return None if self.streams is UNSET or self.streams.fork is UNSET else self.streams.fork
+
+    @property
+    def start(self) -> tuple[Hashable, ...]:
+        """What the loss at initialisation and its curvature depend on: runs that have it in common start alike."""
+        recipe = self.recipe
+        return self.architecture, self.task, self.seed, self.streams, recipe.loss, recipe.batch_size
 
     @property
     def id(self) -> str:

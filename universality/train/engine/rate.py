@@ -60,10 +60,9 @@ class StableRates:
             MeasurementError: as of `start_of`.
         """
         recipe = spec.recipe
-        alike = (spec.architecture, spec.task, spec.seed, spec.streams, recipe.loss, recipe.batch_size)
-        if alike not in self._starts:
-            self._starts[alike] = start_of(spec, net, train)
-        start = self._starts[alike]
+        if spec.start not in self._starts:
+            self._starts[spec.start] = start_of(spec, net, train)
+        start = self._starts[spec.start]
         at_unit_rate = stability_threshold(build_optimizer(recipe, trainable(net), lr=1.0))
         return at_unit_rate / (recipe.lr_over_stability * start.sharpness), start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import signal
@@ -345,13 +346,13 @@ from universality.train import checkpoints, worker
 from universality.train.engine import loop_steps, pulse, saving
 
 def prepare(settings):
-    saving.EVERY, saving.WORTH, loop_steps.TURN = float(os.environ["EVERY"]), 0.0, 0.0
+    saving.EVERY, saving.WORTH, loop_steps.TURN = EVERY, 0.0, 0.0
     marker = settings.store_root.parent / "died"
     keep = checkpoints.Checkpoints.keep
 
     def keep_and_die(self, member, snapshot):
         keep(self, member, snapshot)
-        if os.environ["EVERY"] == "0" and snapshot.step == 17 and not marker.exists():
+        if EVERY == 0 and snapshot.step == 17 and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -374,17 +375,19 @@ def a_job(run: PlannedRun) -> Job:
 @pytest.fixture
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "saving_worker.py").write_text(SAVING_WORKER)
     monkeypatch.syspath_prepend(tmp_path / "code")
     yield tmp_path / "code"
     sys.modules.pop("saving_worker", None)
 
 
+def write_worker(code: Path, every: float) -> None:
+    """In the file, since the process that workers are forked from may run with an earlier environment."""
+    (code / "saving_worker.py").write_text(f'EVERY = float("{every}")\n{SAVING_WORKER}')
+
+
 @pytest.mark.slow
-def test_what_a_killed_worker_had_saved_is_taken_up_by_the_next(
-    bench: Bench, code: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EVERY", "0")
+def test_what_a_killed_worker_had_saved_is_taken_up_by_the_next(bench: Bench, code: Path) -> None:
+    write_worker(code, every=0.0)
     runs = [planned(seed) for seed in range(2)]
     settings = WorkerSettings(
         store_root=bench.store.layout.root, device="cpu", plugins=(), data_root=bench.data
@@ -431,10 +434,11 @@ LONG = replace(RECIPE, steps=10_000)
 def test_a_command_that_is_asked_to_end_saves_within_seconds_and_the_next_goes_on(
     bench: Bench, code: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
+    write_worker(code, every=math.inf)
     script = code / "parent.py"
     script.write_text("import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" + PARENT)
     repository = str(Path(local.__file__).resolve().parents[3])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([repository, str(code)]), "EVERY": "1e9"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([repository, str(code)])}
     command = [sys.executable, str(script), str(bench.store.layout.root)]
     parent = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     run = planned(0, LONG, width=300)

@@ -94,7 +94,9 @@ class Flows(Probe):
             out[f"{flow}_sharpness"] = point.sharpness
             if flow == CENTRAL:
                 self._start = point.subspace
-        w = self._weights[CENTRAL].requires_grad_()
+        w = (
+            self._weights[CENTRAL].detach().requires_grad_()
+        )  # what a probe keeps asks for no gradient: it could not be saved
         hessian = HessianOperator(lambda: loss(w), [w])
         two = top_eigenvalues(
             hessian, hessian.dim, 2, generator=training.generator, dtype=w.dtype, device=w.device

@@ -44,6 +44,8 @@ def test_a_power_law_extrapolates_and_nothing_else_does(exponent: float) -> None
     assert found.decided()
     assert all(check.met for check in found.criteria)
     assert found.points["law"].y == pytest.approx([5 * n**-exponent for n in SIZES], rel=0.05)
+    assert found.points["largest"].x == (found.points["law"].y[-1],)
+    assert found.points["largest"].y == pytest.approx(found.points["loss"].y[-1:])
 
 
 def test_a_floor_is_no_power_law() -> None:

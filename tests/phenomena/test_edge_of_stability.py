@@ -75,7 +75,9 @@ def run(ratio: Curve, loss: Curve = wobbling_descent, converged: float = 1.0, st
 
 
 def rates(*runs: FakeRun) -> Runs:
-    """From the largest rate to the smallest, each half of the one before."""
+    """From the largest rate to the smallest, each half of the one before: thresholds 40, 80, and so on."""
+    for k, one in enumerate(runs):
+        one.given["sharpness.threshold"] = Series(np.array([0, STEPS]), np.full(2, 40.0 * 2**k))
     return Runs({2.0**k: one for k, one in enumerate(runs)})
 
 
@@ -104,6 +106,8 @@ def test_sharpness_that_rises_to_the_threshold_and_stays_is_present() -> None:
     assert outcome.effect == pytest.approx(1.02)
     assert outcome.label == "settles at the threshold"
     assert unmet(outcome) == set()
+    assert outcome.points["sharpness"].x == pytest.approx([40.0, 80.0])
+    assert outcome.points["sharpness"].y == pytest.approx([40.8, 81.6])
     # 0.2 + 0.82 t / 120 reaches 0.95 at t = 109.8, and a record is taken every ten steps.
     assert outcome.details["crossing step"] == 110
 

@@ -69,6 +69,8 @@ def sheets(results: ResultSet) -> list[Sheet]:
         alike: dict[Chart, dict[str, Chart]] = {}
         for claim_name, record in records.items():
             for chart in charts_of(results.plan, record):
+                if isinstance(chart, Dots):
+                    continue  # drawn over all cells (`displays/theory.py`)
                 alike.setdefault(_but_for_series(chart), {}).setdefault(claim_name, chart)
         first = [next(iter(charts)) for charts in alike.values()]
         for charts in alike.values():

@@ -14,9 +14,8 @@ from universality.measures import compare_scaling, fit_scaling
 SOURCE = "Hestness et al. 2017, arXiv:1712.00409; Kaplan et al. 2020, arXiv:2001.08361"
 RIVALS = ("exponential", "logarithmic", "last")
 BAND = u.Within(low=0.75, high=1.33, unit="predicted / observed loss", scale="log")
-LAW = u.Curves(
-    {"loss": "", "law": "power law of the smaller"}, "training rows", "validation loss", "xy", "law"
-)
+LAW = u.Curves({"loss": "", "law": "power law of smaller"}, "training rows", "validation loss", "xy", "law")
+DOTS = u.Dots("largest", "predicted loss at the largest size", "validation loss there", log="xy")
 
 
 def whole_set(cell: u.Cell) -> str:
@@ -55,7 +54,7 @@ class DataScaling(u.Phenomenon):
         rows = [round(self.least * 2 ** (k / 2)) for k in range(self.sizes)]
         return run.observing(accuracy=u.Every(20)).vary(subset=rows, lr=(self.lr, self.lr / 3))
 
-    @u.claim(BAND, runs=subsets, title="a power law extrapolates", chart=LAW, pooled=True)
+    @u.claim(BAND, runs=subsets, title="a power law extrapolates", chart=(LAW, DOTS), pooled=True)
     def extrapolates(self, runs: u.Runs) -> u.Outcome:
         loss = {key: run.series("accuracy.validation_loss").values for key, run in runs.items()}
         seeds, sizes, rates = (sorted(set(of)) for of in zip(*loss, strict=True))
@@ -76,6 +75,7 @@ class DataScaling(u.Phenomenon):
             points={
                 "loss": u.Points.of(sizes, losses.log().mean(1).exp()),
                 "law": u.Points.of(sizes, predicted),
+                "largest": u.Points.of(predicted[-1:], losses[-1:].log().mean(1).exp()),
             },
         )
 

@@ -13,7 +13,6 @@ SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Yoo et al. 2025, arXiv:2506.06940
 LOSS, LEFT, NEAR, UNIT = "accuracy.train_loss", 0.1, 0.5, "max sharpness / initial"
 IN_ORDER = u.require("rank correlation of sharpness and update", "rank correlation", at_least=0.8)
 COURSE = u.Curves({"course": ""}, x="update", y="sharpness / initial sharpness")
-SCALES = u.Curves({"risen": ""}, x="output scale alpha", y=UNIT, log="xy")
 RISES, STAYS = u.Within(low=1.3, unit=UNIT, scale="log"), u.Within(high=1.1, unit=UNIT, scale="log")
 
 
@@ -25,16 +24,18 @@ def followed(run: u.Trajectory) -> tuple[u.Series, bool]:
     return u.Series(sharpness.steps[:end], sharpness.values[:end]), not over.any()
 
 
-def rise(run: u.Trajectory) -> float:
-    sharpness = followed(run)[0].values
-    return float(sharpness.max() / sharpness[0])
+def risen(run: u.Trajectory) -> tuple[float, u.Points]:
+    """R, and sharpness over its first value at each update."""
+    sharpness = followed(run)[0]
+    course = sharpness.values / sharpness.values[0]
+    return float(course.max()), u.Points.of(sharpness.steps, course)
 
 
 @u.register("progressive_sharpening", source=SOURCE)
 @dataclass(frozen=True, kw_only=True)
 class ProgressiveSharpening(u.Phenomenon):
-    """Of full-batch gradient descent on the squared loss at lr = 0.2 / initial sharpness, R = max sharpness / initial
-    sharpness until the loss is a tenth of what it was, or sharpness half of 2/lr (which is R = 5).
+    """Of full-batch gradient descent on the squared loss at 2/lr = `multiple` times the initial sharpness, R = max sharpness /
+    initial sharpness until the loss is a tenth of what it was, or sharpness half of 2/lr (which is R = `multiple` / 2).
 
     `rises`: R at least 1.3, with Spearman's correlation of sharpness and update at least 0.8; undecided where `steps` end
     before R is that high or the loss a tenth. `stays`: in the lazy limit, of alpha (h(w) - h(w0)) at a large alpha, the
@@ -42,7 +43,7 @@ class ProgressiveSharpening(u.Phenomenon):
 
     Args:
         steps: updates.
-        multiple: 2/lr over the sharpness at initialisation.
+        multiple: 2/lr over the sharpness at initialisation; the smaller, the farther the flow gets in as many updates.
         lazy: the output scale that is taken for the limit; a control takes a small one.
     """
 
@@ -65,22 +66,21 @@ class ProgressiveSharpening(u.Phenomenon):
         return run.observing(sharpness=u.Every(20), accuracy=u.Every(20))
 
     @u.per_seed
-    def scales(self, run: u.Run) -> u.Sweep:
-        return self.descent(run).modified("output_scale", centred=True).vary(alpha=(1.0, 10.0, self.lazy))
+    def limit(self, run: u.Run) -> u.Run:
+        return self.descent(run).modified("output_scale", alpha=self.lazy, centred=True)
 
     @u.claim(RISES, runs=descent, title="sharpness rises", criteria=[IN_ORDER], chart=COURSE)
     def rises(self, run: u.Trajectory) -> u.Outcome:
         sharpness, cut = followed(run)
         rank = spearmanr(sharpness.steps, sharpness.values)[0] if np.ptp(sharpness.values) else 0.0
-        points = {"course": u.Points.of(sharpness.steps, sharpness.values / sharpness.values[0])}
-        risen = rise(run)
-        censored, details = cut and risen < RISES.low, {"rank correlation": rank}
-        return u.Outcome(effect=risen, censored=censored, details=details, points=points)
+        effect, course = risen(run)
+        censored, details = cut and effect < RISES.low, {"rank correlation": rank}
+        return u.Outcome(effect=effect, censored=censored, details=details, points={"course": course})
 
-    @u.claim(STAYS, runs=scales, title="not in the lazy limit", chart=SCALES)
-    def stays(self, runs: u.Runs) -> u.Outcome:
-        risen = runs.read(rise)
-        return u.Outcome(effect=risen[self.lazy], points={"risen": u.Points.of(risen)})
+    @u.claim(STAYS, runs=limit, title="not in the lazy limit", chart=COURSE)
+    def stays(self, run: u.Trajectory) -> u.Outcome:
+        effect, course = risen(run)
+        return u.Outcome(effect=effect, points={"course": course})
 
     reference = "mlp[width=32,activation=tanh]+output_scale[alpha=0.3]", "digits[subset=200]"
     controls = (

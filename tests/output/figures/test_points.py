@@ -1,4 +1,4 @@
-"""Curves, dots and bars stand where the points of the outcomes are, beside what the theory predicts."""
+"""Curves and bars stand where the points of the outcomes are, beside what the theory predicts."""
 
 import io
 import re
@@ -139,19 +139,6 @@ def test_the_claimed_bounds_are_lines_where_the_axis_is_the_effect(y: str, drawn
     assert all(low < bound < high for bound in drawn_at), "though no curve reaches them"
 
 
-def test_dots_lie_on_equal_axes_with_the_line_on_which_they_agree() -> None:
-    predicted = Points((3.0, 1.0, 2.0), (3.1, 0.9, 2.5))
-    figure = drawn([cell([outcome(p=predicted)])], Dots("p"))
-    (axes,) = panels(figure)
-    (dots,) = named(axes, "points")
-    assert xy(dots) == [(3.0, 3.1), (1.0, 0.9), (2.0, 2.5)]
-    assert dots.get_linestyle() == "None"
-    (line,) = named(axes, "theory")
-    np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
-    assert tuple(line.get_xdata()) == axes.get_xlim() == axes.get_ylim()
-    assert legend(figure) == ["ratio", "y = x"]
-
-
 def test_bars_reach_half_way_to_their_neighbours() -> None:
     histogram = Points((1.0, 2.0, 4.0), (5.0, 3.0, 1.0))
     figure = drawn([cell([outcome(h=histogram), outcome(h=histogram)])], Bars("h", x="loss"))
@@ -164,15 +151,15 @@ def test_bars_reach_half_way_to_their_neighbours() -> None:
     assert len([patch for patch in axes.patches if patch.get_gid() == "points"]) == 2
 
 
-@pytest.mark.parametrize("chart", [LOSS, Dots("loss", log="xy"), Bars("loss", x="x", log="xy")], ids=str)
-def test_many_long_names_stay_legible(chart: Curves | Dots | Bars) -> None:
+@pytest.mark.parametrize("chart", [LOSS, Bars("loss", x="x", log="xy")], ids=str)
+def test_many_long_names_stay_legible(chart: Curves | Bars) -> None:
     records = [cell([outcome(loss=SWEEP, law=LAW)], architecture=name) for name in LONG_NAMES]
     records += [cell([outcome(loss=SWEEP)], architecture=LONG_NAMES[0], task=LONG_TASK)]
     assert_legible(drawn(records, chart))
 
 
-@pytest.mark.parametrize("chart", [LOSS, Dots("loss"), Bars("loss", x="x", log="x")], ids=str)
-def test_any_finite_numbers_can_be_drawn(chart: Curves | Dots | Bars) -> None:
+@pytest.mark.parametrize("chart", [LOSS, Bars("loss", x="x", log="x")], ids=str)
+def test_any_finite_numbers_can_be_drawn(chart: Curves | Bars) -> None:
     for numbers in ((1e150,), (1e-150, 1e150), (5.0, 5.0), (-1e150, 1e150)):
         wild = Points(numbers, numbers)
         if any(x > 0 for x in numbers):

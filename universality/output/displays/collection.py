@@ -12,9 +12,10 @@ from universality.judge.gaps import GapMap, gap_maps
 from universality.judge.ideogram import Ideogram
 from universality.judge.multiverse import Multiverse, multiverses
 from universality.judge.resultset import ResultSet
-from universality.output.displays import gaps, ideogram, markers, multiverse, orchard, svg, sweeps
+from universality.output.displays import gaps, ideogram, markers, multiverse, orchard, svg, sweeps, theory
 from universality.output.displays.orchard import Orchard, orchards
 from universality.output.displays.svg import Drawing
+from universality.output.displays.theory import TheoryLine, theory_lines
 from universality.output.phrases import claim_label, label_in
 from universality.text import typeset
 
@@ -24,13 +25,19 @@ class Displays:
     """Each empty where the set has nothing for it."""
 
     maps: tuple[GapMap, ...]
+    theory: tuple[TheoryLine, ...]
     orchards: tuple[Orchard, ...]
     multiverses: tuple[Multiverse, ...]
 
     @classmethod
     def of(cls, results: ResultSet) -> Self:
         """Cost: that of `multiverses`, some seconds for thousands of measured cells."""
-        return cls(tuple(gap_maps(results)), tuple(orchards(results)), tuple(multiverses(results)))
+        return cls(
+            tuple(gap_maps(results)),
+            tuple(theory_lines(results)),
+            tuple(orchards(results)),
+            tuple(multiverses(results)),
+        )
 
 
 def files(results: ResultSet, displays: Displays) -> Iterator[tuple[str, str]]:
@@ -49,6 +56,12 @@ def files(results: ResultSet, displays: Displays) -> Iterator[tuple[str, str]]:
                 "evidence_gaps-phenomena",
                 svg.sheet(heading, gaps.NOTE, panels, columns=6, keys=gaps.keys(whole.counts)),
             )
+    for phenomenon, lines in groupby(displays.theory, key=lambda of: of.row.phenomenon):
+        of = list(lines)
+        panels = [(label_in(results, phenomenon, line.row.claim_name), line.drawing) for line in of]
+        heading = f"{of[0].row.about.title}: theory and measurement"
+        families = markers.keys(of[0].families)
+        yield f"theory-{phenomenon}", svg.sheet(heading, theory.NOTE, panels, columns=3, keys=families)
     for phenomenon, plots in groupby(displays.orchards, key=lambda plot: plot.row.phenomenon):
         drawn = list(plots)
         panels = [

@@ -1,4 +1,4 @@
-"""Points of outcomes: curves over a sweep beside their theory, predictions against measurements, histograms."""
+"""Points of outcomes: curves over a sweep beside their theory, histograms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from universality.output import palette
 from universality.output.charts import Curve, Sheet, curves_of, edges, theory_of
 from universality.output.figures import panels as p
 from universality.output.figures import style
-from universality.plugin.charts import Bars, Curves, Dots
+from universality.plugin.charts import Bars, Curves
 from universality.store.cells import CellRecord
 
 MARKED, MARK_EVERY = 24, 0.06
@@ -41,7 +41,7 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
     Curves have a colour for each claim and title, and one line for each group; open marks are of groups whose gates
     were not met. Raises `MeasurementError` where there is nothing to draw.
     """
-    chart = cast(Curves | Dots | Bars, sheet.chart)
+    chart = cast(Curves | Bars, sheet.chart)
     panels, left_out = p.panels_of(results, sheet, lambda record: _parts(record, chart))
     titles = p.claim_titles(results, sheet)
     every = [(v.record.claim_name, part) for panel in panels for v, parts in panel.parts for part in parts]
@@ -54,10 +54,7 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
         texts = filter(None, (titles[claim] if len(claims) > 1 else "", title))
         name = style.shown(", ".join(texts), 60) or style.shown(titles[claim], 60)
         marker = "o" if not isinstance(chart, Bars) else ""
-        line: Any = "none" if isinstance(chart, Dots) else "-"
-        handles.append(
-            Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=3.5, label=name)
-        )
+        handles.append(Line2D([], [], color=colour, marker=marker, markersize=3.5, label=name))
     bounds = [end for panel in panels for v, _ in panel.parts for end in _bounds(chart, v.record)]
     _scale(axes[0], chart, [part for _, part in every], bounds)
     for place, panel in zip(axes, panels, strict=True):
@@ -68,10 +65,6 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
                 if (same := (*part.curve[1:], v.record.groups[part.curve.group].key)) not in drawn:
                     drawn.add(same)
                     _draw(place, chart, part, colours[v.record.claim_name, part.curve.title])
-        if isinstance(chart, Dots):
-            ends = place.get_xlim()
-            place.plot(ends, ends, zorder=1, gid="theory", **THEORY)
-            place.set(xlim=ends, ylim=ends)
         for v, _ in panel.parts:
             for bound in _bounds(chart, v.record):
                 colour = next(of for (claim, _), of in colours.items() if claim == v.record.claim_name)
@@ -80,36 +73,37 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
         for theory in theories[:1]:
             place.plot(theory.x, theory.y, zorder=3, gid="theory", **THEORY)
     predicted = next((part.theory for _, part in every if part.theory), None)
-    if isinstance(chart, Dots):
-        handles.append(Line2D([], [], label="y = x", **THEORY))
-    elif predicted:
+    if predicted:
         handles.append(Line2D([], [], label=style.shown(predicted.title, 60), **THEORY))
     if bounds:
         ink = next(iter(colours.values())) if len(claims) == 1 else palette.BLACK
         handles.append(Line2D([], [], color=ink, linestyle=p.DOTTED, label="bound of its claim"))
-    note = "one mark" if isinstance(chart, Dots) else "one line"
-    note = (
-        f"{note} per group of runs"
-        if isinstance(chart, Curves | Bars)
-        else "a mark per point and group of runs"
+    p.finish(
+        figure,
+        axes,
+        chart.x,
+        chart.y,
+        handles,
+        "one line per group of runs",
+        p.verdicts_told(panels),
+        left_out,
     )
-    p.finish(figure, axes, chart.x, chart.y, handles, note, p.verdicts_told(panels), left_out)
     return figure
 
 
-def _parts(record: CellRecord, chart: Curves | Dots | Bars) -> list[_Part]:
+def _parts(record: CellRecord, chart: Curves | Bars) -> list[_Part]:
     theory = theory_of(chart, record) if isinstance(chart, Curves) else None
     return [_Part(curve, theory, record.groups[curve.group].decided) for curve in curves_of(chart, record)]
 
 
-def _bounds(chart: Curves | Dots | Bars, record: CellRecord) -> list[float]:
+def _bounds(chart: Curves | Bars, record: CellRecord) -> list[float]:
     """The bounds of its claim, where the vertical axis is what it bounds."""
     if not isinstance(chart, Curves) or chart.y != record.claim.unit:
         return []
     return [end for end in record.claim.ends if math.isfinite(end) and ("y" not in chart.log or end > 0)]
 
 
-def _draw(axes: Axes, chart: Curves | Dots | Bars, part: _Part, colour: str) -> None:
+def _draw(axes: Axes, chart: Curves | Bars, part: _Part, colour: str) -> None:
     x, y = part.curve.x, part.curve.y
     look: dict[str, Any] = {"color": colour, "alpha": 0.8, "gid": "points"}
     face = colour if part.decided else "white"
@@ -118,20 +112,17 @@ def _draw(axes: Axes, chart: Curves | Dots | Bars, part: _Part, colour: str) -> 
         if part.decided:
             axes.stairs(y, edges(x, "x" in chart.log), fill=True, color=colour, alpha=0.15, gid="fill")
     else:
-        line = "none" if isinstance(chart, Dots) else "-"
         every = MARK_EVERY if isinstance(chart, Curves) and len(x) > MARKED else None
         mark: dict[str, Any] = {"marker": "o", "markersize": 3, "markerfacecolor": face, "markevery": every}
-        axes.plot(x, y, linestyle=line, **mark, **look)
+        axes.plot(x, y, **mark, **look)
 
 
-def _scale(axes: Axes, chart: Curves | Dots | Bars, parts: Sequence[_Part], bounds: Sequence[float]) -> None:
-    """Shared axes of all panels, a little beyond what is drawn; of `Dots` both are the same, with the line y = x."""
+def _scale(axes: Axes, chart: Curves | Bars, parts: Sequence[_Part], bounds: Sequence[float]) -> None:
+    """Shared axes of all panels, a little beyond what is drawn."""
     lines = [part.curve for part in parts] + [part.theory for part in parts if part.theory]
     x = np.array([value for line in lines for value in line.x])
     y = np.array([*(value for line in lines for value in line.y), *bounds])
-    if isinstance(chart, Dots):
-        x = y = np.concatenate([x, y])
-    elif isinstance(chart, Bars):
+    if isinstance(chart, Bars):
         x = np.array([edge for line in lines for edge in edges(line.x, "x" in chart.log)])
         y = y if "y" in chart.log else np.append(y, 0.0)
     for which, values in (("x", x), ("y", y)):

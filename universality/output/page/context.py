@@ -15,7 +15,7 @@ from universality import __version__
 from universality.judge.answers import KNOWN, answers
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
-from universality.output.displays import gaps, markers, multiverse, orchard, sweeps
+from universality.output.displays import gaps, markers, multiverse, orchard, sweeps, theory
 from universality.output.displays.collection import Displays, sweep_panels
 from universality.output.palette import MEANINGS
 from universality.output.phrases import (
@@ -159,6 +159,8 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "maps": displays.maps,
         "sweeps": sweep_panels(results),
         "sweeps_note": sweeps.NOTE,
+        "theory_note": theory.NOTE,
+        "theory_lines": grouped(displays.theory, attrgetter("row.phenomenon")).values(),
         "orchard_note": orchard.NOTE,
         "orchards": grouped(displays.orchards, attrgetter("row.phenomenon")).values(),
         "markers": markers,

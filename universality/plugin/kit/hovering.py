@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from universality.measures import across_rates, settling
-from universality.plugin.charts import Curves, Lines
+from universality.plugin.charts import Curves, Dots, Lines
 from universality.plugin.outcome import Outcome, Points
 from universality.plugin.readings import Runs, need
 from universality.plugin.runs import Run, Sweep
@@ -19,6 +19,7 @@ CHARTS = (
         {"sharpness.ratio": ""}, LABEL, band=True, level=1, level_title="stability threshold", low=0, high=2.5
     ),
     Curves({"settled": "median", "theory": "theory"}, "largest rate / rate", LABEL, "x", "theory"),
+    Dots("sharpness", "stability threshold", "sharpness where it settles", log="xy"),
 )
 """Of the runs, and of what `settled` finds."""
 
@@ -63,5 +64,10 @@ def settled(runs: Runs, *, low: float, high: float) -> Outcome:
         "share of steps on which the loss rises": last.rising,
     }
     side = "below" if last.median < low else "above" if last.median > high else "at"
-    points = {"settled": Points.of(rho), "theory": Points.of(dict.fromkeys(rho, 1.0))}
+    threshold = {k: done[k].series("sharpness.threshold").values[-1] for k in rho}
+    points = {
+        "settled": Points.of(rho),
+        "theory": Points.of(dict.fromkeys(rho, 1.0)),
+        "sharpness": Points.of({threshold[k]: rho[k] * threshold[k] for k in rho}),
+    }
     return Outcome(effect=last.median, label=f"settles {side} the threshold", details=details, points=points)

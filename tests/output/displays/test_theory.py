@@ -1,0 +1,84 @@
+"""Dots on a theory's line: every cell of a claim in one picture, on one scale, and nothing of others that could run."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.output.displays.test_orchard import marks, middle
+from tests.output.toy_charts import cell, results, undecided
+from universality.judge.resultset import ResultSet
+from universality.output.displays.collection import Displays, files
+from universality.output.displays.theory import SIDE, theory_lines
+from universality.output.page.render import frame
+from universality.plugin.charts import Dots, Lines
+from universality.plugin.controls import ControlId
+from universality.plugin.outcome import Outcome, Points
+
+
+def outcome(*pairs: tuple[float, float]) -> Outcome:
+    return Outcome(effect=1.0, points={"p": Points(*zip(*pairs, strict=True))})
+
+
+def drawn(of: ResultSet) -> ElementTree.Element:
+    (line,) = theory_lines(of)
+    return ElementTree.fromstring(str(line.drawing.inline))
+
+
+DOTS = {"ratio": [Lines({"loss": ""}, "loss"), Dots("p", "2/lr", "sharpness", log="xy")]}
+
+
+def test_a_number_that_agrees_lies_on_the_line_and_decades_apart_are_told_apart() -> None:
+    cells = [
+        cell([outcome((1.0, 1.0), (10.0, 10.0)), outcome((100.0, 1.0))]),
+        cell([outcome((100.0, 100.0))], task="mnist"),
+    ]
+    svg = drawn(results(cells, DOTS))
+    (line,) = [each for each in svg.iter() if each.get("class") == "null"]
+    start, end = line.attrib["d"].removeprefix("M").split("L")
+    (left, bottom), (right, top) = (map(float, place.split()) for place in (start, end))
+    assert right - left == bottom - top == SIDE
+    one, ten, below, hundred = map(middle, marks(svg))
+    for x, y in (one, ten, hundred):
+        assert x - left == pytest.approx(bottom - y, abs=0.2)
+    assert ten[0] - one[0] == pytest.approx(hundred[0] - ten[0], abs=0.2)
+    assert (below[0], below[1]) == (hundred[0], one[1])
+    assert theory_lines(results(cells, DOTS))[0].cells == 2
+
+
+def test_families_have_colours_and_undecided_groups_are_hollow() -> None:
+    half = undecided(1.0, points={"p": Points((2.0,), (3.0,))})
+    cells = [cell([outcome((1.0, 1.0))]), cell([half], architecture="cnn[width=8]")]
+    (line,) = theory_lines(results(cells, DOTS))
+    assert line.families == ("mlp", "cnn")
+    svg = ElementTree.fromstring(str(line.drawing.inline))
+    assert [each.get("class") for each in marks(svg)] == ["mark f0", "mark f1 ring"]
+    titles = [each.text for each in svg.iter("title")]
+    assert titles == ["mlp, digits", "cnn[width=8], digits"]
+    assert [each.text for each in svg.iter("text")][-2:] == ["2/lr", "sharpness"]
+
+
+def test_only_claims_that_predict_and_cells_that_are_no_controls_have_a_picture() -> None:
+    cells = [cell([outcome((1.0, 2.0))]), cell([Outcome(effect=1.0)], task="mnist")]
+    assert theory_lines(results(cells, {"ratio": [Lines({"loss": ""}, "loss")]})) == []
+    assert [line.cells for line in theory_lines(results(cells, DOTS))] == [1]
+    alone = [cell([outcome((1.0, 2.0))], control=ControlId("positive", "exact"), expects=("present",))]
+    assert theory_lines(results(alone, DOTS)) == []
+
+
+def test_numbers_without_a_place_on_a_logarithmic_axis_are_left_out() -> None:
+    pairs = (0.0, 1.0), (1.0, -1.0), (float("nan"), 1.0), (2.0, 2.0)
+    assert len(marks(drawn(results([cell([outcome(*pairs)])], DOTS)))) == 1
+
+
+def test_the_page_and_a_file_show_it_and_nothing_of_others_runs() -> None:
+    hostile = "<script>alert(1)</script>"
+    of = results([cell([outcome((1.0, 1.0))], architecture=hostile)], {"ratio": [Dots("p", hostile)]})
+    written = dict(files(of, Displays.of(of)))
+    page = frame(of, "", 0)
+    for text in (written["theory-edge"], page):
+        assert "<script>alert" not in text
+    assert 'href="#theory"' in page
+    assert "On the theory's line" in page
+    assert 'href="#theory"' not in frame(results([cell([1.0])], {}), "", 0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from universality.errors import MeasurementError
@@ -35,45 +35,76 @@ def judge(records: Sequence[CellRecord], uncounted: Collection[str] = ()) -> lis
             where=" / ".join(filter(None, repeats[0])),
             expected="one record per phenomenon, claim, architecture, task and control",
         )
-    return corrected(controlled([decide(record) for record in records], uncounted))
+    verdicts = [decide(record) for record in records]
+    failed = failures(verdicts)
+    found = zip(verdicts, places(records, uncounted), strict=True)
+    return corrected([placed(verdict, place, failed) for verdict, place in found])
 
 
-def controlled(verdicts: Sequence[CellVerdict], uncounted: Collection[str] = ()) -> list[CellVerdict]:
-    """What `decide` said, once the controls are heard: see `judge`."""
-    failures: dict[tuple[str, str], list[str]] = {}
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the records of a set say of one of them, whatever is decided: whether it counts, and, where the cell of another
+    network has the same runs and counts in its stead, that network."""
+
+    counted: bool
+    repeats: str = ""
+
+
+def places(records: Sequence[CellRecord], uncounted: Collection[str] = ()) -> list[Place]:
+    """A cell with the network and the task of a positive control is not counted: see `judge`."""
+    reference = {_setting(r) for r in records if r.control and r.control.sign == "positive"}
+    found, seen = [], dict[object, str]()
+    for r in records:
+        counted = r.crossed and r.phenomenon not in uncounted and _setting(r) not in reference
+        earlier = ""
+        if counted and r.groups and all(len(group.runs) > 1 for group in r.groups):
+            runs = r.phenomenon, r.claim_name, frozenset(frozenset(group.runs.values()) for group in r.groups)
+            earlier = seen.get(runs, "")
+            seen.setdefault(runs, r.architecture)
+        found.append(Place(counted and not earlier, earlier))
+    return found
+
+
+Failures = Mapping[tuple[str, str], Sequence[str]]
+"""By claim, what its failed controls came out as."""
+
+
+def failures(verdicts: Sequence[CellVerdict]) -> Failures:
+    found: dict[tuple[str, str], list[str]] = {}
     for v in verdicts:
-        if v.control_result == "failed":
-            failures.setdefault(claim_of(v), []).append(failure(v))
-    reference = {_setting(v) for v in verdicts if v.record.control and v.record.control.sign == "positive"}
-    after, seen = [], dict[object, str]()
-    for v in verdicts:
-        counted = v.record.crossed and v.record.phenomenon not in uncounted and _setting(v) not in reference
-        runs = *claim_of(v), frozenset(frozenset(group.runs.values()) for group in v.record.groups)
-        pairs = bool(v.record.groups) and all(len(group.runs) > 1 for group in v.record.groups)
-        repeated = counted and pairs and runs in seen
-        v = replace(v, counted=counted and not repeated, repeated=repeated)
-        if repeated:
-            text = f"{v.reason.text}; not counted, since these are the runs of the cell of {seen[runs]}"
-            v = replace(v, reason=replace(v.reason, text=text))
-        elif counted:
-            seen[runs] = v.record.architecture
-        if v.record.control is None and v.raw in MEASURED and claim_of(v) in failures:
-            text = f"control failed ({'; '.join(failures[claim_of(v)])}); alone: {v.raw}"
-            v = replace(v, verdict="invalid", reason=Reason("control failed", text), p=None)
-        after.append(v)
-    return after
+        if v.record.control is not None and v.control_result == "failed":
+            found.setdefault(claim_of(v), []).append(failure(v))
+    return found
 
 
-def corrected(verdicts: Sequence[CellVerdict]) -> list[CellVerdict]:
+def placed(verdict: CellVerdict, place: Place, failed: Failures) -> CellVerdict:
+    """What `decide` said of a cell or control, in its place, and once the controls are heard."""
+    v = verdict
+    if (v.counted, v.repeated) != (place.counted, bool(place.repeats)):
+        v = replace(v, counted=place.counted, repeated=bool(place.repeats))
+    if place.repeats:
+        text = f"{v.reason.text}; not counted, since these are the runs of the cell of {place.repeats}"
+        v = replace(v, reason=replace(v.reason, text=text))
+    if failed and v.record.control is None and v.raw in MEASURED and claim_of(v) in failed:
+        text = f"control failed ({'; '.join(failed[claim_of(v)])}); alone: {v.raw}"
+        v = replace(v, verdict="invalid", reason=Reason("control failed", text), p=None)
+    return v
+
+
+def corrected(verdicts: Sequence[CellVerdict], others: Sequence[CellVerdict] = ()) -> list[CellVerdict]:
     """Holm's correction (Holm 1979): any one false verdict among all has at most the stated chance.
 
     The family is every counted cell that was measured: an undecided one was a test as well, lost at
     p = 1. Cells that a control voided keep their place in it.
+
+    Args:
+        others: verdicts that stand in the family beside them.
     """
     family = [i for i, v in enumerate(verdicts) if v.counted and v.raw in MEASURED]
-    corrected = holm([verdicts[i].p for i in family])
+    beside = [v.p for v in others if v.counted and v.raw in MEASURED]
+    adjusted = holm([*(verdicts[i].p for i in family), *beside])
     result = list(verdicts)
-    for i, p in zip(family, corrected, strict=True):
+    for i, p in zip(family, adjusted, strict=False):
         if verdicts[i].p is not None:
             result[i] = replace(verdicts[i], p_holm=p)
     return result
@@ -110,5 +141,5 @@ def standing(controls: Sequence[CellVerdict]) -> tuple[Standing, tuple[str, ...]
     return worst, tuple(text for texts in lacks.values() for text in texts)
 
 
-def _setting(verdict: CellVerdict) -> tuple[str, ...]:
-    return (*claim_of(verdict), verdict.record.architecture, verdict.record.task)
+def _setting(record: CellRecord) -> tuple[str, ...]:
+    return record.phenomenon, record.claim_name, record.architecture, record.task

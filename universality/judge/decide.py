@@ -199,6 +199,15 @@ def decide_again(cell: CellVerdict, claim: Bound) -> CellVerdict:
     return _told_of_partners((_decide_within if isinstance(claim, Within) else _decide_most)(moved, decided))
 
 
+def with_p_of(cell: CellVerdict, claim: Bound) -> CellVerdict:
+    """A cell whose verdict is the same under another claim, with the p that it has there."""
+    if cell.reason.kind in ("interval inside", "interval outside") and isinstance(claim, Within):
+        assert cell.effect is not None
+        assert cell.se is not None
+        return replace(cell, p=_p_within(claim, cell.effect, cell.se, cell.units))
+    return cell if cell.p is None else replace(cell, p=decide_again(cell, claim).p)
+
+
 def compared_groups(record: CellRecord) -> tuple[GroupRecord, ...]:
     """The groups of partners of which 80 % are decided; all groups where that are fewer than half of the partners.
 
@@ -208,6 +217,8 @@ def compared_groups(record: CellRecord) -> tuple[GroupRecord, ...]:
     of: dict[str, list[GroupRecord]] = {}
     for group in record.groups:
         of.setdefault(group.partner, []).append(group)
+    if len(of) == 1:
+        return record.groups
     kept = {p for p, groups in of.items() if 5 * sum(g.decided for g in groups) >= 4 * len(groups)}
     if 2 * len(kept) < len(of):
         return record.groups
@@ -428,10 +439,10 @@ def _obstacle(groups: Sequence[GroupRecord], claim: Bound) -> tuple[ReasonKind, 
 
 def _told_of_partners(cell: CellVerdict) -> CellVerdict:
     """The cell with the partners in its reason that could not be compared, and why."""
-    kept = {group.partner for group in compared_groups(cell.record)}
-    left = [group for group in cell.record.groups if group.partner not in kept]
-    if not left:
+    if len(groups := compared_groups(cell.record)) == len(cell.record.groups):
         return cell
+    kept = {group.partner for group in groups}
+    left = [group for group in cell.record.groups if group.partner not in kept]
     out, obstacle = len({group.partner for group in left}), _obstacle(left, cell.record.claim)
     why = obstacle[2] if obstacle else "they did not end"
     text = f"{cell.reason.text}; {out} of {out + len(kept)} partners left out: {why}"

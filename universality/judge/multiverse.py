@@ -18,8 +18,16 @@ import msgspec
 from msgspec import structs
 
 from universality.judge.answers import Kind, kind_of
-from universality.judge.controls import claim_of, controlled, corrected, standing
-from universality.judge.decide import MEASURED, CellVerdict, Verdict, decide, decide_again, decided_groups
+from universality.judge.controls import claim_of, corrected, failures, placed, places, standing
+from universality.judge.decide import (
+    MEASURED,
+    CellVerdict,
+    Verdict,
+    decide,
+    decide_again,
+    decided_groups,
+    with_p_of,
+)
 from universality.judge.moved import scaled
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow, share_of_cells
@@ -149,7 +157,9 @@ class _Claim:
     def __init__(self, row: ClaimRow, records: Sequence[CellRecord], others: Sequence[CellVerdict]) -> None:
         self._row, self._others = row, others
         self._cells = [_Cell.of(decide(record)) for record in records]
-        self._frozen = controlled([cell.verdict for cell in self._cells])
+        self._places, self._failed = places(records), failures([cell.verdict for cell in self._cells])
+        found = zip(self._cells, self._places, strict=True)
+        self._frozen = [placed(cell.verdict, place, self._failed) for cell, place in found]
 
     def multiverse(self, measured: int) -> Multiverse:
         thresholds, fixed = self._thresholds()
@@ -209,9 +219,12 @@ class _Claim:
         `exact`: with the p of each verdict, which follows the bound also where the verdict does not.
         """
         moved = [cell.decided(threshold, factor, exact) for cell in self._cells]
-        if all(one is cell.verdict for one, cell in zip(moved, self._cells, strict=True)):
-            return self._frozen
-        return controlled(moved)
+        failed = failures(moved)
+        heard = failed == self._failed
+        return [
+            before if heard and one is cell.verdict else placed(one, place, failed)
+            for one, cell, place, before in zip(moved, self._cells, self._places, self._frozen, strict=True)
+        ]
 
     def _answer(self, factor: float) -> Kind:
         bound = Threshold("bound", "", "")
@@ -219,8 +232,7 @@ class _Claim:
         if kind != "not yet known" or not any(v.verdict == "absent" for v in cells):
             return kind
         # One absent cell may be beyond chance: then its p counts, corrected over all cells of the set.
-        cells = corrected([*self._others, *self._universe(bound, factor, exact=True)])[len(self._others) :]
-        return self._kind(cells)[0]
+        return self._kind(corrected(self._universe(bound, factor, exact=True), self._others))[0]
 
     def _kind(self, cells: Sequence[CellVerdict]) -> tuple[Kind, list[CellVerdict]]:
         lacks = standing([v for v in cells if v.record.control])[1]
@@ -263,7 +275,9 @@ class _Cell:
             return verdict
         if threshold.role == "bound":
             claim = scaled(record.claim, factor)
-            return decide_again(verdict, claim) if claim and (exact or self._passes(claim)) else verdict
+            if claim and self._passes(claim):
+                return decide_again(verdict, claim)
+            return with_p_of(verdict, claim) if claim and exact else verdict
         role, name = threshold.role, threshold.name
         checks = self.checks.get((role, name), ())
         if all(check.met == _moved(check, threshold, factor).met for check in checks):

@@ -228,7 +228,8 @@ def test_a_suite_of_which_nothing_can_be_asked_is_an_error(tmp_path: Path) -> No
     assert str(caught.value) == (
         "no cell of this suite is applicable\n"
         "  where: toy\n"
-        "  got:   toy_early: toys are flat; toy_late: toys are flat"
+        "  got:   toy_early: toys are flat; toy_late: toys are flat\n"
+        "  do:    ask another network or another task: `universality list` says what each is made for"
     )
 
 

@@ -79,7 +79,8 @@ def unreadable(got: str) -> str:
 MALFORMED: dict[str, tuple[str, str]] = {
     "not TOML": (
         "name = ",
-        "a suite is not valid TOML\n  where: x.toml\n  got:   Invalid value (at end of document)",
+        "a suite is not valid TOML\n  where:    x.toml\n  got:      Invalid value (at end of document)\n"
+        '  expected: name = "mine", then [[cross]] tables',
     ),
     "unknown key": (
         f"name = 'a'\ndescripton = 'b'\n{CROSS}",
@@ -105,7 +106,8 @@ MALFORMED: dict[str, tuple[str, str]] = {
     "no name": (CROSS, unreadable("Object missing required field `name`")),
     "a path as name": (
         f"name = '../x'\n{CROSS}",
-        "a suite needs a name of letters, digits, - and _\n  where: x.toml\n  got:   name = '../x'",
+        "a suite needs a name of letters, digits, - and _\n  where: x.toml\n  got:   name = '../x'\n"
+        "  do:    name it as its results folder may be called",
     ),
     "a number as name": (f"name = 7\n{CROSS}", unreadable("Expected `str`, got `int` - at `$.name`")),
     "controls as text": (
@@ -233,7 +235,10 @@ def test_a_suite_is_loaded_by_the_path_of_its_file(tmp_path: Path) -> None:
 def test_a_file_that_does_not_exist_is_not_mistaken_for_a_name(tmp_path: Path) -> None:
     with pytest.raises(BadSuite) as caught:
         suite.load(str(tmp_path / "quick.toml"))
-    assert str(caught.value) == f"no such suite file\n  got: {tmp_path / 'quick.toml'}"
+    assert str(caught.value) == (
+        f"no such suite file\n  got: {tmp_path / 'quick.toml'}\n"
+        "  do:  check the path; `universality list suites` names those that come along"
+    )
 
 
 def test_a_file_of_other_bytes_than_text_is_refused(tmp_path: Path) -> None:

@@ -305,7 +305,9 @@ def test_a_malformed_parameter_is_shown_with_its_address(item: str) -> None:
 def test_a_parameter_given_twice_is_refused_and_not_overwritten() -> None:
     with pytest.raises(BadParameter) as caught:
         parse_address("mlp[width=1, width =2]")
-    assert str(caught.value) == ("parameter given twice\n  where: mlp[width=1, width =2]\n  got:   'width'")
+    assert str(caught.value) == (
+        "parameter given twice\n  where: mlp[width=1, width =2]\n  got:   'width'\n  do:    leave one of the two"
+    )
 
 
 @given(st.lists(st.tuples(names, st.dictionaries(names, texts, max_size=2)), min_size=1, max_size=4))
@@ -335,6 +337,9 @@ def test_any_text_is_an_address_or_a_bad_parameter(text: str) -> None:
 # --------------------------------------------------------------------------------------------- recipes
 
 
+ONE = "\n  expected: one of the three above 0, the others left out"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -346,31 +351,38 @@ def test_any_text_is_an_address_or_a_bad_parameter(text: str) -> None:
         ),
         (
             {"steps": 0, "lr": -0.1},
-            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=-0.1, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got:      lr=-0.1, lr_over_stability=0.0"
+            + ONE,
         ),
         (
             {"steps": 0, "lr": math.nan},
-            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=nan, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got:      lr=nan, lr_over_stability=0.0"
+            + ONE,
         ),
         (
             {"steps": 1},
-            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=0.0, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got:      lr=0.0, lr_over_stability=0.0"
+            + ONE,
         ),
         (
             {"steps": 1, "lr": 0.1, "lr_over_stability": 2.0},
-            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=0.1, lr_over_stability=2.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got:      lr=0.1, lr_over_stability=2.0"
+            + ONE,
         ),
         (
             {"steps": 1, "lr": -0.1, "lr_over_stability": 2.0},
-            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=-0.1, lr_over_stability=2.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got:      lr=-0.1, lr_over_stability=2.0"
+            + ONE,
         ),
         (
             {"steps": 1, "lr": math.inf},
-            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=inf, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got:      lr=inf, lr_over_stability=0.0"
+            + ONE,
         ),
         (
             {"steps": 1, "lr": math.nan},
-            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got: lr=nan, lr_over_stability=0.0",
+            "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n  got:      lr=nan, lr_over_stability=0.0"
+            + ONE,
         ),
         (
             {"steps": 1, "lr_over_stability": 2.0, "optimizer": "adam"},
@@ -381,7 +393,7 @@ def test_any_text_is_an_address_or_a_bad_parameter(text: str) -> None:
         (
             {"steps": 1, "lr": 0.1, "lr_below_best": 3.0},
             "a recipe needs exactly one of lr, lr_over_stability and lr_below_best\n"
-            "  got: lr=0.1, lr_over_stability=0.0, lr_below_best=3.0",
+            "  got:      lr=0.1, lr_over_stability=0.0, lr_below_best=3.0" + ONE,
         ),
         (
             {"steps": 1, "lr": 0.1, "memory": 1.5},
@@ -391,11 +403,15 @@ def test_any_text_is_an_address_or_a_bad_parameter(text: str) -> None:
             (
                 {"steps": 1, "lr": 0.1, "memory": 0.5, **more},
                 "memory stands in place of weight_decay, for gradient descent\n"
-                f"  got: optimizer={more.get('optimizer', 'sgd')}, weight_decay={more.get('weight_decay', 0.0):g}, memory=0.5",
+                f"  got:      optimizer={more.get('optimizer', 'sgd')}, weight_decay={more.get('weight_decay', 0.0):g}, memory=0.5\n"
+                "  expected: optimizer=sgd, weight_decay=0",
             )
             for more in ({"optimizer": "adam"}, {"weight_decay": 0.1})
         ),
-        ({"steps": 1, "lr": 0.1, "batch_size": -1}, "batch_size is negative\n  got: -1"),
+        (
+            {"steps": 1, "lr": 0.1, "batch_size": -1},
+            "batch_size is negative\n  got:      -1\n  expected: >= 0, where 0 takes all rows",
+        ),
     ],
     ids=lambda value: repr(value) if isinstance(value, dict) else "",
 )

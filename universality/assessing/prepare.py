@@ -138,7 +138,12 @@ def _check_network(
     architecture = registry.resolve("architecture", network.address)
     inputs = registry.resolve("task", task).signature(folder)
     if reason := architecture.reject(inputs.inputs):
-        raise BadParameter("a network that refuses this data", where=network.address, got=reason)
+        raise BadParameter(
+            "a network that refuses this data",
+            where=network.address,
+            got=reason,
+            do="give data of the form that it takes, or another network",
+        )
     with default_settings(), seeded(0):
         architecture.build(inputs.inputs, inputs.outputs)
         if isinstance(architecture, Factory):

@@ -59,7 +59,12 @@ def new(kind: Kind, name: str, *, into: Path = Path("my_plugins")) -> Written:
         with path.open("x", encoding="utf-8") as file:
             file.write(_named(text, name))
     except OSError as error:
-        raise StoreError("the plugin cannot be written", where=str(path), got=str(error)) from None
+        raise StoreError(
+            "the plugin cannot be written",
+            where=str(path),
+            got=str(error),
+            do="choose a folder that can be written, or another name",
+        ) from None
     return Written(path, tuple(_commands(kind, name, shlex.quote(str(into)))))
 
 

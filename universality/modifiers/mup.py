@@ -97,7 +97,9 @@ class Mup(Modifier):
         names = [name for name, _ in net.named_parameters()]
         if list(base.shapes) != names or list(doubled.shapes) != names:
             raise BadParameter(
-                "networks of other widths have other parameters", where=f"mup[base={self.base}]"
+                "networks of other widths have other parameters",
+                where=f"mup[base={self.base}]",
+                expected="an architecture whose scaled() changes sizes of its parameters, and not their names",
             )
         # On the meta device numbers have no size, and a network that no machine holds is not built.
         meta = any(p.is_meta for p in net.parameters())

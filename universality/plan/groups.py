@@ -130,7 +130,10 @@ def _group(phenomenon: Phenomenon, runs: RunSet[Any], prefix: str, place: _Place
     keys = {role(key, axes): key for key in members}
     if len(keys) < len(members):
         raise BadParameter(
-            f"two runs of {phenomenon.name}.{runs.name} have one name", where=runs.where, got=", ".join(keys)
+            f"two runs of {phenomenon.name}.{runs.name} have one name",
+            where=runs.where,
+            got=", ".join(keys),
+            expected="keys that differ as text",
         )
     with asked_by(runs):
         requests = {name: members[key].request() for name, key in keys.items()}

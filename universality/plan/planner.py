@@ -75,7 +75,12 @@ class Planner:
                     )
         if self.plan.cells and all(cell.not_applicable for cell in self.plan.cells):
             reasons = sorted({f"{c.phenomenon.name}: {c.not_applicable}" for c in self.plan.cells})
-            raise BadSuite("no cell of this suite is applicable", where=suite.name, got="; ".join(reasons))
+            raise BadSuite(
+                "no cell of this suite is applicable",
+                where=suite.name,
+                got="; ".join(reasons),
+                do="ask another network or another task: `universality list` says what each is made for",
+            )
         for phenomenon in controlled.values() if suite.controls else ():
             for control in ask(phenomenon, "controls", partial(controls_of, phenomenon)):
                 self._add_control(control, suite.control_seeds or control.seeds or DEFAULT_SEEDS)

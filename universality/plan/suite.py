@@ -110,12 +110,21 @@ def load(name: str) -> Suite:
     path = builtin().get(name) or Path(name)
     if not path.is_file():
         if path.suffix == ".toml":
-            raise BadSuite("no such suite file", got=name)
+            raise BadSuite(
+                "no such suite file",
+                got=name,
+                do="check the path; `universality list suites` names those that come along",
+            )
         raise unknown_name("suite", name, builtin())
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSuite("a suite cannot be read", where=str(path), got=str(error)) from None
+        raise BadSuite(
+            "a suite cannot be read",
+            where=str(path),
+            got=str(error),
+            do="check that the file is yours to read, and is text",
+        ) from None
     return parse(text, where=str(path))
 
 
@@ -168,7 +177,12 @@ def parse(text: str, *, where: str) -> Suite:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadSuite("a suite is not valid TOML", where=where, got=str(error)) from None
+        raise BadSuite(
+            "a suite is not valid TOML",
+            where=where,
+            got=str(error),
+            expected='name = "mine", then [[cross]] tables',
+        ) from None
     _check_keys(raw, Suite, where)
     for title in ("cross", "sweep"):
         tables = raw.get(title)
@@ -191,7 +205,10 @@ def check_name(name: str, *, where: str = "") -> str:
     """`name` itself where it can be the name of a results folder."""
     if not name.replace("-", "").replace("_", "").isalnum():
         raise BadSuite(
-            "a suite needs a name of letters, digits, - and _", where=where, got=f"name = {name!r}"
+            "a suite needs a name of letters, digits, - and _",
+            where=where,
+            got=f"name = {name!r}",
+            do="name it as its results folder may be called",
         )
     return name
 

@@ -82,6 +82,7 @@ def check_phenomenon(cls: type[Phenomenon]) -> None:
                 f"two {setting.sign} controls of phenomenon '{name}' have one name",
                 where=setting.where,
                 got=setting.name,
+                do="give each a name that says what it changes",
             )
     judged = {claim for s in cls.controls for claim in (cls.claims if s.claims is None else s.claims)}
     for claim_name, claim in cls.claims.items():

@@ -75,7 +75,12 @@ class Modified(Architecture):
     def __post_init__(self) -> None:
         names = [modifier.name for modifier in self.modifiers]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise BadParameter("a modifier is given twice", where=self._address, got=", ".join(twice))
+            raise BadParameter(
+                "a modifier is given twice",
+                where=self._address,
+                got=", ".join(twice),
+                do="leave one of the two",
+            )
 
     @property
     def _address(self) -> str:

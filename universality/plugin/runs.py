@@ -120,7 +120,10 @@ class Run:
             axes[name] = values = tuple(values)
             if len(set(values)) < len(values):
                 raise BadParameter(
-                    "a sweep has one value twice", where=self._place, got=f"{name}={values}"[:120]
+                    "a sweep has one value twice",
+                    where=self._place,
+                    got=f"{name}={values}"[:120],
+                    do="leave one of the two",
                 )
         runs: dict[Key, Run] = {}
         for values in product(*axes.values()):

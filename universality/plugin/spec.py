@@ -125,7 +125,9 @@ def parse_address(text: str, *, where: str = "") -> tuple[str, dict[str, str]]:
         if not equals or not key.strip() or not value.strip():
             raise BadParameter("malformed parameter", where=text, got=repr(item), expected="parameter=value")
         if key.strip() in params:
-            raise BadParameter("parameter given twice", where=text, got=repr(key.strip()))
+            raise BadParameter(
+                "parameter given twice", where=text, got=repr(key.strip()), do="leave one of the two"
+            )
         params[key.strip()] = value.strip()
     return match["name"], params
 
@@ -148,7 +150,11 @@ class Component:
         if not self.modifiers:
             object.__setattr__(self, "modifiers", UNSET)
         elif any(part.modifiers for part in self.modifiers):
-            raise BadParameter("a modifier is modified", got=str(self))
+            raise BadParameter(
+                "a modifier is modified",
+                got=str(self),
+                expected="network+modifier+modifier, each of the network",
+            )
 
     def __str__(self) -> str:
         return "+".join([self.label or self.name, *map(str, self.modifiers or ())])
@@ -234,7 +240,9 @@ class Recipe:
         self._check_memory()
         for name in ("steps", "batch_size"):
             if type(number := getattr(self, name)) is not int:
-                raise BadParameter(f"{name} of a recipe is no whole number", got=repr(number))
+                raise BadParameter(
+                    f"{name} of a recipe is no whole number", got=repr(number), expected="an int"
+                )
         for name, options in (("optimizer", get_args(Optimizer)), ("loss", get_args(Loss))):
             if getattr(self, name) not in options:
                 raise unknown_name(name, str(getattr(self, name)), options)
@@ -252,6 +260,7 @@ class Recipe:
                 "a recipe needs exactly one of lr, lr_over_stability and lr_below_best",
                 got=f"lr={self.lr}, lr_over_stability={self.lr_over_stability}"
                 + (f", lr_below_best={below}" if below else ""),
+                expected="one of the three above 0, the others left out",
             )
         if self.lr_over_stability > 0 and self.optimizer != "sgd":
             raise BadParameter(
@@ -262,7 +271,9 @@ class Recipe:
         if self.weight_decay < 0:
             raise BadParameter("weight decay is negative", got=str(self.weight_decay), expected=">= 0")
         if self.batch_size < 0:
-            raise BadParameter("batch_size is negative", got=str(self.batch_size))
+            raise BadParameter(
+                "batch_size is negative", got=str(self.batch_size), expected=">= 0, where 0 takes all rows"
+            )
 
     def _check_fitted(self) -> None:
         share = 0.0 if self.fitted is UNSET else self.fitted
@@ -272,6 +283,7 @@ class Recipe:
             raise BadParameter(
                 "a recipe that ends where it has fitted cannot have a schedule, which is of all its steps",
                 got=f"fitted={share:g}, milestones={self.milestones}, warmup={self.warmup:g}",
+                do="leave out fitted, or the schedule",
             )
 
     def _check_memory(self) -> None:
@@ -283,6 +295,7 @@ class Recipe:
             raise BadParameter(
                 "memory stands in place of weight_decay, for gradient descent",
                 got=f"optimizer={self.optimizer}, weight_decay={self.weight_decay:g}, memory={self.memory:g}",
+                expected="optimizer=sgd, weight_decay=0",
             )
 
     def at(self, rate: float, decay: float) -> Recipe:

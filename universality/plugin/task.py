@@ -118,7 +118,12 @@ class Task(ABC):
                 "label_noise is a share", where=self.name, got=str(self.label_noise), expected="0 to 1"
             )
         if self.subset < 0:
-            raise BadParameter("subset is negative", where=self.name, got=str(self.subset))
+            raise BadParameter(
+                "subset is negative",
+                where=self.name,
+                got=str(self.subset),
+                expected=">= 0, where 0 takes all rows",
+            )
 
     @abstractmethod
     def read(self, rng: np.random.Generator, root: Path) -> Splits:

@@ -155,7 +155,12 @@ def splits_of(series: StoredSeries) -> Splits:
             )
         if len(lengths) > 1 or (0,) in lengths:
             got = ", ".join(f"{name} {list(features.tensors.shapes[name])}" for name in sorted(names))
-            raise BadParameter("features of other rows than their labels", where=where, got=got)
+            raise BadParameter(
+                "features of other rows than their labels",
+                where=where,
+                got=got,
+                expected="a row of each for every example, at least one",
+            )
         if names:
             labels = features.get(f"{split}.labels")
             inputs = f"{split}.penultimate"
@@ -163,7 +168,12 @@ def splits_of(series: StoredSeries) -> Splits:
                 features.get(inputs) if inputs in features else labels[:, None].float(), labels
             )
     if not splits:
-        raise BadParameter("features of no rows", where=where, got=", ".join(features.tensors.files))
+        raise BadParameter(
+            "features of no rows",
+            where=where,
+            got=", ".join(features.tensors.files),
+            expected="train.labels, validation.labels or reference.labels, and features beside them",
+        )
     train = splits.get("train") or splits.get("reference") or splits["validation"]
     most = max(int(each.targets.max()) for each in splits.values()) + 1
     shape = (

@@ -90,4 +90,9 @@ def recipe_of(manifest: Manifest, steps: int, loss: Loss, *, where: str) -> Reci
         error.where = f"{where}, recipe"
         raise
     except (TypeError, ValueError) as error:
-        raise BadParameter("a recipe of other types", where=f"{where}, recipe", got=str(error)) from None
+        raise BadParameter(
+            "a recipe of other types",
+            where=f"{where}, recipe",
+            got=str(error),
+            expected="numbers and texts as `Recipe` has them",
+        ) from None

@@ -165,7 +165,10 @@ def _step_folders(folder: Path) -> dict[int, Path]:
         step = int(match[1])
         if step in found:
             raise BadParameter(
-                "two folders of one step", where=str(folder), got=f"{found[step].name} and {path.name}"
+                "two folders of one step",
+                where=str(folder),
+                got=f"{found[step].name} and {path.name}",
+                do="move one of them away",
             )
         found[step] = path
     return dict(sorted(found.items()))
@@ -218,7 +221,12 @@ def _weight_files(folder: Path) -> list[Path]:
         )
     single = folder / WEIGHTS
     if single.exists() and expected:
-        raise BadParameter("weights twice in one step", where=str(folder), got=f"{WEIGHTS} and shards")
+        raise BadParameter(
+            "weights twice in one step",
+            where=str(folder),
+            got=f"{WEIGHTS} and shards",
+            do="keep one of the two",
+        )
     return [single] if single.exists() else [folder / name for name in expected]
 
 
@@ -231,10 +239,15 @@ def _index(folder: Path) -> dict[str, str]:
         # A name from elsewhere must not lead out of the folder.
         plain = all(isinstance(file, str) and Path(file).name == file for file in table.values())
     except (UntrustedFile, KeyError, TypeError, AttributeError) as error:
-        raise BadParameter("an index that cannot be read", where=str(path), got=str(error)) from None
+        raise BadParameter(
+            "an index that cannot be read", where=str(path), got=str(error), do="fetch it again"
+        ) from None
     if not table or not plain:
         raise BadParameter(
-            "an index that names no files of its folder", where=str(path), got=str(list(table.values())[:2])
+            "an index that names no files of its folder",
+            where=str(path),
+            got=str(list(table.values())[:2]),
+            do="fetch it again",
         )
     return dict(table)
 
@@ -266,6 +279,7 @@ def tensors_in(files: Sequence[Path]) -> Tensors:
                             "a tensor that lies in two shards",
                             where=str(path.parent),
                             got=f"{name}, in {where[name].name} and {path.name}",
+                            do="fetch it again",
                         )
                     entry = file.get_slice(name)
                     where[name], shapes[name] = path, tuple(entry.get_shape())

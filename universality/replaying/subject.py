@@ -124,7 +124,12 @@ def of_address(architecture: str, task: str, data_root: Path) -> Subject:
     task_plugin: Task = registry.resolve("task", task)
     signature = task_plugin.signature(data_root)
     if reason := net_plugin.reject(signature.inputs):
-        raise BadParameter("an architecture that refuses these inputs", where=WHERE, got=reason)
+        raise BadParameter(
+            "an architecture that refuses these inputs",
+            where=WHERE,
+            got=reason,
+            do="name another architecture or task",
+        )
 
     def make() -> nn.Module:
         with default_settings(), seeded(0):

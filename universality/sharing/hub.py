@@ -110,7 +110,12 @@ def _fetch(address: Address) -> Path:
     commit, siblings = str(info.sha), info.siblings or []
     sizes = {each.rfilename: each.size or 0 for each in siblings if is_published(each.rfilename)}
     if not _COMMIT.fullmatch(commit):
-        raise StoreError("the hub names no commit", where=str(address), got=short(commit, 100))
+        raise StoreError(
+            "the hub names no commit",
+            where=str(address),
+            got=short(commit, 100),
+            do="try again; is HF_ENDPOINT that of a hub?",
+        )
     if known := _known(place / commit):
         return known
     if lacking := {"manifest.json", "plan.json.gz", "measurements.jsonl.gz"} - sizes.keys():

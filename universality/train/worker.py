@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -106,7 +107,7 @@ def _member(planned: PlannedRun, snapshot: Snapshot | None, settings: WorkerSett
 
 
 def load_splits(spec: RunSpec, data_root: Path, folder: Path | None = None) -> Splits:
-    """The data of a run. A process keeps the last few that it loaded: they are not to be written to.
+    """The data of a run. A process keeps what it loaded (`KEPT_BYTES`): it is not to be written to.
 
     Args:
         folder: where other processes find what this one loads (`load_shared`); None for one alone.
@@ -133,15 +134,30 @@ def _content(task: Task, data_root: Path) -> str:
     return task.content(data_root)
 
 
-@lru_cache(maxsize=4)
+_kept: OrderedDict[tuple[object, ...], Splits] = OrderedDict()
+KEPT_BYTES = 512 << 20
+"""Of the data sets that a process keeps, the one that was asked for last first. Pairs of seeds ask for theirs again and again."""
+
+
 def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits:
+    key = task, seed, data_root, folder
+
     @default_settings()
     def load() -> Splits:
         return task.load(np.random.default_rng(derive_seed("data", task.name, seed)), data_root)
 
-    if folder is None:
-        return load()
-    return load_shared(folder, digest([component(task).identity(), seed], 64), load)
+    if key not in _kept:
+        name = digest([component(task).identity(), seed], 64)
+        _kept[key] = load() if folder is None else load_shared(folder, name, load)
+    _kept.move_to_end(key)
+    while len(_kept) > 1 and sum(map(_bytes, _kept.values())) > KEPT_BYTES:
+        _kept.popitem(last=False)
+    return _kept[key]
+
+
+def _bytes(splits: Splits) -> int:
+    parts = splits.train, splits.validation, splits.reference
+    return sum(tensor.nbytes for part in parts for tensor in (part.inputs, part.targets))
 
 
 def _publish(member: Member, run: Trained, notes: str, store: Store, device: str) -> RunReply:

@@ -18,12 +18,15 @@ __all__ = ["base", "mine"]
 
 @pytest.fixture
 def folders(mine: Path) -> list[Path]:
-    """Twelve recordings, of which one was altered, one holds a link, one a file more; and a folder of another name."""
+    """Recordings, of which one was altered, one holds a link, one a file more, one both; and a folder of another name."""
     found = sorted((mine / "runs").iterdir())
     (found[1] / "arrays.safetensors").write_bytes(b"other bytes")
     (found[4] / "log.txt").unlink()
     (found[4] / "log.txt").symlink_to("facts.json")
     (found[7] / "more").write_text("x")
+    (found[9] / "also").write_text("x")
+    (found[9] / "spec.json").unlink()
+    (found[9] / "spec.json").symlink_to("facts.json")
     odd = os.fsdecode(os.fsencode(mine / "runs") + b"/no name\n\xff of a run")
     os.mkdir(odd)
     return [*found, Path(odd)]
@@ -31,8 +34,8 @@ def folders(mine: Path) -> list[Path]:
 
 def test_many_processes_find_what_one_finds(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     alone = seen(folders)
-    assert len(alone.problems) == 4
-    assert len(alone.recordings) == len(folders) - 3
+    assert len(alone.problems) == 6
+    assert len(alone.recordings) == len(folders) - 4
     monkeypatch.setattr(recordings, "SHARE", 3)
     monkeypatch.setattr(recordings, "cores", lambda: 3)
     together = seen_by_cores(folders)
@@ -40,6 +43,16 @@ def test_many_processes_find_what_one_finds(folders: list[Path], monkeypatch: py
     assert [
         (run, {k: tuple(v) for k, v in of.items()}) for run, of in together.recordings
     ] == alone.recordings
+
+
+def test_nothing_is_imported_from_the_set(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folders[0].parents[1]
+    for module in ("universality", "hashlib", "json"):
+        (root / f"{module}.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(recordings, "SHARE", 3)
+    monkeypatch.setattr(recordings, "cores", lambda: 2)
+    assert len(seen_by_cores([folder.relative_to(root) for folder in folders]).problems) == 6
 
 
 def test_few_recordings_start_no_process(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ def test_what_is_installed_runs_the_examples(tmp_path: Path) -> None:
         str(site),
         str(CHECKOUT),
     ]
-    subprocess.run(install, check=True, capture_output=True, text=True)
+    installed = subprocess.run(install, capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr
     shutil.copytree(EXAMPLES, elsewhere / "examples")
     (elsewhere / "run.py").write_text(RUN)
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}

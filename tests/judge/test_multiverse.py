@@ -11,10 +11,10 @@ from tests.judge.test_leaderboard import controls, record
 from tests.judge.toy_cells import about, cell, control, effects, group, set_of
 from universality.judge.answers import answers
 from universality.judge.controls import judge
-from universality.judge.decide import MEASURED
+from universality.judge.decide import MEASURED, decide, decide_again, with_p_of
 from universality.judge.moved import scaled
 from universality.judge.multiverse import FACTORS, Multiverse, multiverses
-from universality.plugin.bounds import Within
+from universality.plugin.bounds import Bound, Most, Within
 from universality.store.cells import CellRecord
 
 LEAST = Within(low=1.0, unit="u")
@@ -48,6 +48,44 @@ def test_each_bar_is_what_the_whole_set_would_say_under_that_bound() -> None:
         told = Counter(v.verdict for v in again if v.counted)
         assert {k: n for k, n in counts.items() if n} == dict(told)
     assert [counts["present"] for counts in bound.counts] == [5, 4, 4, 3, 3, 3, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "claim", [LEAST, Within(low=0.7, high=1.4, unit="u"), Most(at_least=1.0, unit="u")], ids=str
+)
+def test_p_follows_a_bound_that_changes_no_verdict(claim: Bound) -> None:
+    told = 0
+    for each in CELLS:
+        before = decide(msgspec.structs.replace(each, claim=claim))
+        for factor in FACTORS:
+            bound = scaled(claim, factor)
+            assert bound is not None
+            again = decide_again(before, bound)
+            if again.verdict == before.verdict and again.holding == before.holding:
+                told += again.p != before.p
+                assert with_p_of(before, bound).p == again.p
+    assert told or isinstance(claim, Most)
+
+
+def test_what_else_was_asked_stands_in_the_family_of_a_claim() -> None:
+    """Two absent cells of p .011 or so refute alone, and no longer where eight others were asked."""
+    near = [
+        cell(effects(0.45, 0.8, 0.5, 0.75), LEAST, architecture=f"net{n}", task=f"task{n}") for n in range(2)
+    ]
+    others = [
+        msgspec.structs.replace(r, phenomenon="also", variant="also")
+        for r in [*[spread(1.0, architecture=f"net{n}") for n in range(8)], *controlled()]
+    ]
+    phenomena = {"edge": about(), "also": about()}
+    alone = set_of([*near, *controlled()], phenomena=phenomena)
+    beside = set_of([*near, *controlled(), *others], phenomena=phenomena)
+    kinds = []
+    for results in (alone, beside):
+        found = multiverses(results)[0]
+        (kind,) = [answer.kind for row, answer in answers(results) if row.phenomenon == "edge"]
+        assert (found.row.phenomenon, found.answer) == ("edge", kind)
+        kinds.append(kind)
+    assert kinds == ["not universal", "not yet known"]
 
 
 def test_a_gate_is_moved_by_its_odds_where_nothing_is_above_one() -> None:

@@ -7,7 +7,11 @@ import pytest
 
 from tests.phenomena.fake_runs import FakeRun, outcome, unmet
 from universality.phenomena.progressive_sharpening import ProgressiveSharpening
+from universality.plan.groups import groups_of
 from universality.plugin import registry
+from universality.plugin.phenomenon import Cell, Cross
+from universality.plugin.registry import component
+from universality.plugin.task import Signature
 
 registry.load_plugins()
 
@@ -68,7 +72,22 @@ def test_a_loss_that_does_not_fall_decides_nothing() -> None:
     assert unmet(found) == ["loss at the end over the start"]
 
 
-def test_the_lazy_claim_is_about_a_run_under_the_output_scale() -> None:
+def test_the_lazy_claim_is_about_a_run_under_a_large_output_scale() -> None:
+    for phenomenon in (ProgressiveSharpening(), ProgressiveSharpening(lazy=0.3)):
+        architecture, task = (
+            registry.resolve("architecture", "mlp[width=8]"),
+            registry.resolve("task", "digits"),
+        )
+        cell = Cell(architecture, task, Signature(None, 10, 100, 100, 100))
+        groups = groups_of(phenomenon, cell, Cross(range(1), []))
+        ((request,),) = [g.runs.values() for g in groups if g.bears_on(phenomenon.claims["stays"])]
+        (modifier,) = component(request.architecture).modifiers or ()
+        assert (modifier.name, dict(modifier.params)["alpha"], dict(modifier.params)["centred"]) == (
+            "output_scale", phenomenon.lazy, True,
+        )  # fmt: skip
+
+
+def test_sharpness_of_the_lazy_limit_is_followed_likewise() -> None:
     loss = np.linspace(1, 0.3, 11)
     found = outcome("progressive_sharpening", "stays", sharpened(np.linspace(3, 3.15, 11), loss))
     assert found.effect == pytest.approx(1.05)

@@ -67,9 +67,8 @@ class StoredRun:
         return facts
 
     def series(self, name: str) -> Series:
-        if (
-            name == "sharpness.threshold"
-        ):  # was not kept; only points that no stored outcome has follow from it
+        # It was not kept; only points that no stored outcome has follow from it.
+        if name == "sharpness.threshold":
             return Series(np.array([0]), np.array([math.nan]))
         steps, values = (self.arrays[f"{self.id}|{name}|{axis}"] for axis in ("steps", "values"))
         return Series(steps.astype(np.int64), values)

@@ -106,8 +106,8 @@ MALFORMED: dict[str, tuple[str, str]] = {
     "no name": (CROSS, unreadable("Object missing required field `name`")),
     "a path as name": (
         f"name = '../x'\n{CROSS}",
-        "a suite needs a name of letters, digits, - and _\n  where: x.toml\n  got:   name = '../x'\n"
-        "  do:    name it as its results folder may be called",
+        "a suite needs a name of letters, digits, - and _\n  where:    x.toml\n  got:      name = '../x'\n"
+        '  expected: such as name = "my-suite"',
     ),
     "a number as name": (f"name = 7\n{CROSS}", unreadable("Expected `str`, got `int` - at `$.name`")),
     "controls as text": (

@@ -126,7 +126,7 @@ def test_a_stored_form_that_is_not_written_is_refused(tmp_path: Any) -> None:
         (
             "architecture",
             "mlp+pinned+output_scale+pinned[start=1]",
-            "a modifier is given twice\n  where: mlp+pinned+output_scale+pinned[start=1]\n  got:   pinned\n  do:    leave one of the two",
+            "a modifier is given twice\n  where: mlp+pinned+output_scale+pinned[start=1]\n  got:   pinned\n  do:    give it once",
         ),
     ],
     ids=["task", "phenomenon", "alone", "required", "empty", "twice"],

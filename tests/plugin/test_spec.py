@@ -306,7 +306,7 @@ def test_a_parameter_given_twice_is_refused_and_not_overwritten() -> None:
     with pytest.raises(BadParameter) as caught:
         parse_address("mlp[width=1, width =2]")
     assert str(caught.value) == (
-        "parameter given twice\n  where: mlp[width=1, width =2]\n  got:   'width'\n  do:    leave one of the two"
+        "parameter given twice\n  where: mlp[width=1, width =2]\n  got:   'width'\n  do:    give it once"
     )
 
 

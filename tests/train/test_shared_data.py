@@ -264,13 +264,18 @@ def test_a_process_keeps_the_data_of_the_last_seeds_up_to_so_many_bytes(
     worker._kept.clear()
     first = worker._load(task, 0, Path(), None)
     assert worker._load(task, 0, Path(), None) is first
-    monkeypatch.setattr(worker, "KEPT_BYTES", 3 * worker._bytes(first))
-    kept = [worker._load(task, seed, Path(), None) for seed in (1, 2, 0, 3)]
-    assert kept[2] is first, "asked for again, and so kept longer than what came after it"
-    assert list(worker._kept.values()) == [kept[1], first, kept[3]]
+    monkeypatch.setattr(worker, "KEPT", 1)
+    monkeypatch.setattr(worker, "KEPT_BYTES", worker._bytes([first]) * 5 // 2)
+    second = worker._load(task, 1, Path(), None)
+    assert worker._load(task, 0, Path(), None) is first
+    third = worker._load(task, 2, Path(), None)
+    assert [id(each) for each in worker._kept.values()] == [id(first), id(third)], "the second waited longest"
+    assert worker._bytes([first, first]) == worker._bytes([first]) < worker._bytes([first, second])
+    monkeypatch.setattr(worker, "KEPT", 3)
     monkeypatch.setattr(worker, "KEPT_BYTES", 0)
-    assert list(worker._kept.values())[-1] is worker._load(task, 3, Path(), None)
-    assert len(worker._kept) == 1
+    for seed in range(5):
+        worker._load(task, seed, Path(), None)
+    assert len(worker._kept) == 3, "however large"
 
 
 def test_one_worker_alone_is_given_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,8 @@ def _seen_by_another(folders: Sequence[Path]) -> Seen:
     package = str(Path(universality.__file__).parents[1])
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
     done = subprocess.run(
-        [sys.executable, "-m", __name__],
+        # -P: the working directory may be the set, from which nothing is imported.
+        [sys.executable, "-P", "-m", __name__],
         input=b"\0".join(map(os.fsencode, folders)),
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},
@@ -67,6 +68,7 @@ def _seen_by_another(folders: Sequence[Path]) -> Seen:
     if done.returncode:
         raise UniversalityError(
             "a process that reads recordings died",
+            where=str(folders[0].parent),
             got=f"exit code {done.returncode}",
             do="look at the messages above, and at the memory of this machine",
         )
@@ -83,9 +85,8 @@ def seen(folders: Sequence[Path]) -> Seen:
             found.problems.append((name, "has a name that no recording has"))
             continue
         try:
-            found.problems += [
-                (f"{name}/{file}", "is a file that no recording has") for file in _others(folder)
-            ]
+            for file in _others(folder):
+                found.problems.append((f"{name}/{file}", "is a file that no recording has"))
             recording = _read(folder, split[0], environments)
             found.recordings.append((split[0], recording.observed))
         except (UntrustedFile, DamagedRecordingError) as problem:

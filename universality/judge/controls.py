@@ -51,7 +51,8 @@ class Place:
 
 
 def places(records: Sequence[CellRecord], uncounted: Collection[str] = ()) -> list[Place]:
-    """A cell with the network and the task of a positive control is not counted: see `judge`."""
+    """A setting of a positive control is not counted (`judge`). Nor is a cell of pairs whose runs are all those of the cell of
+    another network, which stands before it: a comparison of two networks is one measurement, in the cells of both."""
     reference = {_setting(r) for r in records if r.control and r.control.sign == "positive"}
     found, seen = [], dict[object, str]()
     for r in records:
@@ -77,15 +78,14 @@ def failures(verdicts: Sequence[CellVerdict]) -> Failures:
     return found
 
 
-def placed(verdict: CellVerdict, place: Place, failed: Failures) -> CellVerdict:
+def placed(v: CellVerdict, place: Place, failed: Failures) -> CellVerdict:
     """What `decide` said of a cell or control, in its place, and once the controls are heard."""
-    v = verdict
     if (v.counted, v.repeated) != (place.counted, bool(place.repeats)):
         v = replace(v, counted=place.counted, repeated=bool(place.repeats))
     if place.repeats:
         text = f"{v.reason.text}; not counted, since these are the runs of the cell of {place.repeats}"
         v = replace(v, reason=replace(v.reason, text=text))
-    if failed and v.record.control is None and v.raw in MEASURED and claim_of(v) in failed:
+    if v.record.control is None and v.raw in MEASURED and claim_of(v) in failed:
         text = f"control failed ({'; '.join(failed[claim_of(v)])}); alone: {v.raw}"
         v = replace(v, verdict="invalid", reason=Reason("control failed", text), p=None)
     return v
@@ -98,13 +98,12 @@ def corrected(verdicts: Sequence[CellVerdict], others: Sequence[CellVerdict] = (
     p = 1. Cells that a control voided keep their place in it.
 
     Args:
-        others: verdicts that stand in the family beside them.
+        others: further members of the family, which keep what they have.
     """
     family = [i for i, v in enumerate(verdicts) if v.counted and v.raw in MEASURED]
-    beside = [v.p for v in others if v.counted and v.raw in MEASURED]
-    adjusted = holm([*(verdicts[i].p for i in family), *beside])
+    adjusted = holm([*(verdicts[i].p for i in family), *(v.p for v in others)])[: len(family)]
     result = list(verdicts)
-    for i, p in zip(family, adjusted, strict=False):
+    for i, p in zip(family, adjusted, strict=True):
         if verdicts[i].p is not None:
             result[i] = replace(verdicts[i], p_holm=p)
     return result

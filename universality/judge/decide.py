@@ -200,12 +200,13 @@ def decide_again(cell: CellVerdict, claim: Bound) -> CellVerdict:
 
 
 def with_p_of(cell: CellVerdict, claim: Bound) -> CellVerdict:
-    """A cell whose verdict is the same under another claim, with the p that it has there."""
+    """A cell whose verdict is the same under another claim, with the p that it has there. That of a share is the same where no
+    group holds that did not: the bound is not in it."""
     if cell.reason.kind in ("interval inside", "interval outside") and isinstance(claim, Within):
         assert cell.effect is not None
         assert cell.se is not None
         return replace(cell, p=_p_within(claim, cell.effect, cell.se, cell.units))
-    return cell if cell.p is None else replace(cell, p=decide_again(cell, claim).p)
+    return cell
 
 
 def compared_groups(record: CellRecord) -> tuple[GroupRecord, ...]:

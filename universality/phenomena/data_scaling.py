@@ -14,7 +14,7 @@ from universality.measures import compare_scaling, fit_scaling
 SOURCE = "Hestness et al. 2017, arXiv:1712.00409; Kaplan et al. 2020, arXiv:2001.08361"
 RIVALS = ("exponential", "logarithmic", "last")
 BAND = u.Within(low=0.75, high=1.33, unit="predicted / observed loss", scale="log")
-LAW = u.Curves({"loss": "", "law": "power law of smaller"}, "training rows", "validation loss", "xy", "law")
+LAW = u.Curves({"loss": "", "law": "fit to smaller sizes"}, "training rows", "validation loss", "xy", "law")
 DOTS = u.Dots("largest", "predicted loss at the largest size", "validation loss there", log="xy")
 
 

@@ -24,9 +24,8 @@ def followed(run: u.Trajectory) -> tuple[u.Series, bool]:
     return u.Series(sharpness.steps[:end], sharpness.values[:end]), not over.any()
 
 
-def risen(run: u.Trajectory) -> tuple[float, u.Points]:
+def risen(sharpness: u.Series) -> tuple[float, u.Points]:
     """R, and sharpness over its first value at each update."""
-    sharpness = followed(run)[0]
     course = sharpness.values / sharpness.values[0]
     return float(course.max()), u.Points.of(sharpness.steps, course)
 
@@ -73,13 +72,13 @@ class ProgressiveSharpening(u.Phenomenon):
     def rises(self, run: u.Trajectory) -> u.Outcome:
         sharpness, cut = followed(run)
         rank = spearmanr(sharpness.steps, sharpness.values)[0] if np.ptp(sharpness.values) else 0.0
-        effect, course = risen(run)
+        effect, course = risen(sharpness)
         censored, details = cut and effect < RISES.low, {"rank correlation": rank}
         return u.Outcome(effect=effect, censored=censored, details=details, points={"course": course})
 
     @u.claim(STAYS, runs=limit, title="not in the lazy limit", chart=COURSE)
     def stays(self, run: u.Trajectory) -> u.Outcome:
-        effect, course = risen(run)
+        effect, course = risen(followed(run)[0])
         return u.Outcome(effect=effect, points={"course": course})
 
     reference = "mlp[width=32,activation=tanh]+output_scale[alpha=0.3]", "digits[subset=200]"

@@ -208,7 +208,7 @@ def check_name(name: str, *, where: str = "") -> str:
             "a suite needs a name of letters, digits, - and _",
             where=where,
             got=f"name = {name!r}",
-            do="name it as its results folder may be called",
+            expected='such as name = "my-suite"',
         )
     return name
 

@@ -79,7 +79,7 @@ class Modified(Architecture):
                 "a modifier is given twice",
                 where=self._address,
                 got=", ".join(twice),
-                do="leave one of the two",
+                do="give it once",
             )
 
     @property

@@ -123,7 +123,7 @@ class Run:
                     "a sweep has one value twice",
                     where=self._place,
                     got=f"{name}={values}"[:120],
-                    do="leave one of the two",
+                    do="give it once",
                 )
         runs: dict[Key, Run] = {}
         for values in product(*axes.values()):

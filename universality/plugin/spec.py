@@ -125,9 +125,7 @@ def parse_address(text: str, *, where: str = "") -> tuple[str, dict[str, str]]:
         if not equals or not key.strip() or not value.strip():
             raise BadParameter("malformed parameter", where=text, got=repr(item), expected="parameter=value")
         if key.strip() in params:
-            raise BadParameter(
-                "parameter given twice", where=text, got=repr(key.strip()), do="leave one of the two"
-            )
+            raise BadParameter("parameter given twice", where=text, got=repr(key.strip()), do="give it once")
         params[key.strip()] = value.strip()
     return match["name"], params
 

@@ -94,9 +94,8 @@ class Flows(Probe):
             out[f"{flow}_sharpness"] = point.sharpness
             if flow == CENTRAL:
                 self._start = point.subspace
-        w = (
-            self._weights[CENTRAL].detach().requires_grad_()
-        )  # what a probe keeps asks for no gradient: it could not be saved
+        # What a probe keeps asks for no gradient: it could not be saved.
+        w = self._weights[CENTRAL].detach().requires_grad_()
         hessian = HessianOperator(lambda: loss(w), [w])
         two = top_eigenvalues(
             hessian, hessian.dim, 2, generator=training.generator, dtype=w.dtype, device=w.device

@@ -217,7 +217,7 @@ def _weight_files(folder: Path) -> list[Path]:
             got=f"{len(shards)} shards, without {', '.join(missing[:4])}"
             if missing
             else ", ".join(sorted(shards)),
-            do="fetch it again",
+            do="write or fetch the checkpoint anew",
         )
     single = folder / WEIGHTS
     if single.exists() and expected:
@@ -240,14 +240,17 @@ def _index(folder: Path) -> dict[str, str]:
         plain = all(isinstance(file, str) and Path(file).name == file for file in table.values())
     except (UntrustedFile, KeyError, TypeError, AttributeError) as error:
         raise BadParameter(
-            "an index that cannot be read", where=str(path), got=str(error), do="fetch it again"
+            "an index that cannot be read",
+            where=str(path),
+            got=str(error),
+            do="write or fetch the checkpoint anew",
         ) from None
     if not table or not plain:
         raise BadParameter(
             "an index that names no files of its folder",
             where=str(path),
             got=str(list(table.values())[:2]),
-            do="fetch it again",
+            do="write or fetch the checkpoint anew",
         )
     return dict(table)
 
@@ -261,7 +264,7 @@ def _check_index(folder: Path, weights: Tensors) -> None:
             "an index names tensors that their shard does not hold",
             where=str(folder / INDEX),
             got=f"{len(lost)}, such as {lost[0]}",
-            do="fetch it again",
+            do="write or fetch the checkpoint anew",
         )
 
 
@@ -279,7 +282,7 @@ def tensors_in(files: Sequence[Path]) -> Tensors:
                             "a tensor that lies in two shards",
                             where=str(path.parent),
                             got=f"{name}, in {where[name].name} and {path.name}",
-                            do="fetch it again",
+                            do="write or fetch the checkpoint anew",
                         )
                     entry = file.get_slice(name)
                     where[name], shapes[name] = path, tuple(entry.get_shape())

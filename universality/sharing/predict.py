@@ -93,7 +93,7 @@ def lock(
                 "one cell is predicted twice",
                 where=f"{path}, prediction {number}",
                 got=_told(question),
-                do="leave one of the two",
+                do="give it once",
             )
     runs_of = dict(zip(questions, (runs for _, runs in predictions), strict=True))
     searched, notes = _check_unknown(runs_of, known)

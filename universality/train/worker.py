@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -135,8 +135,9 @@ def _content(task: Task, data_root: Path) -> str:
 
 
 _kept: OrderedDict[tuple[object, ...], Splits] = OrderedDict()
-KEPT_BYTES = 512 << 20
-"""Of the data sets that a process keeps, the one that was asked for last first. Pairs of seeds ask for theirs again and again."""
+KEPT, KEPT_BYTES = 4, 512 << 20
+"""Data sets that a process keeps however large they are, and bytes up to which it keeps more: pairs of seeds ask for theirs again
+and again. What was not asked for the longest goes first."""
 
 
 def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits:
@@ -149,15 +150,16 @@ def _load(task: Task, seed: int, data_root: Path, folder: Path | None) -> Splits
     if key not in _kept:
         name = digest([component(task).identity(), seed], 64)
         _kept[key] = load() if folder is None else load_shared(folder, name, load)
+        while len(_kept) > KEPT and _bytes(_kept.values()) > KEPT_BYTES:
+            _kept.popitem(last=False)
     _kept.move_to_end(key)
-    while len(_kept) > 1 and sum(map(_bytes, _kept.values())) > KEPT_BYTES:
-        _kept.popitem(last=False)
     return _kept[key]
 
 
-def _bytes(splits: Splits) -> int:
-    parts = splits.train, splits.validation, splits.reference
-    return sum(tensor.nbytes for part in parts for tensor in (part.inputs, part.targets))
+def _bytes(kept: Iterable[Splits]) -> int:
+    """Of all tensors: seeds that share a folder share those that are the same."""
+    parts = (part for splits in kept for part in (splits.train, splits.validation, splits.reference))
+    return sum({t.data_ptr(): t.nbytes for part in parts for t in (part.inputs, part.targets)}.values())
 
 
 def _publish(member: Member, run: Trained, notes: str, store: Store, device: str) -> RunReply:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
 from xml.etree import ElementTree
 
 import pytest
+from msgspec import structs
 
 from tests.output.displays.test_orchard import marks, middle
 from tests.output.toy_charts import cell, results, undecided
@@ -70,6 +73,28 @@ def test_only_claims_that_predict_and_cells_that_are_no_controls_have_a_picture(
 def test_numbers_without_a_place_on_a_logarithmic_axis_are_left_out() -> None:
     pairs = (0.0, 1.0), (1.0, -1.0), (float("nan"), 1.0), (2.0, 2.0)
     assert len(marks(drawn(results([cell([outcome(*pairs)])], DOTS)))) == 1
+
+
+@pytest.mark.parametrize(
+    "pairs", [((1e-300, 1e300),), ((1e-290, 1e10), (1.0, 1.0)), ((5e-324, 1.0),)], ids=str
+)
+@pytest.mark.parametrize("log", ["", "xy"])
+def test_any_finite_numbers_can_be_drawn(
+    pairs: tuple[tuple[float, float], ...], log: Literal["", "xy"]
+) -> None:
+    svg = drawn(results([cell([outcome(*pairs)])], {"ratio": [Dots("p", log=log)]}))
+    assert len(marks(svg)) == len(pairs)
+    assert all(math.isfinite(number) for mark in marks(svg) for number in middle(mark))
+
+
+def test_what_a_failed_control_voids_has_no_dots() -> None:
+    control = cell([outcome((1.0, 9.0))] * 3, control=ControlId("positive", "exact"), expects=("present",))
+    failed = structs.replace(
+        control, groups=tuple(structs.replace(g, outcome=Outcome(effect=9.0)) for g in control.groups)
+    )
+    cells = [cell([outcome((1.0, 1.0))] * 3, task="mnist")]
+    assert len(theory_lines(results(cells, DOTS))) == 1
+    assert theory_lines(results([*cells, failed], DOTS)) == []
 
 
 def test_the_page_and_a_file_show_it_and_nothing_of_others_runs() -> None:

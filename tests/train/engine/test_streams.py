@@ -143,10 +143,10 @@ def test_a_worker_loads_the_data_of_the_stream(shared: bool, tmp_path: Path) -> 
         shared_data=tmp_path if shared else None,
     )
     asked = [member(0, [("data", 1)]), member(0), member(1)]
-    worker._load.cache_clear()
+    worker._kept.clear()
     jobs = [PlannedRun(spec=one.spec, observe={"weights": STEPS}) for one in asked]
     assert [reply.state for reply in replies(jobs, store, settings)] == ["done"] * 3
-    worker._load.cache_clear()
+    worker._kept.clear()
     for one, run in zip(asked, train_stack(asked, CPU), strict=True):
         stored = store.trajectory(one.spec.id, one.observe)
         assert stored is not None

@@ -9,6 +9,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 FEW_TICKS = 5.0
 """Ends of a logarithmic axis, one over the other, below which 1, 2 and 5 are too few ticks."""
+LARGEST = 300.0
+"""Logarithm, of either sign, up to which there are ticks: matplotlib looks for some far beyond the ends."""
 BEYOND = 0.15
 """Of the width of what is drawn of dots and bounds, by which intervals may reach out of it."""
 
@@ -40,7 +42,9 @@ class Axis:
         return self._start + (self._end - self._start) * min(1.0, max(0.0, share))
 
     def ticks(self, most: int = 6) -> list[float]:
-        low, high = (math.exp(self._low), math.exp(self._high)) if self._log else (self._low, self._high)
+        low, high = self._low, self._high
+        if self._log:
+            low, high = (math.exp(min(max(end, -LARGEST), LARGEST)) for end in (low, high))
         if self._log and high > FEW_TICKS * low:
             subs = (1.0,) if math.log10(high / low) > 1.5 else (1.0, 2.0, 5.0)
             ticks = LogLocator(subs=subs, numticks=most + 1).tick_values(low, high)

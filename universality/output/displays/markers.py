@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from universality.judge.decide import MEASURED
+from universality.judge.resultset import ResultSet
 from universality.output.displays.svg import Drawing
 from universality.output.palette import FAMILIES
+from universality.plugin.spec import bare_name
 
 SHAPES = ("circle", "square", "star", "cross", "pentagon", "saltire", "hourglass")
 """A number without a common divisor with that of the colours: `len(SHAPES) * len(FAMILIES)` families before one looks like another.
 No triangle and no diamond, which are controls and the mean."""
+
+
+def families_of(results: ResultSet) -> tuple[str, ...]:
+    """Names of the networks of measured cells, in the order of their colours and shapes in every display of a set."""
+    measured = (v.record.architecture for v in results.verdicts if v.record.crossed and v.raw in MEASURED)
+    return tuple(dict.fromkeys(map(bare_name, measured)))
 
 
 def colour_of(family: int) -> str:

@@ -10,7 +10,7 @@ from universality.judge.decide import MEASURED, CellVerdict
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
 from universality.output.displays.axis import Axis
-from universality.output.displays.markers import colour_of, marker
+from universality.output.displays.markers import colour_of, families_of, marker
 from universality.output.displays.svg import Drawing, text, title
 from universality.output.phrases import effect_text
 from universality.plugin.spec import bare_name
@@ -55,9 +55,7 @@ def orchards(results: ResultSet) -> list[Orchard]:
 
     Cost: linear in cells.
     """
-    drawable = (v for v in results.verdicts if v.counted and v.raw in MEASURED and _has_place(v))
-    families = tuple(dict.fromkeys(bare_name(v.record.architecture) for v in drawable))
-    found = []
+    families, found = families_of(results), []
     for row in results.rows:
         drawn = list(filter(_has_place, results.by_claim[row.phenomenon, row.claim_name]))
         cells = [v for v in drawn if v.counted and v.raw in MEASURED]

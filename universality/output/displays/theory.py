@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from universality.judge.decide import MEASURED
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow
 from universality.output.charts import Curve, charts_of, curves_of
 from universality.output.displays.axis import Axis
-from universality.output.displays.markers import marker
+from universality.output.displays.markers import families_of, marker
 from universality.output.displays.svg import Drawing, fitted, text, title
 from universality.plugin.charts import Dots
 from universality.plugin.spec import bare_name
@@ -18,8 +19,8 @@ from universality.text import typeset
 
 NOTE = (
     "A dot is one number that the theory predicts, against what was measured, from one group of runs; on the dashed line both "
-    "agree. Hollow ones are of groups that decide nothing. All cells of a claim are in one picture, so that a law which holds over "
-    "decades is told from one that holds in a corner."
+    "agree. Hollow ones are of groups that decide nothing; cells that a control makes invalid have none. All cells of a claim are in "
+    "one picture, so that a law which holds over decades is told from one that holds in a corner."
 )
 SIDE, LEFT, TOP, BELOW, RIGHT = 250, 52, 8, 42, 14
 """Of the square in which dots lie, and the room around it."""
@@ -41,17 +42,17 @@ def theory_lines(results: ResultSet) -> list[TheoryLine]:
 
     Cost: linear in cells.
     """
-    found, families = [], dict[str, None]()
+    families, found = families_of(results), []
     for row in results.rows:
-        records = [v.record for v in results.by_claim[row.phenomenon, row.claim_name] if v.record.crossed]
+        verdicts = results.by_claim[row.phenomenon, row.claim_name]
+        stand = [v for v in verdicts if v.record.crossed and v.raw in MEASURED]
+        records = [v.record for v in stand if v.verdict != "invalid" and not v.repeated]
         charts = [chart for record in records[:1] for chart in charts_of(results.plan, record)]
         for chart in [chart for chart in charts if isinstance(chart, Dots)]:
             drawn = [(record, curves) for record in records if (curves := curves_of(chart, record))]
-            families |= dict.fromkeys(bare_name(record.architecture) for record, _ in drawn)
             if drawn:
-                found.append((row, chart, drawn))
-    names = tuple(families)
-    return [TheoryLine(row, _plot(chart, drawn, names), names, len(drawn)) for row, chart, drawn in found]
+                found.append(TheoryLine(row, _plot(chart, drawn, families), families, len(drawn)))
+    return found
 
 
 def _plot(

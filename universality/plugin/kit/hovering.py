@@ -68,6 +68,6 @@ def settled(runs: Runs, *, low: float, high: float) -> Outcome:
     points = {
         "settled": Points.of(rho),
         "theory": Points.of(dict.fromkeys(rho, 1.0)),
-        "sharpness": Points.of({threshold[k]: rho[k] * threshold[k] for k in rho}),
+        "sharpness": Points.of([threshold[k] for k in rho], [rho[k] * threshold[k] for k in rho]),
     }
     return Outcome(effect=last.median, label=f"settles {side} the threshold", details=details, points=points)

@@ -22,7 +22,7 @@ NOTE = (
     "agree. Hollow ones are of groups that decide nothing; cells that a control makes invalid have none. All cells of a claim are in "
     "one picture, so that a law which holds over decades is told from one that holds in a corner."
 )
-SIDE, LEFT, TOP, BELOW, RIGHT = 250, 52, 8, 42, 14
+SIDE, LEFT, TOP, BELOW, RIGHT = 250, 62, 8, 42, 14
 """Of the square in which dots lie, and the room around it."""
 RADIUS, LABEL = 3.2, 11
 
@@ -67,7 +67,7 @@ def _plot(
         f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>',
     ]
     for tick in x.ticks(5):
-        told = typeset(f"{tick:.3g}")
+        told = typeset(f"{tick:g}")
         parts.append(f'<path class="axis" d="M{x(tick):.1f} {bottom}v4M{LEFT} {y(tick):.1f}h-4"/>')
         parts.append(text(x(tick), bottom + 17, told, "mid"))
         parts.append(text(LEFT - 7, y(tick) + 4, told, "end"))

@@ -82,12 +82,17 @@ class Curves(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class Dots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="dots"):
-    """Predicted against measured: points whose x is the theory's number and whose y is ours, on the line y = x."""
+    """Predicted against measured: points whose x is the theory's number and whose y is ours, on the line y = x.
+
+    Args:
+        ratio: the claim bounds y over x, so that its bounds are a band around the line.
+    """
 
     points: str
     x: str = "predicted"
     y: str = "measured"
     log: Literal["", "xy"] = ""
+    ratio: bool = False
 
     def __post_init__(self) -> None:
         _check(self, names=("points",))

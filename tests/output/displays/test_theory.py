@@ -6,15 +6,17 @@ import math
 from typing import Literal
 from xml.etree import ElementTree
 
+import matplotlib.path
 import pytest
 from msgspec import structs
 
 from tests.output.displays.test_orchard import marks, middle
 from tests.output.toy_charts import cell, results, undecided
 from universality.judge.resultset import ResultSet
-from universality.output.displays.collection import Displays, files
+from universality.output.displays.collection import Displays, family_keys, files
 from universality.output.displays.theory import SIDE, theory_lines
 from universality.output.page.render import frame
+from universality.plugin.bounds import Within
 from universality.plugin.charts import Dots, Lines
 from universality.plugin.controls import ControlId
 from universality.plugin.outcome import Outcome, Points
@@ -52,14 +54,32 @@ def test_a_number_that_agrees_lies_on_the_line_and_decades_apart_are_told_apart(
 
 def test_families_have_colours_and_undecided_groups_are_hollow() -> None:
     half = undecided(1.0, points={"p": Points((2.0,), (3.0,))})
-    cells = [cell([outcome((1.0, 1.0))]), cell([half], architecture="cnn[width=8]")]
+    five = [outcome((1.0, 1.0)), half, *[Outcome(effect=1.0)] * 4]
+    cells = [cell(five), cell([half], architecture="cnn[width=8]")]
     (line,) = theory_lines(results(cells, DOTS))
     assert line.families == ("mlp", "cnn")
     svg = ElementTree.fromstring(str(line.drawing.inline))
-    assert [each.get("class") for each in marks(svg)] == ["mark f0", "mark f1 ring"]
+    assert [each.get("class") for each in marks(svg)] == ["mark f0", "mark f0 ring", "mark f1 ring"]
     titles = [each.text for each in svg.iter("title")]
-    assert titles == ["mlp, digits", "cnn[width=8], digits"]
+    assert titles == ["mlp, digits: present", "cnn[width=8], digits: inconclusive"]
+    assert (line.cells, line.decided) == (2, 1)
+    assert [name for _, name in family_keys([line])] == ["mlp", "cnn"]
     assert [each.text for each in svg.iter("text")][-2:] == ["2/lr", "sharpness"]
+
+
+def test_the_band_is_where_a_dot_is_inside_the_claim() -> None:
+    """EDGE is .9 to 1.15, and a claim whose bounds are not beside 1 has no band."""
+    cells = [cell([outcome((1.0, 0.91), (10.0, 9.1), (10.0, 8.9), (100.0, 114.0), (100.0, 116.0))])]
+    assert "band" not in {each.get("class") for each in drawn(results(cells, DOTS)).iter()}
+    dots = {"ratio": [Dots("p", log="xy", ratio=True)]}
+    svg = drawn(results(cells, dots))
+    (band,) = [each for each in svg.iter() if each.get("class") == "band"]
+    outline = matplotlib.path.Path(
+        [tuple(map(float, p.split())) for p in band.attrib["d"].strip("Mz").split("L")]
+    )
+    assert [outline.contains_point(middle(mark)) for mark in marks(svg)] == [True, True, False, True, False]
+    above = [cell([outcome((1.0, 1.0))], claim=Within(low=2.0, unit="ratio"))]
+    assert "band" not in {each.get("class") for each in drawn(results(above, dots)).iter()}
 
 
 def test_only_claims_that_predict_and_cells_that_are_no_controls_have_a_picture() -> None:

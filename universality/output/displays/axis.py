@@ -41,10 +41,16 @@ class Axis:
         share = (self._scaled(value) - self._low) / (self._high - self._low)
         return self._start + (self._end - self._start) * min(1.0, max(0.0, share))
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The numbers at the start and the end; on a logarithmic axis at most those up to which there are ticks."""
+        if not self._log:
+            return self._low, self._high
+        low, high = (math.exp(min(max(end, -LARGEST), LARGEST)) for end in (self._low, self._high))
+        return low, high
+
     def ticks(self, most: int = 6) -> list[float]:
-        low, high = self._low, self._high
-        if self._log:
-            low, high = (math.exp(min(max(end, -LARGEST), LARGEST)) for end in (low, high))
+        low, high = self.ends
         if self._log and high > FEW_TICKS * low:
             subs = (1.0,) if math.log10(high / low) > 1.5 else (1.0, 2.0, 5.0)
             ticks = LogLocator(subs=subs, numticks=most + 1).tick_values(low, high)

@@ -60,8 +60,7 @@ def files(results: ResultSet, displays: Displays) -> Iterator[tuple[str, str]]:
         of = list(lines)
         panels = [(label_in(results, phenomenon, line.row.claim_name), line.drawing) for line in of]
         heading = f"{of[0].row.about.title}: theory and measurement"
-        families = markers.keys(of[0].families)
-        yield f"theory-{phenomenon}", svg.sheet(heading, theory.NOTE, panels, columns=3, keys=families)
+        yield f"theory-{phenomenon}", svg.sheet(heading, theory.NOTE, panels, columns=3, keys=family_keys(of))
     for phenomenon, plots in groupby(displays.orchards, key=lambda plot: plot.row.phenomenon):
         drawn = list(plots)
         panels = [
@@ -72,8 +71,7 @@ def files(results: ResultSet, displays: Displays) -> Iterator[tuple[str, str]]:
             for plot in drawn
         ]
         heading = f"{drawn[0].row.about.title}: effects, cell by cell"
-        families = markers.keys(drawn[0].families)
-        yield f"orchard-{phenomenon}", svg.sheet(heading, orchard.NOTE, panels, keys=families)
+        yield f"orchard-{phenomenon}", svg.sheet(heading, orchard.NOTE, panels, keys=family_keys(drawn))
     swept = sweep_panels(results)
     if swept:
         yield "sweeps", svg.sheet("Where claims end", sweeps.NOTE, swept, columns=3)
@@ -87,6 +85,12 @@ def files(results: ResultSet, displays: Displays) -> Iterator[tuple[str, str]]:
             "multiverse",
             svg.sheet("Under other thresholds", note, panels, columns=3, keys=multiverse.keys()),
         )
+
+
+def family_keys(plots: Sequence[TheoryLine | Orchard]) -> list[tuple[Drawing, str]]:
+    """The marker of each family that any of them draws, and its name."""
+    drawn = frozenset[str]().union(*(plot.drawn for plot in plots))
+    return markers.keys(plots[0].families, drawn) if plots else []
 
 
 def sweep_panels(results: ResultSet) -> list[tuple[str, Drawing]]:

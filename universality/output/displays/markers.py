@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from universality.judge.decide import MEASURED
 from universality.judge.resultset import ResultSet
@@ -38,11 +38,12 @@ def marker(family: int, x: float, y: float, r: float, inside: str = "", kind: st
     return f'<path class="{kind}" d="M{path}z">{inside}</path>'
 
 
-def keys(families: Sequence[str]) -> list[tuple[Drawing, str]]:
-    """The marker of each family, and its name."""
+def keys(families: Sequence[str], drawn: Container[str]) -> list[tuple[Drawing, str]]:
+    """The marker of each family that is drawn, and its name."""
     return [
         (Drawing(14, 14, marker(index, 7, 7, 5), "", "orchard key"), name)
         for index, name in enumerate(families)
+        if name in drawn
     ]
 
 

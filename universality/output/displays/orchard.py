@@ -43,6 +43,7 @@ class Orchard:
     row: ClaimRow
     drawing: Drawing
     families: tuple[str, ...]
+    drawn: frozenset[str]
     cells: int
 
 
@@ -61,7 +62,8 @@ def orchards(results: ResultSet) -> list[Orchard]:
         cells = [v for v in drawn if v.counted and v.raw in MEASURED]
         if len(cells) >= LEAST_CELLS and not row.about.calibration:
             controls = [v for v in drawn if v.record.control]
-            found.append(Orchard(row, _plot(row, cells, controls, families), families, len(cells)))
+            names = frozenset(bare_name(v.record.architecture) for v in cells)
+            found.append(Orchard(row, _plot(row, cells, controls, families), families, names, len(cells)))
     return found
 
 

@@ -15,8 +15,8 @@ from universality import __version__
 from universality.judge.answers import KNOWN, answers
 from universality.judge.decide import VERDICTS, CellVerdict, ReasonKind, Verdict
 from universality.judge.resultset import ResultSet
-from universality.output.displays import gaps, markers, multiverse, orchard, sweeps, theory
-from universality.output.displays.collection import Displays, sweep_panels
+from universality.output.displays import gaps, multiverse, orchard, sweeps, theory
+from universality.output.displays.collection import Displays, family_keys, sweep_panels
 from universality.output.palette import MEANINGS
 from universality.output.phrases import (
     MAX_SECONDS,
@@ -160,10 +160,11 @@ def context(results: ResultSet, toml: str, runs: int, displays: Displays) -> dic
         "sweeps": sweep_panels(results),
         "sweeps_note": sweeps.NOTE,
         "theory_note": theory.NOTE,
+        "theory_families": family_keys(displays.theory),
         "theory_lines": grouped(displays.theory, attrgetter("row.phenomenon")).values(),
         "orchard_note": orchard.NOTE,
+        "orchard_families": family_keys(displays.orchards),
         "orchards": grouped(displays.orchards, attrgetter("row.phenomenon")).values(),
-        "markers": markers,
         "multiverse": multiverse,
         "stricter": {(of.row.phenomenon, of.row.claim_name): of.ends for of in displays.multiverses},
         "unmeasured": _unmeasured(results, displays),

@@ -19,7 +19,7 @@ CHARTS = (
         {"sharpness.ratio": ""}, LABEL, band=True, level=1, level_title="stability threshold", low=0, high=2.5
     ),
     Curves({"settled": "median", "theory": "theory"}, "largest rate / rate", LABEL, "x", "theory"),
-    Dots("sharpness", "stability threshold", "sharpness where it settles", log="xy"),
+    Dots("sharpness", "stability threshold", "sharpness where it settles", log="xy", ratio=True),
 )
 """Of the runs, and of what `settled` finds."""
 

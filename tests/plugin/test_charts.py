@@ -74,6 +74,7 @@ def test_what_cannot_be_drawn_is_refused(name: str) -> None:
 def test_a_plan_of_others_may_not_have_more() -> None:
     about = {"title": "t", "strand": "laws", "sense": "form", "source": "", "claims": {"c": "c"}}
     one = msgspec.to_builtins(Dots("p"))
+    assert "ratio" not in one, "plans of before there was a ratio come back as the same bytes"
     assert msgspec.convert({**about, "charts": {"c": [one]}}, About).charts == {"c": (Dots("p"),)}
     for charts in (
         [one] * (MAX_CHARTS + 1),

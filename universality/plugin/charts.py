@@ -85,14 +85,15 @@ class Dots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
     """Predicted against measured: points whose x is the theory's number and whose y is ours, on the line y = x.
 
     Args:
-        ratio: the claim bounds y over x, so that its bounds are a band around the line.
+        ratio: the claim bounds y over x, so that its bounds are a band around the line. Not written where it is not given:
+            plans of before it are read.
     """
 
     points: str
     x: str = "predicted"
     y: str = "measured"
     log: Literal["", "xy"] = ""
-    ratio: bool = False
+    ratio: bool | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         _check(self, names=("points",))

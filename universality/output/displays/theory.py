@@ -78,7 +78,7 @@ def _plot(
     right, bottom = LEFT + SIDE, TOP + SIDE
     x, y = (Axis(values, *ends, log=bool(chart.log)) for ends in ((LEFT, right), (bottom, TOP)))
     parts = [
-        *(_band(claim, x, y) if chart.ratio else []),
+        *(_band(claim, x, y) if chart.ratio is True else []),
         f'<path class="null" d="M{LEFT} {bottom}L{right} {TOP}"/>',
         f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>',
     ]

@@ -121,6 +121,11 @@ class CellVerdict:
         return "failed" if control.sign == "positive" or self.raw == "present" else "not exercised"
 
     @property
+    def settled(self) -> bool:
+        """Present or absent, once the controls are heard."""
+        return self.verdict in ("present", "absent")
+
+    @property
     def decidable(self) -> bool:
         """Whether enough replicates, and enough of the groups, were decided."""
         return self.units >= MIN_UNITS and 5 * self.decided >= 4 * self.groups

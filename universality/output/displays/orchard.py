@@ -128,7 +128,7 @@ def _dots(cells: Sequence[CellVerdict], axis: Axis, families: Sequence[str]) -> 
         if v.low is not None and v.high is not None:
             lines.append(f'<path class="{colour_of(family)}" d="M{axis(v.low):.1f} {y}H{axis(v.high):.1f}"/>')
         told = f"{v.record.architecture}, {v.record.task}: {v.verdict} {effect_text(v)}"
-        ring = "" if v.verdict in ("present", "absent") else "ring"
+        ring = "" if v.settled else "ring"
         dots.append(marker(family, x, y, r, title(told), ring))
     return [*lines, *dots]
 

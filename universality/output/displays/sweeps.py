@@ -42,7 +42,7 @@ def course(of: Boundary) -> Drawing | None:
         assert effect is not None
         if v.low is not None and v.high is not None:
             parts.append(f'<path class="whisker" d="M{x:.4g} {axis(v.low):.4g}V{axis(v.high):.4g}"/>')
-        kind = slug(v.verdict).replace("v-", "t-", 1) if v.verdict in ("present", "absent") else "hollow"
+        kind = slug(v.verdict).replace("v-", "t-", 1) if v.settled else "hollow"
         told = title(f"{of.parameter} {value:g}: {v.verdict} {effect_text(v)}")
         parts.append(f'<circle class="{kind}" cx="{x:.4g}" cy="{axis(effect):.4g}" r="4.5">{told}</circle>')
     parts.append(f'<path class="axis" d="M{LEFT:g} {TOP:g}V{BOTTOM:g}H{WIDTH:g}"/>')

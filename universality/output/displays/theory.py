@@ -26,7 +26,6 @@ NOTE = (
 SIDE, LEFT, TOP, BELOW, RIGHT = 250, 62, 8, 42, 14
 """Of the square in which dots lie, and the room around it."""
 RADIUS, LABEL = 3.2, 11
-DECIDED = "present", "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def theory_lines(results: ResultSet) -> list[TheoryLine]:
             drawn = [(v, curves) for v in stand if (curves := curves_of(chart, v.record))]
             if drawn:
                 names = frozenset(bare_name(v.record.architecture) for v, _ in drawn)
-                decided = sum(v.verdict in DECIDED for v, _ in drawn)
+                decided = sum(v.settled for v, _ in drawn)
                 plot = _plot(chart, row.claim, drawn, families)
                 found.append(TheoryLine(row, plot, families, names, len(drawn), decided))
     return found
@@ -89,7 +88,7 @@ def _plot(
         parts.append(text(LEFT - 7, y(tick) + 4, told, "end"))
     for v, curves in drawn:
         record, family = v.record, families.index(bare_name(v.record.architecture))
-        hollow = [v.verdict not in DECIDED or not group.decided for group in record.groups]
+        hollow = [not v.settled or not group.decided for group in record.groups]
         dots = [
             marker(family, x(a), y(b), RADIUS, kind="ring" if hollow[curve.group] else "")
             for curve in curves

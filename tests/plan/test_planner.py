@@ -17,7 +17,16 @@ from universality.errors import BadParameter, BadSuite, DataUnavailable, Unknown
 from universality.judge.measure import measure_cell
 from universality.plan import inquiry, suite
 from universality.plan import planner as planning
-from universality.plan.cost import OPTIMIZER_SECONDS, SHARPNESS_GRADIENTS, GradientCost, gradient_cost
+from universality.plan.cost import (
+    FEW,
+    LONG,
+    OPTIMIZER_SECONDS,
+    ROWS,
+    SHARPNESS_GRADIENTS,
+    GradientCost,
+    gradient_cost,
+    timed_gradient,
+)
 from universality.plan.plan import Plan, PlannedCell, unscaled, unvalidated
 from universality.plan.planner import Planner
 from universality.plan.suite import DEFAULT_SEEDS, CrossSpec, Suite
@@ -34,7 +43,7 @@ from universality.store.store import Store
 
 @pytest.fixture(autouse=True)
 def _free_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inquiry, "gradient_cost", lambda request, signature, rows: GradientCost(0.5, 100.0))
+    monkeypatch.setattr(inquiry, "gradient_cost", lambda rows, timed: GradientCost(0.5, 100.0))
     monkeypatch.setattr(inquiry, "try_request", lambda *_, curvature: None)
 
 
@@ -288,6 +297,23 @@ def test_missing_data_is_found_before_training_with_the_command_that_brings_it(t
     )
 
 
+@pytest.mark.usefixtures("toys")
+def test_all_data_that_is_missing_is_named_before_any_network_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNIVERSALITY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(registry.plugin_class("architecture", "toy_net"), "build", pytest.fail)
+    crosses = [cross("toy_early", "toy_net", t) for t in ("toy_points", "toy_points[absent=true]", "mnist")]
+    with pytest.raises(DataUnavailable, match="data of 2 tasks: toy_points, mnist") as caught:
+        planned(tmp_path, *crosses)
+    assert (
+        caught.value.do
+        == f"universality data fetch toy_points\nuniversality data fetch mnist --data-root {tmp_path}"
+    )
+    with pytest.raises(UnknownName, match="toy_nets"):
+        planned(tmp_path, *crosses, cross("toy_early", "toy_nets", "toy_points"))
+
+
 def test_missing_mnist_is_found_before_training_with_the_command_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,9 +390,37 @@ def test_what_a_forward_pass_keeps_of_a_row_is_counted() -> None:
     architecture = registry.resolve("architecture", "mlp[width=100,depth=1,activation=tanh]")
     request = Request(architecture, registry.resolve("task", "digits"), Recipe(steps=1, lr=0.1), 0, ())
     signature = Signature(InputSpec("vector", (50,)), 10, 300, 10, 10)
-    found = gradient_cost(request, signature, 300).row_bytes
+    found = timed_gradient(request, signature, 300).row_bytes
     # tanh keeps its 100 outputs, the loss 10 log-probabilities and its target; inputs are the data's.
     assert 4 * 100 <= found <= 4 * (100 + 2 * 10) + 3 * 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "a_row", "timed_at"),
+    [
+        (8, 1e-6, [8]),
+        (300, 1e-6, [FEW, 300]),
+        (20_000, 1e-6, [FEW, ROWS]),
+        (
+            20_000,
+            2 * LONG / FEW,
+            [FEW],
+        ),  # a large network: timing more of its rows takes long, and tells no more
+        (8, LONG, [8]),
+    ],
+)
+def test_a_gradient_is_timed_on_as_many_rows_as_tell_what_all_take(
+    rows: int, a_row: float, timed_at: list[int]
+) -> None:
+    asked: list[int] = []
+
+    def timed(rows: int) -> GradientCost:
+        asked.append(rows)
+        return GradientCost(a_row * rows, 100.0)
+
+    cost = gradient_cost(rows, timed)
+    assert (cost.seconds, cost.row_bytes) == (pytest.approx(a_row * rows), 100.0)
+    assert asked == timed_at
 
 
 @pytest.mark.usefixtures("toys")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from universality.errors import BadParameter
-from universality.plan.cost import gradient_cost
+from universality.plan.cost import timed_gradient
 from universality.plan.requests import spec_of
 from universality.plan.stacks import alike
 from universality.plugin import registry
@@ -91,4 +91,4 @@ def test_a_loss_of_classes_is_refused_in_regression() -> None:
 @pytest.mark.parametrize("signature", [CLASSES, NUMBERS], ids=["classes", "numbers"])
 @pytest.mark.filterwarnings("error")
 def test_a_gradient_is_timed_on_targets_of_the_task(signature: Signature) -> None:
-    assert gradient_cost(request(replace(RECIPE, loss="mse")), signature, 200).seconds > 0
+    assert timed_gradient(request(replace(RECIPE, loss="mse")), signature, 200).seconds > 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,13 @@ SHARPNESS_GRADIENTS = 100.0
 1,000 rows, some forty Hessian-vector products."""
 
 ROWS = 512
-"""Rows of a timed gradient, beyond which time is proportional to them."""
+"""Most rows of a timed gradient, beyond which time is proportional to them."""
+
+FEW, LONG = 64, 0.1
+"""Rows from which on it is so where the gradient of so few takes that many seconds."""
+
+FEW, LONG = 64, 0.1
+"""Where a gradient of so few rows takes so many seconds, time is proportional to rows from there on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +50,24 @@ class GradientCost:
     row_bytes: float
 
 
+def gradient_cost(rows: int, timed: Callable[[int], GradientCost]) -> GradientCost:
+    """Of a gradient over `rows` rows, from that of at most `ROWS`, or of `FEW` in a large network.
+
+    Args:
+        timed: what a gradient over so many rows costs.
+    """
+    of = min(rows, FEW)
+    cost = timed(of)
+    if of < rows and cost.seconds < LONG:
+        of = min(rows, ROWS)
+        cost = timed(of)
+    return replace(cost, seconds=cost.seconds * rows / of)
+
+
 @default_settings()
-def gradient_cost(request: Request, signature: Signature, rows: int) -> GradientCost:
-    """Of a gradient over `rows` rows; zeros for a network that cannot run."""
-    scale = max(1.0, rows / ROWS)
-    net, inputs, targets = _made_up(request, signature, min(rows, ROWS))
+def timed_gradient(request: Request, signature: Signature, rows: int) -> GradientCost:
+    """Of a gradient over `rows` rows, measured; zeros for a network that cannot run."""
+    net, inputs, targets = _made_up(request, signature, rows)
     own = {p.untyped_storage().data_ptr() for p in (*net.parameters(), inputs)}
     kept: dict[int, int] = {}
 
@@ -68,7 +88,7 @@ def gradient_cost(request: Request, signature: Signature, rows: int) -> Gradient
     except Exception:
         # A network that cannot run fails its own runs, with its traceback; its cost is unknown.
         return GradientCost(0.0, 0.0)
-    return GradientCost(scale * best, sum(kept.values()) / len(inputs))
+    return GradientCost(best, sum(kept.values()) / len(inputs))
 
 
 @default_settings()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from universality.errors import BadParameter
-from universality.plan.cost import GradientCost, gradient_cost, try_request
+from universality.plan.cost import GradientCost, gradient_cost, timed_gradient, try_request
 from universality.plugin import registry
 from universality.plugin.architecture import Architecture, InputSpec
 from universality.plugin.asking import ask
@@ -103,15 +103,18 @@ class Inquiry:
             )
 
     def gradient(self, request: Request, batch_size: int) -> GradientCost:
-        """What one gradient costs here, measured once per network, data shape and batch size; 0 is all rows."""
+        """What one gradient costs here, measured once per network, data shape and number of rows; 0 is all rows."""
         signature = self.signature(request.task)
-        rows = min(batch_size or signature.train_rows, signature.train_rows)
-        key = (self._part(request.architecture)[2], signature.inputs, signature.outputs, rows)
-        if key not in self._gradients:
-            self._gradients[key] = ask(
-                request.architecture, "forward", lambda: gradient_cost(request, signature, rows)
-            )
-        return self._gradients[key]
+        network = self._part(request.architecture)[2], signature.inputs, signature.outputs
+
+        def timed(rows: int) -> GradientCost:
+            if (*network, rows) not in self._gradients:
+                self._gradients[*network, rows] = ask(
+                    request.architecture, "forward", lambda: timed_gradient(request, signature, rows)
+                )
+            return self._gradients[*network, rows]
+
+        return gradient_cost(min(batch_size or signature.train_rows, signature.train_rows), timed)
 
     def record(
         self, address: str, recipe: Recipe, task: Task, row_bytes: float, parameters: int

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from universality.errors import BadParameter, BadSuite
+from universality.errors import BadParameter, BadSuite, DataUnavailable
 from universality.plan.cost import OPTIMIZER_SECONDS, RANGE_TEST_UPDATES, SHARPNESS_GRADIENTS
 from universality.plan.groups import Group, asked_by, groups_of
 from universality.plan.inquiry import Built, Inquiry
@@ -53,6 +53,7 @@ class Planner:
         self.plan = Plan(scales=self._inquiry.scales)
 
     def add_suite(self, suite: Suite) -> Plan:
+        self._read_data(suite)
         controlled: dict[str, Phenomenon] = {}
         for cross in suite.crosses:
             for phenomenon in self._add_cross(cross):
@@ -87,6 +88,32 @@ class Planner:
         self.plan.cells.sort(key=lambda cell: not cell.phenomenon.calibration)
         give_turns(self.plan)
         return self.plan
+
+    def _read_data(self, suite: Suite) -> None:
+        """The names and the data of all crosses, before any network is built and timed, which takes minutes where they are
+        many. Raises `DataUnavailable`, which names every task whose data is not there."""
+        lacking: dict[str, DataUnavailable] = {}
+        for cross in (*suite.crosses, *suite.sweeps):
+            phenomena = [registry.resolve("phenomenon", p) for p in cross.phenomena]
+            for address in cross.architectures:
+                registry.resolve("architecture", address)
+            tasks = [registry.resolve("task", address) for address in cross.tasks]
+            if all(phenomenon.calibration for phenomenon in phenomena):
+                continue  # asked in its own cell alone
+            for task in tasks:
+                try:
+                    self._inquiry.signature(task)
+                except DataUnavailable as error:
+                    lacking.setdefault(task.name, error)
+        if len(lacking) == 1:
+            raise next(iter(lacking.values()))
+        if lacking:
+            raise DataUnavailable(
+                f"data of {len(lacking)} tasks: {', '.join(lacking)}",
+                where="; ".join(dict.fromkeys(error.where for error in lacking.values())),
+                got="\n".join(error.what for error in lacking.values()),
+                do="\n".join(dict.fromkeys(error.do for error in lacking.values())),
+            )
 
     def _add_cross(self, cross: CrossSpec, *, swept: bool = False) -> list[Phenomenon]:
         phenomena: list[Phenomenon] = [registry.resolve("phenomenon", p) for p in cross.phenomena]

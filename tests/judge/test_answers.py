@@ -27,7 +27,7 @@ def test_a_claim_that_holds_in_many_cells_is_universal_here() -> None:
     found = answered(grid(4, 4))
     assert found == Answer(
         "universal here",
-        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.00 [1.00, 1.00], claimed 0.9 to 1.1",
+        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.00 [1.00, 1.00] (u), claimed 0.9 to 1.1",
     )
 
 
@@ -35,7 +35,7 @@ def test_a_few_exceptions_are_named() -> None:
     found = answered(grid(6, 6, absent=1))
     assert found == Answer(
         "holds with exceptions",
-        "it holds in 35 of 36 decided cells (worth 9 independent ones), not in net0 on task0; mean 1.03 [0.971, 1.08], claimed 0.9 to 1.1",
+        "it holds in 35 of 36 decided cells (worth 9 independent ones), not in net0 on task0; mean 1.03 [0.971, 1.08] (u), claimed 0.9 to 1.1",
     )
 
 
@@ -100,7 +100,7 @@ def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:
     found = answered([*grid(4, 4), *(record("net9", f"task{t}", OPEN) for t in range(4)), *lost])
     assert found.kind == "universal here"
     assert found.text == (
-        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.02 [0.964, 1.08], claimed 0.9 to 1.1; 4 are undecided, among them every cell of net9 and net8; 3 ended without a measurement; "
+        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.02 [0.964, 1.08] (u), claimed 0.9 to 1.1; 4 are undecided, among them every cell of net9 and net8; 3 ended without a measurement; "
         "2 lack runs"
     )
 

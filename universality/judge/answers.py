@@ -97,7 +97,8 @@ def answer(
         return Answer(kind, f"no cell is decided{_open(cells, conflicts)}")
     holds = _holds(len(present), decided)
     if kind in KNOWN and decided > 1:
-        holds += f" (worth {share.effective:.0f} independent ones)"
+        worth = f"{share.effective:.0f}"
+        holds += f" (worth {worth} independent one{'' if worth == '1' else 's'})"
     along = "".join(f"; along {end.parameter}, in {end.place}, it {end.where}" for end in ends[:1])
     number = _mean(mean, cells) if kind in KNOWN[:2] else ""
     limit = f"{number}{_open(cells, conflicts, seeds=kind not in KNOWN)}{along}"
@@ -154,7 +155,9 @@ def _mean(mean: Pooled | None, cells: Sequence[CellVerdict]) -> str:
     """The number, beside what was claimed of it: a wide bound is met by many."""
     if mean is None or mean.low is None or mean.high is None:
         return ""
-    return f"; mean {with_interval(mean.estimate, mean.low, mean.high)}, claimed {cells[0].record.claim}"
+    claim = cells[0].record.claim
+    unit = f" ({claim.unit})" if claim.unit else ""
+    return f"; mean {with_interval(mean.estimate, mean.low, mean.high)}{unit}, claimed {claim}"
 
 
 def _nowhere(cells: Sequence[CellVerdict]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -114,7 +115,7 @@ def html(board: Board, folder: Path | None = None) -> str:
         known_kinds=KNOWN,
         source_text=phrases.source_text,
         sections=[
-            table(board)._replace(title="Every claim"),
+            *_tables(board),
             conflicts(board),
             *predictions.sections(board.theories, details=True),
             _sets(board, "Result sets")._replace(links=page_links(board.sets, folder)),
@@ -169,7 +170,22 @@ def _sets(board: Board, title: str = "") -> Section:
 
 def table(board: Board) -> Section:
     """A line per row of the board."""
-    return Section("", HEADERS, list(map(_line, board.rows)), [row.prevalence for row in board.rows])
+    return _table(board.rows)
+
+
+def _table(rows: Sequence[BoardRow]) -> Section:
+    return Section("", HEADERS, list(map(_line, rows)), [row.prevalence for row in rows])
+
+
+def _tables(board: Board) -> list[Section]:
+    """`table`, one for each kind of answer: most claims of many sets are not known yet, and are long to pass."""
+    groups = _answers(board)
+    return [
+        _table([row for row, _ in pairs])._replace(
+            title=f"{kind.capitalize()}, in numbers", folded=kind not in KNOWN and len(groups) > 1
+        )
+        for kind, pairs in groups.items()
+    ]
 
 
 def known_lines(board: Board) -> list[str]:

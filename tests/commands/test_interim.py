@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -58,3 +60,42 @@ def test_one_that_fails_is_told_and_one_that_hangs_ends_with_the_training(
         assert waited_for(made, 1)
     assert time.monotonic() - started < 30
     assert not capsys.readouterr().err
+
+
+def alive(pid: int) -> bool:
+    """Whether a process has not ended; where nobody asks for its exit code, it stays in the table of processes."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def test_one_ends_with_a_training_that_is_killed(tmp_path: Path) -> None:
+    runs, made = tmp_path / "runs", tmp_path / "made"
+    runs.mkdir()
+    hangs = [
+        sys.executable,
+        "-c",
+        f"import os, time; open({str(made)!r}, 'w').write(f'{{os.getpid():9}}'); time.sleep(60)",
+    ]
+    trains = (
+        "import pathlib, time\n"
+        "from universality.commands.interim import interim_reports\n"
+        f"runs = pathlib.Path({str(runs)!r})\n"
+        f"with interim_reports({hangs!r}, runs, every=0.05):\n"
+        "    (runs / 'first').mkdir()\n"
+        "    time.sleep(60)\n"
+    )
+    training = subprocess.Popen([sys.executable, "-c", trains])
+    try:
+        assert waited_for(made, 9)
+        table = int(made.read_text())
+        assert alive(table)
+    finally:
+        training.send_signal(signal.SIGKILL)
+        training.wait()
+    end = time.monotonic() + 20
+    while time.monotonic() < end and alive(table):
+        time.sleep(0.05)
+    assert not alive(table)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from universality.text import plain, short
@@ -19,6 +19,8 @@ SHARE = 0.1
 """Of the time, what tables may take of one core."""
 NICENESS = 10
 """Training goes first."""
+GRACE = 5.0
+"""Seconds from the request to end to the end."""
 
 
 @contextmanager
@@ -45,6 +47,7 @@ class _Reports:
         self._seen = len(os.listdir(runs))
         self._closed, self._lock = threading.Event(), threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        self._life: int | None = None
 
     def go(self) -> None:
         wait = self._every
@@ -59,12 +62,19 @@ class _Reports:
         with self._lock:
             if self._closed.is_set():
                 return
+            theirs, self._life = os.pipe()
             # A group of its own: Ctrl-C in the terminal is for the training, which ends it.
             self._child = subprocess.Popen(
-                self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0
+                [sys.executable, "-c", _ACCOMPANY, *self._command],
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                process_group=0,
             )
+            os.close(theirs)
         os.setpriority(os.PRIO_PROCESS, self._child.pid, NICENESS)
         _, said = self._child.communicate()
+        self._let_go()
         if self._child.returncode and not self._closed.is_set():
             text = short(plain(said.decode(errors="replace").strip().rpartition("\n")[2]), 300)
             print(f"note: no interim table: {text}", file=sys.stderr)
@@ -72,5 +82,32 @@ class _Reports:
     def close(self) -> None:
         with self._lock:
             self._closed.set()
-            if self._child is not None and self._child.poll() is None:
-                self._child.terminate()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """The end of the pipe ends what is at work; so does the end of this process, however it comes."""
+        with self._lock:
+            if self._life is not None:
+                os.close(self._life)
+            self._life = None
+
+
+_ACCOMPANY = (
+    "import sys; from universality.commands.interim import accompany; sys.exit(accompany(sys.argv[1:]))"
+)
+
+
+def accompany(command: Sequence[str]) -> int:
+    """Run `command` until it ends, or standard input does: whoever holds its other end is gone. Returns the exit code."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def end() -> None:
+        with suppress(OSError):
+            os.read(sys.stdin.fileno(), 1)
+        child.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+        child.kill()
+
+    threading.Thread(target=end, daemon=True).start()
+    return child.wait()

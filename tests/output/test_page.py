@@ -261,7 +261,7 @@ def test_what_is_known_is_told_with_the_stricter_bound_at_which_it_is_not() -> N
     for claim, told in ((wide, False), (near, True)):
         html = page(test_leaderboard.result_set("a", test_leaderboard.grid(4, 4, claim=claim)))
         (known,) = re.findall(r"<li><strong>[^<]*</strong> it holds in all 16 decided cells.*?</li>", html)
-        assert ("At a stricter bound, " in known) is told
+        assert ("At a stricter bound (" in known) is told
 
 
 def test_of_controls_alone_the_page_shows_controls_alone() -> None:

@@ -39,19 +39,25 @@ def test_a_claim_reads_as_its_bounds(claim: Bound, text: str) -> None:
     [
         (Within(low=1.0, high=2.0), 1.0, True),
         (Within(low=1.0, high=2.0), 2.0, True),
-        (Within(low=1.0, high=2.0), math.nextafter(2.0, 3.0), False),
-        (Within(low=1.0, high=2.0), math.nextafter(1.0, 0.0), False),
+        (Within(low=1.0, high=2.0), math.nextafter(2.0, 3.0), True),
+        (Within(low=1.0, high=2.0), math.nextafter(1.0, 0.0), True),
+        (Within(low=1.0, high=2.0), 2.00000001, False),
+        (Within(low=1.0, high=2.0), 0.99999999, False),
+        (Within(low=-1.0), math.nextafter(-1.0, -2.0), True),
+        (Within(low=-1.0), -1.00000001, False),
+        (Within(high=0.0), 1e-300, False),
         (Within(low=1.0), math.inf, True),
         (Within(high=1.0), -math.inf, True),
         (Within(), math.nan, False),
         (Most(at_least=5.0), 5.0, True),
-        (Most(at_least=5.0), math.nextafter(5.0, 0.0), False),
+        (Most(at_least=5.0), math.nextafter(5.0, 0.0), True),
+        (Most(at_least=5.0), 4.9999999, False),
         (Most(at_least=5.0), math.inf, True),
         (Most(at_least=5.0), math.nan, False),
     ],
     ids=str,
 )
-def test_bounds_are_closed_and_nothing_undefined_holds(claim: Bound, effect: float, holds: bool) -> None:
+def test_bounds_are_closed_up_to_rounding_and_nothing_undefined_holds(claim: Bound, effect: float, holds: bool) -> None:
     assert claim.holds(effect) is holds
 
 

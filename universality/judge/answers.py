@@ -79,7 +79,8 @@ def answer(
       their set: of a p from three to five runs, which holds for normal effects, one alone is not enough;
     - *not yet known*: everything else.
 
-    Cells that were asked and are undecided or ended early stand at the end, whatever the answer.
+    Cells that were asked and are undecided or ended early stand at the end, whatever the answer, and on which side of the claim the
+    estimates of the undecided lie.
 
     Args:
         conflicts: cells of which one set says present and another absent.
@@ -179,12 +180,21 @@ def _open(cells: Sequence[CellVerdict], conflicts: int, *, seeds: bool = True) -
     told = f"; in {conflicts} sets contradict each other" if conflicts else ""
     if undecided:
         needed = sorted(v.seeds_needed for v in undecided if seeds and v.seeds_needed is not None)
-        told += f"; {len(undecided)} {'is' if len(undecided) == 1 else 'are'} undecided{_nowhere(cells)}"
+        told += f"; {len(undecided)} {'is' if len(undecided) == 1 else 'are'} undecided{_leaning(undecided)}{_nowhere(cells)}"
         told += (
             f"; {len(needed)} of them about {needed[len(needed) // 2]} seeds would decide" if needed else ""
         )
     told += f"; {ended} ended without a measurement" if ended else ""
     return told + (f"; {missing} {'lacks' if missing == 1 else 'lack'} runs" if missing else "")
+
+
+def _leaning(undecided: Sequence[CellVerdict]) -> str:
+    """On which side those lie that have an estimate: a claim that is decided only where it holds is not universal."""
+    measured = [(v.record.claim, v.effect) for v in undecided if v.effect is not None]
+    if not measured:
+        return ""
+    inside = sum(claim.holds(effect) for claim, effect in measured)
+    return f" ({inside} of {len(measured)} estimates as claimed)"
 
 
 def _told_by(cells: Sequence[CellVerdict]) -> str:

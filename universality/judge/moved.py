@@ -115,12 +115,12 @@ def under(claim: Bound, cells: Sequence[CellVerdict]) -> Moved:
 def scaled(claim: Bound, factor: float) -> Bound | None:
     """The claim made twice as strict (factor 2) or as lax (1/2); None where a single bound is 0.
 
-    A single bound b is multiplied, a bound from above (or below, where negative) divided; below a ceiling c the same is
-    done with the odds b/(c - b), so that no bound leaves the range of the effect. A window becomes so many times narrower
+    A single bound b is multiplied, a bound from above (or below, where negative) divided; above a floor f the same is done
+    with b - f, and below a ceiling c with the odds b/(c - b), so that no bound leaves the range of the effect. A window becomes so many times narrower
     around its middle, on the claim's scale.
 
-    >>> str(scaled(Within(low=0.5), 2)), str(scaled(Within(low=0.5, ceiling=1), 2))
-    ('>= 1', '>= 0.666667')
+    >>> str(scaled(Within(low=0.5), 2)), str(scaled(Within(low=0.5, ceiling=1), 2)), str(scaled(Within(high=1.5, floor=1), 2))
+    ('>= 1', '>= 0.666667', '<= 1.25')
     """
     low, high = claim.ends
     if math.isfinite(low) and math.isfinite(high):
@@ -134,6 +134,9 @@ def scaled(claim: Bound, factor: float) -> Bound | None:
     if bound == 0:
         return None
     times = factor if (bound > 0) == (end == "lower") else 1 / factor
+    floor = claim.floor if isinstance(claim, Within) else msgspec.UNSET
+    if not isinstance(floor, msgspec.UnsetType) and bound > floor:
+        return _with(claim, end, floor + (bound - floor) * times)
     if isinstance(claim.ceiling, msgspec.UnsetType) or not 0 < bound < claim.ceiling:
         return _with(claim, end, bound * times)
     return _with(claim, end, claim.ceiling * bound * times / (claim.ceiling + bound * (times - 1)))

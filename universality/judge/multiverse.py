@@ -126,7 +126,7 @@ class Multiverse:
         if self.stricter is None or self.stricter.beyond is None:
             return ""
         bound, kind = self.stricter.beyond
-        return f"{_apart(bound)}: {kind}"
+        return f"({bound}): {kind}"
 
 
 def multiverses(results: ResultSet) -> list[Multiverse]:

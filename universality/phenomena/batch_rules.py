@@ -37,9 +37,9 @@ def unchanged(runs: u.Runs) -> u.Outcome:
 class BatchRules(u.Phenomenon):
     """From a batch to `factor` times it, SGD keeps its loss at equal examples where lr ~ B, Adam where lr ~ sqrt(B).
 
-    Effect: the power p of lr ~ B^p at which ln of the loss, over that of the small batch, is 0 in the mean over the
-    second half of the examples; interpolated between rates. Adam's 1 - beta ~ B, so that its averages are over equal
-    numbers of examples, and eps ~ 1/sqrt(B), as in Malladi et al. Where gradients are no noise, p is 1 for Adam too.
+    Effect: the power p of lr ~ B^p at which ln of the loss, over that of the small batch, is 0 in the mean over the second half of
+    the examples, interpolated. Adam's 1 - beta ~ B, so that its averages are over equal numbers of examples, and eps ~ 1/sqrt(B), as
+    in Malladi et al. Without noise p is 1 for both: of SGD, so far below the threshold, gradient flow alone implies it.
 
     Args:
         batch, factor, updates: the small batch, the ratio, and the updates with the small batch.
@@ -57,7 +57,7 @@ class BatchRules(u.Phenomenon):
     root: Optimizer = "adam"
 
     title, version, strand, sense = "Batch size rules", 2, "hyperparameters", "number"
-    dispute = "below a critical batch, which grows in training (McCandlish et al. 2018, arXiv:1812.06162)"
+    dispute = "below a critical batch (arXiv:1812.06162); neither rule is general (arXiv:1811.03600, arXiv:2405.14578)"
     asks, gates = (u.train_rows(64),), (LEFT,)
 
     def powers(self, run: u.Run, optimizer: Optimizer) -> dict[str | float, u.Run]:

@@ -17,7 +17,7 @@ UPDATES = {4: 800, 8: 400, 16: 220, 32: 140, 64: 90, 128: 70, 256: 60, 512: 60} 
 BATCHES, LARGEST = tuple(UPDATES), 512
 RATES, SMALL = tuple(0.025 * 2**k for k in range(8)), 0.05
 FIT = u.Curves({"updates": "best rate", "fit": "hyperbola"}, "batch size", "updates", "xy", theory="fit")
-QUARTER = u.Within(high=1.25, scale="log", unit="farthest of the hyperbola, a factor")
+QUARTER = u.Within(high=1.25, scale="log", unit="farthest of the hyperbola, a factor", floor=1.0)
 DECADE = u.Within(low=10**-0.5, high=10**0.5, scale="log", unit="B_crit over the noise scale")
 
 
@@ -38,7 +38,7 @@ class CriticalBatchSize(u.Phenomenon):
     share: float = 0.3
     tuned: bool = True
 
-    title, version, strand, sense = "Critical batch size", 3, "hyperparameters", "form"
+    title, version, strand, sense = "Critical batch size", 4, "hyperparameters", "form"
     dispute = "the noise scale grows in training, and which update counts is open (Merrill et al. 2025, arXiv:2505.23971)"
     asks, reference = (u.classes(2), u.train_rows(1024)), ("mlp[width=64,depth=1]", "digits[label_noise=0.1]")
 

@@ -12,7 +12,7 @@ from universality import plugin as u
 from universality.measures import mode_strengths, passage_times
 
 RISE = u.Within(high=0.05, unit="largest |rise / (ln 81 / 2 s) - 1|", scale="log")
-ORDER = u.Within(low=0.99, unit="Kendall tau of half-times and -s")
+ORDER = u.Within(low=0.99, unit="Kendall tau of half-times and -s", ceiling=1.0)
 RISES = u.Dots("rises", "predicted rise, ln 81 / 2s", "measured rise", log="xy")
 SHAPE = u.Curves(
     {"shape": "mode", "logistic": ""}, "2s (t - half-time)", "strength of the mode", theory="logistic"
@@ -36,7 +36,7 @@ class DeepLinearModes(u.Phenomenon):
     steps: int = 1400
     lr: float = 0.005
 
-    title, version, strand, sense = "Modes of deep linear networks", 1, "solvable", "number"
+    title, version, strand, sense = "Modes of deep linear networks", 2, "solvable", "number"
     calibration = True
 
     @u.per_seed

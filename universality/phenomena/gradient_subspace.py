@@ -11,8 +11,9 @@ from universality import plugin as u
 SOURCE = "Gur-Ari et al. 2018, arXiv:1812.04754; Song et al. 2024, arXiv:2405.16002"
 BRANCHES = ("sgd", "dom", "bulk", "random", "rest", "random_2", "rest_2")
 LOSSES = u.Curves({"loss": ""}, x="update since half-way", y="training loss")
-SHARES = u.Levels("share", {"share_random": "random directions"}, "|P g|^2 / |g|^2")
-MOST, ALL = u.Within(low=0.5, unit="|P g|^2 / |g|^2"), u.Within(low=0.8, unit="share of the progress kept")
+SHARE = "|P g|^2 / |g|^2"
+SHARES = u.Levels("share", {"share_random": "random directions"}, SHARE)
+MOST, ALL = u.Within(low=0.5, unit=SHARE, ceiling=1.0), u.Within(low=0.8, unit="share of the progress kept")
 NONE = u.Within(high=0.1, unit="progress over that of random directions")
 SOLVED = u.at_end("projected_updates.converged")
 
@@ -26,7 +27,7 @@ def progress(run: u.Trajectory, *drawn: str) -> tuple[dict[str, float], dict[str
     """Of every branch, over that of SGD; and the losses of those that are drawn."""
     step = int(run.series("projected_updates.share").steps[-1])
     loss = {name: run.array(f"projected_updates.loss_{name}", step) for name in BRANCHES}
-    gained = {name: float(values[0] - values[-1]) for name, values in loss.items()}
+    gained = {name: float(v[0] - v[-1]) for name, v in loss.items()}
     u.need("progress of SGD over the loss", gained["sgd"] / loss["sgd"][0], at_least=0.02)
     points = {f"loss:{name}": u.Points.of(np.linspace(0, 60, len(loss[name])), loss[name]) for name in drawn}
     return {name: value / gained["sgd"] for name, value in gained.items()}, points
@@ -35,9 +36,8 @@ def progress(run: u.Trajectory, *drawn: str) -> tuple[dict[str, float], dict[str
 @u.register("gradient_subspace", source=SOURCE)
 @dataclass(frozen=True, kw_only=True)
 class GradientSubspace(u.Phenomenon):
-    """Half-way through SGD, with P the projection on the C leading eigenvectors of the training Hessian, C the number of
-    classes, and progress the decrease of the loss by 60 updates on the same batches (`probes.projected_updates`):
-
+    """Half-way through SGD, with P the projection on the C leading eigenvectors of the training Hessian, C the number of classes,
+    and progress the decrease of the loss by 60 updates on the same batches (`probes.projected_updates`):
     `share`: |P g|^2 / |g|^2 of batch gradients is at least 0.5, the larger part (Gur-Ari et al.). `dom`: progress by
     P g, over that by random directions of equal energy, is at most 0.1: none (Song et al.). `bulk`: with r random
     directions of equal energy to g - P g, (progress by g - P g, less by r) / (progress by g, less by r) is at least
@@ -53,15 +53,15 @@ class GradientSubspace(u.Phenomenon):
     batch_size: int = 32
     null: bool = False
 
-    title, version, strand, sense = "Gradient in a tiny subspace", 1, "universality", "form"
+    title, version, strand, sense = "Gradient in a tiny subspace", 2, "universality", "form"
     dispute = "Song et al.: the alignment is noise and oscillation, on which learning does not depend"
     asks = u.classes(2), few_classes
     gates = (u.require("share of eigenproblems that converged", SOLVED, at_least=0.95),)
 
     @u.per_seed
     def run(self, run: u.Run) -> u.Run:
-        run = run.trained(steps=self.steps, lr_over_stability=self.lr_multiple, batch_size=self.batch_size)
-        return run.observing(projected_updates=u.At(0.5))
+        how = {"lr_over_stability": self.lr_multiple, "batch_size": self.batch_size}
+        return run.trained(steps=self.steps, **how).observing(projected_updates=u.At(0.5))
 
     @u.claim(MOST, runs=run, title="most of the gradient is dominant", chart=SHARES)
     def share(self, run: u.Trajectory) -> u.Outcome:
@@ -72,8 +72,8 @@ class GradientSubspace(u.Phenomenon):
     def dom(self, run: u.Trajectory) -> u.Outcome:
         of, points = progress(run, "sgd", "dom", "random")
         u.need("progress by random directions, over that of SGD", of["random"], at_least=0.05)
-        judged = of["random_2" if self.null else "dom"]
-        return u.Outcome(effect=judged / of["random"], details=of, points=points)
+        judged = of["random_2" if self.null else "dom"] / of["random"]
+        return u.Outcome(effect=judged, details=of, points=points)
 
     @u.claim(ALL, runs=run, title="the rest learns as much as all", chart=LOSSES)
     def bulk(self, run: u.Trajectory) -> u.Outcome:

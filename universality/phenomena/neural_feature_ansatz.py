@@ -44,7 +44,7 @@ class NeuralFeatureAnsatz(u.Phenomenon):
     steps: int = 2000
     lr_multiple: float = 4.0
 
-    title, version, strand, sense = "Neural feature ansatz", 1, "laws", "form"
+    title, version, strand, sense = "Neural feature ansatz", 2, "laws", "form"
     dispute = (
         "heuristic: Boix-Adsera et al. 2025, arXiv:2507.05644, show where it fails, and need weight decay"
     )
@@ -56,7 +56,7 @@ class NeuralFeatureAnsatz(u.Phenomenon):
         run = run.trained(steps=self.steps, lr_over_stability=self.lr_multiple, loss="mse")
         return run.observing(feature_ansatz=u.At(0, 1), accuracy=u.At(0, 1))
 
-    @u.claim(u.Within(low=0.8, unit=COSINE), runs=run, title="of the first layer", chart=LEVELS)
+    @u.claim(u.Within(low=0.8, unit=COSINE, ceiling=1.0), runs=run, title="of the first layer", chart=LEVELS)
     def first_layer(self, run: u.Trajectory) -> u.Outcome:
         details = {name: u.at_end(f"feature_ansatz.{name}")(run) for name in READ}
         details["untrained"] = u.at_start("feature_ansatz.cosine")(run)

@@ -13,7 +13,8 @@ SOURCE = "Cohen et al. 2021, arXiv:2103.00065; Yoo et al. 2025, arXiv:2506.06940
 LOSS, LEFT, NEAR, UNIT = "accuracy.train_loss", 0.1, 0.5, "max sharpness / initial"
 IN_ORDER = u.require("rank correlation of sharpness and update", "rank correlation", at_least=0.8)
 COURSE = u.Curves({"course": ""}, x="update", y="sharpness / initial sharpness")
-RISES, STAYS = u.Within(low=1.3, unit=UNIT, scale="log"), u.Within(high=1.1, unit=UNIT, scale="log")
+RISES = u.Within(low=1.3, unit=UNIT, scale="log", floor=1.0)
+STAYS = u.Within(high=1.1, unit=UNIT, scale="log", floor=1.0)
 
 
 def followed(run: u.Trajectory) -> tuple[u.Series, bool]:
@@ -50,7 +51,7 @@ class ProgressiveSharpening(u.Phenomenon):
     multiple: float = 10.0
     lazy: float = 100.0
 
-    title, version, strand, sense = "Progressive sharpening", 2, "laws", "sign"
+    title, version, strand, sense = "Progressive sharpening", 3, "laws", "sign"
     dispute = (
         "sharpness may fall first from a large initial one; SGD, large rates and width suppress the rise"
     )

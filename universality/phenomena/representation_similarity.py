@@ -34,15 +34,15 @@ def agree(runs: Any, measure: Any, title: str, *layers: u.Matrices, nulls: Any =
 @u.register("representation_similarity", source=SOURCE)
 @dataclass(frozen=True, kw_only=True)
 class RepresentationSimilarity(TrainedApart):
-    """Between seeds and between architectures, globally (CKA) and locally (mutual nearest neighbours); and whether
-    CKA tells which layers of two seeds correspond.
+    """Of seeds and architectures, globally (CKA) and locally (mutual nearest neighbours); and of layers, told by CKA.
 
-    Effect: s(trained) less the largest of s(random labels) and of what inputs and initial geometry carry through
-    training (`measures.against_defaults`), on 512 held-out inputs; `_beyond_labels`, of what sharing class means gives
-    too. A pair that is itself on random labels has no such null, from which it could not differ.
+    Effect: s(trained) less the largest of s(random labels) and of what inputs and initial geometry carry through training
+    (`measures.against_defaults`), on 512 held-out inputs; `_beyond_labels`, of what sharing class means gives too. Pairs
+    that are on random labels have no such null.
     """
 
     title, version, strand, sense = "Representation similarity", 5, "universality", "sign"
+    dispute = "of large models neighbourhoods agree and global similarity does not (arXiv:2602.14486)"
     gates = (*TrainedApart.gates, kit.EVEN)
 
     @u.per_pair
@@ -58,8 +58,8 @@ class RepresentationSimilarity(TrainedApart):
 
     @u.per_seed
     def pairs_apart(self, run: u.Run) -> dict[str, u.Run]:
-        # No pair shares a seed with another: no suite has 500.
-        return self.trained(self.labelled(run, run.seeded(run.seed + 500)), taps=u.At(0, 1))
+        pair = self.labelled(run, run.seeded(run.seed + 500))  # no two share a seed: no suite has 500
+        return self.trained(pair, taps=u.At(0, 1))
 
     cka_seeds = agree(seeds, CKA, "seeds agree, globally")
     cka_architectures = agree(architectures, CKA, "architectures agree, globally", kit.LAYERS)

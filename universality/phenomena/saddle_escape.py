@@ -51,7 +51,7 @@ class SaddleEscape(u.Phenomenon):
     scale: float = 0.02
     records: int = 250
 
-    title, version, strand, sense = "Saddle escape at rank one", 1, "solvable", "sign"
+    title, version, strand, sense = "Saddle escape at rank one", 2, "solvable", "sign"
     dispute = "Proved of linear and shallow networks; no such steps are seen at usual initial scales."
     asks = (u.classes(3),)
     gates = (u.require("loss at the end over the start", u.end_over_start(LOSS), at_most=0.5),)
@@ -62,7 +62,7 @@ class SaddleEscape(u.Phenomenon):
         return run.observing(ranks=u.Every(self.records), accuracy=u.Every(self.records))
 
     first = u.claim(
-        u.Within(high=1.5, unit=UNIT),
+        u.Within(high=1.5, unit=UNIT, floor=1.0),
         partial(escape, effect="at escape"),
         runs=descent,
         title="one direction at first",

@@ -13,7 +13,7 @@ SOURCE = "Rahaman et al. 2019, arXiv:1806.08734; Xu et al. 2019, arXiv:1901.0652
 LEFT = 0.2
 """Share of a component that may be missing where it counts as fitted."""
 
-ORDER = u.Within(low=0.8, unit="Kendall tau of frequency and time")
+ORDER = u.Within(low=0.8, unit="Kendall tau of frequency and time", ceiling=1.0)
 DELAY = u.Within(low=4.0, unit="T of the highest / T of the lowest", scale="log")
 TIMES = u.Curves({"times": ""}, "frequency", "update at which it is fitted", "y")
 MISSING = u.Curves({"missing": "frequency"}, "update", "share of the component that is missing", "x")
@@ -39,7 +39,7 @@ class SpectralBias(u.Phenomenon):
     steps: int = 5000
     lr: float = 1e-3
 
-    title, version, strand, sense = "Spectral bias", 1, "universality", "sign"
+    title, version, strand, sense = "Spectral bias", 2, "universality", "sign"
     dispute = (
         "a tendency, not a rule: some initialisations remove it; frequency is ambiguous in many dimensions"
     )

@@ -21,13 +21,15 @@ class Within(
     """The effect lies in [low, high].
 
     Intervals are formed on `scale`; `log` suits ratios and quantities that span decades.
-    One-sided claims leave a bound infinite. `ceiling` is the most that the effect can be, 1 for shares.
+    One-sided claims leave a bound infinite. `floor` is the least that the effect can be, 1 for a maximum over the first
+    value, `ceiling` the most, 1 for shares.
     """
 
     low: float = -math.inf
     high: float = math.inf
     unit: str = ""
     scale: Scale = "linear"
+    floor: float | msgspec.UnsetType = msgspec.UNSET
     ceiling: float | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class Within(
         return self.low, self.high
 
     def holds(self, effect: float) -> bool:
-        return self.low <= effect <= self.high
+        return inside(effect, *self.ends)
 
     def __str__(self) -> str:
         return bounds_text(self.low, self.high)
@@ -71,13 +73,25 @@ class Most(
         return self.at_least, math.inf
 
     def holds(self, effect: float) -> bool:
-        return effect >= self.at_least
+        return inside(effect, *self.ends)
 
     def __str__(self) -> str:
         return f"{bounds_text(self.at_least, math.inf)} in most runs"
 
 
 Bound = Within | Most
+
+ROUNDING = 1e-9
+"""Relative to a bound: what arithmetic may take from a number that lies on it, as from a rank correlation of 4/5."""
+
+
+def inside(value: float, low: float, high: float) -> bool:
+    """Whether a number lies in [low, high], up to rounding.
+
+    >>> inside(0.7999999999999999, 0.8, math.inf), inside(0.799, 0.8, math.inf)
+    (True, False)
+    """
+    return low - ROUNDING * abs(low) <= value <= high + ROUNDING * abs(high)
 
 
 def bounds_text(low: float, high: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 from msgspec.structs import force_setattr
 
-from universality.plugin.bounds import Bound, bounds_text
+from universality.plugin.bounds import Bound, bounds_text, inside
 from universality.text import beside
 
 
@@ -44,8 +44,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def met(self) -> bool:
-        low, high = self.bounds
-        return low <= self.value <= high
+        return inside(self.value, *self.bounds)
 
     @property
     def needs(self) -> str:

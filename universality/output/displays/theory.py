@@ -21,7 +21,8 @@ from universality.text import typeset
 NOTE = (
     "A dot is one number that the theory predicts, against what was measured in one group of runs; on the dashed line both agree, and "
     "the band is what is claimed of their ratio, where that is the claim. Hollow: not decided, as seeds differ or a gate is not met; such "
-    "dots may lie anywhere. Cells that a control makes invalid have none. All cells of a claim are in one picture."
+    "dots may lie anywhere. Cells that a control makes invalid have none. All cells of a claim are in one picture, also one in the setting of its positive "
+    "control, which the table does not count."
 )
 SIDE, LEFT, TOP, BELOW, RIGHT = 250, 62, 8, 42, 14
 """Of the square in which dots lie, and the room around it."""

@@ -57,7 +57,9 @@ def test_a_claim_reads_as_its_bounds(claim: Bound, text: str) -> None:
     ],
     ids=str,
 )
-def test_bounds_are_closed_up_to_rounding_and_nothing_undefined_holds(claim: Bound, effect: float, holds: bool) -> None:
+def test_bounds_are_closed_up_to_rounding_and_nothing_undefined_holds(
+    claim: Bound, effect: float, holds: bool
+) -> None:
     assert claim.holds(effect) is holds
 
 

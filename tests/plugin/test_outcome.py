@@ -20,8 +20,18 @@ MET, UNMET = Check("c", 1.0, at_least=1), Check("c", 0.0, at_least=1)
 @pytest.mark.parametrize(
     ("bounds", "inside", "outside", "needs"),
     [
-        ({"at_least": 0.999}, [0.999, math.nextafter(0.999, 0), 1.0, math.inf], [0.99899999, -math.inf], ">= 0.999"),
-        ({"at_most": 0.05}, [0.05, math.nextafter(0.05, 1), -1.0, -math.inf], [0.0500001, math.inf], "<= 0.05"),
+        (
+            {"at_least": 0.999},
+            [0.999, math.nextafter(0.999, 0), 1.0, math.inf],
+            [0.99899999, -math.inf],
+            ">= 0.999",
+        ),
+        (
+            {"at_most": 0.05},
+            [0.05, math.nextafter(0.05, 1), -1.0, -math.inf],
+            [0.0500001, math.inf],
+            "<= 0.05",
+        ),
         ({"at_least": 0.8, "at_most": 1.4}, [0.8, 1.0, 1.4], [0.79, 1.41], "0.8 to 1.4"),
         ({"at_least": 0}, [0, 1], [-1], ">= 0"),
     ],

@@ -58,7 +58,8 @@ def test_two_result_sets_are_read_without_torch() -> None:
         if (row.phenomenon, row.claim_name) == ("grokking", "delay")
     )
     told = f"grokking.delay: {row.counts['present']} present, {row.counts['absent']} absent, validated"
-    assert row.counts["present"] and told in done.stdout
+    assert row.counts["present"]
+    assert told in done.stdout
     assert "cells are in both sets, " in done.stdout
 
 

@@ -13,7 +13,7 @@ workers, `further` that of the differences, in which the starts cancel. Rounds a
 machine that does other work at the same time the ratios say nothing.
 
 What `slots` measures is not coordination alone: 16 processes that share a core evict each other's caches. The same
-trainings in 16 processes with no folder and no queue took 1.23 of one process's time on a core of an AMD EPYC, where
+trainings in 16 processes with no folder and no queue took 1.23 and 1.38 of one process's time on a core of an AMD EPYC, where
 `further` was 1.16.
 """
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import stat
 from tests.test_end_to_end import DIGITS, MLP, MODULAR, TANH, Bench, cross, environment
 
 KILLS = 20
@@ -33,14 +34,6 @@ if __name__ == "__main__":
     sys.exit(main())
 """
 """The command, but every training is saved five times a second, so that what is killed is taken up in the middle."""
-
-
-def stat(pid: int) -> list[str]:
-    """State, parent and group of a process; empty where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
-    except OSError:
-        return []
 
 
 def descendants(root: int) -> set[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import alive
 from universality.commands.interim import interim_reports
 
 
@@ -60,15 +61,6 @@ def test_one_that_fails_is_told_and_one_that_hangs_ends_with_the_training(
         assert waited_for(made, 1)
     assert time.monotonic() - started < 30
     assert not capsys.readouterr().err
-
-
-def alive(pid: int) -> bool:
-    """Whether a process has not ended; where nobody asks for its exit code, it stays in the table of processes."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
 
 
 def test_one_ends_with_a_training_that_is_killed(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -106,16 +106,17 @@ def html(board: Board, folder: Path | None = None) -> str:
     Args:
         folder: where it will lie, so that it leads to the pages of its sets.
     """
+    groups = _answers(board)
     return fill(
         "leaderboard.html",
         title="Leaderboard",
         note=NOTE,
         distrusted=_distrusted(board),
-        answers=_answers(board),
+        answers=groups,
         known_kinds=KNOWN,
         source_text=phrases.source_text,
         sections=[
-            *_tables(board),
+            *_tables(groups),
             conflicts(board),
             *predictions.sections(board.theories, details=True),
             _sets(board, "Result sets")._replace(links=page_links(board.sets, folder)),
@@ -177,9 +178,8 @@ def _table(rows: Sequence[BoardRow]) -> Section:
     return Section("", HEADERS, list(map(_line, rows)), [row.prevalence for row in rows])
 
 
-def _tables(board: Board) -> list[Section]:
+def _tables(groups: Mapping[Kind, Sequence[tuple[BoardRow, Answer]]]) -> list[Section]:
     """`table`, one for each kind of answer: most claims of many sets are not known yet, and are long to pass."""
-    groups = _answers(board)
     return [
         _table([row for row, _ in pairs])._replace(
             title=f"{kind.capitalize()}, in numbers", folded=kind not in KNOWN and len(groups) > 1

@@ -36,9 +36,6 @@ ROWS = 512
 """Most rows of a timed gradient, beyond which time is proportional to them."""
 
 FEW, LONG = 64, 0.1
-"""Rows from which on it is so where the gradient of so few takes that many seconds."""
-
-FEW, LONG = 64, 0.1
 """Where a gradient of so few rows takes so many seconds, time is proportional to rows from there on."""
 
 

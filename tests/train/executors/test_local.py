@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import alive
 from universality.errors import DeviceUnavailable, UniversalityError
 from universality.plan.plan import Job
 from universality.plugin import registry
@@ -152,16 +153,9 @@ def wait_for(path: Path, seconds: float = 40.0) -> str:
     raise AssertionError(f"{path.name} did not appear")
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def wait_until_dead(pid: int, seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
-    while is_alive(pid):
+    while alive(pid):
         assert time.monotonic() < end, f"process {pid} still lives"
         time.sleep(0.02)
 
@@ -475,8 +469,8 @@ def test_children_die_with_their_parent_and_what_was_published_stays(
         [sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True
     )
     child, left = (int(wait_for(bench.scratch / name)) for name in ("hanging", "left"))
-    assert is_alive(child)
-    assert is_alive(left)
+    assert alive(child)
+    assert alive(left)
     parent.send_signal(number)
     try:
         parent.communicate(timeout=20)

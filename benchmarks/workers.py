@@ -5,16 +5,16 @@
     python benchmarks/workers.py --json FILE     the numbers as well as the table
 
     two     two processes that join one results folder, a core each, against one process on one core: at most .55
-    slots   16 slots of one process on one core against one slot on that core: at most 1.03
+    slots   16 slots of one process on one core against 16 processes on that core, each with a share of the runs and a
+            folder of its own, and without queue, leases or supervision: at most 1.03
 
 The work is real: runs of one network on a task, a worker per slot, nothing stacked, everything published. Each is timed
 for `RUNS` runs and for three times as many: `whole` is the ratio of the times of the larger work, with the start of all
 workers, `further` that of the differences, in which the starts cancel. Rounds are interleaved, medians are taken. On a
-machine that does other work at the same time the ratios say nothing.
+machine that does other work on the same cores the ratios say nothing.
 
-What `slots` measures is not coordination alone: 16 processes that share a core evict each other's caches. The same
-trainings in 16 processes with no folder and no queue took 1.23 and 1.38 of one process's time on a core of an AMD EPYC, where
-`further` was 1.16.
+The other side of `slots` has 16 processes as well, since those that share a core evict each other's caches: with no folder
+and no queue they took 1.23 and 1.38 of one process's time on a core of an AMD EPYC.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -38,9 +40,12 @@ from universality.store.store import Store
 from universality.train.device import configure
 from universality.train.executors.local import run_all
 from universality.train.messages import WorkerSettings
+from universality.train.queue import planned
+from universality.train.worker import prepare
 
-RUNS, STEPS, ROUNDS = 24, 6000, 3
-QUICK = 2, 200, 1
+RUNS, STEPS, ROUNDS = 32, 6000, 3
+QUICK = 16, 200, 1
+SLOTS = 16
 TARGETS = {"two": 0.55, "slots": 1.03}
 
 
@@ -51,50 +56,89 @@ def jobs(runs: int, steps: int, first: int = 0) -> list[Job]:
     return [Job(spec, {"accuracy": (0, steps)}, 1.0) for spec in specs]
 
 
-def join(root: Path, runs: int, slots: int, steps: int, cores: Sequence[int]) -> None:
-    """Train what the folder lacks, once told to go: the fork server runs by then, and has served one run."""
-    os.sched_setaffinity(0, cores)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One that trains on a core: all runs of the folder that it shares in so many slots, or alone a share of the runs
+    in a folder of its own."""
+
+    core: int
+    slots: int = 1
+    share: tuple[int, int] | None = None
+
+
+def start(root: Path, runs: int, steps: int, process: Process) -> None:
+    """Train what the folder lacks, once told to go: what a process sets up once is set up by then."""
+    os.sched_setaffinity(0, [process.core])
     configure(threads=1)
     registry.load_plugins()
     with tempfile.TemporaryDirectory() as folder:
-        _train(jobs(1, 1), Store.create(Path(folder) / "warm").layout.root, 1)
+        _train(jobs(1, 1), Store.create(Path(folder) / "warm").layout.root, process)
     print("ready", flush=True)
     if not sys.stdin.readline():
         return  # whoever asked is gone
-    _train(jobs(runs, steps), root, slots)
+    _train(_shared(jobs(runs, steps), process.share), root, process)
     print("done", flush=True)
 
 
-def _train(work: Sequence[Job], root: Path, slots: int) -> None:
+def _shared(work: Sequence[Job], share: tuple[int, int] | None) -> Sequence[Job]:
+    return work if share is None else work[share[0] :: share[1]]
+
+
+def _train(work: Sequence[Job], root: Path, process: Process) -> None:
     settings = WorkerSettings(store_root=root, device="cpu", plugins=(), data_root=Path())
-    states = run_all(work, settings, slots=slots, timeout_s=3600, on_event=lambda event: None, wait=False)
-    if set(states.values()) - {"done"}:
-        raise SystemExit(f"ended as {sorted(set(states.values()))}")
+    if process.share is None:
+        ended = run_all(
+            work, settings, slots=process.slots, timeout_s=3600, on_event=lambda event: None, wait=False
+        )
+        states = set(ended.values())
+    else:
+        train = prepare(settings)
+        states = {reply.state for job in work for reply in train(planned([job]))}
+    if states - {"done"}:
+        raise SystemExit(f"ended as {sorted(states)}")
 
 
-def seconds(runs: int, steps: int, slots: int, cores: Sequence[Sequence[int]]) -> float:
-    """Wall seconds until all is trained, by a process for each of `cores`."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Store.create(Path(folder) / "r").layout.root
-        common = [sys.executable, __file__, "--join", str(root), str(runs), str(slots), str(steps)]
-        commands = [[*common, ",".join(map(str, each))] for each in cores]
+def seconds(runs: int, steps: int, processes: Sequence[Process]) -> float:
+    """Wall seconds until all is trained."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        shared = Store.create(Path(folder) / "shared").layout.root
+        roots = [
+            shared if process.share is None else Store.create(Path(folder) / f"{number}").layout.root
+            for number, process in enumerate(processes)
+        ]
         pipe = subprocess.PIPE
-        processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for command in commands]
-        for process in processes:
-            _hear(process, "ready")
-        start = time.perf_counter()
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for process in processes:
-            _hear(process, "done")
-        taken = time.perf_counter() - start
-        for process in processes:
-            process.communicate()
-        stored = Store.open(root)
-        if not all(stored.covers(job.spec.id, job.observe) for job in jobs(runs, steps)):
-            raise SystemExit("some runs are not stored")
+        started = [
+            running.enter_context(
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        __file__,
+                        "--start",
+                        json.dumps([str(root), runs, steps, asdict(process)]),
+                    ],
+                    stdin=pipe,
+                    stdout=pipe,
+                    text=True,
+                )
+            )
+            for root, process in zip(roots, processes, strict=True)
+        ]
+        for each in started:
+            _hear(each, "ready")
+        begun = time.perf_counter()
+        for each in started:
+            assert each.stdin is not None
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        for each in started:
+            _hear(each, "done")
+        taken = time.perf_counter() - begun
+        for root, process in zip(roots, processes, strict=True):
+            stored = Store.open(root)
+            if not all(
+                stored.covers(job.spec.id, job.observe) for job in _shared(jobs(runs, steps), process.share)
+            ):
+                raise SystemExit("some runs are not stored")
         return taken
 
 
@@ -104,16 +148,22 @@ def _hear(process: subprocess.Popen[str], word: str) -> None:
         raise SystemExit(f"a worker said {said!r} instead of {word!r}")
 
 
-def measure(section: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
-    """Ratios of the medians, and the seconds of one run on one core."""
+def sides(section: str) -> tuple[list[Process], list[Process]]:
+    """What is compared: of the second against the first."""
     first, *others = sorted(os.sched_getaffinity(0))
-    one = (1, [[first]])
-    many = (1, [[first], others[:1]]) if section == "two" else (16, [[first]])
+    if section == "two":
+        return [Process(core=first)], [Process(core=core) for core in (first, *others[:1])]
+    apart = [Process(core=first, share=(number, SLOTS)) for number in range(SLOTS)]
+    return apart, [Process(core=first, slots=SLOTS)]
+
+
+def measure(section: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
+    """Ratios of the medians, and the seconds of one run on the first side."""
     times: dict[tuple[int, int], list[float]] = {}
     for _ in range(rounds):
         for size in (runs, 3 * runs):
-            for number, (slots, cores) in enumerate((one, many)):
-                times.setdefault((number, size), []).append(seconds(size, steps, slots, cores))
+            for number, processes in enumerate(sides(section)):
+                times.setdefault((number, size), []).append(seconds(size, steps, processes))
     small, large = ([median(times[number, size]) for number in (0, 1)] for size in (runs, 3 * runs))
     return {
         "seconds": (large[0] - small[0]) / (2 * runs),
@@ -129,11 +179,11 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", choices=tuple(TARGETS), default=list(TARGETS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--join", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--start", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.join:
-        root, runs, slots, steps, cores = options.join
-        join(Path(root), int(runs), int(slots), int(steps), [int(core) for core in cores.split(",")])
+    if options.start:
+        root, runs, steps, process = json.loads(options.start)
+        start(Path(root), runs, steps, Process(**process))
         return
     registry.load_plugins()
     numbers = {}

@@ -113,8 +113,18 @@ def curves_of(chart: Curves | Dots | Bars, record: CellRecord) -> list[Curve]:
                 rest = name.removeprefix(kind).removeprefix(":")
                 x, y = drawable(points[name], chart.log, ordered=not isinstance(chart, Dots))
                 if x:
-                    curves.append(Curve(group, ", ".join(filter(None, (title, rest))), x, y))
+                    curves.append(Curve(group, _title(title, rest), x, y))
     return curves
+
+
+def _title(kind: str, rest: str) -> str:
+    """Of one curve among those of its kind; the value of a parameter stands behind the parameter's name.
+
+    >>> _title("relative width", "4"), _title("muP", "layer1"), _title("measured", "")
+    ('relative width 4', 'muP, layer1', 'measured')
+    """
+    between = " " if rest[:1].isdigit() else ", "
+    return between.join(filter(None, (kind, rest)))
 
 
 def theory_of(chart: Curves, record: CellRecord) -> Curve | None:

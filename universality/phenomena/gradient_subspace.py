@@ -10,7 +10,9 @@ from universality import plugin as u
 
 SOURCE = "Gur-Ari et al. 2018, arXiv:1812.04754; Song et al. 2024, arXiv:2405.16002"
 BRANCHES = ("sgd", "dom", "bulk", "random", "rest", "random_2", "rest_2")
-LOSSES = u.Curves({"loss": ""}, x="update since half-way", y="training loss")
+PARTS = {"sgd": "SGD", "dom": "its dominant part", "random": "its part in random directions"}
+PARTS |= {"bulk": "without its dominant part", "rest": "without random directions"}
+LOSSES = u.Curves({f"loss:{k}": v for k, v in PARTS.items()}, x="update since half-way", y="training loss")
 SHARE = "|P g|^2 / |g|^2"
 SHARES = u.Levels("share", {"share_random": "random directions"}, SHARE)
 MOST, ALL = u.Within(low=0.5, unit=SHARE, ceiling=1.0), u.Within(low=0.8, unit="share of the progress kept")

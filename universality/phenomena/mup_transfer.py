@@ -16,8 +16,8 @@ SCALES, OCTAVES, RATES, EARLY = (1.0, 4.0, 16.0), 4, tuple(2.0**k for k in range
 TAPS, OUTPUT, LOSS = "taps[rows=64,rotate=false]", "outputs[rows=64]", "train_loss"
 STEEP = 0.25  # half-way to 1/2, the least power with which hidden updates of Adam grow in standard parametrisation
 KINDS = {"mup": "muP", "standard": "standard"}
-MOVES = u.Curves(KINDS, "width, relative", f"RMS change of a representation in {EARLY} updates", "xy")
-LOSSES = u.Curves({"loss": "width, relative"}, "learning rate", "training loss, mean of all updates", "xy")
+MOVES = u.Curves(KINDS, "relative width", f"RMS change of a representation in {EARLY} updates", "xy")
+LOSSES = u.Curves({"loss": "relative width"}, "learning rate", "training loss, mean of all updates", "xy")
 UNMOVED = u.Within(low=-STEEP, high=STEEP, unit="power of the width")
 
 

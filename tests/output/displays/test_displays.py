@@ -113,6 +113,12 @@ def test_texts_are_cut_and_broken_to_their_room() -> None:
     assert wrapped("one two three four", 60, 10) == ["one two", "three four"]
     text = sheet("Title", "a note " * 30, [("caption", Drawing(50, 20, "", "label"))])
     assert text.count('class="note"') > 2
+    long = sheet(
+        "Modes of deep linear networks: theory and measurement", "", [("", Drawing(50, 20, "", "label"))]
+    )
+    lines = re.findall(r'class="heading"[^>]*>([^<]*)<', long)
+    assert " ".join(lines) == "Modes of deep linear networks: theory and measurement"
+    assert len(lines) == 2
 
 
 def test_a_sweep_is_drawn_with_its_change_between_the_values_that_differ() -> None:

@@ -49,6 +49,12 @@ def test_values_nulls_and_what_must_be_exceeded_stand_in_rows() -> None:
     assert note(figure).endswith("verdict and effect: ? inconclusive")
 
 
+def test_a_single_null_is_named_as_what_must_be_exceeded() -> None:
+    alone = Levels("trained", {"chance": "chance"}, "share")
+    of = results([cell([outcome(trained=0.9, chance=0.4)])], {"ratio": [alone]})
+    assert legend(levels(of, sheets(of)[0])) == ["measured", "chance", "to exceed: chance"]
+
+
 def test_without_one_of_the_nulls_nobody_knows_what_must_be_exceeded() -> None:
     rows = [outcome(trained=0.9, untrained=0.4), outcome(untrained=0.4, random=0.3), outcome(other=1.0), None]
     (axes,) = panels(drawn([cell(rows)]))

@@ -106,7 +106,31 @@ def test_claims_of_one_chart_share_a_figure_and_equal_points_are_drawn_once() ->
     assert legend(figure) == ["ratio, loss", "twice, loss"]
 
 
-def test_verdicts_of_three_claims_and_more_stand_below_each_other() -> None:
+def test_titles_that_one_claim_has_alone_stand_without_its_name() -> None:
+    parts = Curves({"loss:all": "all", "loss:part": "its part"}, x="width", y="loss")
+    records = [
+        cell([outcome(**{"loss:all": SWEEP})]),
+        cell([outcome(**{"loss:part": LAW})], claim_name="twice"),
+    ]
+    assert legend(drawn(records, parts, twice=parts)) == ["all", "its part"]
+
+
+def test_the_value_of_a_parameter_stands_behind_its_name() -> None:
+    kinds = {f"loss:{w}": Points((1.0, 2.0), (w, 1.0)) for w in (4, 16)}
+    assert legend(drawn([cell([outcome(**kinds)])], Curves({"loss": "width"}, "step", "loss"))) == [
+        "width 4",
+        "width 16",
+    ]
+
+
+def test_a_verdict_is_under_its_name_also_in_the_panel_of_one_claim_alone() -> None:
+    runs = [outcome(loss=SWEEP)] * 3
+    records = [cell(runs), cell(runs, claim_name="second"), cell(runs, claim_name="second", task="other")]
+    titles = [axes.get_title().splitlines()[1:] for axes in panels(drawn(records, LOSS, second=LOSS))]
+    assert titles == [["ratio ✓ 1.00", "second ✓ 1.00"], ["second ✓ 1.00"]]
+
+
+def test_verdicts_of_claims_stand_below_each_other() -> None:
     names = ["ratio", "second", "third"]
     records = [cell([outcome(loss=SWEEP)], claim_name=name) for name in names]
     (axes,) = panels(figure := drawn(records, LOSS, second=LOSS, third=LOSS))

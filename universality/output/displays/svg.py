@@ -140,8 +140,11 @@ def sheet(
     columns = min(columns, len(panels))
     width = 2 * MARGIN + max(columns * each + (columns - 1) * GAP, LEAST)
     y = float(MARGIN + TITLE)
-    parts = [text(MARGIN, y, fitted(heading, width - 2 * MARGIN, TITLE), "heading")]
-    y += 8
+    parts = []
+    for line in wrapped(heading, width - 2 * MARGIN, TITLE):
+        parts.append(text(MARGIN, y, line, "heading", 400))
+        y += TITLE + 6
+    y += 2 - TITLE
     for line in wrapped(note, width - 2 * MARGIN, CAPTION):
         y += CAPTION + 5
         parts.append(text(MARGIN, y, line, "note", 400))

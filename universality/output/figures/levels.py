@@ -84,11 +84,12 @@ def _handles(chart: Levels, colours: Any, titles: Any) -> list[Artist]:
         name = chart.title if len(colours) == 1 else f"{chart.title}: {titles[claim]}"
         look = {"marker": "o", "color": colour, "markersize": 4, "linestyle": "none"}
         handles.append(Line2D([], [], label=style.shown(name, 60), **look))
-    largest = "largest of these" if len(chart.nulls) > 1 else "it"
+    nulls = dict(chart.nulls)
+    largest = "largest of these" if len(nulls) > 1 else next(iter(nulls.values()))
     margin = f" + {typeset(f'{chart.margin:g}')}" if chart.margin else ""
-    for (_, title), mark in zip(dict(chart.nulls).items(), _marks(len(chart.nulls)), strict=True):
+    for (_, title), mark in zip(nulls.items(), _marks(len(nulls)), strict=True):
         look = {"marker": mark, "linestyle": "none", "markersize": 3.5, **NULL}
         handles.append(Line2D([], [], label=style.shown(title, 60), **look))
     look = {"marker": "|", "color": palette.BLACK, "markersize": 7, "linestyle": "none"}
-    handles.append(Line2D([], [], label=f"to exceed: {largest}{margin}", **look))
+    handles.append(Line2D([], [], label=style.shown(f"to exceed: {largest}{margin}", 60), **look))
     return handles

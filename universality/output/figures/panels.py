@@ -70,7 +70,8 @@ def grid(
     panels: Sequence[Panel[Any]], *, effects: bool, share: Literal["x", "xy"] = "xy"
 ) -> tuple[Figure, list[Axes]]:
     """Axes for each panel, under the name of its architecture and, with `effects`, what was measured."""
-    told = {(p.task, p.architecture): measured(p) if effects else [] for p in panels}
+    named = len({v.record.claim_name for p in panels for v, _ in p.parts}) > 1
+    told = {(p.task, p.architecture): measured(p, named=named) if effects else [] for p in panels}
     more = TITLE_LINE * max(0, max(map(len, told.values())) - 1)
     shelves = style.shelves([(p.task, p) for p in panels], MAX_COLUMNS)
     most = max(2, *map(len, shelves))
@@ -94,12 +95,12 @@ def grid(
     return figure, [places[panel.task, panel.architecture] for panel in panels]
 
 
-def measured(panel: Panel[Any]) -> list[str]:
-    """Verdict and effect of every claim: of two in one line, of more in a line each, under its name."""
-    texts = [f"{MARKS[v.verdict]} {effect_text(v)}".strip() for v, _ in panel.parts]
-    if len(texts) <= 2:
-        return ["   ".join(texts)]
-    return [f"{v.record.claim_name} {text}" for (v, _), text in zip(panel.parts, texts, strict=True)]
+def measured(panel: Panel[Any], *, named: bool) -> list[str]:
+    """Verdict and effect of every claim, a line each, `named` where the figure has several claims."""
+    texts = [
+        (f"{v.record.claim_name} " if named else "", MARKS[v.verdict], effect_text(v)) for v, _ in panel.parts
+    ]
+    return [f"{name}{mark} {effect}".strip() for name, mark, effect in texts]
 
 
 def verdicts_told(panels: Sequence[Panel[Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -50,9 +51,10 @@ def points(results: ResultSet, sheet: Sheet) -> Figure:
     colours = p.colours(keys)
     figure, axes = p.grid(panels, effects=True)
     handles: list[Artist] = []
+    said = Counter(title for _, title in keys)
     for (claim, title), colour in colours.items():
-        texts = filter(None, (titles[claim] if len(claims) > 1 else "", title))
-        name = style.shown(", ".join(texts), 60) or style.shown(titles[claim], 60)
+        texts = filter(None, (titles[claim] if said[title] > 1 or not title else "", title))
+        name = style.shown(", ".join(texts), 60)
         marker = "o" if not isinstance(chart, Bars) else ""
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=3.5, label=name))
     bounds = [end for panel in panels for v, _ in panel.parts for end in _bounds(chart, v.record)]

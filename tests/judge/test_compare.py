@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -279,6 +279,59 @@ def test_diverging_in_one_set_is_said_and_left_to_chance() -> None:
     assert [j.second.verdict for j in result.cells("diverged")] == ["diverged"]
     assert result.by_chance("diverged") == 1, "whichever set has this run diverges"
     assert not result.differs
+
+
+def with_partners(effects: Mapping[str, float], control: ControlId | None = None) -> CellRecord:
+    """Three seeds against each of these networks, with these effects."""
+    at_seeds = record(control=control)
+    groups = tuple(
+        GroupRecord(
+            key=f"architectures/{number}/{g.key}",
+            units=g.units,
+            runs={"a": g.runs["run"], "b": f"{partner}-{g.key}-0123456789ab"},
+            state="done",
+            outcome=Outcome(effect=g.effect * effect),
+        )
+        for number, (partner, effect) in enumerate(effects.items())
+        for g in at_seeds.groups
+    )
+    return replace(at_seeds, groups=groups)
+
+
+def test_a_network_is_compared_over_the_partners_of_both_sets() -> None:
+    few, many = {"cnn": 1.0, "gru": 1.02}, {"siren": 9.0, "cnn": 1.0, "kan": 9.0, "gru": 1.02}
+    result = compare(result_set(with_partners(few)), result_set(with_partners(many)))
+    (joined,) = [j for j in result.joined if not j.first.record.control]
+    assert (joined.first.verdict, joined.second.verdict) == ("present", "absent")
+    assert (joined.transition, joined.shared) == ("other networks", 2)
+    assert joined.difference is not None
+    assert (joined.difference.method, joined.difference.estimate) == ("paired", 0.0)
+    assert not joined.chance
+    assert not result.differs
+    assert "1 verdict differs where the sets compare with other networks" in forms.headline(result)
+    assert "over 2 networks of both" in forms.markdown(result)
+
+
+def test_an_effect_that_changed_with_a_partner_of_both_is_told() -> None:
+    few, many = {"cnn": 1.0, "gru": 1.02}, {"gru": 3.02, "kan": 1.0}
+    result = compare(result_set(with_partners(few)), result_set(with_partners(many)))
+    (joined,) = [j for j in result.joined if not j.first.record.control]
+    assert joined.shared == 1
+    assert joined.difference is not None
+    assert joined.difference.estimate == pytest.approx(2.0, abs=0.01)
+    assert joined.changed
+
+
+@pytest.mark.parametrize("runs", ["same", "others"])
+def test_the_same_partners_and_unknown_ones_are_compared_whole(runs: str) -> None:
+    partners = {"cnn": 1.0, "gru": 1.02}
+    second = with_partners(
+        partners if runs == "same" else {f"{runs}_{name}": e for name, e in partners.items()}
+    )
+    result = compare(result_set(with_partners(partners)), result_set(second))
+    (joined,) = [j for j in result.joined if not j.first.record.control]
+    assert (joined.transition, joined.shared) == ("same", None)
+    assert joined.chance
 
 
 def test_cells_of_one_set_only_are_listed_and_are_no_difference() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import msgspec
 import numpy as np
 from scipy import stats
 
@@ -27,6 +28,9 @@ from universality.plugin.bounds import Scale
 from universality.store.cells import CellRecord, GroupRecord
 
 Method = Literal["paired", "Welch", "log-rank"]
+
+CHANGED: tuple[Transition, ...] = ("contradicted", "lost", "gained")
+"""What other partners do to the verdict of a claim that compares networks."""
 
 Question = tuple[str, str, str, str, str, str]
 """Phenomenon, variant, claim, architecture, task, control: what a cell asks, whatever its replicates."""
@@ -71,6 +75,8 @@ class Joined:
         mismatch: in what the two claims differ, if they do.
         chance: how likely each transition is for a cell of two sets that answer alike; empty where chance is not
             what makes the difference, or the claims are not one.
+        shared: where the sets compare a network with others that are not all the same, how many are in both; the
+            difference is over these. None elsewhere.
     """
 
     first: CellVerdict
@@ -78,6 +84,7 @@ class Joined:
     difference: Difference | None
     mismatch: str = ""
     chance: Mapping[Transition, float] = field(default_factory=dict)
+    shared: int | None = None
 
     @property
     def question(self) -> Question:
@@ -86,8 +93,9 @@ class Joined:
     @property
     def transition(self) -> Transition:
         kind = transition(self.first.verdict, self.second.verdict)
-        voided = "control failed" in (self.first.reason.kind, self.second.reason.kind)
-        return "voided" if kind == "invalid" and voided else kind
+        if kind == "invalid" and "control failed" in (self.first.reason.kind, self.second.reason.kind):
+            return "voided"
+        return "other networks" if kind in CHANGED and self.shared is not None else kind
 
     @property
     def changed(self) -> bool:
@@ -260,11 +268,35 @@ def _join(first: CellVerdict, second: CellVerdict) -> Joined:
         mismatch = f"{a.claim} ({a.claim.unit}) and {b.claim} ({b.claim.unit})"
     became = transition(first.verdict, second.verdict)
     comparable = (type(a.claim), a.claim.unit, a.claim.scale) == (type(b.claim), b.claim.unit, b.claim.scale)
-    change = difference(a, b) if comparable else None
-    alike = (
-        {} if mismatch or became in BROKEN or "invalid" in (first.verdict, second.verdict) else chance(a, b)
+    *both, shared = _of_shared_partners(a, b)
+    change = difference(*both) if comparable else None
+    by_chance = (
+        not mismatch
+        and shared is None
+        and became not in BROKEN
+        and "invalid" not in (first.verdict, second.verdict)
     )
-    return Joined(first=first, second=second, difference=change, mismatch=mismatch, chance=alike)
+    alike = chance(a, b) if by_chance else {}
+    return Joined(
+        first=first, second=second, difference=change, mismatch=mismatch, chance=alike, shared=shared
+    )
+
+
+def _of_shared_partners(a: CellRecord, b: CellRecord) -> tuple[CellRecord, CellRecord, int | None]:
+    """Both cells with the groups of those partners that have a group of the same runs in both, and their number.
+
+    None and all groups where these are all partners, and where no group has the same runs: then nobody knows who is who.
+    """
+    of_runs = [{_same(g): g.partner for g in r.groups} for r in (a, b)]
+    same = of_runs[0].keys() & of_runs[1].keys()
+    shared = [{of[runs] for runs in same} for of in of_runs]
+    if not same or all(kept == set(of.values()) for kept, of in zip(shared, of_runs, strict=True)):
+        return a, b, None
+    first, second = (
+        msgspec.structs.replace(r, groups=tuple(g for g in r.groups if g.partner in kept))
+        for r, kept in zip((a, b), shared, strict=True)
+    )
+    return first, second, len(shared[0])
 
 
 def _runs(joined: Joined) -> frozenset[str]:
@@ -313,14 +345,20 @@ def difference(first: CellRecord, second: CellRecord) -> Difference | None:
     if a.se is None or b.se is None:
         return None
     own, other = (on_scale([g.effect for g in groups], scale) for groups in (ours, theirs))
-    if {g.key: dict(g.runs) for g in ours} == {g.key: dict(g.runs) for g in theirs}:
-        changed = dict(zip((g.key for g in theirs), other.tolist(), strict=True))
-        shifts = [changed[g.key] - y for g, y in zip(ours, own.tolist(), strict=True)]
+    before, after = list(map(_same, ours)), list(map(_same, theirs))
+    if set(before) == set(after):
+        changed = dict(zip(after, other.tolist(), strict=True))
+        shifts = [changed[runs] - y for runs, y in zip(before, own.tolist(), strict=True)]
         paired = jackknife_interval(shifts, [g.units for g in ours])
         assert paired.se is not None
         return _difference("paired", scale, units, paired.estimate, paired.se, paired.units - 1)
     shift = float(other.mean() - own.mean())
     return _difference("Welch", scale, units, shift, *_welch(a.se, a.units, b.se, b.units))
+
+
+def _same(group: GroupRecord) -> tuple[tuple[str, ...], frozenset[tuple[str, str]]]:
+    """What a group has in common with the group of the same runs in another set, where its partner may have another number."""
+    return group.units, frozenset(group.runs.items())
 
 
 def _welch(se_a: float, n_a: int, se_b: float, n_b: int) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from universality.judge.decide import Verdict, decide
 from universality.store.cells import CellRecord, GroupRecord
 
 Transition = Literal[
-    "same", "contradicted", "lost", "gained", "diverged", "voided", "unanswered", "invalid", "not applicable"
+    "same", "contradicted", "lost", "gained", "diverged", "voided", "other networks", "unanswered", "invalid", "not applicable"
 ]  # fmt: skip
 MOVED: tuple[Transition, ...] = ("lost", "gained", "diverged")
 """What a replication does by chance: an interval that just clears its bound, a run at the edge of diverging."""
@@ -39,7 +39,7 @@ Place = tuple[tuple[str, ...], int]
 
 
 def transition(first: Verdict, second: Verdict) -> Transition:
-    """What became of a verdict; what a control voided is `invalid` here.
+    """What became of a verdict; what a control voided is `invalid` here, and of `other networks` nothing is known.
 
     >>> transition("present", "absent"), transition("present", "inconclusive"), transition("failed", "absent")
     ('contradicted', 'lost', 'unanswered')

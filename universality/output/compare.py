@@ -37,7 +37,8 @@ NOTE = (
     "set only. What chance alone would give is the mean over all ways in which the replicates of a cell could "
     "have been dealt to the two sets. A change is second minus first, or second over first where the claim is on "
     "a log scale. paired: the same runs in both sets, by replicate; Welch: independent replicates; log-rank: some "
-    "times are censored, an exact permutation test. Cannot be told: so few replicates give no p below 0.05. p-values are "
+    "times are censored, an exact permutation test. Where the sets compare a network with others that are not the same, the "
+    "change is over those of both. Cannot be told: so few replicates give no p below 0.05. p-values are "
     "corrected by Holm's method over all cells that both sets measured."
 )
 
@@ -109,6 +110,7 @@ def json_form(comparison: Comparison) -> str:
                     "chance": j.chance,
                     "changed": j.changed,
                     "mismatch": j.mismatch,
+                    "shared": j.shared,
                     "first": _verdict_record(j.first),
                     "second": _verdict_record(j.second),
                     "difference": j.difference,
@@ -155,11 +157,13 @@ def headline(comparison: Comparison) -> str:
         changed,
     ]
     voided, blind = len(comparison.cells("voided")), sum(_blind(j) for j in comparison.joined)
+    others = len(comparison.cells("other networks"))
     lost_controls = len(comparison.validated_once) - len(comparison.unsupported)
     only = len(comparison.only_first), len(comparison.only_second)
     notes = {
         f"{_count(blind, 'effect', 'effects')} with too few replicates to tell a change": blind,
         f"{voided} voided in one set, whose control failed": voided,
+        f"{_count(others, 'verdict differs', 'verdicts differ')} where the sets compare with other networks": others,
         f"{_count(lost_controls, 'claim', 'claims')} validated in one set only, since a control was left undecided in the "
         "other": lost_controls,
         f"{only[0]} cells only in the first set, {only[1]} only in the second": any(only),
@@ -221,6 +225,11 @@ def _sections(comparison: Comparison, most: int | None = MAX_LISTED) -> list[Sec
         Section("Without an answer in one set", CHANGE, lines(comparison.cells(*BROKEN))),
         Section(f"Lost, gained, or diverged in one set: {len(moved)}, {chance}", CHANGE, lines(moved)),
         Section("Voided in one set, whose control failed", CHANGE, lines(comparison.cells("voided"))),
+        Section(
+            "Changed where the sets compare with other networks",
+            CHANGE,
+            lines(comparison.cells("other networks")),
+        ),
         Section("Judged by different claims", (*CELL, "Difference"), mismatches),
         Section("Changed rows of the table", ROW, [_row_line(row) for row in comparison.rows if row.changed]),
     ]
@@ -242,14 +251,15 @@ def _cell(verdict: CellVerdict, results: ResultSet) -> Line:
 def _cell_line(j: Joined, comparison: Comparison) -> Line:
     effects = (with_interval(v.effect, v.low, v.high) for v in (j.first, j.second))
     verdict = _arrow(j.first.verdict, j.second.verdict)
-    return (*_cell(j.first, comparison.first), verdict, *effects, *_difference(j.difference))
+    return (*_cell(j.first, comparison.first), verdict, *effects, *_difference(j.difference, j.shared))
 
 
-def _difference(d: Difference | None) -> tuple[str, str, str]:
+def _difference(d: Difference | None, shared: int | None) -> tuple[str, str, str]:
     if d is None:
         return "-", "-", "-"
     units = f"{d.units[0]}" if d.method == "paired" else f"{d.units[0]} and {d.units[1]}"
-    how = f"{d.method}, {units}"
+    over = "" if shared is None else f", over {_count(shared, 'network', 'networks')} of both"
+    how = f"{d.method}, {units}{over}"
     p = number(d.p_holm, 2)
     if d.p is None:
         p = "cannot be told: nothing happened" if d.method == "log-rank" else "cannot be told: no spread"

@@ -80,7 +80,9 @@ class Progress:
                 since = time.monotonic() - self._last_finish
                 if since >= self._quiet and not self._closed.is_set():
                     rest = max(0.0, self._remaining.seconds - since)
-                    self._show(f"training; none finished for {clock(since)},", rest)
+                    self._show(
+                        f"training; none finished for {clock(since)} (runs side by side end together),", rest
+                    )
 
     def _show(self, news: str, rest: float) -> None:
         """In the place of earlier news on a terminal, else as a line of its own."""

@@ -84,5 +84,33 @@ def test_dots_are_ratios_or_differences_from_zero_and_bounds_have_none() -> None
     ]
     drawn = [[list(line.get_xdata()) for line in axes.lines[1:]] for axes in output.figure(found).axes]
     assert drawn == [[[0.25, 0.75], [0.5]], [[0.0, 0.2], [0.1]]]
+    assert [r.agrees for r in found] == ["no", "yes", "yes", "-"]
     measured = replace(found[2], verdict=ResultSet.load(QUICK).verdicts[0])
     assert "| slope | at most 1.00 |" in output.page([measured])
+
+
+def test_the_command_asks_the_setting_and_the_seeds_that_were_measured() -> None:
+    results = ResultSet.load(QUICK)
+    cell = next(
+        v for v in results.verdicts if v.record.phenomenon == "edge_of_stability" and not v.record.control
+    )
+    assert cell.record.variant != "edge_of_stability", "a setting of the suite"
+    entry = Published(
+        what="w",
+        value=1.0,
+        source="s",
+        setting="s",
+        claim="edge_of_stability.gd",
+        architecture=cell.record.architecture,
+        task=cell.record.task,
+    )
+    found = Reproduction(entry, cell)
+    assert f"--phenomena '{cell.record.variant}'" in found.command
+    assert f"--seeds {len(cell.record.groups)}" in found.command
+    few = replace(cell, units=2)
+    assert f"2 of {len(cell.record.groups)} seeds decided" in output.page([replace(found, verdict=few)])
+    alone = replace(
+        found,
+        published=Published(**{f: getattr(entry, f) for f in entry.__struct_fields__} | {"control": "c"}),
+    )
+    assert "--phenomena 'edge_of_stability' " in alone.command, "a control is planned beside its phenomenon"

@@ -20,7 +20,7 @@ from universality.text import bracket, number, percent, telling_digits, typeset,
 
 MAX_SECONDS = 1e9
 
-SETS = ("Set", "Version", "Commit", "torch", "Device", "Cells and controls", "Trained for")
+SETS = ("Set", "Version", "Commit", "torch", "Device", "Cells and controls", "Time of all runs")
 
 
 def claim_label(name: str, title: str) -> str:
@@ -169,12 +169,22 @@ def set_line(results: ResultSet) -> tuple[str, ...]:
     return (
         results.label,
         str(about.get("universality") or "?"),
-        str(about.get("commit") or "?")[:12],
+        _short(str(about.get("commit") or "?")),
         str(about.get("torch") or "?"),
         str(device),
         str(len(results.records)),
         f"{seconds / 60:.0f} min" if seconds > 0 else "?",
     )
+
+
+def _short(commit: str) -> str:
+    """Twelve digits, and whether the tree had changes beside.
+
+    >>> _short("16d81920672d4e8f" + "+changes")
+    '16d81920672d+changes'
+    """
+    number, plus, changes = commit.partition("+")
+    return f"{number[:12]}{plus}{changes[:20]}"
 
 
 def set_record(results: ResultSet) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:
     found = answered([*grid(4, 4), *(record("net9", f"task{t}", OPEN) for t in range(4)), *lost])
     assert found.kind == "universal here"
     assert found.text == (
-        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.02 [0.964, 1.08] (u), claimed 0.9 to 1.1; 4 are undecided (4 of 4 estimates as claimed), among them every cell of net9 and net8; 3 ended without a measurement; "
+        "it holds in all 16 decided cells (worth 6 independent ones), of 4 networks on 4 tasks; mean 1.02 [0.964, 1.08] (u), claimed 0.9 to 1.1; 4 are undecided (4 with an estimate, 4 of these as claimed), among them every cell of net9 and net8; 3 ended without a measurement; "
         "2 lack runs"
     )
 
@@ -108,7 +108,7 @@ def test_cells_that_are_not_decided_are_told_whatever_the_answer() -> None:
 def test_undecided_cells_are_told_by_the_side_on_which_their_estimates_lie() -> None:
     beyond = record("net9", "task1", OPEN + 0.01)  # straddles the upper bound, with its mean outside
     found = answered([*grid(4, 4), record("net9", "task0", OPEN), beyond])
-    assert "; 2 are undecided (1 of 2 estimates as claimed)" in found.text
+    assert "; 2 are undecided (2 with an estimate, 1 of these as claimed)" in found.text
 
 
 def test_sets_that_contradict_each_other_are_told() -> None:

@@ -194,7 +194,7 @@ def _leaning(undecided: Sequence[CellVerdict]) -> str:
     if not measured:
         return ""
     inside = sum(claim.holds(effect) for claim, effect in measured)
-    return f" ({inside} of {len(measured)} estimates as claimed)"
+    return f" ({len(measured)} with an estimate, {inside} of these as claimed)"
 
 
 def _told_by(cells: Sequence[CellVerdict]) -> str:

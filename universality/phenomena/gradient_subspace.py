@@ -9,15 +9,13 @@ import numpy as np
 from universality import plugin as u
 
 SOURCE = "Gur-Ari et al. 2018, arXiv:1812.04754; Song et al. 2024, arXiv:2405.16002"
-BRANCHES = ("sgd", "dom", "bulk", "random", "rest", "random_2", "rest_2")
 PARTS = {"sgd": "SGD", "dom": "its dominant part", "random": "its part in random directions"}
 PARTS |= {"bulk": "without its dominant part", "rest": "without random directions"}
 LOSSES = u.Curves({f"loss:{k}": v for k, v in PARTS.items()}, x="update since half-way", y="training loss")
-SHARE = "|P g|^2 / |g|^2"
+SHARE, SOLVED = "|P g|^2 / |g|^2", u.at_end("projected_updates.converged")
 SHARES = u.Levels("share", {"share_random": "random directions"}, SHARE)
 MOST, ALL = u.Within(low=0.5, unit=SHARE, ceiling=1.0), u.Within(low=0.8, unit="share of the progress kept")
 NONE = u.Within(high=0.1, unit="progress over that of random directions")
-SOLVED = u.at_end("projected_updates.converged")
 
 
 def few_classes(cell: u.Cell) -> str:
@@ -28,7 +26,7 @@ def few_classes(cell: u.Cell) -> str:
 def progress(run: u.Trajectory, *drawn: str) -> tuple[dict[str, float], dict[str, u.Points]]:
     """Of every branch, over that of SGD; and the losses of those that are drawn."""
     step = int(run.series("projected_updates.share").steps[-1])
-    loss = {name: run.array(f"projected_updates.loss_{name}", step) for name in BRANCHES}
+    loss = {k: run.array(f"projected_updates.loss_{k}", step) for k in (*PARTS, "random_2", "rest_2")}
     gained = {name: float(v[0] - v[-1]) for name, v in loss.items()}
     u.need("progress of SGD over the loss", gained["sgd"] / loss["sgd"][0], at_least=0.02)
     points = {f"loss:{name}": u.Points.of(np.linspace(0, 60, len(loss[name])), loss[name]) for name in drawn}

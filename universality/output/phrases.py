@@ -169,7 +169,7 @@ def set_line(results: ResultSet) -> tuple[str, ...]:
     return (
         results.label,
         str(about.get("universality") or "?"),
-        _short(str(about.get("commit") or "?")),
+        short_commit(str(about.get("commit") or "?")),
         str(about.get("torch") or "?"),
         str(device),
         str(len(results.records)),
@@ -177,14 +177,13 @@ def set_line(results: ResultSet) -> tuple[str, ...]:
     )
 
 
-def _short(commit: str) -> str:
-    """Twelve digits, and whether the tree had changes beside.
+def short_commit(commit: str, digits: int = 12) -> str:
+    """The first digits, and whether the tree had changes beside.
 
-    >>> _short("16d81920672d4e8f" + "+changes")
+    >>> short_commit("16d81920672d4e8f+changes")
     '16d81920672d+changes'
     """
-    number, plus, changes = commit.partition("+")
-    return f"{number[:12]}{plus}{changes[:20]}"
+    return f"{commit[:digits]}{'+changes' if commit.endswith('+changes') else ''}"
 
 
 def set_record(results: ResultSet) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from universality.output.phrases import (
     effect_text,
     label_in,
     probe_share,
+    short_commit,
     tier_in,
     unfinished,
 )
@@ -243,7 +244,7 @@ def _summary(results: ResultSet) -> str:
     about = results.plan.environment
     commit = str(about.get("commit") or "")
     version = f"universality {about.get('universality', '?')}"
-    version += f" at {commit[:10]}{'+changes' if commit.endswith('+changes') else ''}" if commit else ""
+    version += f" at {short_commit(commit, 10)}" if commit else ""
     machine = about.get("accelerator") or about.get("cpu") or about.get("device")
     torch = f"torch {about['torch']}" if about.get("torch") else ""
     time = _time(results.plan.run_seconds)

@@ -23,6 +23,7 @@ from tests.judge import toy_cells
 from tests.output.legible import LONG_NAMES, LONG_TASK, assert_legible, written
 from tests.stored import content, write, write_lines
 from universality.errors import MeasurementError, StoreError
+from universality.judge.answers import answers
 from universality.judge.boundary import Boundary
 from universality.judge.decide import VERDICTS, ReasonKind
 from universality.judge.leaderboard import leaderboard
@@ -706,5 +707,6 @@ def test_a_count_that_no_cell_could_reach_is_a_dash_and_the_row_is_tested_as_a_w
     ((*_, present, absent, _, coverage, together, pooled, _, _),) = tables.readable_rows(found.rows)
     assert (present, absent, coverage, together, pooled) == ("8 (-)", "0 (-)", "8/8", "40/40 (0.0020)", "-")
     row = tables.universality_table(found).iloc[0]
+    assert row["answer"] == answers(found)[0][1].kind == "not validated"
     assert row["present_after_holm"] is None
     assert (row["groups_holding"], row["groups_effective"], row["groups_p"]) == (40, 10, 2**-9)

@@ -10,6 +10,7 @@ from typing import TextIO
 import pandas as pd
 
 from universality import text
+from universality.judge.answers import answers
 from universality.judge.decide import VERDICTS, CellVerdict
 from universality.judge.moved import margin, stays
 from universality.judge.resultset import ResultSet
@@ -79,11 +80,17 @@ def csv(table: pd.DataFrame) -> str:
 
 
 def universality_table(results: ResultSet) -> pd.DataFrame:
-    """A row per phenomenon and claim; the count of each verdict stands in the column of its name."""
-    return pd.DataFrame(list(map(_universality_row, results.rows)))
+    """A row per phenomenon and claim; the count of each verdict stands in the column of its name.
+
+    `answer` is that of `judge.answers`, empty where no cell was asked, and for calibrations.
+    """
+    kinds = {(row.phenomenon, row.claim_name): answer.kind for row, answer in answers(results)}
+    return pd.DataFrame(
+        [_universality_row(row, kinds.get((row.phenomenon, row.claim_name), "")) for row in results.rows]
+    )
 
 
-def _universality_row(row: ClaimRow) -> dict[str, object]:
+def _universality_row(row: ClaimRow, answer: str) -> dict[str, object]:
     about, share, pooled, joint = row.about, row.prevalence, row.pooled, row.joint
     return {
         "phenomenon": row.phenomenon,
@@ -95,6 +102,7 @@ def _universality_row(row: ClaimRow) -> dict[str, object]:
         "source": about.source,
         "bounds": str(row.claim),
         "unit": row.claim.unit,
+        "answer": answer,
         "prevalence": share and share.estimate,
         "prevalence_low": share and share.low,
         "prevalence_high": share and share.high,

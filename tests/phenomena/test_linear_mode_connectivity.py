@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import UNSET
 from torch import nn
 
 from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
@@ -75,3 +76,12 @@ def test_branches_share_all_but_the_batches_after_their_fork() -> None:
     apart = LinearModeConnectivity(starts="independent").branches(start)
     assert [r.other_streams for r in apart.values()] == [{}, {"init": 1002, "batches": 1002}]
     assert LinearModeConnectivity.claims["stable"].bound.ends[1] == CUSTOMARY
+
+
+def test_a_range_test_takes_the_place_of_the_given_rate() -> None:
+    start = Run(registry.resolve("architecture", "mlp"), registry.resolve("task", "digits"), 2)
+    given, found = (
+        LinearModeConnectivity(lr_below_best=below).branches(start)["a"].recipe for below in (0.0, 3.0)
+    )
+    assert (given.lr, given.lr_below_best) == (0.05, UNSET)
+    assert (found.lr, found.lr_below_best) == (0, 3.0)

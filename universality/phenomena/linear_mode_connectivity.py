@@ -48,12 +48,14 @@ class LinearModeConnectivity(u.Phenomenon):
 
     Args:
         steps, lr, batch_size: of SGD with momentum 0.9, lr / 10 in the last quarter.
+        lr_below_best: above 0, the rate is the best of a range test over it, in the place of `lr`.
         fork: share of the updates before the branches part.
         starts: `independent` takes two runs of other initialisations in the place of branches; a control does.
     """
 
     steps: int = 800
     lr: float = 0.05
+    lr_below_best: float = 0.0
     batch_size: int = 64
     fork: float = 0.2
     starts: Literal["shared", "independent"] = "shared"
@@ -65,12 +67,12 @@ class LinearModeConnectivity(u.Phenomenon):
 
     @u.per_seed
     def branches(self, run: u.Run) -> dict[str, u.Run]:
-        sgd = {"lr": self.lr, "momentum": 0.9, "batch_size": self.batch_size, "milestones": (0.75,)}
-        run = run.trained(steps=self.steps, **sgd).observing(weights=u.At(1), accuracy=u.Every(10))
+        rate = {"lr_below_best": self.lr_below_best} if self.lr_below_best else {"lr": self.lr}
+        sgd = {"momentum": 0.9, "batch_size": self.batch_size, "milestones": (0.75,)}
+        run = run.trained(steps=self.steps, **rate, **sgd).observing(weights=u.At(1), accuracy=u.Every(10))
         if self.starts == "independent":
             return {"a": run, "b": run.streams(init=run.seed + 1000, batches=run.seed + 1000)}
-        step = round(self.fork * self.steps)
-        return {"a": run.forked(step, 1), "b": run.forked(step, 2)}
+        return {name: run.forked(round(self.fork * self.steps), k) for k, name in enumerate("ab", 1)}
 
     stable = u.claim(
         u.Within(high=CUSTOMARY, unit="barrier"),

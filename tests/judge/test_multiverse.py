@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 
 from tests.judge.test_leaderboard import controls, record
@@ -48,6 +50,26 @@ def test_each_bar_is_what_the_whole_set_would_say_under_that_bound() -> None:
         told = Counter(v.verdict for v in again if v.counted)
         assert {k: n for k, n in counts.items() if n} == dict(told)
     assert [counts["present"] for counts in bound.counts] == [5, 4, 4, 3, 3, 3, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "claim", [LEAST, Within(low=0.7, high=1.4, unit="u"), Most(at_least=1.0, unit="u")], ids=str
+)
+def test_effects_on_a_moved_bound_are_told_as_if_it_were_the_claimed_one(claim: Bound) -> None:
+    ends = [end for factor in FACTORS for end in (scaled(claim, factor) or claim).ends if math.isfinite(end)]
+    rng = np.random.default_rng(0)
+    cells = []
+    for number in range(60):
+        drawn = rng.choice(ends, 5) if number % 2 else np.full(5, rng.choice(ends))
+        found = effects(*(drawn * (1 + rng.choice([0, 0, 1e-15, 1e-8, -1e-8, 0.05], 5))))
+        cells.append(cell(found, claim, architecture=f"net{number}", task=f"task{number}"))
+    known = [msgspec.structs.replace(r, claim=claim) for r in controlled()]
+    (found,) = multiverses(set_of([*cells, *known]))
+    (bound,) = [m for m in found.moves if m.threshold.role == "bound"]
+    for factor, counts in zip(FACTORS, bound.counts, strict=True):
+        again = judge([msgspec.structs.replace(r, claim=scaled(claim, factor)) for r in [*cells, *known]])
+        told = Counter(v.verdict for v in again if v.counted)
+        assert {k: n for k, n in counts.items() if n} == dict(told)
 
 
 @pytest.mark.parametrize(

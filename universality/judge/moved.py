@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from universality.judge.decide import MEASURED, CellVerdict, decide_again, decided_groups
-from universality.plugin.bounds import Bound, Scale, Within
+from universality.plugin.bounds import Bound, Most, Scale, Within, bounds_text
 from universality.text import beside
 
 End = Literal["lower", "upper"]
@@ -102,8 +102,22 @@ class Moved:
     counts: Mapping[str, int]
 
     def __str__(self) -> str:
-        told = ", ".join(f"{self.counts[name]} {name}" for name in MEASURED if self.counts[name])
-        return f"{self.claim}: {told or 'nothing measured'}"
+        counts = ", ".join(f"{self.counts[name]} {name}" for name in MEASURED if self.counts[name])
+        return f"{told(self.claim)}: {counts or 'nothing measured'}"
+
+
+def told(bound: Bound) -> str:
+    """A bound that was moved, in three digits.
+
+    >>> told(Within(low=0.956877, high=1.08164)), told(Most(at_least=10 / 3))
+    ('0.957 to 1.08', '>= 3.33 in most runs')
+    """
+    text = bounds_text(*map(three_digits, bound.ends))
+    return f"{text} in most runs" if isinstance(bound, Most) else text
+
+
+def three_digits(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def under(claim: Bound, cells: Sequence[CellVerdict]) -> Moved:

@@ -29,10 +29,10 @@ from universality.judge.decide import (
     decided_groups,
     with_p_of,
 )
-from universality.judge.moved import scaled
+from universality.judge.moved import scaled, three_digits, told
 from universality.judge.resultset import ResultSet
 from universality.judge.summary import ClaimRow, share_of_cells
-from universality.plugin.bounds import ROUNDING, Bound, Most, Within, bounds_text, inside
+from universality.plugin.bounds import ROUNDING, Bound, Within, bounds_text, inside
 from universality.plugin.outcome import Check, Outcome
 from universality.store.cells import CellRecord
 
@@ -182,14 +182,14 @@ class _Claim:
             for named, checks in cell.checks.items():
                 seen.setdefault(named, []).extend(checks)
         claim = self._row.claim
-        found, fixed = [Threshold("bound", "", _told(claim))] if scaled(claim, 2.0) else [], []
+        found, fixed = [Threshold("bound", "", told(claim))] if scaled(claim, 2.0) else [], []
         for (role, name), checks in seen.items():
             first = checks[0]
             if {check.value for check in checks} <= {0.0, 1.0} and first.bounds[0] == 1:
                 fixed.append(f"{name} (yes or no)")
                 continue
             share = 0 < first.bounds[0] < 1 and first.at_most is None and all(c.value <= 1 for c in checks)
-            threshold = Threshold(role, name, bounds_text(*map(_short, first.bounds)), share)
+            threshold = Threshold(role, name, bounds_text(*map(three_digits, first.bounds)), share)
             if _scaled_check(first, threshold, 2.0) is None:
                 fixed.append(f"{name} (a bound of 0)")
             else:
@@ -207,11 +207,11 @@ class _Claim:
 
     def _needs(self, threshold: Threshold, factor: float) -> str:
         if threshold.role == "bound":
-            return _told(scaled(self._row.claim, factor) or self._row.claim)
+            return told(scaled(self._row.claim, factor) or self._row.claim)
         named = threshold.role, threshold.name
         first = next(cell.checks[named][0] for cell in self._cells if named in cell.checks)
         moved = _scaled_check(first, threshold, factor)
-        return bounds_text(*map(_short, (moved or first).bounds))
+        return bounds_text(*map(three_digits, (moved or first).bounds))
 
     def _universe(self, threshold: Threshold, factor: float, *, exact: bool = False) -> list[CellVerdict]:
         """Every cell and control with one threshold moved, and the controls heard.
@@ -359,16 +359,6 @@ def _scaled_ends(low: float, high: float, share: bool, factor: float) -> tuple[f
     return moved.ends if moved else None
 
 
-def _told(bound: Bound) -> str:
-    """A bound in three digits."""
-    text = bounds_text(*map(_short, bound.ends))
-    return f"{text} in most runs" if isinstance(bound, Most) else text
-
-
 def _apart(bound: Bound) -> str:
     """The same inside a sentence: a window in brackets."""
-    return f"({_told(bound)})" if all(map(math.isfinite, bound.ends)) else _told(bound)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+    return f"({told(bound)})" if all(map(math.isfinite, bound.ends)) else told(bound)

@@ -269,7 +269,9 @@ def _difference(d: Difference | None, shared: int | None) -> tuple[str, str, str
         return "-", p, how
     if d.scale == "log":
         return f"x {with_interval(d.estimate, d.low, d.high)}", p, how
-    estimate, low, high = (f"{'' if x < 0 else '+'}{number(x)}" for x in (d.estimate, d.low, d.high))
+    estimate, low, high = (
+        f"{'+' if x > 0 else ''}{number(x)}" if x else "0" for x in (d.estimate, d.low, d.high)
+    )
     return f"{estimate} [{low}, {high}]", p, how
 
 

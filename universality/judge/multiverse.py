@@ -127,7 +127,7 @@ class Multiverse:
         if self.stricter is None or self.stricter.beyond is None:
             return ""
         bound, kind = self.stricter.beyond
-        return f"({bound}): {kind}"
+        return f"({told(bound)}): {kind}"
 
 
 def multiverses(results: ResultSet) -> list[Multiverse]:

@@ -56,6 +56,11 @@ def answers(results: ResultSet) -> list[tuple[ClaimRow, Answer]]:
     return sorted(found, key=lambda pair: _place(pair[1].kind, pair[0].prevalence))
 
 
+def kinds(results: ResultSet) -> dict[tuple[str, str], Kind]:
+    """The kind of each answer, by phenomenon and claim."""
+    return {(row.phenomenon, row.claim_name): found.kind for row, found in answers(results)}
+
+
 def answer_of(row: BoardRow) -> Answer:
     """Of a claim over all sets."""
     lacks = dict.fromkeys(each for s in row.sets for each in s.row.failed_controls)

@@ -10,7 +10,7 @@ from typing import TextIO
 import pandas as pd
 
 from universality import text
-from universality.judge.answers import answers
+from universality.judge.answers import kinds
 from universality.judge.decide import VERDICTS, CellVerdict
 from universality.judge.moved import margin, stays
 from universality.judge.resultset import ResultSet
@@ -84,9 +84,9 @@ def universality_table(results: ResultSet) -> pd.DataFrame:
 
     `answer` is that of `judge.answers`, empty where no cell was asked, and for calibrations.
     """
-    kinds = {(row.phenomenon, row.claim_name): answer.kind for row, answer in answers(results)}
+    known = kinds(results)
     return pd.DataFrame(
-        [_universality_row(row, kinds.get((row.phenomenon, row.claim_name), "")) for row in results.rows]
+        [_universality_row(row, known.get((row.phenomenon, row.claim_name), "")) for row in results.rows]
     )
 
 

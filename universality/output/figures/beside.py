@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from universality.judge.answers import KNOWN, Kind, answers
+from universality.judge.answers import KNOWN, Kind, kinds
 from universality.judge.controls import Standing
 from universality.judge.decide import CellVerdict, ReasonKind
 from universality.judge.resultset import ResultSet
@@ -54,10 +54,10 @@ class Summary(NamedTuple):
 
 def summaries(results: ResultSet) -> Mapping[tuple[str, str], Summary]:
     """Of every claim, by phenomenon and name."""
-    kinds = {(row.phenomenon, row.claim_name): answer.kind for row, answer in answers(results)}
+    known = kinds(results)
     return {
         (row.phenomenon, row.claim_name): Summary(
-            row.counts["present"], row.decided, kinds.get((row.phenomenon, row.claim_name)), row.standing
+            row.counts["present"], row.decided, known.get((row.phenomenon, row.claim_name)), row.standing
         )
         for row in results.rows
     }

@@ -40,21 +40,27 @@ class Adopted:
         Raises:
             StoreError: for a set that cannot be used.
         """
-        kept = sorted(Path(entry.path) for entry in entries_of(layout.adopted))
+        kept = adopted_folders(layout)
         new = [path for path in given if not (kept and path.resolve() == layout.root.resolve())]
         return cls(tuple(map(ResultSet.load, (*kept, *new))))
 
     def keep(self, store: Store) -> None:
-        """Copy the sets into a results folder, whose own tables may replace the ones that they are from."""
+        """Copy the sets into a results folder, whose own tables may replace the ones that they are from.
+
+        Of a set that has a page its trajectories come too: those of runs that are not trained here lie nowhere else.
+        """
         for each in self.sets:
             paths = each.layout.manifest, each.layout.plan, each.layout.measurements
             with storing(each.layout.root):
                 files = {path.name: path.read_bytes() for path in paths}
+                page = each.layout.page.read_bytes() if each.layout.page.is_file() else b""
             digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:16]
-            place = store.layout.adopted / digest
-            if each.layout.root != place:
+            place = Layout(store.layout.adopted / digest)
+            if each.layout.root != place.root:
                 for name, data in files.items():
-                    store.write(place / name, data)
+                    store.write(place.root / name, data)
+                if page:
+                    store.write(place.page, page)
 
     def mark(self, plan: Plan, store: Store | None) -> None:
         """Say in a plan which of its cells are measured.
@@ -94,6 +100,11 @@ class Adopted:
         """When the first runs of the adopted cells of a plan had ended, as the sets say."""
         ids = {record.id for records in plan.adopted.values() for record in records}
         return {cell: t for each in reversed(self.sets) for cell, t in each.plan.times.items() if cell in ids}
+
+
+def adopted_folders(layout: Layout) -> list[Path]:
+    """Where a results folder keeps the sets that it has adopted, in the order in which they count."""
+    return sorted(Path(entry.path) for entry in entries_of(layout.adopted))
 
 
 def _own(plan: PlanRecord) -> Sitting:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from universality.judge.adopted import adopted_folders
 from universality.judge.predictions import Theory, theories
 from universality.judge.resultset import ResultSet
 from universality.output import tables
@@ -16,12 +17,13 @@ from universality.output.collect import Recorded, SeriesOf, run_ids, thinned_bef
 from universality.output.displays.collection import Displays
 from universality.output.page.earlier import earlier_runs
 from universality.output.page.render import frame, with_runs
-from universality.output.page.series import fit, stored_series
+from universality.output.page.series import fit, shown_cells, stored_series
 from universality.output.phrases import answer_lines, boundary_text, probe_share, unfinished
 from universality.output.predictions import sections
 from universality.output.sections import print_sections
 from universality.output.write import undrawn, write_figures, write_predictions, write_tables
 from universality.store.files import replace_file, storing
+from universality.store.layout import Layout
 from universality.store.store import Store
 from universality.text import plain
 
@@ -60,7 +62,8 @@ class Summary:
 def rebuild(store: Store, folder: Path | None = None) -> Summary:
     """Write tables, figures and the page of a results folder.
 
-    Trajectories are drawn from `runs/`; a published folder without them has those of its page, which stay in it.
+    Trajectories are drawn from `runs/`, of runs of a set that was adopted from its page; a published folder without any
+    run has those of its own page, which stay in it.
     Raises `StoreError` where the plan or a measurement cannot be used; then nothing is written.
 
     Args:
@@ -93,12 +96,15 @@ def _page(
     """The page, with as much of the trajectories as it has room for beside the rest, and what figures draw of them."""
     layout = results.layout
     toml = layout.suite.read_text(encoding="utf-8", errors="replace") if layout.suite.is_file() else ""
-    runs = stored_series(store, results)
-    if stored := set(store.run_ids()):
-        html = frame(results, toml, len(stored & run_ids(results.records)), displays, foreseen)
-        return with_runs(html, fit(runs, PAGE_BYTES - len(html.encode()))), Recorded(runs)
-    earlier = earlier_runs(layout.page, run_ids(results.records))
-    return with_runs(frame(results, toml, len(earlier), displays, foreseen), earlier), thinned_before(earlier)
+    runs, measured, stored = stored_series(store, results), run_ids(results.records), set(store.run_ids())
+    earlier = {} if stored else earlier_runs(layout.page, measured)
+    adopted = [Layout(folder).page for folder in adopted_folders(store.layout)]
+    shown = run_ids(shown_cells(results.records)) - stored if adopted else set()
+    for page in adopted:
+        earlier |= earlier_runs(page, shown - earlier.keys())
+    html = frame(results, toml, len(stored & measured | earlier.keys()), displays, foreseen)
+    room = PAGE_BYTES - len(with_runs(html, earlier).encode())
+    return with_runs(html, earlier | fit(runs, room)), {**thinned_before(earlier), **Recorded(runs)}
 
 
 def print_summary(summary: Summary) -> None:

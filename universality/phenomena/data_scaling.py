@@ -12,6 +12,7 @@ from universality import plugin as u
 from universality.measures import compare_scaling, fit_scaling
 
 SOURCE = "Hestness et al. 2017, arXiv:1712.00409; Kaplan et al. 2020, arXiv:2001.08361"
+CLUSTERS = "gaussian_mixture[dim=4,separation=3,train_rows=1024]"
 RIVALS = ("exponential", "logarithmic", "last")
 BAND = u.Within(low=0.75, high=1.33, unit="predicted / observed loss", scale="log")
 LAW = u.Curves({"loss": "", "law": "fit to smaller sizes"}, "training rows", "validation loss", "xy", "law")
@@ -35,24 +36,27 @@ class DataScaling(u.Phenomenon):
 
     Args:
         least, sizes: training sets of least 2^(k/2) rows, k < sizes.
-        steps, lr, batch_size: of Adam, at lr and lr / 3.
+        updates, epochs, lr, batch_size: of Adam, updates and epochs beside, at lr and lr / 3. More rows take longer.
     """
 
     least: int = 32
     sizes: int = 11
-    steps: int = 300
-    lr: float = 3e-3
+    updates: int = 150
+    epochs: int = 40
+    lr: float = 1e-2
     batch_size: int = 32
 
-    title, version, strand, sense = "Data scaling", 2, "laws", "form"
+    title, version, strand, sense = "Data scaling", 3, "laws", "form"
     dispute = "exponents are fitted over little more than a decade, and rates seldom tuned for each size"
     asks = u.classes(2), whole_set, u.train_rows(1024)
 
     @u.per_seed
     def subsets(self, run: u.Run) -> u.Sweep:
-        run = run.trained(steps=self.steps, optimizer="adam", lr=self.lr, batch_size=self.batch_size)
+        run = run.trained(steps=self.updates, optimizer="adam", lr=self.lr, batch_size=self.batch_size)
+        run = run.observing(accuracy=u.Every(20))
         rows = [round(self.least * 2 ** (k / 2)) for k in range(self.sizes)]
-        return run.observing(accuracy=u.Every(20)).vary(subset=rows, lr=(self.lr, self.lr / 3))
+        runs, each = run.vary(subset=rows, lr=(self.lr, self.lr / 3)), self.epochs / self.batch_size
+        return runs.each(lambda run: run.trained(steps=self.updates + round(each * run.task.subset)))
 
     @u.claim(BAND, runs=subsets, title="a power law extrapolates", chart=(LAW, DOTS), pooled=True)
     def extrapolates(self, runs: u.Runs) -> u.Outcome:
@@ -83,7 +87,5 @@ class DataScaling(u.Phenomenon):
     bayes = "the loss ends at the Bayes error, a floor that a power law does not know"
     controls = (
         u.positive("digits", "Hestness et al. 2017: images"),
-        u.negative(
-            "overlapping clusters", bayes, task="gaussian_mixture[dim=4,separation=3,train_rows=1024]"
-        ),
+        u.negative("overlapping clusters", bayes, task=CLUSTERS),
     )

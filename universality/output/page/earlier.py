@@ -1,4 +1,4 @@
-"""The trajectories of a page that was written before, for a published set that comes without its runs."""
+"""The trajectories of a page that was written before, for a set that comes without the runs."""
 
 from __future__ import annotations
 

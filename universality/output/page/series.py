@@ -31,12 +31,12 @@ Drawn = tuple[StoredTrajectory, Mapping[str, bool]]
 
 
 def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
-    """What the charts of cells draw, by run; where a run has none of it, its training loss.
+    """What the charts of the cells that are shown draw, by run; where a run has none of it, its training loss.
 
-    Of a set of more than `MAX_RUNS` those of the first cells of each claim. Cost: O(cells), and the reading of these runs.
+    Cost: O(cells), and the reading of these runs.
     """
     series_of_run: dict[str, dict[str, bool]] = {}
-    for record in _drawn(results.records):
+    for record in shown_cells(results.records):
         drawn = {
             name: "x" in chart.log
             for chart in charts_on_page(results.plan, record)
@@ -54,8 +54,8 @@ def stored_series(store: Store, results: ResultSet) -> dict[str, Drawn]:
     return runs
 
 
-def _drawn(records: Sequence[CellRecord]) -> list[CellRecord]:
-    """Those whose trajectories are drawn: of every claim the first cell, then the second, until they have `MAX_RUNS`."""
+def shown_cells(records: Sequence[CellRecord]) -> list[CellRecord]:
+    """Those whose trajectories a page has: of every claim the first cell, then the second, until they have `MAX_RUNS`."""
     seen: Counter[tuple[str, str, bool]] = Counter()
     turns: list[tuple[int, int]] = []
     for place, record in enumerate(records):

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.phenomena.fake_runs import FakeRun, outcome, unmet
-from universality.phenomena.data_scaling import DataScaling
-from universality.plugin import registry
+from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
+from universality.phenomena.data_scaling import ROWS, DataScaling
+from universality.plugin import Recipe, registry
 from universality.plugin.phenomenon import Cell
 from universality.plugin.runs import Run
 
 registry.load_plugins()
 
 BOUND = DataScaling.claims["extrapolates"].bound
-SIZES = [round(32 * 2 ** (k / 2)) for k in range(11)]
+TEN = SimpleNamespace(recipe=Recipe(steps=1, lr=1.0))
+CLASSES = split(np.zeros((100, 1), np.float32), np.arange(100) % 10)
 
 
 def swept(law: Any, noise: float = 0.01, falling: tuple[float, ...] = ()) -> dict[Any, FakeRun]:
@@ -26,13 +27,13 @@ def swept(law: Any, noise: float = 0.01, falling: tuple[float, ...] = ()) -> dic
     rng = np.random.default_rng(0)
     runs: dict[Any, FakeRun] = {}
     for seed in range(5):
-        for n in SIZES:
+        for n in ROWS:
             loss = law(n) * np.exp(noise * rng.standard_normal())
             for rate, factor in ((3e-3, 1.5), (1e-3, 1.0)):
-                least_last = rate in falling and n == SIZES[-1]
+                least_last = rate in falling and n == ROWS[-1]
                 values = factor * loss * np.array([3.0, 1.2, 1.0] if least_last else [3.0, 1.0, 1.2])
                 given = {"accuracy.validation_loss": ((0, 1, 2), values)}
-                runs[seed, n, rate] = FakeRun(given, facts={"outputs": 10})
+                runs[seed, n, rate] = FakeRun(given, data=CLASSES, facts={"outputs": 10}, spec=TEN)
     return runs
 
 
@@ -43,7 +44,7 @@ def test_a_power_law_extrapolates_and_nothing_else_does(exponent: float) -> None
     assert found.details["exponent"] == pytest.approx(exponent, abs=0.02)
     assert found.decided()
     assert all(check.met for check in found.criteria)
-    assert found.points["law"].y == pytest.approx([5 * n**-exponent for n in SIZES], rel=0.05)
+    assert found.points["law"].y == pytest.approx([5 * n**-exponent for n in ROWS], rel=0.05)
     assert found.points["largest"].x == (found.points["law"].y[-1],)
     assert found.points["largest"].y == pytest.approx(found.points["loss"].y[-1:])
 
@@ -79,8 +80,12 @@ def test_a_loss_that_still_falls_at_every_rate_is_one_of_the_budget(
 def test_sets_grow_by_the_root_of_two_and_need_the_rows() -> None:
     network, digits = registry.resolve("architecture", "mlp"), registry.resolve("task", "digits")
     runs = DataScaling.subsets.method(DataScaling(), Run(network, digits, 0))
-    assert sorted({rows for rows, _ in runs}) == SIZES
-    assert SIZES[-1] == 1024
+    assert sorted({rows for rows, _ in runs}) == ROWS == sorted(ROWS)
+    assert (ROWS[0], ROWS[-1], len(ROWS)) == (32, 1024, 11)
+    # 40 epochs of batches of 32, and 150 updates.
+    assert {rows: run.recipe.steps for (rows, _), run in runs.items() if run.recipe} == {
+        rows: 150 + round(rows * 40 / 32) for rows in ROWS
+    }
     for address, rows, reason in (
         ("digits", 1200, ""),
         ("digits[subset=500]", 500, "chooses its own subsets"),
@@ -89,3 +94,21 @@ def test_sets_grow_by_the_root_of_two_and_need_the_rows() -> None:
         signature: Any = SimpleNamespace(train_rows=rows, outputs=10, regression=False)
         cell = Cell(network, registry.resolve("task", address), signature)
         assert DataScaling().applies(cell) == reason
+
+
+def test_numbers_need_the_squared_error() -> None:
+    network, numbers = registry.resolve("architecture", "mlp"), registry.resolve("task", "power_law")
+    signature: Any = SimpleNamespace(train_rows=1024, outputs=1, regression=True)
+    cell = Cell(network, numbers, signature)
+    assert DataScaling().applies(cell) == "needs 2 classes, the task is regression"
+    assert DataScaling(loss="mse").applies(cell) == ""
+
+
+def test_a_network_that_has_learned_how_frequent_classes_are_has_learned_nothing() -> None:
+    frequent = split(np.zeros((100, 1), np.float32), np.repeat([0, 1], [76, 24]))
+    runs = swept(lambda n: 0.54 * (n / 32) ** -0.5)
+    for run in runs.values():
+        run.data, run.facts = frequent, {"outputs": 2}
+    assert unmet(outcome("data_scaling", "extrapolates", runs)) == [
+        "loss of the smallest set over that of a guess"
+    ]

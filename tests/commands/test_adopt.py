@@ -16,8 +16,11 @@ from universality.commands.report import report
 from universality.commands.run import Finished
 from universality.errors import BadParameter, StoreError
 from universality.judge.resultset import ResultSet
+from universality.output.collect import run_ids
+from universality.output.page.earlier import earlier_runs
 from universality.plan import forecast
 from universality.plan.forecast import Forecast
+from universality.sharing.publish import publish_set
 from universality.store.cells import CellRecord
 from universality.store.layout import Layout
 from universality.store.store import Store
@@ -109,6 +112,26 @@ def test_a_set_goes_on_in_its_own_folder(
     wider = suite(tmp_path, (*TASKS, "gaussian_mixture[subset=50]"))
     assert len(trained(wider, tmp_path).records) == len(after.records) * 3 // 2
     assert "3 runs, 0 stored, 3 to train" in capsys.readouterr().err
+
+
+def test_trajectories_of_an_adopted_page_are_shown_on_the_new_one(tmp_path: Path, first: Path) -> None:
+    adopted = Path(shutil.copytree(first, tmp_path / "adopted"))
+    page = Layout(first.parents[1] / "first").page
+    Layout(adopted).report.mkdir()
+    shutil.copy(page, Layout(adopted).page)
+    results = trained(suite(tmp_path), tmp_path, adopt=[adopted])
+    ids = run_ids(results.records)
+    own = set(Store.open(tmp_path / "both").run_ids())
+    shown = earlier_runs(results.layout.page, ids)
+    before = earlier_runs(page, ids)
+    assert len(before) == len(own) == 3
+    assert shown.keys() == ids == before.keys() | own
+    assert {run: shown[run] for run in before} == before
+    # The set that was adopted may be gone; a report, and what is published, go on showing them.
+    shutil.rmtree(adopted)
+    assert earlier_runs(report(tmp_path / "both").results.layout.page, ids) == shown
+    out = publish_set(tmp_path / "both", tmp_path / "published").folder
+    assert earlier_runs(Layout(out).page, ids) == shown
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,6 @@ class DataScaling(u.Phenomenon):
 
     reference = "mlp[width=64]", "digits"
     controls = (
-        u.positive("power-law spectrum", "Simon et al. 2023: kernels", task=SPECTRUM, loss="mse"),
+        u.positive("power-law spectrum", "Simon et al. 2023", task=SPECTRUM, loss="mse", epochs=80),
         u.negative("overlapping clusters", "the loss ends at the Bayes error, a floor", task=CLUSTERS),
     )

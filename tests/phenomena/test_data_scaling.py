@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.phenomena.fake_runs import FakeRun, outcome, split, unmet
+from tests.phenomena.fake_runs import FakeRun, outcome, unmet
 from universality.phenomena.data_scaling import ROWS, DataScaling
-from universality.plugin import Recipe, registry
+from universality.plugin import registry
 from universality.plugin.phenomenon import Cell
 from universality.plugin.runs import Run
 
 registry.load_plugins()
 
 BOUND = DataScaling.claims["extrapolates"].bound
-TEN = SimpleNamespace(recipe=Recipe(steps=1, lr=1.0))
-CLASSES = split(np.zeros((100, 1), np.float32), np.arange(100) % 10)
 
 
 def swept(law: Any, noise: float = 0.01, falling: tuple[float, ...] = ()) -> dict[Any, FakeRun]:
@@ -33,7 +31,7 @@ def swept(law: Any, noise: float = 0.01, falling: tuple[float, ...] = ()) -> dic
                 least_last = rate in falling and n == ROWS[-1]
                 values = factor * loss * np.array([3.0, 1.2, 1.0] if least_last else [3.0, 1.0, 1.2])
                 given = {"accuracy.validation_loss": ((0, 1, 2), values)}
-                runs[seed, n, rate] = FakeRun(given, data=CLASSES, facts={"outputs": 10}, spec=TEN)
+                runs[seed, n, rate] = FakeRun(given, facts={"outputs": 10})
     return runs
 
 
@@ -95,29 +93,18 @@ def test_sets_grow_by_the_root_of_two_and_need_the_rows() -> None:
     assert {rows: run.recipe.steps for (rows, _), run in runs.items() if run.recipe} == {
         rows: 150 + round(rows * 40 / 32) for rows in ROWS
     }
-    for address, rows, reason in (
-        ("digits", 1200, ""),
-        ("digits[subset=500]", 500, "chooses its own subsets"),
-        ("digits", 1000, "needs 1024 training rows, the task has 1000"),
+    for address, rows, imbalance, reason in (
+        ("digits", 1200, 1.1, ""),
+        ("digits[subset=500]", 500, 1.0, "chooses its own subsets"),
+        ("digits", 1000, 1.1, "needs 1024 training rows, the task has 1000"),
+        # A subset draws classes alike: trained on others than are asked.
+        (
+            "adult",
+            2000,
+            3.0,
+            "the largest class has 3 times the rows of the smallest, at most 1.5 are asked for",
+        ),
     ):
-        signature: Any = SimpleNamespace(train_rows=rows, outputs=10, regression=False)
+        signature: Any = SimpleNamespace(train_rows=rows, outputs=10, regression=False, imbalance=imbalance)
         cell = Cell(network, registry.resolve("task", address), signature)
         assert DataScaling().applies(cell) == reason
-
-
-def test_numbers_need_the_squared_error() -> None:
-    network, numbers = registry.resolve("architecture", "mlp"), registry.resolve("task", "power_law")
-    signature: Any = SimpleNamespace(train_rows=1024, outputs=1, regression=True)
-    cell = Cell(network, numbers, signature)
-    assert DataScaling().applies(cell) == "needs 2 classes, the task is regression"
-    assert DataScaling(loss="mse").applies(cell) == ""
-
-
-def test_a_network_that_has_learned_how_frequent_classes_are_has_learned_nothing() -> None:
-    frequent = split(np.zeros((100, 1), np.float32), np.repeat([0, 1], [76, 24]))
-    runs = swept(lambda n: 0.54 * (n / 32) ** -0.5)
-    for run in runs.values():
-        run.data, run.facts = frequent, {"outputs": 2}
-    assert unmet(outcome("data_scaling", "extrapolates", runs)) == [
-        "loss of the smallest set over that of a guess"
-    ]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from types import SimpleNamespace
-from typing import Any, Literal
-
 import pytest
 import torch
 from torch.nn import functional as F
 
-from universality.plugin.kit.losses import cross_entropy, half_squared_error, loss_of_a_guess, objective
+from universality.plugin.kit.losses import cross_entropy, half_squared_error, objective
 from universality.plugin.spec import Recipe
-from universality.plugin.task import Split
 
 
 @pytest.mark.parametrize("rows", [1, 255, 256, 700])
@@ -59,21 +54,3 @@ def test_half_squared_error_of_numbers_is_their_distance_in_a_stack_as_alone() -
 def test_a_recipe_names_its_loss() -> None:
     assert objective(Recipe(steps=1, lr=1.0)) is cross_entropy
     assert objective(Recipe(steps=1, lr=1.0, loss="mse")) is half_squared_error
-
-
-def test_a_guess_knows_the_shares_of_classes_and_the_mean_of_numbers() -> None:
-    def guess(targets: torch.Tensor, loss: Literal["cross_entropy", "mse"], outputs: int) -> float:
-        validation = Split(torch.zeros(len(targets), 1), targets)
-        run: Any = SimpleNamespace(
-            spec=SimpleNamespace(recipe=Recipe(steps=1, lr=1.0, loss=loss)),
-            splits=lambda: SimpleNamespace(validation=validation),
-            facts={"outputs": outputs},
-        )
-        return loss_of_a_guess(run)
-
-    quarter = torch.tensor([0, 0, 0, 1])
-    assert guess(quarter, "cross_entropy", 2) == pytest.approx(0.25 * math.log(4) + 0.75 * math.log(4 / 3))
-    assert guess(quarter, "cross_entropy", 3) == guess(quarter, "cross_entropy", 2)
-    assert guess(torch.arange(10), "cross_entropy", 10) == pytest.approx(math.log(10))
-    assert guess(quarter, "mse", 2) == pytest.approx(0.25 * 0.75)  # half of p (1 - p), of either output
-    assert guess(torch.tensor([[1.0], [3.0]]), "mse", 1) == pytest.approx(0.5)

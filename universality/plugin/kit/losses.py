@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from universality.plugin.spec import Recipe
-from universality.plugin.trajectory import Trajectory
 
 _LANES, _MANY = 16, 256
 """Floats of a vector register, and rows from which filling it pays for the detour."""
@@ -39,16 +38,6 @@ def half_squared_error(logits: Tensor, targets: Tensor) -> Tensor:
 
 def objective(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     return cross_entropy if recipe.loss == "cross_entropy" else half_squared_error
-
-
-def loss_of_a_guess(run: Trajectory) -> float:
-    """The least validation loss of one output for all rows: with cross entropy the entropy of the shares of the classes,
-    else half the variance of the targets. In float64."""
-    recipe, split = run.spec.recipe, run.splits().validation
-    targets = split.targets if split.regression else F.one_hot(split.targets, run.facts["outputs"])
-    mean = targets.double().mean(0)
-    guess = mean.log() if recipe.loss == "cross_entropy" else mean
-    return float(objective(recipe)(guess.expand(len(split), -1), split.targets))
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -137,6 +137,7 @@ ADDRESSES = [
     "multi_index[rows=100]",
     "teacher_student[rows=100]",
     "power_law[rows=100]",
+    "zipf[rows=100]",
     "whitened",
     "arrays[path=images.npz]",
     "char_lm[path=letters.txt,rows=200]",
@@ -215,7 +216,7 @@ def test_tensors_are_as_the_input_spec_says(address: str, root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", [a for a in ADDRESSES if not a.startswith(("hub_text", "char_lm", "word_lm"))]
+    "address", [a for a in ADDRESSES if not a.startswith(("hub_text", "char_lm", "word_lm", "zipf"))]
 )
 def test_no_validation_row_is_a_training_row(address: str, root: Path) -> None:
     splits = load(address, root)

@@ -34,6 +34,7 @@ BUILTIN = {
     "whitened": "synthetic",
     "wine": "small real",
     "word_lm": "real",
+    "zipf": "synthetic",
 }
 
 

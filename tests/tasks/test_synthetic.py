@@ -30,6 +30,8 @@ def load(address: str, seed: int = 0) -> Splits:
 @pytest.mark.parametrize(
     ("address", "text"),
     [
+        ("zipf[exponent=1]", "the exponent is none of Zipf's law"),
+        ("zipf[symbols=1]", "symbols is too small"),
         ("permutations[n=6]", "the group is trivial or too large to list"),
         ("permutations[train_fraction=1]", "train_fraction leaves a split empty"),
         ("random_hierarchy[synonyms=9]", "too few tuples for every symbol to have its own"),
@@ -163,3 +165,37 @@ def test_a_teacher_is_a_sum_of_error_functions_of_variance_one() -> None:
     assert torch.equal(noisy.train.inputs, splits.train.inputs)
     assert float((noisy.train.targets - splits.train.targets).std()) == pytest.approx(0.5, abs=0.02)
     assert torch.equal(noisy.validation.targets, splits.validation.targets)
+
+
+@pytest.mark.parametrize(("exponent", "symbols"), [(1.5, 500), (2.0, 50)])
+def test_symbols_of_zipf_are_as_frequent_as_a_power_of_their_rank_and_alone_tell_their_class(
+    exponent: float, symbols: int
+) -> None:
+    address = f"zipf[exponent={exponent},symbols={symbols},rows=64,validation_rows=2000]"
+    p = np.array([1 / j**exponent for j in range(1, symbols + 1)])
+    p /= p.sum()
+    fixed = load(address)
+    for split, resolved in ((fixed.validation, 1 / 1000), (load(address, 1).validation, 1 / 1000)):
+        tokens = split.inputs[:, 0].numpy()
+        assert (split.targets.numpy() == tokens % 2).all()
+        for label in (0, 1):
+            share = np.bincount(tokens[tokens % 2 == label] // 2, minlength=symbols) / 1000
+            assert abs(share - p).max() <= resolved
+    assert fixed.inputs.vocabulary == 2 * symbols
+    assert fixed.outputs == 2
+    # Of 32 draws of either class: what a learner has not seen.
+    unseen = []
+    for seed in range(400):
+        train = load(address, seed).train
+        assert np.bincount(train.targets.numpy()).tolist() == [32, 32]
+        seen = np.unique(train.inputs.numpy())
+        unseen.append(1 - (p[seen[seen % 2 == 0] // 2].sum() + p[seen[seen % 2 == 1] // 2].sum()) / 2)
+    assert np.mean(unseen) == pytest.approx((p * (1 - p) ** 32).sum(), rel=0.03)
+
+
+def test_unseen_symbols_of_zipf_fall_as_a_power_of_the_rows() -> None:
+    p = task("zipf").probabilities()
+    rows = np.array([64, 128, 256, 512])
+    unseen = np.array([(p * (1 - p) ** (n / 2)).sum() for n in rows])
+    slopes = np.diff(np.log(unseen)) / np.diff(np.log(rows))
+    assert slopes == pytest.approx([-1 / 3] * 3, abs=0.05)

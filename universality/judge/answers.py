@@ -172,7 +172,7 @@ def _nowhere(cells: Sequence[CellVerdict]) -> str:
     names = []
     for of in ("architecture", "task"):
         asked = Counter(getattr(v.record, of) for v in known)
-        decided = {getattr(v.record, of) for v in known if v.verdict in ("present", "absent")}
+        decided = {getattr(v.record, of) for v in known if v.settled}
         names += [_short(name, asked) for name, n in asked.items() if n > 1 and name not in decided]
     return f", among them every cell of {_listed(names)}" if 0 < len(names) <= NAMED else ""
 
@@ -215,7 +215,7 @@ def _told_by(cells: Sequence[CellVerdict]) -> str:
 def _further(cells: Sequence[CellVerdict], holds: bool) -> int | None:
     """Independent cells in which the claim holds, or does not, that would take the interval to one side of one half; None
     for too many."""
-    decided = [v for v in cells if v.verdict in ("present", "absent")]
+    decided = [v for v in cells if v.settled]
     marks = [v.verdict == "present" for v in decided]
     networks, tasks = ([getattr(v.record, of) for v in decided] for of in ("architecture", "task"))
     for n in range(1, MAX_FURTHER + 1):

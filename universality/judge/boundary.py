@@ -93,7 +93,7 @@ def boundaries(verdicts: Sequence[CellVerdict], plan: PlanRecord) -> list[Bounda
     result = []
     for (phenomenon, claim_name, name, parameter, _, *others), cells in sweeps.items():
         cells = sorted(cells, key=lambda cell: (cell[0], cell[1]))
-        decided = [c for c in cells if c[2].verdict in ("present", "absent")]
+        decided = [c for c in cells if c[2].settled]
         if len({value for value, _, _ in decided}) >= 2:
             result.append(
                 Boundary(

@@ -95,7 +95,7 @@ def _maps(
             groups.setdefault(rest, {})[float(one), float(other)] = v
     for rest, places in groups.items():
         across, down = (tuple(sorted({place[i] for place in places})) for i in (0, 1))
-        decided = sum(v.verdict in ("present", "absent") for v in places.values())
+        decided = sum(v.settled for v in places.values())
         whole = len(across) * len(down)
         # Two sweeps that meet in one cell have a cell less than both have values.
         least = max(whole / 2, len(across) + len(down))

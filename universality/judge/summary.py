@@ -217,7 +217,7 @@ def claims_a_number(claim: Bound, about: About) -> bool:
 
 def share_of_cells(cells: Sequence[CellVerdict]) -> Prevalence | None:
     """The prevalence of a claim among its decided cells; None where none is."""
-    decided = [v for v in cells if v.verdict in ("present", "absent")]
+    decided = [v for v in cells if v.settled]
     if not decided:
         return None
     return prevalence(

@@ -172,7 +172,7 @@ def _row(r: Reproduction) -> list[str]:
     seeds = f", {few}{r.seeds} seeds{' decided' if few else ''}" if v else ""
     verdict = "-"
     if v is not None:
-        told = v.verdict if v.verdict in ("present", "absent") else f"{v.verdict}: {v.reason}"
+        told = v.verdict if v.settled else f"{v.verdict}: {v.reason}"
         verdict = f"{v.record.claim}, {told}"
     return [
         p.what,

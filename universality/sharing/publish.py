@@ -26,10 +26,10 @@ from universality.store.measurements import encoded
 from universality.store.store import Store
 from universality.text import short
 
-MAX_WITH_PNG, MAX_WITH_SVG = 2 << 20, 6 << 20
+MAX_WITH_PNG, MAX_WITH_SVG = 2 << 20, 2 << 20
 """Bytes of a set beyond which figures are published as SVG alone, and beyond which those of more than `LARGE` are left to the
 page, which has them all."""
-LARGE = 48 << 10
+LARGE = 32 << 10
 LISTED = 10
 """Problems that an error names."""
 

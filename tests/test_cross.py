@@ -49,8 +49,8 @@ REFUSED = {
     "vit": {"vector", "tokens", "sequence"},
 }
 
-ONE_STEP = {("gru", "sines"), ("lstm", "sines"), ("state_space", "sines")}
-"""One number is a sequence of one step: there is no next one, to which a state is carried by parameters."""
+ONE_STEP = {(name, task) for name in ("gru", "lstm", "state_space") for task in ("sines", "zipf")}
+"""One number, or one symbol, is a sequence of one step: there is no next one, to which a state is carried by parameters."""
 
 UNSEEN = {"mixer": "tokens.2.bias"}
 """Added to all channels alike, which every normalisation after it takes out: its gradient is rounding."""

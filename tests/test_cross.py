@@ -81,7 +81,11 @@ def test_kinds_are_taken_or_refused_with_a_reason_and_most_pairs_apply() -> None
             assert "does not take" not in reason, "the generic reason explains nothing"
             applies[name, task] = not reason and (name, task) not in ONE_STEP
     assert {examples(task)[0].kind for task in TASKS} == {"vector", "image", "tokens", "sequence"}
-    assert sum(applies.values()) >= 0.85 * len(applies)
+    # Tasks of exact theory are made for one network, and no part of a grid.
+    grid = [
+        on for (_, task), on in applies.items() if registry.plugin_class("task", task).family != "calibration"
+    ]
+    assert sum(grid) >= 0.85 * len(grid)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

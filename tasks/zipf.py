@@ -21,7 +21,7 @@ class Zipf(Task):
 
     Of n rows, n / 2 of each class, the share of unseen symbols is
 
-        M(n) = sum_j p_j (1 - p_j)^(n / 2) ~ n^-(exponent - 1) / exponent,
+        M(n) = sum_j p_j (1 - p_j)^(n / 2) ~ n^((1 - exponent) / exponent),
 
     and a learner that knows what it has seen, and nothing else, errs on half of these. Rows are drawn; validation and
     reference stand at even quantiles, so that M is not estimated from the few rare symbols of a draw.
